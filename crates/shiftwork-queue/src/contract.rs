@@ -1,0 +1,203 @@
+//! The operations that every queue backend provides, and the rules that they keep.
+//!
+//! 1. **At least once.** A message that was pushed is waiting, leased, dead-lettered or settled; no operation and no
+//!    failure of an operation takes it out of all four.
+//! 2. **One lease.** At any time a delivery has at most one live lease. A new claim carries a higher fencing token.
+//! 3. **Fenced.** [`Queue::renew`] and [`Queue::settle`] change nothing unless the delivery's current claim has the
+//!    lease's token. A lease whose time is over is still good until somebody else claims: what counts is the token.
+//! 4. **Counted.** Attempts that failed, leases that lapsed and returns are counted apart: `attempt` is one more than the
+//!    failures on record, `crashes` is how many leases lapsed, and a return changes neither.
+//! 5. **Order.** Among the deliveries that are due, a higher priority goes first, then the earlier due time, then the
+//!    earlier push.
+//! 6. **Time is a parameter.** No operation reads a clock.
+//!
+//! What runs cycles and decides how to settle is the core's part, not the queue's.
+
+use std::{collections::VecDeque, future::Future, time::Duration};
+
+use jiff::Timestamp;
+
+use crate::{DeadLetter, Delivery, DeliveryId, Lease, Message, Pushed, QueueError, Settlement};
+
+/// What a claim asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// How many deliveries at most; zero claims nothing.
+    pub max: usize,
+    /// How long each lease lasts from `now`. It should be several times the interval at which the caller renews.
+    pub lease: Duration,
+    /// The current wall time.
+    pub now: Timestamp,
+}
+
+/// How many deliveries are in each state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Depth {
+    /// Waiting and due.
+    pub ready: usize,
+    /// Waiting for their time: delayed, or a retry that is not due yet.
+    pub delayed: usize,
+    /// Claimed and not settled, whether or not their lease has lapsed.
+    pub leased: usize,
+    /// Moved aside for review.
+    pub dead: usize,
+}
+
+impl Depth {
+    /// All deliveries that still have work to do: everything but the dead letters.
+    #[must_use]
+    pub fn unsettled(&self) -> usize {
+        self.ready + self.delayed + self.leased
+    }
+}
+
+/// A store of messages with leases. The module page states the rules that every implementation keeps.
+///
+/// # Cancel safety
+///
+/// No operation is cancel safe: a dropped future leaves open whether the operation happened. Callers let a started
+/// operation finish, under a timeout of the store's own.
+pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
+    /// Adds messages, all or none, and says for each whether it was added or was there already under its unique key.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::is_unavailable`] when the store did not answer, [`QueueError::is_full`] when a bounded queue has no
+    /// room for all of them.
+    fn push(
+        &self,
+        messages: Vec<Message<T>>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Pushed>, QueueError>> + Send;
+
+    /// Leases up to `claim.max` deliveries that are due, appends them to `claimed` in order, and returns when the next
+    /// one of the others will be due (a waiting message's time, or the end of a lease that somebody may let lapse),
+    /// if that is known.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::is_unavailable`]; nothing is appended then, though the store may have granted leases, which lapse.
+    fn claim(
+        &self,
+        claim: Claim,
+        claimed: &mut VecDeque<Delivery<T>>,
+    ) -> impl Future<Output = Result<Option<Timestamp>, QueueError>> + Send;
+
+    /// Extends the leases to `until` and returns those that are lost: settled, or claimed by somebody else since.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::is_unavailable`]; then no lease is known to be renewed or lost.
+    fn renew(&self, leases: &[Lease], until: Timestamp) -> impl Future<Output = Result<Vec<Lease>, QueueError>> + Send;
+
+    /// Ends the attempt as `settlement` says.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::is_lease_lost`] when the token is not the current claim's: somebody else has the delivery, and
+    /// nothing was changed. [`QueueError::is_unavailable`] when the store did not answer.
+    fn settle(
+        &self,
+        lease: Lease,
+        settlement: Settlement,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<(), QueueError>> + Send;
+
+    /// Completes when a delivery may have become claimable since the call: a push, a return, a retry, a requeue.
+    /// It listens from the moment of the *call*, not of the first poll, so that a claim made in between misses nothing.
+    /// It may complete for no reason; time passing alone does not complete it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it is fine.
+    fn changed(&self) -> impl Future<Output = ()> + Send + 'static;
+
+    /// How many deliveries are in each state at `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::is_unavailable`].
+    fn depth(&self, now: Timestamp) -> impl Future<Output = Result<Depth, QueueError>> + Send;
+
+    /// The dead letters after `after` (from the first when `None`), oldest id first, `limit` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::is_unavailable`].
+    fn dead_letters(
+        &self,
+        after: Option<DeliveryId>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<DeadLetter<T>>, QueueError>> + Send;
+
+    /// Makes a dead letter a waiting delivery again, with fresh counts and its history kept. `false` when there is no
+    /// such dead letter.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::is_unavailable`].
+    fn requeue(&self, id: DeliveryId, now: Timestamp) -> impl Future<Output = Result<bool, QueueError>> + Send;
+
+    /// Deletes a dead letter for good. `false` when there is no such dead letter.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::is_unavailable`].
+    fn discard(&self, id: DeliveryId) -> impl Future<Output = Result<bool, QueueError>> + Send;
+}
+
+/// A shared queue is a queue.
+impl<T: Send + 'static, Q: Queue<T>> Queue<T> for std::sync::Arc<Q> {
+    fn push(
+        &self,
+        messages: Vec<Message<T>>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Pushed>, QueueError>> + Send {
+        Q::push(self, messages, now)
+    }
+
+    fn claim(
+        &self,
+        claim: Claim,
+        claimed: &mut VecDeque<Delivery<T>>,
+    ) -> impl Future<Output = Result<Option<Timestamp>, QueueError>> + Send {
+        Q::claim(self, claim, claimed)
+    }
+
+    fn renew(&self, leases: &[Lease], until: Timestamp) -> impl Future<Output = Result<Vec<Lease>, QueueError>> + Send {
+        Q::renew(self, leases, until)
+    }
+
+    fn settle(
+        &self,
+        lease: Lease,
+        settlement: Settlement,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<(), QueueError>> + Send {
+        Q::settle(self, lease, settlement, now)
+    }
+
+    fn changed(&self) -> impl Future<Output = ()> + Send + 'static {
+        Q::changed(self)
+    }
+
+    fn depth(&self, now: Timestamp) -> impl Future<Output = Result<Depth, QueueError>> + Send {
+        Q::depth(self, now)
+    }
+
+    fn dead_letters(
+        &self,
+        after: Option<DeliveryId>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<DeadLetter<T>>, QueueError>> + Send {
+        Q::dead_letters(self, after, limit)
+    }
+
+    fn requeue(&self, id: DeliveryId, now: Timestamp) -> impl Future<Output = Result<bool, QueueError>> + Send {
+        Q::requeue(self, id, now)
+    }
+
+    fn discard(&self, id: DeliveryId) -> impl Future<Output = Result<bool, QueueError>> + Send {
+        Q::discard(self, id)
+    }
+}

@@ -1,0 +1,62 @@
+//! What a consumer gets from a queue.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Names one delivery of one queue, from its push until it is settled for good. Never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DeliveryId(pub u64);
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Grows with every claim of a delivery, so that a write of an earlier claimant can be told and refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FencingToken(pub u64);
+
+/// A time-limited, fenced right to process one attempt of one delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Lease {
+    /// What is leased.
+    pub delivery: DeliveryId,
+    /// Which claim of it this is.
+    pub token: FencingToken,
+    /// When somebody else may claim it, unless it is renewed before. Wall time.
+    pub expires_at: Timestamp,
+}
+
+/// One delivery under its lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery<T> {
+    /// The right to process it.
+    pub lease: Lease,
+    /// Which attempt this is, from 1. Failures count; crashes and returns do not.
+    pub attempt: u32,
+    /// How many earlier leases of it lapsed without a settlement: each most likely a process that died.
+    pub crashes: u32,
+    /// When it was pushed.
+    pub pushed_at: Timestamp,
+    /// The message, or why the stored bytes could not be read as one. An undecodable payload is this delivery's
+    /// problem, never the claim's.
+    pub payload: Result<T, Undecodable>,
+}
+
+/// A stored payload that could not be read as the queue's type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undecodable {
+    /// What the decoder said.
+    pub reason: String,
+}
+
+impl fmt::Display for Undecodable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "payload cannot be decoded: {}", self.reason)
+    }
+}
+
+impl std::error::Error for Undecodable {}

@@ -1,0 +1,229 @@
+//! The queue in memory: the model that every backend is held against, and a real queue for work that may be lost with
+//! its process.
+//!
+//! This file is the shared handle: it locks, asks the state, unlocks, and tells the listeners. What happens is decided
+//! in `memory/state.rs`, which is synchronous and knows neither lock nor future.
+//!
+//! Three things hold here:
+//!
+//! 1. No payload is dropped under the lock, so a payload whose `Drop` uses the queue does not deadlock. Its `Clone` does
+//!    run under the lock, and must not use the queue.
+//! 2. A payload whose `Clone` panics loses nothing: each delivery is cloned before anything about it is changed, so the
+//!    state is whole at every point where a panic can leave it, and a poisoned lock is simply used again.
+//! 3. Listeners are told after the lock is released, so that they do not wake only to wait for it.
+
+mod id_map;
+mod inspect;
+mod leases;
+mod record;
+mod state;
+mod waiting;
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use event_listener::Event;
+use jiff::Timestamp;
+
+pub use self::{
+    inspect::{Entry, Stage},
+    record::HISTORY_MAX,
+};
+use self::{
+    record::Content,
+    state::{Settled, State},
+};
+use crate::{
+    Claim, DeadLetter, Delivery, DeliveryId, Depth, Lease, Message, Pushed, Queue, QueueError, Settlement, Undecodable,
+};
+
+/// A queue in memory. It keeps every rule of [`contract`](crate::contract) except that its content ends with its process.
+///
+/// Clones are handles to the same queue. Payloads are cloned for each delivery, because a delivery may be handed out
+/// again; put a large payload in an [`Arc`].
+///
+/// What a backend may choose, this one chooses so:
+///
+/// - A message without [`not_before`](Message::not_before) is due at the time of its push. One whose `not_before` is
+///   already over keeps that time, so it goes before what became due later.
+/// - A lapsed lease is noticed by [`claim`](Queue::claim) alone. It counts as a crash when the delivery is claimed again;
+///   until then its holder can renew or settle it.
+/// - Time may go backwards between calls. Each call goes by the time it is given, and by no other call's.
+/// - [`renew`](Queue::renew) sets the end of the lease, also to an earlier one.
+/// - The time that `claim` returns is never later than the next due time or lease end, and may be earlier after a lease
+///   was settled or renewed. Leases that the same call granted are among those it considers.
+/// - [`changed`](Queue::changed) also completes for a message or retry that is not due yet: whoever waits for the next
+///   due time has to learn of an earlier one.
+/// - A dead letter whose unique key was taken meanwhile is requeued without the key.
+/// - A delivery keeps its newest [`HISTORY_MAX`] failures.
+///
+/// ```
+/// use std::{collections::VecDeque, time::Duration};
+///
+/// use shiftwork_queue::{Claim, MemoryQueue, Message, Queue, Settlement, Timestamp};
+///
+/// # tokio_test::block_on(async {
+/// let queue = MemoryQueue::new();
+/// let now = Timestamp::UNIX_EPOCH;
+/// queue.push(vec![Message::new("charge order 17")], now).await?;
+///
+/// let mut claimed = VecDeque::new();
+/// queue.claim(Claim { max: 10, lease: Duration::from_secs(30), now }, &mut claimed).await?;
+/// let delivery = claimed.pop_front().expect("one message is due");
+/// assert_eq!(delivery.payload, Ok("charge order 17"));
+///
+/// queue.settle(delivery.lease, Settlement::Ack, now).await?;
+/// assert_eq!(queue.depth(now).await?.unsettled(), 0);
+/// # Ok::<(), shiftwork_queue::QueueError>(())
+/// # }).unwrap();
+/// ```
+pub struct MemoryQueue<T> {
+    shared: Arc<Shared<T>>,
+}
+
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    changed: Event,
+}
+
+impl<T> MemoryQueue<T> {
+    /// An empty queue that holds any number of messages.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_state(State::new(None))
+    }
+
+    /// An empty queue that refuses a push when it would hold more than `capacity` unsettled deliveries.
+    ///
+    /// Dead letters take no room. [`requeue`](Queue::requeue) and [`push_undecodable`](Self::push_undecodable) are not
+    /// refused: the one is a person's decision, the other a test's.
+    #[must_use]
+    pub fn bounded(capacity: usize) -> Self {
+        Self::with_state(State::new(Some(capacity)))
+    }
+
+    /// Adds a delivery that cannot be decoded, due at once, as a damaged row of a database would be.
+    pub fn push_undecodable(&self, reason: impl Into<String>, now: Timestamp) -> DeliveryId {
+        let content = Content::undecodable(Undecodable { reason: reason.into() });
+        let id = self.lock().add(content, now, now);
+        self.notify();
+        id
+    }
+
+    /// Every unsettled delivery as it is at `now`, in the order of their ids. Dead letters are not among them.
+    ///
+    /// It costs time and memory in proportion to the queue: it is for tests, and for a person who looks.
+    #[must_use]
+    pub fn snapshot(&self, now: Timestamp) -> Vec<Entry> {
+        self.lock().snapshot(now)
+    }
+
+    fn with_state(state: State<T>) -> Self {
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Event::new() }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Relaxed, since the lock orders it: a claim that missed the change had the lock before the change had it, and its
+    /// caller listened before that.
+    fn notify(&self) {
+        self.shared.changed.notify_relaxed(usize::MAX);
+    }
+}
+
+impl<T: Clone + Send + 'static> Queue<T> for MemoryQueue<T> {
+    async fn push(&self, messages: Vec<Message<T>>, now: Timestamp) -> Result<Vec<Pushed>, QueueError> {
+        let mut pushed = Vec::with_capacity(messages.len());
+        let mut refused = Vec::new();
+        {
+            let mut state = self.lock();
+            state.check_room(&messages)?;
+            for message in messages {
+                pushed.push(match state.push(message, now) {
+                    Ok(id) => Pushed::Added(id),
+                    Err((message, id)) => {
+                        refused.push(message);
+                        Pushed::Duplicate(id)
+                    }
+                });
+            }
+        }
+        if refused.len() < pushed.len() {
+            self.notify();
+        }
+        Ok(pushed)
+    }
+
+    async fn claim(&self, claim: Claim, claimed: &mut VecDeque<Delivery<T>>) -> Result<Option<Timestamp>, QueueError> {
+        Ok(self.lock().claim(claim, claimed))
+    }
+
+    async fn renew(&self, leases: &[Lease], until: Timestamp) -> Result<Vec<Lease>, QueueError> {
+        let mut state = self.lock();
+        Ok(leases.iter().copied().filter(|lease| !state.renew(*lease, until)).collect())
+    }
+
+    async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<(), QueueError> {
+        let settled = self.lock().settle(lease, settlement, now)?;
+        match settled {
+            Settled::Done(content) => drop(content),
+            Settled::Aside => {}
+            Settled::Waiting => self.notify(),
+        }
+        Ok(())
+    }
+
+    fn changed(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.shared.changed.listen()
+    }
+
+    async fn depth(&self, now: Timestamp) -> Result<Depth, QueueError> {
+        Ok(self.lock().depth(now))
+    }
+
+    async fn dead_letters(&self, after: Option<DeliveryId>, limit: usize) -> Result<Vec<DeadLetter<T>>, QueueError> {
+        Ok(self.lock().dead_letters(after, limit))
+    }
+
+    async fn requeue(&self, id: DeliveryId, now: Timestamp) -> Result<bool, QueueError> {
+        let found = self.lock().requeue(id, now);
+        if found {
+            self.notify();
+        }
+        Ok(found)
+    }
+
+    async fn discard(&self, id: DeliveryId) -> Result<bool, QueueError> {
+        let discarded = self.lock().discard(id);
+        Ok(discarded.is_some())
+    }
+}
+
+impl<T> Clone for MemoryQueue<T> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<T> Default for MemoryQueue<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Shows counts, never a payload: a queue ends up in logs.
+impl<T> fmt::Debug for MemoryQueue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.lock();
+        f.debug_struct("MemoryQueue")
+            .field("capacity", &state.capacity())
+            .field("unsettled", &state.unsettled())
+            .field("dead", &state.dead())
+            .finish()
+    }
+}

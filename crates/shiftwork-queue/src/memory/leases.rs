@@ -1,0 +1,201 @@
+//! The leases that are held: the live ones, and those that have lapsed and may be claimed by somebody else.
+//!
+//! 1. `live[n]` belongs to the record whose hold is `Hold::Live(n)`, and the other way round. So a lease is granted and
+//!    ended without a search; whoever swaps two of them tells the record.
+//! 2. No live lease ends before `earliest`. It is a bound and not the minimum: a heap would be exact, and would cost every
+//!    settlement a sift. The bound costs one scan when it has passed, at most about one per lease time.
+//! 3. Every lapsed lease ended at or before `caught_up`.
+//!
+//! What a lapse means for the counts, and who may claim, is the state's part.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{
+    id_map::IdMap,
+    record::{Hold, Record},
+    waiting::Rank,
+};
+use crate::DeliveryId;
+
+/// All leases.
+#[derive(Debug)]
+pub(super) struct Leases {
+    live: Vec<Live>,
+    /// `None` when there is no live lease.
+    earliest: Option<Timestamp>,
+    /// When each lapsed lease ended, in the order in which the deliveries are to be claimed.
+    lapsed: BTreeMap<Rank, Timestamp>,
+    caught_up: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Live {
+    id: DeliveryId,
+    expires_at: Timestamp,
+}
+
+impl Leases {
+    pub(super) fn new() -> Self {
+        Self { live: Vec::new(), earliest: None, lapsed: BTreeMap::new(), caught_up: Timestamp::MIN }
+    }
+
+    /// Adds a live lease. The result belongs in the delivery's record.
+    #[must_use]
+    pub(super) fn grant(&mut self, id: DeliveryId, expires_at: Timestamp) -> Hold {
+        let slot = self.live.len();
+        self.live.push(Live { id, expires_at });
+        self.earliest = Some(self.earliest.map_or(expires_at, |earliest| earliest.min(expires_at)));
+        Hold::Live(slot)
+    }
+
+    /// Ends the lease of a delivery, if there is one.
+    pub(super) fn end<T>(&mut self, hold: Hold, rank: Rank, records: &mut IdMap<Record<T>>) {
+        match hold {
+            Hold::Nobody => {}
+            Hold::Live(slot) => {
+                self.remove_live(slot, records);
+                if self.live.is_empty() {
+                    self.earliest = None;
+                }
+            }
+            Hold::Lapsed => {
+                self.lapsed.remove(&rank).expect("a lapsed delivery is among the lapsed");
+            }
+        }
+    }
+
+    /// Sorts live and lapsed leases by `now`. A lease that lapsed for a later time is live again when the clock went back.
+    pub(super) fn catch_up<T>(&mut self, now: Timestamp, records: &mut IdMap<Record<T>>) {
+        if now < self.caught_up && !self.lapsed.is_empty() {
+            let revived = self.lapsed.extract_if(.., |_, expires_at| *expires_at > now).collect::<Vec<_>>();
+            for (rank, expires_at) in revived {
+                let id = rank.place.id;
+                set_hold(records, id, self.grant(id, expires_at));
+            }
+        }
+        self.caught_up = now;
+        if self.earliest.is_some_and(|earliest| earliest <= now) {
+            self.lapse(now, records);
+        }
+    }
+
+    fn lapse<T>(&mut self, now: Timestamp, records: &mut IdMap<Record<T>>) {
+        let mut slot = 0;
+        while let Some(Live { id, expires_at }) = self.live.get(slot).copied() {
+            if expires_at > now {
+                slot += 1;
+                continue;
+            }
+            self.remove_live(slot, records);
+            let record = records.get_mut(&id).expect("a leased delivery has a record");
+            record.hold = Hold::Lapsed;
+            self.lapsed.insert(record.rank(id), expires_at);
+        }
+        self.earliest = self.live.iter().map(|live| live.expires_at).min();
+    }
+
+    /// The lapsed delivery to claim first.
+    pub(super) fn first_lapsed(&self) -> Option<Rank> {
+        self.lapsed.first_key_value().map(|(rank, _)| *rank)
+    }
+
+    /// A time no later than the next end of a live lease.
+    pub(super) fn next_end(&self) -> Option<Timestamp> {
+        self.earliest
+    }
+
+    /// When a lease ends, or ended.
+    pub(super) fn expires_at(&self, hold: Hold, rank: Rank) -> Option<Timestamp> {
+        match hold {
+            Hold::Nobody => None,
+            Hold::Live(slot) => self.live.get(slot).map(|live| live.expires_at),
+            Hold::Lapsed => self.lapsed.get(&rank).copied(),
+        }
+    }
+
+    /// How many there are, live and lapsed.
+    pub(super) fn len(&self) -> usize {
+        self.live.len() + self.lapsed.len()
+    }
+
+    /// Fills the gap with the last lease, and tells that one's record (1).
+    fn remove_live<T>(&mut self, slot: usize, records: &mut IdMap<Record<T>>) {
+        self.live.swap_remove(slot);
+        if let Some(moved) = self.live.get(slot) {
+            set_hold(records, moved.id, Hold::Live(slot));
+        }
+    }
+}
+
+fn set_hold<T>(records: &mut IdMap<Record<T>>, id: DeliveryId, hold: Hold) {
+    records.get_mut(&id).expect("a leased delivery has a record").hold = hold;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Message, memory::record::Content};
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// Leases of the deliveries 0, 1, 2 … that end at these seconds.
+    fn leases(ends: &[i64]) -> (Leases, IdMap<Record<()>>) {
+        let mut leases = Leases::new();
+        let mut records = IdMap::default();
+        for (id, end) in (0..).map(DeliveryId).zip(ends) {
+            let content = Content::new(Message::new(()));
+            let mut record = Record::fresh(content, second(0), second(0));
+            record.hold = leases.grant(id, second(*end));
+            records.insert(id, record);
+        }
+        (leases, records)
+    }
+
+    /// Invariant 1 and 2.
+    fn check(leases: &Leases, records: &IdMap<Record<()>>) {
+        for (slot, live) in leases.live.iter().enumerate() {
+            assert_eq!(records[&live.id].hold, Hold::Live(slot));
+            assert!(leases.earliest.unwrap() <= live.expires_at);
+        }
+    }
+
+    #[test]
+    fn ending_a_lease_keeps_the_others_in_reach() {
+        let (mut leases, mut records) = leases(&[5, 6, 7]);
+        let ended = records.remove(&DeliveryId(0)).unwrap();
+        leases.end(ended.hold, ended.rank(DeliveryId(0)), &mut records);
+        assert_eq!(leases.len(), 2);
+        check(&leases, &records);
+    }
+
+    #[test]
+    fn the_last_lease_takes_the_bound_with_it() {
+        let (mut leases, mut records) = leases(&[5]);
+        let ended = records.remove(&DeliveryId(0)).unwrap();
+        leases.end(ended.hold, ended.rank(DeliveryId(0)), &mut records);
+        assert_eq!(leases.next_end(), None);
+    }
+
+    #[test]
+    fn a_lease_lapses_at_its_end() {
+        let (mut leases, mut records) = leases(&[5, 6, 5]);
+        leases.catch_up(second(5), &mut records);
+        assert_eq!(leases.lapsed.len(), 2);
+        assert_eq!(leases.next_end(), Some(second(6)));
+        check(&leases, &records);
+    }
+
+    #[test]
+    fn a_lapsed_lease_is_live_again_when_the_clock_goes_back() {
+        let (mut leases, mut records) = leases(&[5, 7]);
+        leases.catch_up(second(8), &mut records);
+        leases.catch_up(second(6), &mut records);
+        assert_eq!(records[&DeliveryId(0)].hold, Hold::Lapsed);
+        assert_eq!(leases.next_end(), Some(second(7)));
+        check(&leases, &records);
+    }
+}

@@ -1,0 +1,295 @@
+//! What each queue operation does: a synchronous state machine, told what time it is.
+//!
+//! Between two calls, and wherever a payload is cloned:
+//!
+//! 1. Every id is in `records` or in `dead`, never in both, until its delivery is done or discarded.
+//! 2. A record is in `waiting` when its hold is `Hold::Nobody`, and in `leases` otherwise.
+//! 3. `keys` holds the keys of exactly the records that have one, so no two records have the same.
+//!
+//! Locks, futures and listeners are the handle's part, in `memory.rs`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque, hash_map},
+    ops::Bound,
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+
+use super::{
+    id_map::IdMap,
+    inspect::{Entry, Stage},
+    leases::Leases,
+    record::{Content, Hold, Record},
+    waiting::Waiting,
+};
+use crate::{
+    Claim, DeadLetter, DeadLetterCause, Delivery, DeliveryId, Depth, FencingToken, Lease, Message, QueueError,
+    Settlement,
+};
+
+/// A queue.
+pub(super) struct State<T> {
+    capacity: Option<usize>,
+    last_id: u64,
+    records: IdMap<Record<T>>,
+    waiting: Waiting,
+    leases: Leases,
+    keys: BTreeMap<Arc<str>, DeliveryId>,
+    dead: BTreeMap<DeliveryId, Dead<T>>,
+}
+
+/// A dead letter, with what a requeue needs.
+pub(super) struct Dead<T> {
+    content: Content<T>,
+    cause: DeadLetterCause,
+    crashes: u32,
+    pushed_at: Timestamp,
+    dead_at: Timestamp,
+}
+
+/// Where a settlement has put a delivery.
+pub(super) enum Settled<T> {
+    /// It is done; this is what is left of it, for the caller to drop.
+    Done(Content<T>),
+    /// It is a dead letter.
+    Aside,
+    /// It waits for its next claim.
+    Waiting,
+}
+
+impl<T> State<T> {
+    pub(super) fn new(capacity: Option<usize>) -> Self {
+        Self {
+            capacity,
+            last_id: 0,
+            records: IdMap::default(),
+            waiting: Waiting::default(),
+            leases: Leases::new(),
+            keys: BTreeMap::new(),
+            dead: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn capacity(&self) -> Option<usize> {
+        self.capacity
+    }
+
+    pub(super) fn unsettled(&self) -> usize {
+        self.records.len()
+    }
+
+    pub(super) fn dead(&self) -> usize {
+        self.dead.len()
+    }
+
+    /// Whether all of `messages` can be pushed. Duplicates take no room.
+    pub(super) fn check_room(&self, messages: &[Message<T>]) -> Result<(), QueueError> {
+        let Some(capacity) = self.capacity else { return Ok(()) };
+        let room = capacity.saturating_sub(self.records.len());
+        if messages.len() <= room {
+            return Ok(());
+        }
+        let keyed = messages.iter().filter_map(|message| message.unique_key.as_deref());
+        let unkeyed = messages.len() - keyed.clone().count();
+        let new_keys: BTreeSet<&str> = keyed.filter(|key| !self.keys.contains_key(*key)).collect();
+        if unkeyed + new_keys.len() <= room { Ok(()) } else { Err(QueueError::full(capacity)) }
+    }
+
+    /// Adds a message, or gives it back with the delivery that owns its key. Room is not checked.
+    pub(super) fn push(&mut self, message: Message<T>, now: Timestamp) -> Result<DeliveryId, (Message<T>, DeliveryId)> {
+        if let Some(key) = message.unique_key.as_deref()
+            && let Some(owner) = self.keys.get(key)
+        {
+            return Err((message, *owner));
+        }
+        let due = message.not_before.unwrap_or(now);
+        Ok(self.add(Content::new(message), due, now))
+    }
+
+    /// Adds a new delivery. No record has its key, if it has one.
+    pub(super) fn add(&mut self, content: Content<T>, due: Timestamp, now: Timestamp) -> DeliveryId {
+        self.last_id += 1;
+        let id = DeliveryId(self.last_id);
+        if let Some(key) = &content.unique_key {
+            self.keys.insert(Arc::clone(key), id);
+        }
+        self.insert_waiting(id, Record::fresh(content, now, due), now);
+        id
+    }
+
+    /// Puts a record that nobody holds where it waits.
+    fn insert_waiting(&mut self, id: DeliveryId, record: Record<T>, now: Timestamp) {
+        self.waiting.insert(record.rank(id), now);
+        self.records.insert(id, record);
+    }
+
+    /// Leases what is due, and returns a time no later than the next one at which something else is.
+    pub(super) fn claim(&mut self, claim: Claim, claimed: &mut VecDeque<Delivery<T>>) -> Option<Timestamp>
+    where
+        T: Clone,
+    {
+        let Claim { max, lease, now } = claim;
+        self.leases.catch_up(now, &mut self.records);
+        let expires_at = now.checked_add(lease).unwrap_or(Timestamp::MAX);
+        for _ in 0..max {
+            let Some(rank) = self.waiting.first(now).into_iter().chain(self.leases.first_lapsed()).min() else { break };
+            let id = rank.place.id;
+            let record = self.records.get_mut(&id).expect("what waits has a record");
+            // The only foreign code of a claim. If it panics, this delivery is still where it was.
+            let payload = record.content.payload.clone();
+
+            let held = record.hold;
+            record.content.token = FencingToken(record.content.token.0 + 1);
+            let lease = Lease { delivery: id, token: record.content.token, expires_at };
+            if held == Hold::Lapsed {
+                record.crashes = record.crashes.saturating_add(1);
+            }
+            let (attempt, crashes, pushed_at) = (record.attempt, record.crashes, record.pushed_at);
+            record.hold = self.leases.grant(id, expires_at);
+            match held {
+                Hold::Nobody => self.waiting.remove_first(rank),
+                Hold::Lapsed => self.leases.end(held, rank, &mut self.records),
+                Hold::Live(_) => unreachable!("a live lease is not claimed"),
+            }
+            claimed.push_back(Delivery { lease, attempt, crashes, pushed_at, payload });
+        }
+        self.waiting.next_due(now).into_iter().chain(self.leases.next_end()).min()
+    }
+
+    /// Moves the end of a lease. `false` when the lease is lost.
+    pub(super) fn renew(&mut self, lease: Lease, until: Timestamp) -> bool {
+        let id = lease.delivery;
+        let Some(record) = self.records.get(&id).filter(|record| record.is_held_by(lease)) else { return false };
+        let (hold, rank) = (record.hold, record.rank(id));
+        self.leases.end(hold, rank, &mut self.records);
+        let hold = self.leases.grant(id, until);
+        self.records.get_mut(&id).expect("it was there").hold = hold;
+        true
+    }
+
+    /// Ends an attempt.
+    pub(super) fn settle(
+        &mut self,
+        lease: Lease,
+        settlement: Settlement,
+        now: Timestamp,
+    ) -> Result<Settled<T>, QueueError> {
+        let id = lease.delivery;
+        let mut record = self.take_held(lease)?;
+        match settlement {
+            Settlement::Ack => {
+                self.free_key(&record.content);
+                Ok(Settled::Done(record.content))
+            }
+            Settlement::Retry { at, failure } => {
+                record.attempt = record.attempt.saturating_add(1);
+                record.content.remember(failure);
+                record.due = at;
+                self.insert_waiting(id, record, now);
+                Ok(Settled::Waiting)
+            }
+            Settlement::Return => {
+                // It was due when it was claimed; it must not wait if the clock went back since.
+                record.due = record.due.min(now);
+                self.insert_waiting(id, record, now);
+                Ok(Settled::Waiting)
+            }
+            Settlement::DeadLetter { cause, failure } => {
+                self.free_key(&record.content);
+                record.content.remember(failure);
+                let Record { content, pushed_at, due: _, attempt: _, crashes, hold: _ } = record;
+                self.dead.insert(id, Dead { content, cause, crashes, pushed_at, dead_at: now });
+                Ok(Settled::Aside)
+            }
+        }
+    }
+
+    /// Takes out the record that `lease` holds, with no lease left. Whoever calls it puts the record where it belongs.
+    fn take_held(&mut self, lease: Lease) -> Result<Record<T>, QueueError> {
+        let id = lease.delivery;
+        let hash_map::Entry::Occupied(slot) = self.records.entry(id) else { return Err(QueueError::lease_lost(lease)) };
+        if !slot.get().is_held_by(lease) {
+            return Err(QueueError::lease_lost(lease));
+        }
+        let mut record = slot.remove();
+        self.leases.end(record.hold, record.rank(id), &mut self.records);
+        record.hold = Hold::Nobody;
+        Ok(record)
+    }
+
+    fn free_key(&mut self, content: &Content<T>) {
+        if let Some(key) = &content.unique_key {
+            self.keys.remove(key);
+        }
+    }
+
+    pub(super) fn depth(&self, now: Timestamp) -> Depth {
+        let ready = self.waiting.ready(now);
+        Depth { ready, delayed: self.waiting.len() - ready, leased: self.leases.len(), dead: self.dead.len() }
+    }
+
+    pub(super) fn snapshot(&self, now: Timestamp) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = self.records.iter().map(|(id, record)| self.entry(*id, record, now)).collect();
+        entries.sort_unstable_by_key(|entry| entry.id);
+        entries
+    }
+
+    fn entry(&self, id: DeliveryId, record: &Record<T>, now: Timestamp) -> Entry {
+        let stage = match self.leases.expires_at(record.hold, record.rank(id)) {
+            Some(expires_at) => {
+                Stage::Leased { lease: Lease { delivery: id, token: record.content.token, expires_at } }
+            }
+            None if record.due > now => Stage::Delayed { until: record.due },
+            None => Stage::Ready,
+        };
+        Entry { id, stage, attempt: record.attempt, crashes: record.crashes }
+    }
+
+    pub(super) fn dead_letters(&self, after: Option<DeliveryId>, limit: usize) -> Vec<DeadLetter<T>>
+    where
+        T: Clone,
+    {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.dead.range((after, Bound::Unbounded)).take(limit).map(|(id, dead)| dead.letter(*id)).collect()
+    }
+
+    /// Makes a dead letter wait again, without its key if another delivery took that meanwhile. `false` when there is no
+    /// such dead letter.
+    pub(super) fn requeue(&mut self, id: DeliveryId, now: Timestamp) -> bool {
+        let Some(dead) = self.dead.remove(&id) else { return false };
+        let Dead { mut content, cause: _, crashes: _, pushed_at, dead_at: _ } = dead;
+        content.unique_key.take_if(|key| self.keys.contains_key(key));
+        if let Some(key) = &content.unique_key {
+            self.keys.insert(Arc::clone(key), id);
+        }
+        self.insert_waiting(id, Record::fresh(content, pushed_at, now), now);
+        true
+    }
+
+    /// Takes out a dead letter, for the caller to drop.
+    pub(super) fn discard(&mut self, id: DeliveryId) -> Option<Dead<T>> {
+        self.dead.remove(&id)
+    }
+}
+
+impl<T> Record<T> {
+    /// Whether `lease` is the newest claim's and not settled (rule 3 of the contract: its end does not matter).
+    fn is_held_by(&self, lease: Lease) -> bool {
+        self.hold != Hold::Nobody && self.content.token == lease.token
+    }
+}
+
+impl<T: Clone> Dead<T> {
+    fn letter(&self, id: DeliveryId) -> DeadLetter<T> {
+        DeadLetter {
+            id,
+            payload: self.content.payload.clone(),
+            cause: self.cause,
+            history: self.content.history.clone(),
+            crashes: self.crashes,
+            pushed_at: self.pushed_at,
+            dead_at: self.dead_at,
+        }
+    }
+}

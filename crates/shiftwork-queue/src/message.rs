@@ -1,0 +1,77 @@
+//! What a producer hands to a queue.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::DeliveryId;
+
+/// Which of the due deliveries goes first: the higher number. The default is 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Priority(pub i16);
+
+/// One message to push: a payload, and when, how urgently and how uniquely it is to be delivered.
+///
+/// ```
+/// use shiftwork_queue::{Message, Priority};
+///
+/// let message = Message::new("charge order 17").unique_key("order-17").priority(Priority(5));
+/// assert_eq!(message.payload, "charge order 17");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message<T> {
+    /// What the cycle will get.
+    pub payload: T,
+    /// Not delivered before this time; `None` is at once.
+    pub not_before: Option<Timestamp>,
+    /// Goes before deliveries of a lower priority.
+    pub priority: Priority,
+    /// While a delivery with this key is waiting or leased, another push of the same key adds nothing.
+    pub unique_key: Option<String>,
+}
+
+impl<T> Message<T> {
+    /// A message that is due at once, of priority 0, with no unique key.
+    pub fn new(payload: T) -> Self {
+        Self { payload, not_before: None, priority: Priority::default(), unique_key: None }
+    }
+
+    /// Holds the message back until `time`.
+    #[must_use]
+    pub fn not_before(mut self, time: Timestamp) -> Self {
+        self.not_before = Some(time);
+        self
+    }
+
+    /// Sets how urgent it is.
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Refuses a second delivery of the same key while one is waiting or leased.
+    #[must_use]
+    pub fn unique_key(mut self, key: impl Into<String>) -> Self {
+        self.unique_key = Some(key.into());
+        self
+    }
+}
+
+/// What became of one pushed message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pushed {
+    /// It was added.
+    Added(DeliveryId),
+    /// It was not added: this delivery has the same unique key and is not settled yet.
+    Duplicate(DeliveryId),
+}
+
+impl Pushed {
+    /// The delivery that carries the message: the new one, or the one that was there.
+    #[must_use]
+    pub fn id(self) -> DeliveryId {
+        match self {
+            Pushed::Added(id) | Pushed::Duplicate(id) => id,
+        }
+    }
+}

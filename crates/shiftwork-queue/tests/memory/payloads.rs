@@ -1,0 +1,116 @@
+//! Payloads that are not plain data: they panic, use the queue when they are dropped, cannot be read, or are secret.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use shiftwork_queue::{DeadLetterCause, MemoryQueue, Message, Settlement, Undecodable};
+
+use crate::driver::{Driver, at, dead_letter, message, words};
+
+/// Panics when it is cloned while armed.
+#[derive(Debug)]
+struct Fragile {
+    armed: Arc<AtomicBool>,
+}
+
+impl Clone for Fragile {
+    fn clone(&self) -> Self {
+        assert!(!self.armed.load(Ordering::Relaxed), "injected: the payload cannot be cloned");
+        Self { armed: Arc::clone(&self.armed) }
+    }
+}
+
+#[test]
+fn a_payload_that_panics_when_it_is_cloned_loses_nothing() {
+    let armed = Arc::new(AtomicBool::new(true));
+    let queue = Driver { queue: MemoryQueue::new() };
+    queue.push(Message::new(Fragile { armed: Arc::clone(&armed) }), 0);
+    catch_unwind(AssertUnwindSafe(|| queue.claim(1, 0))).unwrap_err();
+
+    armed.store(false, Ordering::Relaxed);
+    let delivery = queue.claim(1, 0).remove(0);
+    assert_eq!((delivery.attempt, delivery.crashes), (1, 0));
+}
+
+/// Looks at the queue when it is dropped.
+#[derive(Clone)]
+struct Nosy {
+    queue: MemoryQueue<Nosy>,
+}
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        assert!(self.queue.snapshot(at(0)).len() < 2);
+    }
+}
+
+fn nosy() -> (Driver<Nosy>, Message<Nosy>) {
+    let queue = MemoryQueue::new();
+    let message = Message::new(Nosy { queue: queue.clone() });
+    (Driver { queue }, message)
+}
+
+#[test]
+fn an_acknowledged_payload_may_use_the_queue_when_it_is_dropped() {
+    let (queue, message) = nosy();
+    queue.push(message, 0);
+    let lease = queue.lease(0);
+    queue.settle(lease, Settlement::Ack, 0).unwrap();
+    assert_eq!(queue.depth(0), [0, 0, 0, 0]);
+}
+
+#[test]
+fn a_discarded_payload_may_use_the_queue_when_it_is_dropped() {
+    let (queue, message) = nosy();
+    queue.push(message, 0);
+    let id = queue.bury(0);
+    assert!(queue.discard(id));
+}
+
+#[test]
+fn a_refused_payload_may_use_the_queue_when_it_is_dropped() {
+    let (queue, message) = nosy();
+    queue.push(message.clone().unique_key("k"), 0);
+    queue.push(message.unique_key("k"), 0);
+    let lease = queue.lease(0);
+    queue.settle(lease, Settlement::Ack, 0).unwrap();
+    assert_eq!(queue.depth(0), [0, 0, 0, 0]);
+}
+
+#[test]
+fn an_undecodable_payload_is_delivered_as_such() {
+    let queue = words();
+    let id = queue.queue.push_undecodable("bad magic", at(0));
+    let delivery = queue.claim(1, 0).remove(0);
+    assert_eq!(delivery.lease.delivery, id);
+    assert_eq!(delivery.payload, Err(Undecodable { reason: "bad magic".to_owned() }));
+}
+
+#[test]
+fn an_undecodable_payload_does_not_keep_others_from_being_claimed() {
+    let queue = words();
+    queue.queue.push_undecodable("bad magic", at(0));
+    queue.push(message("good"), 0);
+    assert_eq!(queue.claim(2, 0)[1].payload, Ok("good"));
+}
+
+#[test]
+fn an_undecodable_payload_is_still_undecodable_as_a_dead_letter() {
+    let queue = words();
+    queue.queue.push_undecodable("bad magic", at(0));
+    let lease = queue.lease(0);
+    queue.settle(lease, dead_letter(DeadLetterCause::Undecodable), 0).unwrap();
+    assert!(queue.dead_letters(None, 1)[0].payload.is_err());
+}
+
+#[test]
+fn the_debug_text_shows_counts_and_no_payload() {
+    let queue = words();
+    queue.push(message("secret"), 0);
+    assert_eq!(format!("{:?}", queue.queue), "MemoryQueue { capacity: None, unsettled: 1, dead: 0 }");
+}

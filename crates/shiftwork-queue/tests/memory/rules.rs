@@ -1,0 +1,620 @@
+//! Each rule of the contract, and each choice that the in-memory queue makes where the contract leaves one.
+
+use shiftwork_queue::{
+    DeadLetterCause, DeliveryId, Lease, MemoryQueue, Priority, Pushed, Settlement, Timestamp, memory::HISTORY_MAX,
+    memory::Stage,
+};
+
+use crate::driver::{Driver, LEASE_SECONDS, at, dead_letter, message, retry, words};
+
+// Rule 1: at least once.
+
+#[test]
+fn an_acknowledged_delivery_is_gone() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let lease = queue.lease(0);
+    queue.settle(lease, Settlement::Ack, 1).unwrap();
+    assert_eq!(queue.depth(100), [0, 0, 0, 0]);
+}
+
+#[test]
+fn a_delivery_whose_holder_vanished_is_delivered_again() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    queue.lease(0);
+    assert_eq!(queue.payloads(LEASE_SECONDS), ["a"]);
+}
+
+#[test]
+fn handles_share_one_queue() {
+    let queue = words();
+    let other = Driver { queue: queue.queue.clone() };
+    other.push(message("a"), 0);
+    assert_eq!(queue.payloads(0), ["a"]);
+}
+
+// Rule 2: one lease.
+
+#[test]
+fn a_leased_delivery_is_not_claimed() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    queue.lease(0);
+    assert_eq!(queue.claim(1, LEASE_SECONDS - 1), []);
+}
+
+#[test]
+fn a_lease_lasts_as_long_as_the_claim_asks() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let (claimed, _) = queue.claim_for(1, 7, 3);
+    assert_eq!(claimed[0].lease.expires_at, at(10));
+}
+
+#[test]
+fn a_lease_beyond_the_end_of_time_ends_with_it() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let (claimed, _) = queue.claim_for(1, i64::MAX, 0);
+    assert_eq!(claimed[0].lease.expires_at, Timestamp::MAX);
+}
+
+#[test]
+fn every_claim_of_a_delivery_has_a_higher_token() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let lapsed = queue.lease(0);
+    let returned = queue.lease(20);
+    queue.settle(returned, Settlement::Return, 20).unwrap();
+    let retried = queue.lease(20);
+    queue.settle(retried, retry(20), 20).unwrap();
+    let id = queue.bury(20);
+    queue.requeue(id, 20);
+    let requeued = queue.lease(20);
+    let tokens = [lapsed, returned, retried, requeued].map(|lease| lease.token);
+    assert!(tokens.is_sorted_by(|a, b| a < b), "{tokens:?}");
+}
+
+#[test]
+fn a_renewed_lease_does_not_lapse_at_its_first_end() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let lease = queue.lease(0);
+    assert_eq!(queue.renew(&[lease], 30), []);
+    assert_eq!(queue.claim(1, 29), []);
+}
+
+#[test]
+fn a_lease_can_be_renewed_to_an_earlier_end() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let lease = queue.lease(0);
+    queue.renew(&[lease], 3);
+    assert_eq!(queue.payloads(3), ["a"]);
+}
+
+// Rule 3: fenced.
+
+#[test]
+fn a_settled_lease_cannot_settle_again() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let lease = queue.lease(0);
+    queue.settle(lease, Settlement::Ack, 0).unwrap();
+    assert!(queue.settle(lease, Settlement::Ack, 0).unwrap_err().is_lease_lost());
+}
+
+#[test]
+fn a_returned_lease_is_lost_before_anybody_claims() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let lease = queue.lease(0);
+    queue.settle(lease, Settlement::Return, 0).unwrap();
+    assert!(queue.settle(lease, Settlement::Ack, 0).unwrap_err().is_lease_lost());
+}
+
+#[test]
+fn an_earlier_claimant_cannot_settle() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let stale = queue.lease(0);
+    let current = queue.lease(LEASE_SECONDS);
+    assert!(queue.settle(stale, Settlement::Ack, 11).unwrap_err().is_lease_lost());
+    queue.settle(current, Settlement::Ack, 11).unwrap();
+}
+
+#[test]
+fn an_earlier_claimant_cannot_settle_after_a_requeue() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let stale = queue.lease(0);
+    queue.settle(stale, dead_letter(DeadLetterCause::Invalid), 0).unwrap();
+    queue.requeue(stale.delivery, 0);
+    queue.lease(0);
+    assert!(queue.settle(stale, Settlement::Ack, 0).unwrap_err().is_lease_lost());
+}
+
+#[test]
+fn lost_leases_are_told_from_renewed_ones() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    queue.push(message("b"), 0);
+    let [settled, held] = [queue.lease(0), queue.lease(0)];
+    queue.settle(settled, Settlement::Ack, 0).unwrap();
+    assert_eq!(queue.renew(&[settled, held], 30), [settled]);
+}
+
+#[test]
+fn a_lapsed_lease_settles_until_somebody_claims() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let lapsed = queue.lease(0);
+    queue.claim(0, 50);
+    queue.settle(lapsed, Settlement::Ack, 50).unwrap();
+    assert_eq!(queue.depth(50), [0, 0, 0, 0]);
+}
+
+#[test]
+fn a_lapsed_lease_that_is_renewed_cannot_be_claimed() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let lapsed = queue.lease(0);
+    queue.claim(0, 50);
+    assert_eq!(queue.renew(&[lapsed], 60), []);
+    assert_eq!(queue.claim(1, 50), []);
+}
+
+#[test]
+fn a_settled_lease_leaves_the_other_leases_good() {
+    let queue = words();
+    for payload in ["a", "b", "c"] {
+        queue.push(message(payload), 0);
+    }
+    let leases: Vec<Lease> = queue.claim(3, 0).into_iter().map(|delivery| delivery.lease).collect();
+    queue.settle(leases[0], Settlement::Ack, 0).unwrap();
+    assert_eq!(queue.renew(&leases[1..], 30), []);
+}
+
+// Rule 4: counted.
+
+#[test]
+fn a_failure_counts_as_an_attempt_and_not_as_a_crash() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let lease = queue.lease(0);
+    queue.settle(lease, retry(0), 0).unwrap();
+    let delivery = queue.claim(1, 0).remove(0);
+    assert_eq!((delivery.attempt, delivery.crashes), (2, 0));
+}
+
+#[test]
+fn a_lapsed_lease_counts_as_a_crash_and_not_as_an_attempt() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    queue.lease(0);
+    let delivery = queue.claim(1, LEASE_SECONDS).remove(0);
+    assert_eq!((delivery.attempt, delivery.crashes), (1, 1));
+}
+
+#[test]
+fn a_return_counts_as_nothing() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let lease = queue.lease(0);
+    queue.settle(lease, Settlement::Return, 0).unwrap();
+    let delivery = queue.claim(1, 0).remove(0);
+    assert_eq!((delivery.attempt, delivery.crashes), (1, 0));
+}
+
+#[test]
+fn a_lapsed_lease_that_its_holder_settles_is_no_crash() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let lapsed = queue.lease(0);
+    queue.claim(0, 50);
+    queue.settle(lapsed, retry(50), 50).unwrap();
+    assert_eq!(queue.claim(1, 50)[0].crashes, 0);
+}
+
+// Rule 5: order.
+
+#[test]
+fn messages_of_one_push_are_delivered_in_its_order() {
+    let queue = words();
+    queue.push_all(vec![message("a"), message("b"), message("c")], 0).unwrap();
+    assert_eq!(queue.payloads(0), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_higher_priority_goes_first() {
+    let queue = words();
+    queue.push(message("low").priority(Priority(-1)), 0);
+    queue.push(message("normal"), 0);
+    queue.push(message("high").priority(Priority(1)), 0);
+    assert_eq!(queue.payloads(0), ["high", "normal", "low"]);
+}
+
+#[test]
+fn an_earlier_due_time_goes_before_an_earlier_push() {
+    let queue = words();
+    queue.push(message("late").not_before(at(5)), 0);
+    queue.push(message("early"), 1);
+    assert_eq!(queue.payloads(9), ["early", "late"]);
+}
+
+#[test]
+fn a_due_time_in_the_past_is_kept() {
+    let queue = words();
+    queue.push(message("now"), 5);
+    queue.push(message("overdue").not_before(at(1)), 5);
+    assert_eq!(queue.payloads(5), ["overdue", "now"]);
+}
+
+#[test]
+fn a_returned_delivery_is_back_in_its_place() {
+    let queue = words();
+    for payload in ["a", "b", "c"] {
+        queue.push(message(payload), 0);
+    }
+    let leases = [queue.lease(0), queue.lease(0)];
+    queue.settle(leases[1], Settlement::Return, 1).unwrap();
+    assert_eq!(queue.payloads(1), ["b", "c"]);
+}
+
+#[test]
+fn a_lapsed_delivery_is_back_in_its_place() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    queue.push(message("b"), 0);
+    queue.lease(0);
+    assert_eq!(queue.payloads(LEASE_SECONDS), ["a", "b"]);
+}
+
+#[test]
+fn a_lapsed_delivery_of_a_low_priority_does_not_go_first() {
+    let queue = words();
+    queue.push(message("low").priority(Priority(-1)), 0);
+    queue.lease(0);
+    queue.push(message("normal"), 5);
+    assert_eq!(queue.payloads(LEASE_SECONDS), ["normal", "low"]);
+}
+
+#[test]
+fn a_retry_is_ordered_by_its_new_time() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let lease = queue.lease(0);
+    queue.settle(lease, retry(3), 0).unwrap();
+    queue.push(message("b"), 2);
+    queue.push(message("c"), 4);
+    assert_eq!(queue.payloads(5), ["b", "a", "c"]);
+}
+
+#[test]
+fn a_claim_takes_no_more_than_it_asks_for() {
+    let queue = words();
+    queue.push_all(vec![message("a"), message("b"), message("c")], 0).unwrap();
+    assert_eq!(queue.claim(2, 0).len(), 2);
+}
+
+// Rule 6: time is a parameter.
+
+#[test]
+fn a_delayed_message_is_delivered_from_its_time_on() {
+    let queue = words();
+    queue.push(message("a").not_before(at(5)), 0);
+    assert_eq!(queue.claim(1, 4), []);
+    assert_eq!(queue.payloads(5), ["a"]);
+}
+
+#[test]
+fn a_retry_is_delivered_from_its_time_on() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let lease = queue.lease(0);
+    queue.settle(lease, retry(5), 0).unwrap();
+    assert_eq!(queue.claim(1, 4), []);
+    assert_eq!(queue.payloads(5), ["a"]);
+}
+
+#[test]
+fn a_returned_delivery_is_due_although_the_clock_went_back() {
+    let queue = words();
+    queue.push(message("a").not_before(at(5)), 0);
+    let lease = queue.lease(5);
+    queue.settle(lease, Settlement::Return, 2).unwrap();
+    assert_eq!(queue.payloads(2), ["a"]);
+}
+
+#[test]
+fn a_lapsed_lease_is_live_again_when_the_clock_went_back() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    queue.lease(0);
+    queue.claim(0, 50);
+    assert_eq!(queue.claim(1, LEASE_SECONDS - 1), []);
+}
+
+#[test]
+fn a_claim_tells_when_a_delayed_message_is_due() {
+    let queue = words();
+    queue.push(message("a").not_before(at(5)), 0);
+    assert_eq!(queue.claim_for(1, 10, 0).1, Some(at(5)));
+}
+
+#[test]
+fn a_claim_tells_when_a_lease_ends() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    queue.lease(0);
+    assert_eq!(queue.claim_for(1, 10, 0).1, Some(at(LEASE_SECONDS)));
+}
+
+#[test]
+fn a_claim_of_an_empty_queue_knows_no_next_time() {
+    assert_eq!(words().claim_for(1, 10, 0).1, None);
+}
+
+// Unique keys.
+
+#[test]
+fn a_key_of_a_waiting_delivery_is_refused() {
+    let queue = words();
+    let first = queue.push(message("a").unique_key("k"), 0);
+    assert_eq!(queue.push(message("b").unique_key("k"), 0), Pushed::Duplicate(first.id()));
+}
+
+#[test]
+fn a_key_of_a_leased_delivery_is_refused() {
+    let queue = words();
+    let first = queue.push(message("a").unique_key("k"), 0);
+    queue.lease(0);
+    assert_eq!(queue.push(message("b").unique_key("k"), 0), Pushed::Duplicate(first.id()));
+}
+
+#[test]
+fn a_key_is_refused_while_its_delivery_waits_for_a_retry() {
+    let queue = words();
+    let first = queue.push(message("a").unique_key("k"), 0);
+    let lease = queue.lease(0);
+    queue.settle(lease, retry(50), 0).unwrap();
+    assert_eq!(queue.push(message("b").unique_key("k"), 0), Pushed::Duplicate(first.id()));
+}
+
+#[test]
+fn a_key_is_refused_within_one_push() {
+    let queue = words();
+    let pushed = queue.push_all(vec![message("a").unique_key("k"), message("b").unique_key("k")], 0).unwrap();
+    assert_eq!(pushed, [Pushed::Added(DeliveryId(1)), Pushed::Duplicate(DeliveryId(1))]);
+}
+
+#[test]
+fn a_key_is_free_once_its_delivery_is_acknowledged() {
+    let queue = words();
+    queue.push(message("a").unique_key("k"), 0);
+    let lease = queue.lease(0);
+    queue.settle(lease, Settlement::Ack, 0).unwrap();
+    assert!(matches!(queue.push(message("b").unique_key("k"), 0), Pushed::Added(_)));
+}
+
+#[test]
+fn a_key_is_free_once_its_delivery_is_a_dead_letter() {
+    let queue = words();
+    queue.push(message("a").unique_key("k"), 0);
+    queue.bury(0);
+    assert!(matches!(queue.push(message("b").unique_key("k"), 0), Pushed::Added(_)));
+}
+
+#[test]
+fn a_requeued_delivery_has_its_key_again() {
+    let queue = words();
+    queue.push(message("a").unique_key("k"), 0);
+    let id = queue.bury(0);
+    queue.requeue(id, 0);
+    assert_eq!(queue.push(message("b").unique_key("k"), 0), Pushed::Duplicate(id));
+}
+
+#[test]
+fn a_requeued_delivery_does_not_take_its_key_from_another() {
+    let queue = words();
+    queue.push(message("a").unique_key("k"), 0);
+    let requeued = queue.bury(0);
+    let owner = queue.push(message("b").unique_key("k"), 0).id();
+    assert!(queue.requeue(requeued, 0));
+    let lease = queue.claim(2, 0).into_iter().find(|delivery| delivery.lease.delivery == requeued).unwrap().lease;
+    queue.settle(lease, Settlement::Ack, 0).unwrap();
+    assert_eq!(queue.push(message("c").unique_key("k"), 0), Pushed::Duplicate(owner));
+}
+
+// Dead letters.
+
+#[test]
+fn a_dead_letter_is_not_delivered() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    queue.bury(0);
+    assert_eq!(queue.claim(1, 100), []);
+}
+
+#[test]
+fn a_dead_letter_says_why_when_and_what_happened_before() {
+    let queue = words();
+    queue.push(message("a"), 1);
+    let lease = queue.lease(1);
+    queue.settle(lease, retry(2), 1).unwrap();
+    queue.lease(2);
+    let lease = queue.lease(20);
+    queue.settle(lease, dead_letter(DeadLetterCause::Exhausted), 21).unwrap();
+
+    let letter = queue.dead_letters(None, 10).remove(0);
+    let history: Vec<&str> = letter.history.iter().map(|failure| failure.message.as_str()).collect();
+    assert_eq!(letter.payload, Ok("a"));
+    assert_eq!(letter.cause, DeadLetterCause::Exhausted);
+    assert_eq!(history, ["retried", "moved aside"]);
+    assert_eq!((letter.crashes, letter.pushed_at, letter.dead_at), (1, at(1), at(21)));
+}
+
+#[test]
+fn dead_letters_come_in_pages_by_id() {
+    let queue = words();
+    for payload in ["a", "b", "c"] {
+        queue.push(message(payload), 0);
+        queue.bury(0);
+    }
+    let ids = |after, limit| queue.dead_letters(after, limit).into_iter().map(|letter| letter.id.0).collect::<Vec<_>>();
+    assert_eq!(ids(None, 2), [1, 2]);
+    assert_eq!(ids(Some(DeliveryId(2)), 2), [3]);
+}
+
+#[test]
+fn a_dead_letter_keeps_the_newest_failures() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    for _ in 0..HISTORY_MAX {
+        let lease = queue.lease(0);
+        queue.settle(lease, retry(0), 0).unwrap();
+    }
+    queue.bury(0);
+    let history = queue.dead_letters(None, 1).remove(0).history;
+    assert_eq!(history.len(), HISTORY_MAX);
+    assert_eq!(history[HISTORY_MAX - 1].message, "moved aside");
+}
+
+#[test]
+fn a_requeued_delivery_has_its_id_and_fresh_counts() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    queue.lease(0);
+    let lease = queue.lease(20);
+    queue.settle(lease, retry(20), 20).unwrap();
+    let id = queue.bury(20);
+    assert!(queue.requeue(id, 20));
+    let delivery = queue.claim(1, 20).remove(0);
+    assert_eq!((delivery.lease.delivery, delivery.attempt, delivery.crashes), (id, 1, 0));
+}
+
+#[test]
+fn a_requeued_delivery_keeps_its_history_for_the_next_dead_letter() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let id = queue.bury(0);
+    queue.requeue(id, 0);
+    queue.bury(0);
+    assert_eq!(queue.dead_letters(None, 1)[0].history.len(), 2);
+}
+
+#[test]
+fn a_requeued_delivery_is_due_from_the_requeue_on() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let id = queue.bury(0);
+    queue.push(message("b"), 3);
+    queue.requeue(id, 5);
+    assert_eq!(queue.payloads(5), ["b", "a"]);
+}
+
+#[test]
+fn a_discarded_dead_letter_is_gone() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let id = queue.bury(0);
+    assert!(queue.discard(id));
+    assert!(!queue.requeue(id, 0));
+}
+
+#[test]
+fn a_waiting_delivery_is_neither_requeued_nor_discarded() {
+    let queue = words();
+    let id = queue.push(message("a"), 0).id();
+    assert!(!queue.requeue(id, 0));
+    assert!(!queue.discard(id));
+}
+
+// Capacity.
+
+fn bounded(capacity: usize) -> Driver<&'static str> {
+    Driver { queue: MemoryQueue::bounded(capacity) }
+}
+
+#[test]
+fn a_full_queue_takes_all_of_a_push_or_nothing() {
+    let queue = bounded(2);
+    queue.push(message("a"), 0);
+    assert!(queue.push_all(vec![message("b"), message("c")], 0).unwrap_err().is_full());
+    assert_eq!(queue.depth(0), [1, 0, 0, 0]);
+}
+
+#[test]
+fn a_push_that_just_fits_is_taken() {
+    let queue = bounded(2);
+    assert_eq!(queue.push_all(vec![message("a"), message("b")], 0).unwrap().len(), 2);
+}
+
+#[test]
+fn a_leased_delivery_takes_room() {
+    let queue = bounded(1);
+    queue.push(message("a"), 0);
+    queue.lease(0);
+    assert!(queue.push_all(vec![message("b")], 0).unwrap_err().is_full());
+}
+
+#[test]
+fn a_dead_letter_takes_no_room() {
+    let queue = bounded(1);
+    queue.push(message("a"), 0);
+    queue.bury(0);
+    assert!(queue.push_all(vec![message("b")], 0).is_ok());
+}
+
+#[test]
+fn duplicates_take_no_room() {
+    let queue = bounded(2);
+    queue.push(message("a").unique_key("k"), 0);
+    let keyed = |key| message("b").unique_key(key);
+    assert!(queue.push_all(vec![keyed("k"), keyed("new"), keyed("new")], 0).is_ok());
+}
+
+// Looking into it.
+
+#[test]
+fn depth_counts_each_state() {
+    let queue = words();
+    for payload in ["dead", "leased", "ready", "ready"] {
+        queue.push(message(payload), 0);
+    }
+    queue.push(message("delayed").not_before(at(5)), 0);
+    queue.bury(0);
+    queue.lease(0);
+    assert_eq!(queue.depth(0), [2, 1, 1, 1]);
+}
+
+#[test]
+fn a_lapsed_lease_still_counts_as_leased() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    queue.lease(0);
+    queue.claim(0, 50);
+    assert_eq!(queue.depth(50), [0, 0, 1, 0]);
+}
+
+#[test]
+fn a_snapshot_shows_where_each_delivery_is() {
+    let queue = words();
+    queue.push(message("leased"), 0);
+    queue.push(message("ready"), 0);
+    queue.push(message("delayed").not_before(at(5)), 0);
+    let lease = queue.lease(0);
+    let stages: Vec<Stage> = queue.snapshot(0).into_iter().map(|entry| entry.stage).collect();
+    assert_eq!(stages, [Stage::Leased { lease }, Stage::Ready, Stage::Delayed { until: at(5) }]);
+}
+
+#[test]
+fn a_snapshot_shows_the_renewed_end_of_a_lease() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let lease = queue.lease(0);
+    queue.renew(&[lease], 30);
+    let renewed = Lease { expires_at: at(30), ..lease };
+    assert_eq!(queue.stage(lease.delivery, 0), Some(Stage::Leased { lease: renewed }));
+}

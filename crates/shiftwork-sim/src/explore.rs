@@ -1,0 +1,43 @@
+//! Plans from seeds, and the shrinking of those that failed.
+
+mod generate;
+mod shrink;
+
+pub use generate::{Profile, generate};
+use proptest::strategy::ValueTree as _;
+pub use shrink::{Shrunk, shrink};
+
+use crate::{Fault, Outcome, Plan, Scenario, plan, world};
+
+/// A plan as it was generated, with what proptest needs to shrink it.
+pub struct Candidate {
+    scenario: &'static str,
+    seed: u64,
+    tree: Box<dyn proptest::strategy::ValueTree<Value = Vec<Fault>>>,
+}
+
+impl Candidate {
+    /// The plan as it stands.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        let mut faults = self.tree.current();
+        faults.sort_by_key(|fault| fault.at_ms);
+        Plan { version: plan::VERSION, scenario: self.scenario.to_owned(), seed: self.seed, faults }
+    }
+}
+
+impl std::fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Candidate").field(&self.plan()).finish()
+    }
+}
+
+/// Runs one world of a scenario.
+///
+/// # Panics
+///
+/// When the scenario's `build` panics.
+pub fn run_plan(scenario: &dyn Scenario, plan: &Plan, timeline: bool) -> Outcome {
+    let horizon = Some(scenario.surface().horizon);
+    world::run(plan, world::Options { timeline, once: false, horizon }, |world| scenario.build(world))
+}

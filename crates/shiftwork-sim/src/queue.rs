@@ -1,0 +1,232 @@
+//! A durable queue that belongs to the world, and its fault model.
+//!
+//! It is the in-memory model queue behind a site, so that every fault of a dependency can strike each of its operations: the
+//! store is out, slow, hangs, fails before the write or after it. Like a real client it gives up on an operation after
+//! [`OPERATION_TIMEOUT`]. It survives crashes of the node, as a database does.
+
+use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
+
+use shiftwork::queue::{
+    Claim, DeadLetter, Delivery, DeliveryId, Depth, Lease, MemoryQueue, Message, Pushed, Queue, QueueError, Settlement,
+    Timestamp, memory::Stage,
+};
+
+use crate::{
+    Dependency, What,
+    record::{QueueOperation, Settled},
+    world::Shared,
+};
+
+/// How long the client of the queue waits for its store: a common statement timeout.
+pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Delivery ids carry their queue's site in the upper bits, so that they are unique in the world.
+const SITE_SHIFT: u32 = 48;
+
+/// A durable queue of the world. Cheap to clone.
+#[derive(Clone)]
+pub struct SimQueue<T> {
+    shared: Arc<Shared>,
+    site: Dependency,
+    store: MemoryQueue<T>,
+}
+
+impl<T: Clone + Send + 'static> SimQueue<T> {
+    pub(crate) fn new(shared: Arc<Shared>, site: Dependency) -> Self {
+        let queue = Self { shared: shared.clone(), site, store: MemoryQueue::new() };
+        let watched = queue.clone();
+        shared.watch_queue(Box::new(move || watched.held()));
+        queue
+    }
+
+    /// Adds messages from outside of the node, where no fault strikes: what was there before the world began.
+    ///
+    /// # Panics
+    ///
+    /// Never in a world: its queues are unbounded.
+    pub fn seed(&self, payloads: impl IntoIterator<Item = T>) {
+        let messages = payloads.into_iter().map(Message::new).collect();
+        let pushed = now_or_never(self.store.push(messages, Timestamp::UNIX_EPOCH));
+        self.record_pushed(&pushed.expect("a world's queue is unbounded"));
+    }
+
+    /// How many deliveries are in each state, whatever the faults.
+    #[must_use]
+    pub fn inspect_depth(&self) -> Depth {
+        now_or_never(self.store.depth(Timestamp::MAX)).expect("a world's queue is in memory")
+    }
+
+    /// Every dead letter, whatever the faults.
+    #[must_use]
+    pub fn inspect_dead_letters(&self) -> Vec<DeadLetter<T>> {
+        let letters = now_or_never(self.store.dead_letters(None, usize::MAX));
+        letters.expect("a world's queue is in memory")
+    }
+
+    /// A damaged row: a delivery whose payload cannot be decoded.
+    pub fn seed_undecodable(&self, reason: &str) {
+        let id = self.store.push_undecodable(reason, Timestamp::UNIX_EPOCH);
+        self.record_pushed(&[Pushed::Added(id)]);
+    }
+
+    /// What the store still has work to do for, and whether it is leased.
+    fn held(&self) -> Vec<(DeliveryId, bool)> {
+        let entries = self.store.snapshot(Timestamp::UNIX_EPOCH).into_iter();
+        entries.map(|entry| (self.outside(entry.id), matches!(entry.stage, Stage::Leased { .. }))).collect()
+    }
+
+    fn record_pushed(&self, pushed: &[Pushed]) {
+        for one in pushed {
+            if let Pushed::Added(id) = one {
+                self.shared.record(What::Queue(QueueOperation::Pushed(self.outside(*id))));
+            }
+        }
+    }
+
+    fn outside(&self, id: DeliveryId) -> DeliveryId {
+        DeliveryId(id.0 | (u64::from(self.site.site().0) << SITE_SHIFT))
+    }
+
+    fn inside(&self, id: DeliveryId) -> DeliveryId {
+        DeliveryId(id.0 & ((1 << SITE_SHIFT) - 1))
+    }
+
+    fn lease_inside(&self, lease: Lease) -> Lease {
+        Lease { delivery: self.inside(lease.delivery), ..lease }
+    }
+
+    /// One operation through the site, and through the client's patience. The store's own answer, and whether the caller
+    /// may hear it.
+    async fn operate<O>(
+        &self,
+        operation: impl Future<Output = Result<O, QueueError>>,
+        done: impl FnOnce(&Result<O, QueueError>, bool),
+    ) -> Result<O, QueueError> {
+        let told = tokio::time::timeout(OPERATION_TIMEOUT, self.site.quietly(operation)).await;
+        match told {
+            Err(_) => Err(QueueError::unavailable("no answer from the store (injected)")),
+            Ok(Err(error)) => Err(QueueError::unavailable(error)),
+            Ok(Ok((answer, reply))) => {
+                done(&answer, reply.is_ok());
+                match reply {
+                    Ok(()) => answer,
+                    Err(error) => Err(QueueError::unavailable(error)),
+                }
+            }
+        }
+    }
+}
+
+/// The model queue answers at once.
+fn now_or_never<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    match future.as_mut().poll(&mut cx) {
+        std::task::Poll::Ready(value) => value,
+        std::task::Poll::Pending => unreachable!("the model queue never waits"),
+    }
+}
+
+impl<T> std::fmt::Debug for SimQueue<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SimQueue").field("site", &self.site).finish_non_exhaustive()
+    }
+}
+
+impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
+    async fn push(&self, messages: Vec<Message<T>>, now: Timestamp) -> Result<Vec<Pushed>, QueueError> {
+        let record = |answer: &Result<Vec<Pushed>, QueueError>, _| {
+            if let Ok(pushed) = answer {
+                self.record_pushed(pushed);
+            }
+        };
+        let pushed = self.operate(self.store.push(messages, now), record).await?;
+        Ok(pushed
+            .into_iter()
+            .map(|one| match one {
+                Pushed::Added(id) => Pushed::Added(self.outside(id)),
+                Pushed::Duplicate(id) => Pushed::Duplicate(self.outside(id)),
+            })
+            .collect())
+    }
+
+    async fn claim(&self, claim: Claim, claimed: &mut VecDeque<Delivery<T>>) -> Result<Option<Timestamp>, QueueError> {
+        let before = claimed.len();
+        let granted = async {
+            let answer = self.store.claim(claim, claimed).await;
+            for delivery in claimed.range_mut(before..) {
+                delivery.lease.delivery = self.outside(delivery.lease.delivery);
+            }
+            let granted: Vec<_> = claimed.range(before..).map(|it| (it.lease, it.attempt, it.crashes)).collect();
+            answer.map(|next_due| (next_due, granted))
+        };
+        let record = |answer: &Result<(Option<Timestamp>, Vec<(Lease, u32, u32)>), QueueError>, told| {
+            for (lease, attempt, crashes) in answer.iter().flat_map(|(_, granted)| granted) {
+                let operation = QueueOperation::Claimed {
+                    delivery: lease.delivery,
+                    token: lease.token.0,
+                    attempt: *attempt,
+                    crashes: *crashes,
+                    told,
+                };
+                self.shared.record(What::Queue(operation));
+            }
+        };
+        let answer = self.operate(granted, record).await;
+        if answer.is_err() {
+            claimed.truncate(before);
+        }
+        answer.map(|(next_due, _)| next_due)
+    }
+
+    async fn renew(&self, leases: &[Lease], until: Timestamp) -> Result<Vec<Lease>, QueueError> {
+        let leases: Vec<Lease> = leases.iter().map(|lease| self.lease_inside(*lease)).collect();
+        let mut lost = self.operate(self.store.renew(&leases, until), |_, _| {}).await?;
+        for lease in &mut lost {
+            lease.delivery = self.outside(lease.delivery);
+        }
+        Ok(lost)
+    }
+
+    async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<(), QueueError> {
+        let how = match &settlement {
+            Settlement::Ack => Settled::Acked,
+            Settlement::Retry { .. } => Settled::Retried,
+            Settlement::DeadLetter { .. } => Settled::DeadLettered,
+            Settlement::Return => Settled::Returned,
+        };
+        let (delivery, token) = (lease.delivery, lease.token.0);
+        let record = |answer: &Result<(), QueueError>, _| {
+            self.shared.record(What::Queue(match answer {
+                Ok(()) => QueueOperation::Settled { delivery, token, how },
+                Err(_) => QueueOperation::Fenced { delivery, token },
+            }));
+        };
+        self.operate(self.store.settle(self.lease_inside(lease), settlement, now), record).await
+    }
+
+    fn changed(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.store.changed()
+    }
+
+    async fn depth(&self, now: Timestamp) -> Result<Depth, QueueError> {
+        self.operate(self.store.depth(now), |_, _| {}).await
+    }
+
+    async fn dead_letters(&self, after: Option<DeliveryId>, limit: usize) -> Result<Vec<DeadLetter<T>>, QueueError> {
+        let after = after.map(|id| self.inside(id));
+        let mut letters = self.operate(self.store.dead_letters(after, limit), |_, _| {}).await?;
+        for letter in &mut letters {
+            letter.id = self.outside(letter.id);
+        }
+        Ok(letters)
+    }
+
+    async fn requeue(&self, id: DeliveryId, now: Timestamp) -> Result<bool, QueueError> {
+        self.operate(self.store.requeue(self.inside(id), now), |_, _| {}).await
+    }
+
+    async fn discard(&self, id: DeliveryId) -> Result<bool, QueueError> {
+        self.operate(self.store.discard(self.inside(id)), |_, _| {}).await
+    }
+}

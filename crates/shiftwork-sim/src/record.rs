@@ -1,0 +1,331 @@
+//! What happened in a world, as one stream: the host's events and the world's own.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use shiftwork::{
+    ExitStatus, Signal,
+    event::{Declaration, Event, StopReason, WorkerId},
+    queue::DeliveryId,
+};
+
+use crate::plan::{Seconds, whole_ms};
+
+/// Names a site within its world: its place in the order in which the sites were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SiteId(pub u16);
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Record {
+    /// When, since the world began.
+    pub at: Duration,
+    /// In which task, numbered in the order in which they were spawned in this life of the node; 0 is outside of all.
+    pub task: u32,
+    /// What.
+    pub what: What,
+}
+
+/// Everything that can happen in a world.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum What {
+    /// The node's process was started, for the `boot`th time.
+    Booted {
+        /// From 1.
+        boot: u32,
+    },
+    /// Something happened in the node's host.
+    Host(Event),
+    /// The node's process got a signal.
+    Signalled(Signal),
+    /// The node's process was killed.
+    Crashed,
+    /// The node's process ended by itself.
+    Exited {
+        /// The host's verdict; `None` when a signal killed it before its host listened, or its program panicked.
+        exit: Option<ExitStatus>,
+        /// How many of its tasks were still there.
+        tasks_left: usize,
+    },
+    /// A fault had an effect for the first time.
+    Struck {
+        /// Its place in the plan.
+        fault: usize,
+    },
+    /// A panic was injected into the task that this is recorded in.
+    PanicInjected,
+    /// A call to a dependency began.
+    CallBegan {
+        /// Which site.
+        site: SiteId,
+        /// Which call, from 1.
+        call: u64,
+    },
+    /// A call had its effect.
+    CallTookEffect {
+        /// Which site.
+        site: SiteId,
+        /// Which call.
+        call: u64,
+    },
+    /// A call returned.
+    CallEnded {
+        /// Which site.
+        site: SiteId,
+        /// Which call.
+        call: u64,
+        /// Whether the caller was told that it succeeded.
+        ok: bool,
+    },
+    /// Something happened in a queue, whether or not the caller learned of it.
+    Queue(QueueOperation),
+    /// The world's own clockwork did something that the scenario scheduled.
+    Arrived {
+        /// What.
+        what: Arc<str>,
+    },
+    /// Every fault is over from here on.
+    Healed,
+    /// The scenario's work is done.
+    Recovered,
+}
+
+/// What happened in a queue. Delivery ids are unique in the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum QueueOperation {
+    /// A message was stored.
+    Pushed(DeliveryId),
+    /// A delivery was leased.
+    Claimed {
+        /// Which.
+        delivery: DeliveryId,
+        /// By which claim of it.
+        token: u64,
+        /// Which attempt it will be.
+        attempt: u32,
+        /// How many leases of it have lapsed.
+        crashes: u32,
+        /// Whether the claimant learned of it.
+        told: bool,
+    },
+    /// A delivery was settled.
+    Settled {
+        /// Which.
+        delivery: DeliveryId,
+        /// Under which claim.
+        token: u64,
+        /// How.
+        how: Settled,
+    },
+    /// A settlement under a claim that was no longer current was refused.
+    Fenced {
+        /// Which.
+        delivery: DeliveryId,
+        /// Under which claim.
+        token: u64,
+    },
+    /// When the node had exited, this delivery was still leased.
+    StillLeased(DeliveryId),
+}
+
+/// How a delivery was settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Settled {
+    /// Gone.
+    Acked,
+    /// Waits for its next attempt.
+    Retried,
+    /// Moved aside.
+    DeadLettered,
+    /// Waits, its attempt not spent.
+    Returned,
+}
+
+/// What happened, from first to last, with the names that make it readable.
+#[derive(Debug, Clone, Default)]
+pub struct Timeline {
+    pub(crate) records: Vec<Record>,
+    pub(crate) sites: Vec<Arc<str>>,
+    pub(crate) faults: Vec<String>,
+}
+
+impl Timeline {
+    /// Every record, in order.
+    #[must_use]
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// The host's events, with their times.
+    pub fn events(&self) -> impl Iterator<Item = (Duration, &Event)> {
+        self.records.iter().filter_map(|record| match &record.what {
+            What::Host(event) => Some((record.at, event)),
+            _ => None,
+        })
+    }
+
+    /// When the first record that `matches` happened.
+    pub fn time_of(&self, mut matches: impl FnMut(&What) -> bool) -> Option<Duration> {
+        self.records.iter().find(|record| matches(&record.what)).map(|record| record.at)
+    }
+
+    /// The last `count` records up to `until`, a line each.
+    #[must_use]
+    pub fn tail(&self, until: Duration, count: usize) -> String {
+        let end = self.records.partition_point(|record| record.at <= until);
+        let start = end.saturating_sub(count);
+        let lines = &self.records[start..end];
+        let names = self.names();
+        let mut text = String::new();
+        if start > 0 {
+            text.push_str(&format!("  … {start} earlier\n"));
+        }
+        for record in lines {
+            text.push_str(&format!(
+                "  {:>12}  {}\n",
+                Seconds(whole_ms(record.at)).to_string(),
+                self.line(record, &names)
+            ));
+        }
+        text
+    }
+
+    fn names(&self) -> Arc<[Declaration]> {
+        self.events()
+            .find_map(|(_, event)| match event {
+                Event::HostStarting { workers } => Some(workers.clone()),
+                _ => None,
+            })
+            .unwrap_or_else(|| Arc::from([]))
+    }
+
+    fn site(&self, site: SiteId) -> &str {
+        self.sites.get(usize::from(site.0)).map_or("?", |name| name)
+    }
+
+    fn line(&self, record: &Record, workers: &[Declaration]) -> String {
+        match &record.what {
+            What::Booted { boot } => format!("process started (life {boot})"),
+            What::Host(event) => describe(event, workers),
+            What::Signalled(signal) => format!("{} sent", signal.as_str()),
+            What::Crashed => "process killed".to_owned(),
+            What::Exited { exit: Some(exit), tasks_left } => {
+                format!("process exited {}: {exit}{}", exit.code(), tasks(*tasks_left))
+            }
+            What::Exited { exit: None, .. } => "process ended without a verdict".to_owned(),
+            What::Struck { fault } => {
+                let fault = self.faults.get(*fault).map_or("?", String::as_str);
+                format!("fault: {fault}")
+            }
+            What::PanicInjected => format!("panic injected (task {})", record.task),
+            What::CallBegan { site, call } => format!("{} call {call} began", self.site(*site)),
+            What::CallTookEffect { site, call } => format!("{} call {call} took effect", self.site(*site)),
+            What::CallEnded { site, call, ok } => {
+                format!("{} call {call} {}", self.site(*site), if *ok { "succeeded" } else { "failed" })
+            }
+            What::Queue(operation) => operation.to_string(),
+            What::Arrived { what } => format!("{what} arrived"),
+            What::Healed => "all faults healed".to_owned(),
+            What::Recovered => "all work done".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Timeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.tail(Duration::MAX, usize::MAX))
+    }
+}
+
+fn tasks(left: usize) -> String {
+    if left == 0 { String::new() } else { format!(", {left} tasks left behind") }
+}
+
+impl fmt::Display for QueueOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            QueueOperation::Pushed(id) => write!(f, "delivery {id} pushed"),
+            QueueOperation::Claimed { delivery, token, attempt, crashes, told } => {
+                write!(f, "delivery {delivery} claimed (claim {token}, attempt {attempt}, {crashes} crashes)")?;
+                if *told { Ok(()) } else { f.write_str(", reply lost") }
+            }
+            QueueOperation::Settled { delivery, token, how } => {
+                let how = match how {
+                    Settled::Acked => "acked",
+                    Settled::Retried => "stored for retry",
+                    Settled::DeadLettered => "dead-lettered",
+                    Settled::Returned => "returned",
+                };
+                write!(f, "delivery {delivery} {how} (claim {token})")
+            }
+            QueueOperation::Fenced { delivery, token } => {
+                write!(f, "settlement of delivery {delivery} refused: claim {token} is not current")
+            }
+            QueueOperation::StillLeased(id) => write!(f, "delivery {id} is still leased"),
+        }
+    }
+}
+
+/// A host event in one line.
+pub(crate) fn describe(event: &Event, workers: &[Declaration]) -> String {
+    let name = |id: &WorkerId| workers.get(id.0 as usize).map_or("?", |worker| &*worker.name);
+    let of = |delivery: &Option<DeliveryId>| delivery.map(|id| format!(" of delivery {id}")).unwrap_or_default();
+    match event {
+        Event::HostStarting { workers } => format!("host starting, {} workers", workers.len()),
+        Event::WorkerStarting { worker } => format!("{}: starting", name(worker)),
+        Event::WorkerReady { worker } => format!("{}: ready", name(worker)),
+        Event::WorkerStartFailed { worker, cause } => format!("{}: start failed, {cause}", name(worker)),
+        Event::HostRunning => "host running".to_owned(),
+        Event::IntakeOpened { worker } => format!("{}: intake opened", name(worker)),
+        Event::TicksMissed { worker, count } => format!("{}: {count} ticks missed", name(worker)),
+        Event::CycleStarted { worker, cycle, attempt, delivery } => {
+            format!("{}: cycle {cycle} started, attempt {attempt}{}", name(worker), of(delivery))
+        }
+        Event::CycleEnded { worker, cycle, failure: None, took } => {
+            format!("{}: cycle {cycle} succeeded in {took:?}", name(worker))
+        }
+        Event::CycleEnded { worker, cycle, failure: Some(cause), took } => {
+            format!("{}: cycle {cycle} failed after {took:?}, {cause}", name(worker))
+        }
+        Event::Settled { worker, cycle, delivery, settle } => {
+            format!("{}: cycle {cycle}{} settled: {}", name(worker), of(delivery), settle.as_str())
+        }
+        Event::SettleFailed { worker, cycle, delivery, settle, cause } => {
+            let cycle = cycle.map(|id| format!(" cycle {id}")).unwrap_or_default();
+            format!("{}:{cycle}{} could not {}: {cause}", name(worker), of(delivery), settle.as_str())
+        }
+        Event::Escalated { worker, cycle, attempts, cause } => {
+            format!("{}: escalated after {attempts} attempts (cycle {cycle}), {cause}", name(worker))
+        }
+        Event::SettledUnrun { worker, delivery, settle } => {
+            format!("{}: delivery {delivery} settled without a cycle: {}", name(worker), settle.as_str())
+        }
+        Event::LeaseLost { worker, delivery } => format!("{}: lease of delivery {delivery} lost", name(worker)),
+        Event::RenewalFailed { worker, cause } => format!("{}: renewal failed, {cause}", name(worker)),
+        Event::SourceFailed { worker, consecutive, delay, cause } => {
+            format!("{}: source failed ({consecutive} in a row), next try in {delay:?}, {cause}", name(worker))
+        }
+        Event::SourceRecovered { worker, failures } => {
+            format!("{}: source recovered after {failures} failures", name(worker))
+        }
+        Event::WorkerFaulted { worker, cause } => format!("{}: cannot go on, {cause}", name(worker)),
+        Event::SignalReceived { signal, .. } => format!("{} received", signal.as_str()),
+        Event::HostStopping { reason, within } => {
+            let reason = match reason {
+                StopReason::Signal(signal) => signal.as_str().to_owned(),
+                StopReason::Asked => "asked".to_owned(),
+                StopReason::StartFailure(worker) => format!("{} did not start", name(worker)),
+                StopReason::WorkerFault(worker) => format!("{} faulted", name(worker)),
+                StopReason::Completed => "completed".to_owned(),
+                StopReason::Unable => "unable".to_owned(),
+            };
+            format!("host stopping within {within:?} ({reason})")
+        }
+        Event::IntakeClosed { worker, drain } => format!("{}: intake closed, {drain:?} to drain", name(worker)),
+        Event::WorkerCancelled { worker } => format!("{}: cycles asked to stop", name(worker)),
+        Event::WorkerAborted { worker } => format!("{}: cycles dropped", name(worker)),
+        Event::WorkerAbandoned { worker, phase } => format!("{}: abandoned while {phase}", name(worker)),
+        Event::StopHookFailed { worker, cause } => format!("{}: stop hook failed, {cause}", name(worker)),
+        Event::WorkerStopped { worker, phase } => format!("{}: {phase}", name(worker)),
+        Event::HostStopped { exit } => format!("host stopped: {exit}"),
+    }
+}

@@ -1,0 +1,172 @@
+//! The invariants: what must hold on every event of every world, each named after the lifecycle rule that it checks.
+//!
+//! The rules see what a person with a log of everything would see, and know nothing of how the runtime works. They are told
+//! of each record once, in order, and keep only what they need to judge the next.
+//!
+//! | file | rules |
+//! | --- | --- |
+//! | `rules/life.rs` | S, T and V: how a host starts, stops and reports |
+//! | `rules/cycles.rs` | C and D: how cycles follow from policies and schedules |
+//! | `rules/deliveries.rs` | Q: what becomes of every delivery |
+//! | `rules/transitions.rs` | which transitions of the lifecycle were seen |
+
+mod cycles;
+mod deliveries;
+mod life;
+mod transitions;
+
+use std::{collections::BTreeSet, fmt, time::Duration};
+
+use shiftwork::{Rule, queue::DeliveryId};
+pub use transitions::Transitions;
+
+use crate::{Record, What};
+
+/// The name of a rule: one of the lifecycle's, or a scenario's own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RuleName {
+    /// A rule of the lifecycle.
+    Rule(Rule),
+    /// An invariant of the scenario.
+    Scenario(String),
+}
+
+impl RuleName {
+    /// Its short name: `T1`, or what the scenario called it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            RuleName::Rule(rule) => rule.id(),
+            RuleName::Scenario(name) => name,
+        }
+    }
+
+    /// Whether it is about work going on again, rather than about something bad that happened.
+    #[must_use]
+    pub fn is_liveness(&self) -> bool {
+        matches!(self, RuleName::Rule(Rule::L1 | Rule::L2))
+    }
+}
+
+impl fmt::Display for RuleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RuleName::Rule(rule) => rule.fmt(f),
+            RuleName::Scenario(name) => f.write_str(name),
+        }
+    }
+}
+
+/// A rule that broke: what was expected, and what happened instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which rule.
+    pub rule: RuleName,
+    /// When, since the world began.
+    pub at: Duration,
+    /// What the rule demands here.
+    pub expected: String,
+    /// What happened.
+    pub happened: String,
+}
+
+impl Violation {
+    pub(crate) fn of_scenario(name: &str, at: Duration, happened: String) -> Self {
+        Self { rule: RuleName::Scenario(name.to_owned()), at, expected: name.to_owned(), happened }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "broken rule: {}", self.rule)?;
+        writeln!(f, "  at:       {:?}", self.at)?;
+        writeln!(f, "  expected: {}", self.expected)?;
+        write!(f, "  happened: {}", self.happened)
+    }
+}
+
+/// An invariant of the scenario.
+pub(crate) struct UserRule {
+    pub(crate) name: String,
+    pub(crate) check: Box<dyn FnMut(&Record) -> Result<(), String> + Send>,
+}
+
+/// Where a rule says that it broke.
+struct Verdicts<'a> {
+    at: Duration,
+    report: &'a mut dyn FnMut(Violation),
+}
+
+impl Verdicts<'_> {
+    /// Says that `rule` broke unless `holds`.
+    fn demand(
+        &mut self,
+        rule: Rule,
+        holds: bool,
+        expected: impl FnOnce() -> String,
+        happened: impl FnOnce() -> String,
+    ) {
+        if !holds {
+            (self.report)(Violation {
+                rule: RuleName::Rule(rule),
+                at: self.at,
+                expected: expected(),
+                happened: happened(),
+            });
+        }
+    }
+}
+
+/// Every built-in rule.
+#[derive(Default)]
+pub(crate) struct Rulebook {
+    life: life::LifeRules,
+    cycles: cycles::CycleRules,
+    deliveries: deliveries::DeliveryRules,
+    transitions: transitions::Watcher,
+}
+
+impl Rulebook {
+    pub(crate) fn on(&mut self, record: &Record, report: &mut dyn FnMut(Violation)) {
+        let mut verdicts = Verdicts { at: record.at, report };
+        match &record.what {
+            What::Host(event) => {
+                self.life.on(event, &mut verdicts);
+                self.cycles.on(record.task, event, &mut verdicts);
+                self.deliveries.on(event, &mut verdicts);
+                self.transitions.on(event);
+            }
+            What::Queue(operation) => self.deliveries.on_queue(operation, &mut verdicts),
+            What::Booted { .. } => {
+                self.life.boot();
+                self.cycles.boot();
+                self.deliveries.boot();
+                self.transitions.boot();
+            }
+            What::Exited { exit: Some(exit), tasks_left } => {
+                self.life.exited(*exit, *tasks_left, &mut verdicts);
+                self.cycles.exited(self.life.has_abandoned(), &mut verdicts);
+            }
+            What::PanicInjected => self.cycles.panic_injected(record.task),
+            What::Exited { exit: None, .. }
+            | What::Signalled(_)
+            | What::Crashed
+            | What::Struck { .. }
+            | What::CallBegan { .. }
+            | What::CallTookEffect { .. }
+            | What::CallEnded { .. }
+            | What::Arrived { .. }
+            | What::Healed
+            | What::Recovered => {}
+        }
+    }
+
+    /// Rule Q3, once the world is over: what the queues still hold is what should be left.
+    pub(crate) fn check_end(&mut self, at: Duration, held: &BTreeSet<DeliveryId>, report: &mut dyn FnMut(Violation)) {
+        self.deliveries.check_end(held, &mut Verdicts { at, report });
+    }
+
+    pub(crate) fn transitions(&self) -> Transitions {
+        self.transitions.seen()
+    }
+}

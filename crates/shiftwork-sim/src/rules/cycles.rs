@@ -1,0 +1,365 @@
+//! C and D: how cycles follow from policies and schedules.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use shiftwork::{
+    FailureKind, Rule,
+    event::{CycleId, Declaration, Event, Settle, SourceKind, WorkerId},
+    queue::{DeadLetterCause, DeliveryId},
+};
+
+use super::Verdicts;
+
+/// What a timer of whole milliseconds may be late.
+const TIMER: Duration = Duration::from_millis(2);
+
+#[derive(Default)]
+pub(super) struct CycleRules {
+    workers: Vec<Worker>,
+}
+
+struct Worker {
+    declared: Declaration,
+    intake: Intake,
+    running: Vec<Running>,
+    /// Ended, but what follows is not done yet.
+    unsettled: Vec<Ended>,
+    /// For a worker with one lane and no queue: which attempt comes next, and not before when.
+    next: Next,
+    /// The same for each delivery that waits for a retry.
+    not_before: BTreeMap<DeliveryId, Duration>,
+    schedule: ScheduleView,
+    escalations_due: i64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Intake {
+    NotYet,
+    Open,
+    Closed,
+}
+
+struct Running {
+    cycle: CycleId,
+    task: u32,
+    attempt: u32,
+    delivery: Option<DeliveryId>,
+    panic_injected: bool,
+}
+
+struct Ended {
+    cycle: CycleId,
+    attempt: u32,
+    failure: Option<FailureKind>,
+}
+
+#[derive(Clone, Copy)]
+struct Next {
+    attempt: u32,
+    not_before: Duration,
+}
+
+/// What is known of a schedule's ticks so far.
+#[derive(Default)]
+struct ScheduleView {
+    first: Option<Duration>,
+    /// How many periods after the first the last served tick was.
+    last: u64,
+    settled_at: Duration,
+    missed: u64,
+}
+
+impl CycleRules {
+    pub(super) fn boot(&mut self) {
+        self.workers.clear();
+    }
+
+    pub(super) fn panic_injected(&mut self, task: u32) {
+        for worker in &mut self.workers {
+            for running in worker.running.iter_mut().filter(|running| running.task == task) {
+                running.panic_injected = true;
+            }
+        }
+    }
+
+    /// Rule C8: nothing that began is left unsaid when the host has ended.
+    pub(super) fn exited(&mut self, abandoned: bool, verdicts: &mut Verdicts<'_>) {
+        for worker in &self.workers {
+            let name = &worker.declared.name;
+            verdicts.demand(
+                Rule::C8,
+                abandoned || worker.running.is_empty(),
+                || format!("every cycle of {name} has ended when its host has"),
+                || format!("cycle {} has not", worker.running[0].cycle),
+            );
+            verdicts.demand(
+                Rule::C8,
+                abandoned || worker.unsettled.is_empty(),
+                || format!("it is said what became of every cycle of {name}"),
+                || format!("nothing was said of cycle {}", worker.unsettled[0].cycle),
+            );
+            verdicts.demand(
+                Rule::C7,
+                abandoned || worker.escalations_due == 0,
+                || format!("every exhausted input of {name} is escalated"),
+                || format!("{} were not", worker.escalations_due),
+            );
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "events of the host's life are another file's")]
+    pub(super) fn on(&mut self, task: u32, event: &Event, verdicts: &mut Verdicts<'_>) {
+        match event {
+            Event::HostStarting { workers } => {
+                self.workers = workers.iter().cloned().map(Worker::new).collect();
+            }
+            Event::IntakeOpened { worker } => self.worker(*worker).intake = Intake::Open,
+            Event::IntakeClosed { worker, .. } => self.worker(*worker).intake = Intake::Closed,
+            Event::TicksMissed { worker, count } => self.worker(*worker).schedule.missed = *count,
+            Event::CycleStarted { worker, cycle, attempt, delivery } => {
+                let running =
+                    Running { cycle: *cycle, task, attempt: *attempt, delivery: *delivery, panic_injected: false };
+                self.worker(*worker).started(running, verdicts);
+            }
+            Event::CycleEnded { worker, cycle, failure, took } => {
+                let failure = failure.as_ref().map(|cause| cause.kind);
+                self.worker(*worker).ended(*cycle, failure, *took, verdicts);
+            }
+            Event::Settled { worker, cycle, delivery, settle } => {
+                self.worker(*worker).settled(*cycle, *delivery, *settle, verdicts);
+            }
+            Event::SettleFailed { worker, cycle: Some(cycle), .. } => {
+                let worker = self.worker(*worker);
+                worker.unsettled.retain(|ended| ended.cycle != *cycle);
+            }
+            Event::Escalated { worker, .. } => self.worker(*worker).escalations_due -= 1,
+            _ => {}
+        }
+    }
+
+    fn worker(&mut self, id: WorkerId) -> &mut Worker {
+        &mut self.workers[id.0 as usize]
+    }
+}
+
+impl Worker {
+    fn new(declared: Declaration) -> Self {
+        Self {
+            declared,
+            intake: Intake::NotYet,
+            running: Vec::new(),
+            unsettled: Vec::new(),
+            next: Next { attempt: 1, not_before: Duration::ZERO },
+            not_before: BTreeMap::new(),
+            schedule: ScheduleView::default(),
+            escalations_due: 0,
+        }
+    }
+
+    /// Whether cycles follow one another, so that the next attempt is known.
+    fn is_serial(&self) -> bool {
+        self.declared.concurrency == 1 && self.declared.source != SourceKind::Queue
+    }
+
+    fn started(&mut self, started: Running, verdicts: &mut Verdicts<'_>) {
+        let (name, cycle, attempt) = (self.declared.name.clone(), started.cycle, started.attempt);
+        verdicts.demand(
+            if self.intake == Intake::Closed { Rule::T1 } else { Rule::S2 },
+            self.intake == Intake::Open,
+            || format!("a cycle of {name} starts only while its intake is open"),
+            || {
+                let when = if self.intake == Intake::Closed { "after it was closed" } else { "before it was opened" };
+                format!("cycle {cycle} started {when}")
+            },
+        );
+        let scheduled = matches!(self.declared.source, SourceKind::FixedRate { .. } | SourceKind::FixedDelay { .. });
+        let limit = self.declared.concurrency;
+        verdicts.demand(
+            if scheduled { Rule::D2 } else { Rule::C9 },
+            self.running.len() < limit,
+            || format!("at most {limit} cycles of {name} run side by side"),
+            || format!("cycle {cycle} was one more"),
+        );
+        let attempts = self.declared.retry.attempts();
+        verdicts.demand(
+            Rule::C2,
+            (1..=attempts).contains(&attempt),
+            || format!("{name} makes at most {attempts} attempts"),
+            || format!("cycle {cycle} is attempt {attempt}"),
+        );
+        let not_before = match started.delivery {
+            Some(delivery) => self.not_before.remove(&delivery).unwrap_or_default(),
+            None if self.is_serial() => {
+                let expected = self.next.attempt;
+                verdicts.demand(
+                    Rule::C2,
+                    attempt == expected,
+                    || format!("the next cycle of {name} is attempt {expected}"),
+                    || format!("cycle {cycle} is attempt {attempt}"),
+                );
+                self.next.not_before
+            }
+            None => Duration::ZERO,
+        };
+        let at = verdicts.at;
+        verdicts.demand(
+            Rule::C3,
+            at >= not_before,
+            || format!("{name} tries again at {not_before:?}, as its retry policy says"),
+            || format!("cycle {cycle} started at {at:?}"),
+        );
+        if attempt == 1 {
+            self.tick(cycle, verdicts);
+        }
+        self.running.push(started);
+    }
+
+    /// Rules D1, D3 and D4: a new tick, not a retry of one.
+    fn tick(&mut self, cycle: CycleId, verdicts: &mut Verdicts<'_>) {
+        let (at, name) = (verdicts.at, &self.declared.name);
+        let view = &mut self.schedule;
+        let Some(first) = view.first else {
+            view.first = Some(at);
+            view.missed = 0;
+            return;
+        };
+        match self.declared.source {
+            SourceKind::FixedRate { period } => {
+                let number = u64::try_from(at.saturating_sub(first).as_nanos() / period.as_nanos().max(1));
+                let number = number.unwrap_or(u64::MAX);
+                let due = first + period * u32::try_from(view.last + 1).unwrap_or(u32::MAX);
+                let ready = due.max(view.settled_at);
+                verdicts.demand(
+                    Rule::D1,
+                    number > view.last && at <= ready + TIMER,
+                    || format!("the tick of {name} after number {} starts at {ready:?}", view.last),
+                    || format!("cycle {cycle} started at {at:?}"),
+                );
+                let (missed, said) = (number.saturating_sub(view.last + 1), view.missed);
+                verdicts.demand(
+                    Rule::D3,
+                    missed == said,
+                    || format!("{missed} ticks of {name} were missed, and that is said"),
+                    || format!("{said} were said"),
+                );
+                view.last = number;
+                view.missed = 0;
+            }
+            SourceKind::FixedDelay { delay } => {
+                let due = view.settled_at + delay;
+                verdicts.demand(
+                    Rule::D4,
+                    due <= at && at <= due + TIMER,
+                    || format!("the next cycle of {name} starts {delay:?} after the last, at {due:?}"),
+                    || format!("cycle {cycle} started at {at:?}"),
+                );
+            }
+            SourceKind::Continuous | SourceKind::Queue | SourceKind::Other => {}
+            // A kind that this version does not know has no rule here.
+            _ => {}
+        }
+    }
+
+    fn ended(&mut self, cycle: CycleId, failure: Option<FailureKind>, took: Duration, verdicts: &mut Verdicts<'_>) {
+        let name = self.declared.name.clone();
+        let Some(index) = self.running.iter().position(|running| running.cycle == cycle) else {
+            verdicts.demand(
+                Rule::C8,
+                false,
+                || format!("a cycle of {name} that ends had started"),
+                || format!("cycle {cycle} had not"),
+            );
+            return;
+        };
+        let running = self.running.swap_remove(index);
+        verdicts.demand(
+            Rule::C5,
+            !running.panic_injected || failure == Some(FailureKind::Panic),
+            || format!("cycle {cycle} of {name} panicked, and is said to have"),
+            || match failure {
+                Some(kind) => format!("it is said to have failed: {kind}"),
+                None => "it is said to have succeeded".to_owned(),
+            },
+        );
+        if let Some(timeout) = self.declared.cycle_timeout {
+            verdicts.demand(
+                Rule::C6,
+                took <= timeout + TIMER,
+                || format!("a cycle of {name} runs at most {timeout:?}"),
+                || format!("cycle {cycle} ran {took:?}"),
+            );
+        }
+        self.unsettled.push(Ended { cycle, attempt: running.attempt, failure });
+    }
+
+    fn settled(&mut self, cycle: CycleId, delivery: Option<DeliveryId>, settle: Settle, verdicts: &mut Verdicts<'_>) {
+        let name = self.declared.name.clone();
+        let Some(index) = self.unsettled.iter().position(|ended| ended.cycle == cycle) else {
+            verdicts.demand(
+                Rule::Q1,
+                false,
+                || format!("a cycle of {name} is settled after it has ended"),
+                || format!("cycle {cycle} was settled ({}) before", settle.as_str()),
+            );
+            return;
+        };
+        let ended = self.unsettled.swap_remove(index);
+        let (rule, follows) = self.follows(&ended, settle);
+        verdicts.demand(
+            rule,
+            follows,
+            || format!("what is done about cycle {cycle} of {name} follows from how it ended"),
+            || {
+                let how = ended.failure.map_or_else(|| "succeeded".to_owned(), |kind| format!("failed: {kind}"));
+                format!("attempt {} {how}, and was settled: {}", ended.attempt, settle.as_str())
+            },
+        );
+        let at = verdicts.at;
+        let next = match settle {
+            Settle::Retry { delay } => {
+                let (low, _) = self.declared.retry.bounds(ended.attempt);
+                verdicts.demand(
+                    Rule::C3,
+                    delay >= low,
+                    || format!("{name} waits at least {low:?} after attempt {}", ended.attempt),
+                    || format!("it waits {delay:?}"),
+                );
+                Next { attempt: ended.attempt + 1, not_before: at + delay }
+            }
+            Settle::DeadLetter { cause, pause } => {
+                self.escalations_due += i64::from(cause == DeadLetterCause::Exhausted);
+                let pause = if self.declared.source == SourceKind::Continuous { pause } else { Duration::ZERO };
+                Next { attempt: 1, not_before: at + pause }
+            }
+            Settle::Ack | Settle::Return => Next { attempt: 1, not_before: at },
+        };
+        match delivery {
+            Some(delivery) if next.attempt > 1 => {
+                self.not_before.insert(delivery, next.not_before);
+            }
+            Some(_) => {}
+            None => self.next = next,
+        }
+        if next.attempt == 1 {
+            self.schedule.settled_at = at;
+        }
+    }
+
+    /// Which rule says what follows from a cycle's end, and whether it was kept.
+    fn follows(&self, ended: &Ended, settle: Settle) -> (Rule, bool) {
+        let last = ended.attempt >= self.declared.retry.attempts();
+        match ended.failure {
+            None => (Rule::Q1, settle == Settle::Ack),
+            Some(FailureKind::Interrupted) => (Rule::T4, settle == Settle::Return),
+            Some(FailureKind::Invalid) => {
+                (Rule::C4, matches!(settle, Settle::DeadLetter { cause: DeadLetterCause::Invalid, .. }))
+            }
+            Some(FailureKind::Transient | FailureKind::Fatal | FailureKind::Panic | FailureKind::Timeout) if last => {
+                (Rule::C7, matches!(settle, Settle::DeadLetter { cause: DeadLetterCause::Exhausted, .. }))
+            }
+            Some(FailureKind::Transient | FailureKind::Fatal | FailureKind::Panic | FailureKind::Timeout) => {
+                (Rule::C2, matches!(settle, Settle::Retry { .. }))
+            }
+        }
+    }
+}

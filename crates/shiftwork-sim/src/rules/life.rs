@@ -1,0 +1,225 @@
+//! S, T and V: how a host starts, stops and reports.
+
+use std::{sync::Arc, time::Duration};
+
+use shiftwork::{
+    ExitStatus, Rule, Signal,
+    event::{Declaration, Event, NextSignal, StopReason, WorkerId, WorkerPhase},
+};
+
+use super::Verdicts;
+
+/// How long a host may take to let go of its tasks after the budget of its stop, and what a timer rounds up.
+const SLACK: Duration = Duration::from_millis(150);
+
+#[derive(Default)]
+pub(super) struct LifeRules {
+    workers: Vec<Worker>,
+    names: Option<Arc<[Declaration]>>,
+    running: bool,
+    stopping: Option<Stopping>,
+    signals: u32,
+    /// Nothing is expected to happen in order any more.
+    disorderly: bool,
+    forced: bool,
+    left_at_once: Option<Duration>,
+    start_failed: bool,
+    faulted: bool,
+    stopped: Option<ExitStatus>,
+}
+
+struct Stopping {
+    at: Duration,
+    within: Duration,
+}
+
+#[derive(Default)]
+struct Worker {
+    after: Vec<WorkerId>,
+    ready: bool,
+    start_failed: bool,
+    opened: bool,
+    faulted: bool,
+    abandoned: bool,
+    stopped: Option<WorkerPhase>,
+}
+
+impl LifeRules {
+    pub(super) fn boot(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn has_abandoned(&self) -> bool {
+        self.workers.iter().any(|worker| worker.abandoned)
+    }
+
+    fn name(&self, id: WorkerId) -> String {
+        self.names.as_ref().map_or_else(|| id.0.to_string(), |names| names[id.0 as usize].name.to_string())
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "events of cycles are another file's")]
+    pub(super) fn on(&mut self, event: &Event, verdicts: &mut Verdicts<'_>) {
+        match event {
+            Event::HostStarting { workers } => {
+                self.names = Some(workers.clone());
+                self.workers =
+                    workers.iter().map(|it| Worker { after: it.after.clone(), ..Worker::default() }).collect();
+            }
+            Event::WorkerStarting { worker } => {
+                let after = &self.workers[worker.0 as usize].after;
+                let early = after.iter().find(|id| !self.workers[id.0 as usize].ready);
+                verdicts.demand(
+                    Rule::S1,
+                    early.is_none(),
+                    || format!("{} starts after every worker that it comes after is ready", self.name(*worker)),
+                    || format!("{} was not ready", early.map_or_else(String::new, |id| self.name(*id))),
+                );
+            }
+            Event::WorkerReady { worker } => self.workers[worker.0 as usize].ready = true,
+            Event::WorkerStartFailed { worker, .. } => {
+                self.workers[worker.0 as usize].start_failed = true;
+                self.start_failed = true;
+            }
+            Event::HostRunning => self.running = true,
+            Event::IntakeOpened { worker } => {
+                let unready = self.workers.iter().position(|worker| !worker.ready);
+                verdicts.demand(
+                    Rule::S2,
+                    unready.is_none(),
+                    || format!("the intake of {} opens once every worker is ready", self.name(*worker)),
+                    || "a worker was not ready".to_owned(),
+                );
+                self.workers[worker.0 as usize].opened = true;
+            }
+            Event::WorkerFaulted { worker, .. } => {
+                self.workers[worker.0 as usize].faulted = true;
+                self.faulted = true;
+            }
+            Event::SignalReceived { signal, next } => self.signal(*signal, *next, verdicts),
+            Event::HostStopping { within, reason } => {
+                self.stopping = Some(Stopping { at: verdicts.at, within: *within });
+                self.disorderly |= matches!(reason, StopReason::Signal(Signal::Quit));
+            }
+            Event::WorkerAbandoned { worker, .. } => self.workers[worker.0 as usize].abandoned = true,
+            Event::WorkerStopped { worker, phase } => self.worker_stopped(*worker, *phase, verdicts),
+            Event::HostStopped { exit } => self.stopped = Some(*exit),
+            _ => {}
+        }
+    }
+
+    fn signal(&mut self, signal: Signal, next: NextSignal, verdicts: &mut Verdicts<'_>) {
+        self.signals += 1;
+        let aborts = self.signals > 1 || signal == Signal::Quit;
+        let promised = if aborts { NextSignal::Leave } else { NextSignal::Abort };
+        // A stop for another reason is one step down the ladder already.
+        let known = self.stopping.is_none() || self.signals > 1;
+        verdicts.demand(
+            Rule::T5,
+            !known || next == promised,
+            || format!("signal {} says that the next one will {promised:?}", self.signals),
+            || format!("it says {next:?}"),
+        );
+        self.disorderly |= aborts || self.stopping.is_some();
+        self.forced |= aborts || self.stopping.is_some();
+        if self.signals == 3 {
+            self.left_at_once = Some(verdicts.at);
+        }
+    }
+
+    fn worker_stopped(&mut self, id: WorkerId, phase: WorkerPhase, verdicts: &mut Verdicts<'_>) {
+        let worker = &self.workers[id.0 as usize];
+        let rule = if self.running { Rule::T2 } else { Rule::S4 };
+        let dependent = self.workers.iter().position(|it| it.after.contains(&id) && it.stopped.is_none());
+        // A worker that ended by itself, or by its own fault, waits for nobody; nor does a stop that is aborted.
+        let orderly = self.stopping.is_some() && !self.disorderly && !worker.faulted && !worker.start_failed;
+        let over = self.stopping.as_ref().is_some_and(|stopping| verdicts.at >= stopping.at + stopping.within);
+        verdicts.demand(
+            rule,
+            !orderly || over || dependent.is_none(),
+            || format!("{} stops after every worker that comes after it", self.name(id)),
+            || {
+                let other = dependent.and_then(|index| u32::try_from(index).ok()).map(WorkerId);
+                format!("{} had not stopped", other.map_or_else(String::new, |id| self.name(id)))
+            },
+        );
+        verdicts.demand(
+            Rule::V1,
+            worker.stopped.is_none() && phase.is_terminal(),
+            || format!("{} ends once, in a last phase", self.name(id)),
+            || format!("it ended as {phase}"),
+        );
+        let never = phase == WorkerPhase::NeverStarted;
+        let never_ran = !worker.opened && !worker.start_failed;
+        verdicts.demand(
+            Rule::S6,
+            never == never_ran,
+            || format!("{} is reported as never started exactly if it never ran", self.name(id)),
+            || format!("it ended as {phase}"),
+        );
+        self.workers[id.0 as usize].stopped = Some(phase);
+    }
+
+    pub(super) fn exited(&mut self, exit: ExitStatus, tasks_left: usize, verdicts: &mut Verdicts<'_>) {
+        if self.names.is_none() {
+            return;
+        }
+        if let Some(stopping) = &self.stopping {
+            let took = verdicts.at.saturating_sub(stopping.at);
+            let within = stopping.within;
+            verdicts.demand(
+                Rule::T3,
+                took <= within + SLACK,
+                || format!("the host ends within {within:?} after it was asked to stop"),
+                || format!("it took {took:?}"),
+            );
+        }
+        if let Some(at) = self.left_at_once {
+            let took = verdicts.at.saturating_sub(at);
+            verdicts.demand(
+                Rule::T5,
+                took <= SLACK,
+                || "the third signal ends the host at once".to_owned(),
+                || format!("it took {took:?}"),
+            );
+        }
+        verdicts.demand(
+            Rule::T6,
+            tasks_left == 0 || self.has_abandoned(),
+            || "no task is left when the host has ended".to_owned(),
+            || format!("{tasks_left} were"),
+        );
+        let silent = self.workers.iter().position(|worker| worker.stopped.is_none());
+        verdicts.demand(
+            Rule::V1,
+            silent.is_none(),
+            || "every worker has a verdict when the host has ended".to_owned(),
+            || {
+                let id = silent.and_then(|index| u32::try_from(index).ok()).map(WorkerId);
+                format!("{} has none", id.map_or_else(String::new, |id| self.name(id)))
+            },
+        );
+        let expected = self.expected_exit();
+        verdicts.demand(
+            Rule::V2,
+            exit == expected && self.stopped == Some(exit),
+            || format!("the host ends as {expected}, which is the worst that happened"),
+            || format!("it ended as {exit}"),
+        );
+    }
+
+    fn expected_exit(&self) -> ExitStatus {
+        let left_work =
+            self.workers.iter().any(|worker| worker.abandoned || worker.stopped == Some(WorkerPhase::Aborted));
+        if self.faulted {
+            ExitStatus::WorkerFault
+        } else if self.start_failed {
+            ExitStatus::StartFailure
+        } else if left_work && self.forced {
+            ExitStatus::Forced
+        } else if left_work {
+            ExitStatus::DrainTimedOut
+        } else {
+            ExitStatus::Clean
+        }
+    }
+}

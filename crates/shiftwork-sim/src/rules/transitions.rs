@@ -1,0 +1,83 @@
+//! Which transitions of the lifecycle were seen.
+
+use std::collections::BTreeSet;
+
+use shiftwork::event::{Event, WorkerId, WorkerPhase};
+
+/// A set of transitions between the phases of workers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Transitions([u64; 3]);
+
+impl Transitions {
+    /// Adds everything that `other` has.
+    pub fn merge(&mut self, other: Transitions) {
+        for (word, more) in self.0.iter_mut().zip(other.0) {
+            *word |= more;
+        }
+    }
+
+    /// The transitions, in order of the phases.
+    #[must_use]
+    pub fn pairs(&self) -> BTreeSet<(WorkerPhase, WorkerPhase)> {
+        let mut pairs = BTreeSet::new();
+        for from in WorkerPhase::ALL {
+            for to in WorkerPhase::ALL {
+                let (word, bit) = place(from, to);
+                if self.0[word] & bit != 0 {
+                    pairs.insert((from, to));
+                }
+            }
+        }
+        pairs
+    }
+
+    fn insert(&mut self, from: WorkerPhase, to: WorkerPhase) {
+        let (word, bit) = place(from, to);
+        self.0[word] |= bit;
+    }
+}
+
+fn place(from: WorkerPhase, to: WorkerPhase) -> (usize, u64) {
+    let index = from as usize * WorkerPhase::ALL.len() + to as usize;
+    (index / 64, 1 << (index % 64))
+}
+
+/// Follows the phases of the workers.
+#[derive(Default)]
+pub(super) struct Watcher {
+    phases: Vec<WorkerPhase>,
+    seen: Transitions,
+}
+
+impl Watcher {
+    pub(super) fn boot(&mut self) {
+        self.phases.clear();
+    }
+
+    pub(super) fn seen(&self) -> Transitions {
+        self.seen
+    }
+
+    pub(super) fn on(&mut self, event: &Event) {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "only events that change a phase matter here")]
+        let (worker, to) = match event {
+            Event::HostStarting { workers } => {
+                self.phases = vec![WorkerPhase::Pending; workers.len()];
+                return;
+            }
+            Event::WorkerStarting { worker } => (worker, WorkerPhase::Starting),
+            Event::WorkerReady { worker } => (worker, WorkerPhase::Ready),
+            Event::IntakeOpened { worker } => (worker, WorkerPhase::Running),
+            Event::IntakeClosed { worker, .. } => (worker, WorkerPhase::Draining),
+            Event::WorkerCancelled { worker } => (worker, WorkerPhase::Cancelling),
+            Event::WorkerAborted { worker } => (worker, WorkerPhase::Aborting),
+            Event::WorkerStopped { worker, phase } => (worker, *phase),
+            _ => return,
+        };
+        let WorkerId(index) = *worker;
+        if let Some(phase) = self.phases.get_mut(index as usize) {
+            self.seen.insert(*phase, to);
+            *phase = to;
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! A way to build a world, with its own invariants, and what of it faults may strike.
+
+use std::time::Duration;
+
+use crate::World;
+
+/// What faults may strike in the worlds of a scenario.
+#[derive(Debug, Clone)]
+pub struct Surface {
+    /// The names of its dependencies.
+    pub dependencies: Vec<String>,
+    /// The names of its queues. Their operations meet the faults of a dependency, but do not panic.
+    pub queues: Vec<String>,
+    /// How long faults may begin; then everything heals and the world must recover.
+    pub horizon: Duration,
+}
+
+/// A way to build a world.
+///
+/// `build` is called anew for each world, on the world's own thread, and must not depend on anything but the world: what
+/// differs between worlds is the plan and the seed.
+pub trait Scenario: Send + Sync {
+    /// Its name at the command line and in files: lower case, without blanks.
+    fn name(&self) -> &'static str;
+
+    /// What it is, in one line.
+    fn about(&self) -> &'static str;
+
+    /// What faults may strike.
+    fn surface(&self) -> Surface;
+
+    /// Fills a world: dependencies, durable state, the node's program, invariants.
+    fn build(&self, world: &mut World);
+}

@@ -1,0 +1,160 @@
+//! Building and running one world.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `world.rs` | the world as a scenario sees it while it builds |
+//! | `world/shared.rs` | the state that the node, its dependencies and the driver share |
+//! | `world/node.rs` | one life of the node's process: its runtime, environment and program |
+//! | `world/drive.rs` | the clockwork: boots, faults, signals, healing, the last stop |
+//! | `world/outcome.rs` | what became of it |
+//!
+//! # Fault model of the process
+//!
+//! - **Crash.** The node's runtime is dropped where it stands, as `kill -9` or a power cut ends a process. Before that the node is
+//!   fenced: what its destructors try on the outside is refused, because a killed process runs no destructors.
+//! - **Signal.** Delivered through the environment like a real one. A signal that comes before the host listens kills the
+//!   process, as the default action of the real ones does. When nothing runs it is lost.
+//! - **Restart.** An orchestrator starts the process again a second after it exits, or after the crash's own time.
+
+mod drive;
+mod node;
+mod outcome;
+mod shared;
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+pub use node::Node;
+pub use outcome::{Outcome, Stats};
+pub(crate) use shared::{Meets, Shared, Visit};
+use shiftwork::HostReport;
+
+use crate::{Dependency, Plan, Record, SimQueue, control, dependency::Latency, plan::whole_ms, streams::stream};
+
+/// How long a healed world has to do the rest of its work: rule L1.
+pub const RECOVERY: Duration = Duration::from_secs(600);
+
+/// How long after its exit the node's process is started again.
+pub const RESTART_AFTER: Duration = Duration::from_secs(1);
+
+pub(crate) type Program = Box<dyn Fn(Node) -> Pin<Box<dyn Future<Output = HostReport> + Send>> + Send>;
+type Check = Box<dyn FnMut() -> Result<(), String> + Send>;
+
+/// A world that is being built.
+pub struct World {
+    seed: u64,
+    shared: Arc<Shared>,
+    program: Option<(String, Program)>,
+    arrivals: Vec<Arrival>,
+    done: Option<Box<dyn FnMut() -> bool + Send>>,
+    at_end: Vec<(String, Check)>,
+}
+
+/// Something that the scenario's surroundings do at a time of their own.
+struct Arrival {
+    at: Duration,
+    what: Arc<str>,
+    act: Box<dyn FnOnce() + Send>,
+}
+
+impl World {
+    fn new(plan: &Plan, options: &Options) -> Self {
+        Self {
+            seed: plan.seed,
+            shared: Arc::new(Shared::new(plan, options)),
+            program: None,
+            arrivals: Vec::new(),
+            done: None,
+            at_end: Vec::new(),
+        }
+    }
+
+    /// The world's seed, for what the scenario itself draws.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// A dependency whose calls take 1 to 20 ms.
+    pub fn dependency(&mut self, name: &str) -> Dependency {
+        self.dependency_with(name, Latency::uniform(Duration::from_millis(1), Duration::from_millis(20)))
+    }
+
+    /// A dependency with a latency of its own.
+    pub fn dependency_with(&mut self, name: &str, latency: Latency) -> Dependency {
+        Dependency::new(self.shared.clone(), self.shared.add_site(name, stream(self.seed, name)), latency)
+    }
+
+    /// A durable queue: it belongs to the world and survives its node. Its operations are a site of the same name.
+    pub fn queue<T: Clone + Send + 'static>(&mut self, name: &str) -> SimQueue<T> {
+        let site = self.dependency_with(name, Latency::none());
+        SimQueue::new(self.shared.clone(), site)
+    }
+
+    /// What the node runs, each time its process is started. What the closure captures outlives the process; what it makes
+    /// inside does not.
+    pub fn node<F, Fut>(&mut self, name: &str, program: F)
+    where
+        F: Fn(Node) -> Fut + Send + 'static,
+        Fut: Future<Output = HostReport> + Send + 'static,
+    {
+        self.program = Some((name.to_owned(), Box::new(move |node| Box::pin(program(node)))));
+    }
+
+    /// At `time`, the node's surroundings do this, whether it runs or not: a mail arrives, a file is dropped.
+    pub fn at(&mut self, time: Duration, what: &str, act: impl FnOnce() + Send + 'static) {
+        // Whole milliseconds, like everything that a paused clock can wait for.
+        let at = Duration::from_millis(whole_ms(time));
+        self.arrivals.push(Arrival { at, what: what.into(), act: Box::new(act) });
+    }
+
+    /// When the scenario's work is done: rule L1 demands it of every world once its faults have healed.
+    pub fn done_when(&mut self, done: impl FnMut() -> bool + Send + 'static) {
+        self.done = Some(Box::new(done));
+    }
+
+    /// An invariant of the scenario, checked on every record. It is called in the middle of the world's work and must not
+    /// call back into the world.
+    pub fn always(&mut self, name: &str, check: impl FnMut(&Record) -> Result<(), String> + Send + 'static) {
+        self.shared.add_invariant(name, Box::new(check));
+    }
+
+    /// An invariant of the scenario, checked when the world is over.
+    pub fn at_end(&mut self, name: &str, check: impl FnMut() -> Result<(), String> + Send + 'static) {
+        self.at_end.push((name.to_owned(), Box::new(check)));
+    }
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World").field("seed", &self.seed).finish_non_exhaustive()
+    }
+}
+
+/// How a world is run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Whether to keep every record. A campaign runs without, and again with it when a rule broke.
+    pub timeline: bool,
+    /// Whether the world ends when its node first exits.
+    pub once: bool,
+    /// When faults heal; 60 s when it is not said.
+    pub horizon: Option<Duration>,
+}
+
+/// Runs one world on a thread of its own, which is what makes the keys of its hash maps its own.
+///
+/// # Panics
+///
+/// When the scenario's `build` panics or makes no node.
+pub fn run(plan: &Plan, options: Options, build: impl FnOnce(&mut World) + Send) -> Outcome {
+    let world = || {
+        let _held = control::hold(plan.seed);
+        let mut world = World::new(plan, &options);
+        build(&mut world);
+        drive::drive(world, plan, options)
+    };
+    std::thread::scope(|scope| match scope.spawn(world).join() {
+        Ok(outcome) => outcome,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}

@@ -1,0 +1,110 @@
+//! What became of a world.
+
+use std::{fmt, time::Duration};
+
+use shiftwork::{HostReport, event::Event};
+
+use crate::{Plan, Timeline, Violation, rules::Transitions};
+
+/// What became of a world.
+#[derive(Debug, Clone)]
+#[must_use = "a world is run to see whether a rule broke: assert that they were kept, or look at the violations"]
+pub struct Outcome {
+    /// The plan that it was run with.
+    pub plan: Plan,
+    /// A hash over everything that happened and the order of task polls: equal for equal worlds.
+    pub fingerprint: u64,
+    /// The rules that broke, the first one first.
+    pub violations: Vec<Violation>,
+    /// The report of each life of the node that ended by itself.
+    pub reports: Vec<HostReport>,
+    /// What can be counted of it.
+    pub stats: Stats,
+    pub(crate) ended_at: Duration,
+    /// What happened; empty unless it was asked for.
+    pub timeline: Timeline,
+}
+
+/// What can be counted of a world.
+#[derive(Debug, Clone)]
+pub struct Stats {
+    /// World time at its end.
+    pub virtual_time: Duration,
+    /// How many times the node was started.
+    pub boots: u32,
+    /// How many records there were.
+    pub records: u64,
+    /// For each fault of the plan, whether it had an effect.
+    pub struck: Vec<bool>,
+    /// Which lifecycle transitions were seen.
+    pub transitions: Transitions,
+}
+
+impl Outcome {
+    /// Whether every rule was kept.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.violations.is_empty()
+    }
+
+    /// When the node last exited by itself; the end of the world if it never did.
+    #[must_use]
+    pub fn ended_at(&self) -> Duration {
+        self.ended_at
+    }
+
+    /// The report of the last life of the node that ended by itself.
+    #[must_use]
+    pub fn report(&self) -> Option<&HostReport> {
+        self.reports.last()
+    }
+
+    /// The host's events, with their times, if the timeline was kept.
+    pub fn events(&self) -> impl Iterator<Item = (Duration, &Event)> {
+        self.timeline.events()
+    }
+
+    /// How many host events `matches` picks.
+    pub fn count(&self, mut matches: impl FnMut(&Event) -> bool) -> usize {
+        self.events().filter(|(_, event)| matches(event)).count()
+    }
+
+    /// Passes when every rule was kept.
+    ///
+    /// # Panics
+    ///
+    /// With the broken rule, the plan and the last events before it, when one was not.
+    #[track_caller]
+    pub fn assert_rules_kept(&self) {
+        assert!(self.is_ok(), "{self}");
+    }
+
+    /// The first violation of the rule with this name (`T1`, or the name of a scenario's own invariant).
+    ///
+    /// # Panics
+    ///
+    /// When it was kept: for tests that plant a bug and want it found.
+    #[track_caller]
+    pub fn expect_broken(&self, rule: &str) -> &Violation {
+        match self.violations.first() {
+            Some(violation) if violation.rule.name() == rule => violation,
+            _ => panic!("expected rule {rule} to be broken, but {self}"),
+        }
+    }
+}
+
+/// The failure as a person reads it: rule, expectation, what happened, the plan, the last events.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(violation) = self.violations.first() else {
+            return write!(f, "every rule was kept in {:?} of virtual time", self.stats.virtual_time);
+        };
+        writeln!(f, "{violation}")?;
+        write!(f, "plan: {}", self.plan)?;
+        if !self.timeline.records().is_empty() {
+            writeln!(f, "the last events up to there:")?;
+            f.write_str(&self.timeline.tail(violation.at, 30))?;
+        }
+        Ok(())
+    }
+}

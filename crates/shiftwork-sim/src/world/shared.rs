@@ -1,0 +1,459 @@
+//! The state that the node, its dependencies and the driver share.
+//!
+//! A world runs on one thread, so the lock is never contended; it is there because worker code must be `Send`.
+
+use std::{
+    hash::{Hash, Hasher},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use shiftwork::{Signal, event::Event, queue::DeliveryId};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
+
+use super::Options;
+use crate::{
+    Fault, FaultKind, Plan, Record, RuleName, Timeline, Violation, What,
+    record::SiteId,
+    rules::{Rulebook, UserRule},
+    streams::StableHasher,
+};
+
+/// How often a world's tasks may be polled without time passing before it is called a hot loop: rule L2.
+const POLLS_IN_AN_INSTANT_MAX: u64 = 200_000;
+
+/// How many violations are kept. The first one is what counts; a few more help to understand it.
+const VIOLATIONS_MAX: usize = 8;
+
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    queues: Mutex<Vec<Box<dyn Fn() -> Vec<(DeliveryId, bool)> + Send>>>,
+    /// Rung when the driver must look: a crash was asked for, or the world cannot go on.
+    pub(crate) bell: Notify,
+}
+
+pub(crate) struct State {
+    clock: Clock,
+    faults: Vec<PlannedFault>,
+    heal_at: Duration,
+    sites: Vec<Site>,
+    /// Whether the node's process is gone while its memory is not yet: nothing it tries happens.
+    pub(crate) fenced: bool,
+    /// How long the node stays down after the crash that was asked for from inside of it.
+    pub(crate) crash: Option<Duration>,
+    /// Where the running host takes its signals from.
+    pub(crate) signals: Option<mpsc::UnboundedSender<Signal>>,
+    pub(crate) tasks: Tasks,
+    recorder: Recorder,
+}
+
+/// World time: what has passed in earlier lives of the node, and the paused clock of this one.
+struct Clock {
+    before: Duration,
+    since: Option<Instant>,
+}
+
+struct PlannedFault {
+    at: Duration,
+    /// `None`: until the world heals.
+    until: Option<Duration>,
+    site: Option<SiteId>,
+    kind: FaultKind,
+    struck: bool,
+}
+
+struct Site {
+    name: Arc<str>,
+    chance: fastrand::Rng,
+    calls: u64,
+}
+
+struct Recorder {
+    hash: StableHasher,
+    count: u64,
+    rules: Rulebook,
+    user_rules: Vec<UserRule>,
+    violations: Vec<Violation>,
+    timeline: Option<Vec<Record>>,
+}
+
+/// The tasks of this life of the node, numbered as they were spawned.
+#[derive(Default)]
+pub(crate) struct Tasks {
+    spawned: u32,
+    alive: Vec<(tokio::task::Id, u32)>,
+    pub(crate) current: u32,
+    polls: u64,
+    polls_in_this_instant: u64,
+    instant: Duration,
+}
+
+/// What becomes of one call to a site.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Visit {
+    pub(crate) site: SiteId,
+    pub(crate) call: u64,
+}
+
+/// What a call meets on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meets {
+    /// Nothing.
+    Nothing,
+    /// An error, before the effect or after it.
+    Error(&'static str),
+    /// No answer until this time.
+    Silence(Duration),
+    /// A panic.
+    Panic,
+    /// The end of the process.
+    Crash,
+}
+
+impl Shared {
+    pub(super) fn new(plan: &Plan, options: &Options) -> Self {
+        let mut hash = StableHasher::new(plan.seed);
+        plan.scenario.hash(&mut hash);
+        let heal_at = options.horizon.unwrap_or(Duration::from_secs(60));
+        let ms = Duration::from_millis;
+        let faults = plan.faults.iter().map(|Fault { at_ms, kind }| PlannedFault {
+            at: ms(*at_ms),
+            until: kind.lasts_ms().map(|lasts| ms(*at_ms).saturating_add(ms(lasts))),
+            site: None,
+            kind: kind.clone(),
+            struck: false,
+        });
+        Self {
+            state: Mutex::new(State {
+                clock: Clock { before: Duration::ZERO, since: None },
+                faults: faults.collect(),
+                heal_at,
+                sites: Vec::new(),
+                fenced: false,
+                crash: None,
+                signals: None,
+                tasks: Tasks::default(),
+                recorder: Recorder {
+                    hash,
+                    count: 0,
+                    rules: Rulebook::default(),
+                    user_rules: Vec::new(),
+                    violations: Vec::new(),
+                    timeline: options.timeline.then(Vec::new),
+                },
+            }),
+            queues: Mutex::new(Vec::new()),
+            bell: Notify::new(),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn record(&self, what: What) {
+        let mut state = self.lock();
+        let at = state.now();
+        state.record(at, what);
+    }
+
+    /// A host event, with the time that the host gave it.
+    pub(crate) fn host_event(&self, at: Instant, event: &Event) {
+        let mut state = self.lock();
+        if state.fenced {
+            return;
+        }
+        let at = state.clock.at(at);
+        state.record(at, What::Host(event.clone()));
+    }
+
+    pub(super) fn add_site(&self, name: &str, seed: u64) -> SiteId {
+        let mut state = self.lock();
+        let id = SiteId(u16::try_from(state.sites.len()).unwrap_or(u16::MAX));
+        state.sites.push(Site { name: name.into(), chance: fastrand::Rng::with_seed(seed), calls: 0 });
+        for fault in &mut state.faults {
+            if fault.kind.site() == Some(name) {
+                fault.site = Some(id);
+            }
+        }
+        id
+    }
+
+    /// A queue of the world, by what it still holds.
+    pub(crate) fn watch_queue(&self, held: Box<dyn Fn() -> Vec<(DeliveryId, bool)> + Send>) {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner).push(held);
+    }
+
+    /// What the queues still have work to do for, and whether it is leased.
+    pub(super) fn held(&self) -> Vec<(DeliveryId, bool)> {
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.iter().flat_map(|held| held()).collect()
+    }
+
+    /// Lets go of what refers back to the world.
+    pub(super) fn take_apart(&self) {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.lock().recorder.user_rules.clear();
+    }
+
+    pub(super) fn add_invariant(&self, name: &str, check: Box<dyn FnMut(&Record) -> Result<(), String> + Send>) {
+        self.lock().recorder.user_rules.push(UserRule { name: name.to_owned(), check });
+    }
+
+    pub(super) fn poll_begins(&self, task: tokio::task::Id) {
+        let mut state = self.lock();
+        let now = state.now();
+        let number = state.tasks.number(task);
+        state.tasks.current = number;
+        state.tasks.polls += 1;
+        if now == state.tasks.instant {
+            state.tasks.polls_in_this_instant += 1;
+        } else {
+            state.tasks.instant = now;
+            state.tasks.polls_in_this_instant = 0;
+        }
+        state.recorder.hash.write_u32(number);
+        if state.tasks.polls_in_this_instant == POLLS_IN_AN_INSTANT_MAX {
+            state.violate(Violation {
+                rule: RuleName::Rule(shiftwork::Rule::L2),
+                at: now,
+                expected: format!("fewer than {POLLS_IN_AN_INSTANT_MAX} polls without time passing"),
+                happened: format!("task {number} and its siblings were polled as often and are ready again"),
+            });
+            drop(state);
+            self.bell.notify_one();
+        }
+    }
+
+    pub(super) fn poll_ended(&self) {
+        self.lock().tasks.current = 0;
+    }
+
+    pub(super) fn task_spawned(&self, task: tokio::task::Id) {
+        let mut state = self.lock();
+        state.tasks.number(task);
+    }
+
+    pub(super) fn task_ended(&self, task: tokio::task::Id) {
+        self.lock().tasks.alive.retain(|(id, _)| *id != task);
+    }
+}
+
+impl Tasks {
+    fn number(&mut self, task: tokio::task::Id) -> u32 {
+        if let Some((_, number)) = self.alive.iter().find(|(id, _)| *id == task) {
+            return *number;
+        }
+        self.spawned += 1;
+        self.alive.push((task, self.spawned));
+        self.spawned
+    }
+}
+
+impl Clock {
+    fn at(&self, instant: Instant) -> Duration {
+        self.since.map_or(self.before, |since| self.before + instant.saturating_duration_since(since))
+    }
+}
+
+impl State {
+    /// World time. Only inside the node's runtime is it more than what has passed before.
+    pub(crate) fn now(&self) -> Duration {
+        match self.clock.since {
+            Some(_) => self.clock.at(Instant::now()),
+            None => self.clock.before,
+        }
+    }
+
+    /// The instant of the running life's clock at which world time is `time`.
+    pub(crate) fn instant_of(&self, time: Duration) -> Instant {
+        let since = self.clock.since.unwrap_or_else(Instant::now);
+        since + time.saturating_sub(self.clock.before)
+    }
+
+    /// The node's clock begins to tick.
+    pub(super) fn boot(&mut self) {
+        self.clock.since = Some(Instant::now());
+        self.fenced = false;
+        self.crash = None;
+        self.signals = None;
+        self.tasks = Tasks::default();
+    }
+
+    /// The node's clock stops.
+    pub(super) fn halt(&mut self) {
+        self.clock.before = self.now();
+        self.clock.since = None;
+        self.tasks.current = 0;
+    }
+
+    /// Time passes while no node runs.
+    pub(super) fn skip_to(&mut self, time: Duration) {
+        self.clock.before = self.clock.before.max(time);
+    }
+
+    pub(crate) fn record(&mut self, at: Duration, what: What) {
+        let record = Record { at, task: self.tasks.current, what };
+        let recorder = &mut self.recorder;
+        at.as_nanos().hash(&mut recorder.hash);
+        record.task.hash(&mut recorder.hash);
+        record.what.hash(&mut recorder.hash);
+        recorder.count += 1;
+        let violations = &mut recorder.violations;
+        recorder.rules.on(&record, &mut |violation| {
+            if violations.len() < VIOLATIONS_MAX {
+                violations.push(violation);
+            }
+        });
+        for rule in &mut recorder.user_rules {
+            if let Err(happened) = (rule.check)(&record)
+                && violations.len() < VIOLATIONS_MAX
+            {
+                violations.push(Violation::of_scenario(&rule.name, at, happened));
+            }
+        }
+        if let Some(timeline) = &mut recorder.timeline {
+            timeline.push(record);
+        }
+    }
+
+    pub(crate) fn violate(&mut self, violation: Violation) {
+        if self.recorder.violations.len() < VIOLATIONS_MAX {
+            self.recorder.violations.push(violation);
+        }
+    }
+
+    pub(super) fn has_violations(&self) -> bool {
+        !self.recorder.violations.is_empty()
+    }
+
+    /// The rules that can only be told when the world is over.
+    pub(super) fn check_end(&mut self, held: &[(DeliveryId, bool)]) {
+        let at = self.now();
+        let held = held.iter().map(|(id, _)| *id).collect();
+        let violations = &mut self.recorder.violations;
+        self.recorder.rules.check_end(at, &held, &mut |violation| violations.push(violation));
+    }
+
+    pub(super) fn finish(&mut self) -> Finished {
+        let names = self.sites.iter().map(|site| site.name.clone()).collect();
+        let faults = self.faults.iter().map(|fault| fault.kind.to_string()).collect();
+        Finished {
+            fingerprint: self.recorder.hash.finish(),
+            records: self.recorder.count,
+            violations: std::mem::take(&mut self.recorder.violations),
+            timeline: Timeline { records: self.recorder.timeline.take().unwrap_or_default(), sites: names, faults },
+            struck: self.faults.iter().map(|fault| fault.struck).collect(),
+            coverage: self.recorder.rules.transitions(),
+        }
+    }
+
+    pub(super) fn heal(&mut self) {
+        for fault in &mut self.faults {
+            fault.until = Some(fault.until.map_or(self.heal_at, |until| until.min(self.heal_at)));
+        }
+    }
+
+    pub(crate) fn heal_at(&self) -> Duration {
+        self.heal_at
+    }
+
+    pub(super) fn strike(&mut self, fault: usize) {
+        if let Some(planned) = self.faults.get_mut(fault)
+            && !planned.struck
+        {
+            planned.struck = true;
+            let at = self.now();
+            self.record(at, What::Struck { fault });
+        }
+    }
+
+    /// Whether a site's fault is in force at `now`.
+    fn in_force(fault: &PlannedFault, heal_at: Duration, now: Duration) -> bool {
+        fault.at <= now && now < fault.until.unwrap_or(heal_at).min(heal_at)
+    }
+
+    pub(crate) fn visit(&mut self, site: SiteId) -> Visit {
+        let state = &mut self.sites[usize::from(site.0)];
+        state.calls += 1;
+        Visit { site, call: state.calls }
+    }
+
+    pub(crate) fn chance(&mut self, site: SiteId) -> &mut fastrand::Rng {
+        &mut self.sites[usize::from(site.0)].chance
+    }
+
+    pub(crate) fn site_name(&self, site: SiteId) -> Arc<str> {
+        self.sites[usize::from(site.0)].name.clone()
+    }
+
+    /// How much longer a call takes that begins now.
+    pub(crate) fn slowness(&mut self, site: SiteId) -> Duration {
+        let (now, heal_at) = (self.now(), self.heal_at);
+        let mut slower = Duration::ZERO;
+        for index in 0..self.faults.len() {
+            let fault = &self.faults[index];
+            if fault.site == Some(site)
+                && let FaultKind::Slow { by_ms, .. } = fault.kind
+                && Self::in_force(fault, heal_at, now)
+            {
+                slower += Duration::from_millis(by_ms);
+                self.strike(index);
+            }
+        }
+        slower
+    }
+
+    /// What a call meets before (or, with `after`, just after) its effect.
+    pub(crate) fn meets(&mut self, site: SiteId, after: bool) -> Meets {
+        let (now, heal_at) = (self.now(), self.heal_at);
+        for index in 0..self.faults.len() {
+            let fault = &self.faults[index];
+            if fault.site != Some(site) || !Self::in_force(fault, heal_at, now) {
+                continue;
+            }
+            let until = fault.until.unwrap_or(heal_at).min(heal_at);
+            let (kind, struck) = (&fault.kind, fault.struck);
+            let chance = &mut self.sites[usize::from(site.0)].chance;
+            let mut one_in_hundred = |percent: u8| chance.u8(0..100) < percent;
+            let meets = match *kind {
+                FaultKind::Outage { .. } if !after => Meets::Error("is out"),
+                FaultKind::Hang { .. } if !after => Meets::Silence(until),
+                FaultKind::Error { percent, .. } if !after && one_in_hundred(percent) => Meets::Error("failed"),
+                FaultKind::ReplyLost { percent, .. } if after && one_in_hundred(percent) => {
+                    Meets::Error("did its work, but the reply was lost")
+                }
+                FaultKind::Panic { .. } if !after && !struck => Meets::Panic,
+                FaultKind::CrashInCall { after_effect, down_ms, .. } if after == after_effect && !struck => {
+                    self.crash = Some(Duration::from_millis(down_ms));
+                    Meets::Crash
+                }
+                FaultKind::Slow { .. }
+                | FaultKind::Error { .. }
+                | FaultKind::Outage { .. }
+                | FaultKind::Hang { .. }
+                | FaultKind::ReplyLost { .. }
+                | FaultKind::Panic { .. }
+                | FaultKind::Crash { .. }
+                | FaultKind::CrashInCall { .. }
+                | FaultKind::Signal { .. } => continue,
+            };
+            self.strike(index);
+            return meets;
+        }
+        Meets::Nothing
+    }
+}
+
+/// What is left when a world is over.
+pub(super) struct Finished {
+    pub(super) fingerprint: u64,
+    pub(super) records: u64,
+    pub(super) violations: Vec<Violation>,
+    pub(super) timeline: Timeline,
+    pub(super) struck: Vec<bool>,
+    pub(super) coverage: crate::rules::Transitions,
+}

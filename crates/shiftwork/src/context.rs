@@ -1,0 +1,113 @@
+//! What a cycle knows about itself and its surroundings.
+
+use std::{sync::Arc, time::Duration};
+
+use shiftwork_queue::{DeliveryId, Timestamp};
+use tokio::time::Instant;
+
+use crate::{
+    control::{AttemptControl, Level},
+    environment::Environment,
+    event::CycleId,
+};
+
+/// A cycle's view of its surroundings. Cheap to clone: one reference count.
+#[derive(Clone)]
+pub struct Context {
+    lane: Arc<LaneShared>,
+    cycle: CycleId,
+    attempt: u32,
+    delivery: Option<DeliveryId>,
+    deadline: Option<Instant>,
+}
+
+/// What the cycles of one lane have in common.
+pub(crate) struct LaneShared {
+    pub(crate) name: Arc<str>,
+    pub(crate) control: AttemptControl,
+    pub(crate) environment: Arc<dyn Environment>,
+}
+
+impl Context {
+    pub(crate) fn new(
+        lane: Arc<LaneShared>,
+        cycle: CycleId,
+        attempt: u32,
+        delivery: Option<DeliveryId>,
+        deadline: Option<Instant>,
+    ) -> Self {
+        Self { lane, cycle, attempt, delivery, deadline }
+    }
+
+    /// The worker's name.
+    #[must_use]
+    pub fn worker(&self) -> &str {
+        &self.lane.name
+    }
+
+    /// Which of the worker's cycles this is.
+    #[must_use]
+    pub fn cycle(&self) -> CycleId {
+        self.cycle
+    }
+
+    /// Which attempt at its input this is, from 1.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// The delivery that is processed, for a queue worker. It stays the same over all attempts, so that it can serve as
+    /// an idempotency key.
+    #[must_use]
+    pub fn delivery(&self) -> Option<DeliveryId> {
+        self.delivery
+    }
+
+    /// When the cycle's timeout ends it, if it has one.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// How much of its timeout is left, if it has one.
+    #[must_use]
+    pub fn remaining(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether the worker was asked to stop. A cycle with many steps looks here before each of them, and returns
+    /// early and well when it is set: what is left is for the next start.
+    #[must_use]
+    pub fn stopping(&self) -> bool {
+        self.lane.control.worker.is_at_least(Level::Drain)
+    }
+
+    /// Completes when this attempt should end *now*: the time to drain is over, or its lease is lost. Shortly after,
+    /// its future is dropped where it stands.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it may be dropped and asked again.
+    pub async fn cancelled(&self) {
+        self.lane.control.cancelled().await;
+    }
+
+    /// The wall time, from the host's environment.
+    #[must_use]
+    pub fn wall_time(&self) -> Timestamp {
+        self.lane.environment.now()
+    }
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("worker", &self.lane.name)
+            .field("cycle", &self.cycle)
+            .field("attempt", &self.attempt)
+            .field("delivery", &self.delivery)
+            .field("deadline", &self.deadline)
+            .finish()
+    }
+}

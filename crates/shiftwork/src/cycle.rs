@@ -1,0 +1,115 @@
+//! One cycle, run under guard: panics caught, time limited, interruptions obeyed.
+//!
+//! [`RunCycle`] polls the user's future first and looks at everything else only when that is pending, so that a cycle that
+//! never waits pays for no timer and no registration. It lives inside its lane's future: no allocation.
+
+use std::{
+    any::Any,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use pin_project_lite::pin_project;
+use tokio::{
+    sync::futures::Notified,
+    time::{Instant, Sleep},
+};
+
+use crate::{Failure, FailureKind, control::AttemptControl};
+
+pin_project! {
+    /// The future of one guarded cycle.
+    pub(crate) struct RunCycle<'a, F> {
+        // Emptied when it is over, so that a panic in its destructor is caught here too.
+        #[pin]
+        future: Option<F>,
+        #[pin]
+        timeout: Option<Sleep>,
+        #[pin]
+        bell: Option<Notified<'a>>,
+        deadline: Option<Instant>,
+        control: &'a AttemptControl,
+        span: &'a tracing::Span,
+    }
+}
+
+impl<'a, F> RunCycle<'a, F> {
+    pub(crate) fn new(
+        future: F,
+        deadline: Option<Instant>,
+        control: &'a AttemptControl,
+        span: &'a tracing::Span,
+    ) -> Self {
+        Self { future: Some(future), timeout: None, bell: None, deadline, control, span }
+    }
+}
+
+impl<F: Future<Output = Result<(), Failure>>> Future for RunCycle<'_, F> {
+    type Output = Result<(), Failure>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let span = this.span;
+        let polled = {
+            let _entered = span.enter();
+            let future = this.future.as_mut();
+            // After a panic the future is dropped and never polled again, so nobody sees what it left half done.
+            catch_unwind(AssertUnwindSafe(|| future.as_pin_mut().map(|future| future.poll(cx))))
+        };
+        let ended = match polled {
+            Ok(Some(Poll::Ready(result))) => Some(result),
+            Ok(Some(Poll::Pending)) => None,
+            Ok(None) => Some(Err(Failure::new(FailureKind::Interrupted, "polled again after its end"))),
+            Err(panic) => Some(Err(panicked(&*panic))),
+        };
+        let ended = ended.or_else(|| {
+            loop {
+                if this.control.is_interrupted() {
+                    let why =
+                        if this.control.has_lost_lease() { "its lease is lost" } else { "the worker is stopping" };
+                    break Some(Err(Failure::new(FailureKind::Interrupted, why)));
+                }
+                if this.bell.is_none() {
+                    this.bell.set(Some(this.control.worker.listen()));
+                    // Registered only by its first poll; a rise before that is seen by the next turn of this loop.
+                }
+                match this.bell.as_mut().as_pin_mut().map(|bell| bell.poll(cx)) {
+                    Some(Poll::Ready(())) => this.bell.set(None),
+                    Some(Poll::Pending) | None => {
+                        if this.control.is_interrupted() {
+                            continue;
+                        }
+                        let Some(deadline) = *this.deadline else { break None };
+                        if this.timeout.is_none() {
+                            this.timeout.set(Some(tokio::time::sleep_until(deadline)));
+                        }
+                        let over =
+                            this.timeout.as_mut().as_pin_mut().is_some_and(|timeout| timeout.poll(cx).is_ready());
+                        break over.then(|| Err(Failure::new(FailureKind::Timeout, "the cycle ran past its timeout")));
+                    }
+                }
+            }
+        });
+        let Some(result) = ended else { return Poll::Pending };
+        let dropped = catch_unwind(AssertUnwindSafe(|| {
+            let _entered = span.enter();
+            this.future.set(None);
+        }));
+        Poll::Ready(match dropped {
+            Ok(()) => result,
+            Err(panic) => result.and(Err(panicked(&*panic))),
+        })
+    }
+}
+
+/// The failure that a caught panic makes, with its message where it has one.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Failure {
+    let message = panic
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a panic without a message");
+    Failure::new(FailureKind::Panic, message.to_owned())
+}

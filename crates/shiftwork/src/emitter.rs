@@ -1,0 +1,95 @@
+//! Where events go: the log, the counts of the report, and whoever listens.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    FailureKind,
+    event::{Declaration, Event, Listener, Settle, WorkerId},
+    log::Log,
+    report::CycleCounts,
+};
+
+/// Tells every listener of every event. The two that are always there are called directly; the others dynamically.
+pub(crate) struct Emitter {
+    log: Log,
+    tallies: Box<[Tally]>,
+    listeners: Box<[Arc<dyn Listener>]>,
+}
+
+impl Emitter {
+    pub(crate) fn new(workers: &[Declaration], listeners: Vec<Arc<dyn Listener>>) -> Self {
+        Self {
+            log: Log::new(workers),
+            tallies: workers.iter().map(|_| Tally::default()).collect(),
+            listeners: listeners.into(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn emit(&self, at: Instant, event: &Event) {
+        self.count(event);
+        self.log.on(event);
+        for listener in &self.listeners {
+            listener.on(at, event);
+        }
+    }
+
+    pub(crate) fn counts(&self, worker: WorkerId) -> CycleCounts {
+        self.tallies[worker.index()].counts()
+    }
+
+    #[inline]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only the events of cycles are counted")]
+    fn count(&self, event: &Event) {
+        match event {
+            Event::CycleStarted { worker, .. } => add(&self.tallies[worker.index()].started),
+            Event::CycleEnded { worker, failure, .. } => {
+                let tally = &self.tallies[worker.index()];
+                add(match failure.as_ref().map(|cause| cause.kind) {
+                    None => &tally.succeeded,
+                    Some(FailureKind::Interrupted) => &tally.interrupted,
+                    Some(_) => &tally.failed,
+                });
+            }
+            Event::Settled { worker, settle, .. } | Event::SettledUnrun { worker, settle, .. } => match settle {
+                Settle::Retry { .. } => add(&self.tallies[worker.index()].retried),
+                Settle::DeadLetter { .. } => add(&self.tallies[worker.index()].dead_lettered),
+                Settle::Ack | Settle::Return => {}
+            },
+            _ => {}
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    started: AtomicU64,
+    succeeded: AtomicU64,
+    failed: AtomicU64,
+    interrupted: AtomicU64,
+    retried: AtomicU64,
+    dead_lettered: AtomicU64,
+}
+
+impl Tally {
+    fn counts(&self) -> CycleCounts {
+        let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        CycleCounts {
+            started: get(&self.started),
+            succeeded: get(&self.succeeded),
+            failed: get(&self.failed),
+            interrupted: get(&self.interrupted),
+            retried: get(&self.retried),
+            dead_lettered: get(&self.dead_lettered),
+        }
+    }
+}
+
+fn add(count: &AtomicU64) {
+    count.fetch_add(1, Ordering::Relaxed);
+}

@@ -1,0 +1,150 @@
+//! Where wall time, chance and signals come from: the one door through which the outside world reaches the runtime.
+//!
+//! All *waiting* is tokio time and does not pass through here. The rest (the wall clock for due times and leases, the seed of
+//! every random draw, the process signals) comes from one [`Environment`], so that a test can own all of it.
+//! [`System`] is the real one.
+
+use std::{
+    io,
+    task::{Context, Poll},
+};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+/// Wall time, chance and signals.
+pub trait Environment: Send + Sync + 'static {
+    /// The wall time. It may step forward or back; nothing in the runtime assumes that it does not.
+    fn now(&self) -> Timestamp;
+
+    /// The seed of all random draws of one host. Two hosts of a fleet should differ.
+    fn seed(&self) -> u64;
+
+    /// Takes over the process signals; called once, before any worker starts.
+    ///
+    /// # Errors
+    ///
+    /// When the handlers cannot be installed. The host then does not start.
+    fn signals(&self) -> io::Result<Signals>;
+}
+
+/// The operating system's clock, entropy and signals. The default.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct System;
+
+impl Environment for System {
+    #[expect(clippy::disallowed_methods, reason = "the one place where the runtime reads the wall clock")]
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn seed(&self) -> u64 {
+        use std::hash::{BuildHasher, RandomState};
+        // The standard library's own entropy: a fresh key for each call.
+        RandomState::new().hash_one(std::process::id())
+    }
+
+    fn signals(&self) -> io::Result<Signals> {
+        Signals::system()
+    }
+}
+
+/// A signal that a host acts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Signal {
+    /// SIGTERM: an orchestrator asks for a graceful stop.
+    Terminate,
+    /// SIGINT: a person pressed Ctrl-C. A graceful stop.
+    Interrupt,
+    /// SIGQUIT: stop without a drain. What is in flight is interrupted and returned.
+    Quit,
+}
+
+impl Signal {
+    /// The name that people know it by.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Signal::Terminate => "SIGTERM",
+            Signal::Interrupt => "SIGINT",
+            Signal::Quit => "SIGQUIT",
+        }
+    }
+}
+
+/// The signals that reach one host.
+#[derive(Debug)]
+pub struct Signals(Streams);
+
+#[derive(Debug)]
+enum Streams {
+    #[cfg(unix)]
+    System([(tokio::signal::unix::Signal, Signal); 3]),
+    Injected(mpsc::UnboundedReceiver<Signal>),
+}
+
+impl Signals {
+    /// Handlers for SIGTERM, SIGINT and SIGQUIT. Needs a runtime with its I/O driver on.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses a handler.
+    #[cfg(unix)]
+    pub fn system() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self(Streams::System([
+            (signal(SignalKind::terminate())?, Signal::Terminate),
+            (signal(SignalKind::interrupt())?, Signal::Interrupt),
+            (signal(SignalKind::quit())?, Signal::Quit),
+        ])))
+    }
+
+    /// Ctrl-C, where there are no other signals. Needs a runtime with its I/O driver on.
+    ///
+    /// # Errors
+    ///
+    /// Never on this platform: a handler that cannot be installed sends nothing.
+    #[cfg(not(unix))]
+    pub fn system() -> io::Result<Self> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while tokio::signal::ctrl_c().await.is_ok() && sender.send(Signal::Interrupt).is_ok() {}
+        });
+        Ok(Self(Streams::Injected(receiver)))
+    }
+
+    /// Signals that come through a channel: from a test, or from a program that handles its signals itself.
+    #[must_use]
+    pub fn injected(receiver: mpsc::UnboundedReceiver<Signal>) -> Self {
+        Self(Streams::Injected(receiver))
+    }
+
+    /// The next signal; pending for ever once no more can come.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it loses no signal.
+    pub async fn next(&mut self) -> Signal {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Signal> {
+        match &mut self.0 {
+            #[cfg(unix)]
+            Streams::System(streams) => {
+                for (stream, signal) in streams {
+                    if let Poll::Ready(Some(())) = stream.poll_recv(cx) {
+                        return Poll::Ready(*signal);
+                    }
+                }
+                Poll::Pending
+            }
+            Streams::Injected(receiver) => match receiver.poll_recv(cx) {
+                Poll::Ready(Some(signal)) => Poll::Ready(signal),
+                Poll::Ready(None) | Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+}

@@ -1,0 +1,438 @@
+//! Everything that the runtime says, as one typed stream.
+//!
+//! Log lines, the report, health and the simulator's invariants all listen to these events; there is no second
+//! bookkeeping. A payload is never part of an event.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use shiftwork_queue::{DeadLetterCause, DeliveryId};
+use tokio::time::Instant;
+
+use crate::{Cause, Retry, Signal, report::ExitStatus};
+
+/// Names a worker within its host: its place in the order in which the workers were added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(pub u32);
+
+impl WorkerId {
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Counts the cycles of one worker in one host, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CycleId(pub u64);
+
+impl fmt::Display for CycleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// What a worker was declared as: the promises that its events can be checked against.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Declaration {
+    /// Unique within the host.
+    pub name: Arc<str>,
+    /// The workers that must be ready before this one starts, and that stop after it.
+    pub after: Vec<WorkerId>,
+    /// How many cycles run side by side at most.
+    pub concurrency: usize,
+    /// How failed attempts are tried again.
+    pub retry: Retry,
+    /// How long a cycle may run; `None` is without limit.
+    pub cycle_timeout: Option<Duration>,
+    /// How many lapsed leases make a delivery a crash loop.
+    pub crashes_max: u32,
+    /// What starts its cycles.
+    pub source: SourceKind,
+}
+
+/// What kind of source a worker has, with what can be checked of it from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SourceKind {
+    /// The next cycle begins as soon as the last one ends.
+    Continuous,
+    /// Cycles at a fixed rate, aligned to the first.
+    FixedRate {
+        /// From one tick to the next.
+        period: Duration,
+    },
+    /// Cycles with a pause in between.
+    FixedDelay {
+        /// From the end of one cycle to the next.
+        delay: Duration,
+    },
+    /// Deliveries of a queue.
+    Queue,
+    /// A source of the user's own.
+    Other,
+}
+
+/// Everything that can happen in a host. The rules that order these events are in `docs/lifecycle.md`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The host begins to start its workers.
+    HostStarting {
+        /// What it runs, indexed by [`WorkerId`].
+        workers: Arc<[Declaration]>,
+    },
+    /// A worker's start hook was called.
+    WorkerStarting {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// A worker's start hook returned well: it is ready, and waits for the others.
+    WorkerReady {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// A worker's start hook failed, panicked or ran out of time.
+    WorkerStartFailed {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        cause: Cause,
+    },
+    /// Every worker is ready; work begins.
+    HostRunning,
+    /// A worker may take in work from now on.
+    IntakeOpened {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The schedule's ticks passed while they could not be served, and are dropped or merged.
+    TicksMissed {
+        /// Which worker's.
+        worker: WorkerId,
+        /// How many.
+        count: u64,
+    },
+    /// A cycle begins.
+    CycleStarted {
+        /// Which worker's.
+        worker: WorkerId,
+        /// Which cycle.
+        cycle: CycleId,
+        /// Which attempt at its input, from 1.
+        attempt: u32,
+        /// The delivery that it processes, for a queue worker.
+        delivery: Option<DeliveryId>,
+    },
+    /// A cycle ended.
+    CycleEnded {
+        /// Which worker's.
+        worker: WorkerId,
+        /// Which cycle.
+        cycle: CycleId,
+        /// How it ended: `None` is success.
+        failure: Option<Cause>,
+        /// How long it ran.
+        took: Duration,
+    },
+    /// What follows from the cycle's end is done; for a delivery, it is stored.
+    Settled {
+        /// Which worker's.
+        worker: WorkerId,
+        /// Which cycle.
+        cycle: CycleId,
+        /// The delivery, for a queue worker.
+        delivery: Option<DeliveryId>,
+        /// What was done.
+        settle: Settle,
+    },
+    /// A settlement could not be stored before its lease or its time ended. The delivery comes again.
+    SettleFailed {
+        /// Which worker's.
+        worker: WorkerId,
+        /// Which cycle; `None` for a delivery that was to be settled without one.
+        cycle: Option<CycleId>,
+        /// The delivery.
+        delivery: Option<DeliveryId>,
+        /// What should have been done.
+        settle: Settle,
+        /// Why it was not.
+        cause: Cause,
+    },
+    /// Every attempt that the policy allows has failed: a person should look.
+    Escalated {
+        /// Which worker's.
+        worker: WorkerId,
+        /// Which cycle was the last.
+        cycle: CycleId,
+        /// How many attempts there were.
+        attempts: u32,
+        /// What the last one said.
+        cause: Cause,
+    },
+    /// A delivery was settled without a cycle: undecodable, a crash loop, or claimed and not begun before the stop.
+    SettledUnrun {
+        /// Which worker's.
+        worker: WorkerId,
+        /// The delivery.
+        delivery: DeliveryId,
+        /// What was done.
+        settle: Settle,
+    },
+    /// Somebody else has the delivery, or may soon: its cycle is interrupted.
+    LeaseLost {
+        /// Which worker's.
+        worker: WorkerId,
+        /// The delivery.
+        delivery: DeliveryId,
+    },
+    /// Leases could not be renewed this time; it is tried again while they last.
+    RenewalFailed {
+        /// Which worker's.
+        worker: WorkerId,
+        /// What the store said.
+        cause: Cause,
+    },
+    /// The source could not be read; it is tried again after the delay.
+    SourceFailed {
+        /// Which worker's.
+        worker: WorkerId,
+        /// How many times in a row.
+        consecutive: u32,
+        /// Until the next try.
+        delay: Duration,
+        /// What the source said.
+        cause: Cause,
+    },
+    /// The source can be read again.
+    SourceRecovered {
+        /// Which worker's.
+        worker: WorkerId,
+        /// How many tries had failed.
+        failures: u32,
+    },
+    /// A worker cannot go on.
+    WorkerFaulted {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        cause: Cause,
+    },
+    /// A signal arrived.
+    SignalReceived {
+        /// Which.
+        signal: Signal,
+        /// What the next one will do.
+        next: NextSignal,
+    },
+    /// The host begins to stop.
+    HostStopping {
+        /// Why.
+        reason: StopReason,
+        /// The time by which it will have stopped, whatever its workers do.
+        within: Duration,
+    },
+    /// A worker takes in no more work; cycles in flight may finish.
+    IntakeClosed {
+        /// Which.
+        worker: WorkerId,
+        /// How long they may take.
+        drain: Duration,
+    },
+    /// A worker's cycles in flight were asked to stop, through [`crate::Context::cancelled`].
+    WorkerCancelled {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// A worker's cycles in flight are dropped where they stand.
+    WorkerAborted {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// A worker did not end even then (its thread is blocked, or its stop hook hangs); the host goes on without it.
+    WorkerAbandoned {
+        /// Which.
+        worker: WorkerId,
+        /// What it was doing.
+        phase: WorkerPhase,
+    },
+    /// A worker's stop hook failed or panicked.
+    StopHookFailed {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        cause: Cause,
+    },
+    /// A worker has ended.
+    WorkerStopped {
+        /// Which.
+        worker: WorkerId,
+        /// Its last phase.
+        phase: WorkerPhase,
+    },
+    /// The host has stopped, and says how.
+    HostStopped {
+        /// The verdict, which is also the exit code.
+        exit: ExitStatus,
+    },
+}
+
+/// What is done with an input after its cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Settle {
+    /// The work is done.
+    Ack,
+    /// The attempt counts; another one follows.
+    Retry {
+        /// After this long.
+        delay: Duration,
+    },
+    /// No further attempt: a delivery is moved aside, a tick is abandoned.
+    DeadLetter {
+        /// Why.
+        cause: DeadLetterCause,
+        /// How long a source that cannot move its input aside waits before it offers the next one.
+        pause: Duration,
+    },
+    /// The attempt does not count; the delivery is due again at once.
+    Return,
+}
+
+impl Settle {
+    /// The word for it in logs, metrics and files.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Settle::Ack => "ack",
+            Settle::Retry { .. } => "retry",
+            Settle::DeadLetter { .. } => "dead_letter",
+            Settle::Return => "return",
+        }
+    }
+}
+
+/// Where a worker stands. `docs/lifecycle.md` has the transitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WorkerPhase {
+    /// Waits for the workers that it comes after.
+    Pending,
+    /// Its start hook runs.
+    Starting,
+    /// Started; waits until the whole host is.
+    Ready,
+    /// Takes in work.
+    Running,
+    /// Takes in no more; what is in flight may finish.
+    Draining,
+    /// What is in flight was asked to stop.
+    Cancelling,
+    /// What is in flight is dropped and returned.
+    Aborting,
+    /// Its stop hook runs.
+    Closing,
+    /// Ended well.
+    Stopped,
+    /// Ended by a fault.
+    Failed,
+    /// Ended with work that had to be interrupted.
+    Aborted,
+    /// Ended before its body ever ran.
+    NeverStarted,
+}
+
+impl WorkerPhase {
+    /// Every phase, in order.
+    pub const ALL: [WorkerPhase; 12] = [
+        WorkerPhase::Pending,
+        WorkerPhase::Starting,
+        WorkerPhase::Ready,
+        WorkerPhase::Running,
+        WorkerPhase::Draining,
+        WorkerPhase::Cancelling,
+        WorkerPhase::Aborting,
+        WorkerPhase::Closing,
+        WorkerPhase::Stopped,
+        WorkerPhase::Failed,
+        WorkerPhase::Aborted,
+        WorkerPhase::NeverStarted,
+    ];
+
+    /// Whether nothing can follow.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        match self {
+            WorkerPhase::Stopped | WorkerPhase::Failed | WorkerPhase::Aborted | WorkerPhase::NeverStarted => true,
+            WorkerPhase::Pending
+            | WorkerPhase::Starting
+            | WorkerPhase::Ready
+            | WorkerPhase::Running
+            | WorkerPhase::Draining
+            | WorkerPhase::Cancelling
+            | WorkerPhase::Aborting
+            | WorkerPhase::Closing => false,
+        }
+    }
+
+    /// The word for it in logs, metrics and files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            WorkerPhase::Pending => "pending",
+            WorkerPhase::Starting => "starting",
+            WorkerPhase::Ready => "ready",
+            WorkerPhase::Running => "running",
+            WorkerPhase::Draining => "draining",
+            WorkerPhase::Cancelling => "cancelling",
+            WorkerPhase::Aborting => "aborting",
+            WorkerPhase::Closing => "closing",
+            WorkerPhase::Stopped => "stopped",
+            WorkerPhase::Failed => "failed",
+            WorkerPhase::Aborted => "aborted",
+            WorkerPhase::NeverStarted => "never_started",
+        }
+    }
+}
+
+impl fmt::Display for WorkerPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a host stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StopReason {
+    /// A signal asked for it.
+    Signal(Signal),
+    /// The program asked for it.
+    Asked,
+    /// A worker did not start.
+    StartFailure(WorkerId),
+    /// A worker cannot go on.
+    WorkerFault(WorkerId),
+    /// Every worker has run to its end.
+    Completed,
+    /// It never began: it was put together wrongly, or its signal handlers were refused.
+    Unable,
+}
+
+/// What the next signal would do. Each signal says so, so that nobody has to guess with a finger on Ctrl-C.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NextSignal {
+    /// Interrupt what is in flight and return it.
+    Abort,
+    /// Leave at once, without waiting for anything.
+    Leave,
+}
+
+/// Something that hears every event, in order, on the task where it happened.
+///
+/// It runs in the middle of the runtime's own work: it must be quick, must not block and must not panic.
+/// A listener costs one dynamic call an event; a host without one makes none.
+pub trait Listener: Send + Sync + 'static {
+    /// `event` happened at `at`.
+    fn on(&self, at: Instant, event: &Event);
+}
+
+impl<F: Fn(Instant, &Event) + Send + Sync + 'static> Listener for F {
+    fn on(&self, at: Instant, event: &Event) {
+        self(at, event);
+    }
+}

@@ -1,0 +1,73 @@
+//! What owns workers: how a host is put together, and how it is run.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `host.rs` | the host as its user sees it |
+//! | `host/builder.rs` | workers and their policies, checked before anything runs |
+//! | `host/shell.rs` | the loop that waits for the next event, asks [`crate::lifecycle`], and acts |
+//! | `host/unit.rs` | the life of one worker's tasks |
+
+mod builder;
+mod shell;
+mod unit;
+
+use std::{future::Future, sync::Arc};
+
+pub(crate) use builder::Policy;
+pub use builder::{BuildError, HostBuilder, WorkerBuilder};
+
+use crate::{
+    Environment, HostReport, Listener,
+    event::Declaration,
+    lifecycle::{StopBudget, decide::WorkerPlan},
+};
+
+/// Owns workers: starts them in order, supervises them, and stops them within a budget.
+pub struct Host {
+    declarations: Arc<[Declaration]>,
+    plans: Vec<WorkerPlan>,
+    units: Vec<unit::Launch>,
+    budget: StopBudget,
+    environment: Arc<dyn Environment>,
+    listeners: Vec<Arc<dyn Listener>>,
+}
+
+impl Host {
+    /// Begins to put a host together.
+    pub fn builder() -> HostBuilder {
+        HostBuilder::new()
+    }
+
+    /// Runs until SIGTERM, SIGINT or SIGQUIT, until every worker has run to its end, or until one cannot go on.
+    ///
+    /// The first SIGTERM or SIGINT drains; a second signal, or SIGQUIT, interrupts what is in flight and returns it;
+    /// the one after that leaves at once. Each says in the log what the next one will do.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropping it drops every worker where it stands.
+    pub async fn run_until_signal(self) -> HostReport {
+        match self.environment.signals() {
+            Ok(signals) => shell::run(self, std::future::pending(), Some(signals)).await,
+            Err(error) => shell::unable(&self.declarations, &format!("could not install the signal handlers: {error}")),
+        }
+    }
+
+    /// Runs until `stop` completes, until every worker has run to its end, or until one cannot go on. Signals are left alone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropping it drops every worker where it stands.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> HostReport {
+        shell::run(self, stop, None).await
+    }
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host")
+            .field("workers", &self.declarations)
+            .field("budget", &self.budget)
+            .finish_non_exhaustive()
+    }
+}

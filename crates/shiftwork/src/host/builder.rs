@@ -1,0 +1,343 @@
+//! Workers and their policies, checked before anything runs.
+
+use std::{error::Error, fmt, future::Future, sync::Arc, time::Duration};
+
+use super::{Host, shell, unit};
+use crate::{
+    Environment, HostReport, IntoWorker, Listener, Retry, Source, System,
+    event::{Declaration, WorkerId},
+    lifecycle::{StopBudget, decide::WorkerPlan},
+};
+
+/// What a worker's cycles are run by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Policy {
+    pub(crate) concurrency: usize,
+    pub(crate) retry: Retry,
+    pub(crate) cycle_timeout: Option<Duration>,
+    pub(crate) start_timeout: Duration,
+    pub(crate) drain: Option<Duration>,
+    pub(crate) crashes_max: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            concurrency: 1,
+            retry: Retry::default(),
+            cycle_timeout: Some(Duration::from_secs(300)),
+            start_timeout: Duration::from_secs(30),
+            drain: None,
+            crashes_max: 3,
+        }
+    }
+}
+
+struct Registration {
+    name: Arc<str>,
+    after: Vec<String>,
+    policy: Policy,
+    source: crate::event::SourceKind,
+    lanes_max: usize,
+    launch: unit::Launch,
+}
+
+/// Puts a host together.
+pub struct HostBuilder {
+    registrations: Vec<Registration>,
+    budget: StopBudget,
+    environment: Arc<dyn Environment>,
+    listeners: Vec<Arc<dyn Listener>>,
+}
+
+impl HostBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            registrations: Vec::new(),
+            budget: StopBudget::default(),
+            environment: Arc::new(System),
+            listeners: Vec::new(),
+        }
+    }
+
+    /// How long a stop may take, part by part. 25 s in all by default; see [`StopBudget`].
+    #[must_use]
+    pub fn stop_budget(mut self, budget: StopBudget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Where wall time, chance and signals come from; the operating system by default.
+    #[must_use]
+    pub fn environment(mut self, environment: Arc<dyn Environment>) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Adds a listener to every event of the host.
+    #[must_use]
+    pub fn listener(mut self, listener: impl Listener) -> Self {
+        self.listeners.push(Arc::new(listener));
+        self
+    }
+
+    /// Adds a worker. What follows in the chain sets its policies, up to the next worker.
+    #[must_use]
+    pub fn worker<S, W, Kind>(mut self, name: &str, source: S, worker: W) -> WorkerBuilder
+    where
+        S: Source,
+        W: IntoWorker<S::Input, Kind>,
+    {
+        self.registrations.push(Registration {
+            name: name.into(),
+            after: Vec::new(),
+            policy: Policy::default(),
+            source: source.kind(),
+            lanes_max: source.lanes_max().max(1),
+            launch: unit::launch(source, worker.into_worker()),
+        });
+        WorkerBuilder { host: self }
+    }
+
+    /// Checks the whole and makes it a host.
+    ///
+    /// # Errors
+    ///
+    /// When two workers have the same name, or a worker comes after one that does not exist or, by a circle, after itself.
+    pub fn build(self) -> Result<Host, BuildError> {
+        let names: Vec<Arc<str>> = self.registrations.iter().map(|it| it.name.clone()).collect();
+        let id = |index: usize| WorkerId(u32::try_from(index).unwrap_or(u32::MAX));
+        for (index, name) in names.iter().enumerate() {
+            if names[..index].contains(name) {
+                return Err(BuildError(Problem::Duplicate(name.clone())));
+            }
+        }
+        let mut plans = Vec::new();
+        for it in &self.registrations {
+            let mut after = Vec::new();
+            for other in &it.after {
+                let Some(index) = names.iter().position(|name| **name == **other) else {
+                    return Err(BuildError(Problem::Unknown {
+                        worker: it.name.clone(),
+                        after: other.clone(),
+                        known: names.clone(),
+                    }));
+                };
+                after.push(id(index));
+            }
+            plans.push(WorkerPlan { after, start_timeout: it.policy.start_timeout, drain: it.policy.drain });
+        }
+        if let Some(circle) = find_circle(&plans) {
+            let path = circle.into_iter().map(|id| names[id.index()].clone()).collect();
+            return Err(BuildError(Problem::Circle(path)));
+        }
+        let mut declarations = Vec::new();
+        let mut units = Vec::new();
+        for (mut it, plan) in self.registrations.into_iter().zip(&plans) {
+            it.policy.concurrency = it.policy.concurrency.min(it.lanes_max);
+            declarations.push(Declaration {
+                name: it.name,
+                after: plan.after.clone(),
+                concurrency: it.policy.concurrency,
+                retry: it.policy.retry,
+                cycle_timeout: it.policy.cycle_timeout,
+                crashes_max: it.policy.crashes_max,
+                source: it.source,
+            });
+            units.push(it.launch.with(it.policy));
+        }
+        Ok(Host {
+            declarations: declarations.into(),
+            plans,
+            units,
+            budget: self.budget,
+            environment: self.environment,
+            listeners: self.listeners,
+        })
+    }
+
+    /// [`HostBuilder::build`] and [`Host::run_until_signal`] in one. A mistake in the build is a failed start: it is
+    /// logged, and is the report.
+    pub async fn run_until_signal(self) -> HostReport {
+        match self.build() {
+            Ok(host) => host.run_until_signal().await,
+            Err(error) => shell::unable(&[], &error.to_string()),
+        }
+    }
+
+    /// [`HostBuilder::build`] and [`Host::run_until`] in one. A mistake in the build is a failed start: it is logged, and is
+    /// the report.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> HostReport {
+        match self.build() {
+            Ok(host) => host.run_until(stop).await,
+            Err(error) => shell::unable(&[], &error.to_string()),
+        }
+    }
+}
+
+impl fmt::Debug for HostBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let workers: Vec<_> = self.registrations.iter().map(|it| &*it.name).collect();
+        f.debug_struct("HostBuilder").field("workers", &workers).finish_non_exhaustive()
+    }
+}
+
+/// A path from a worker over `after` back to itself.
+fn find_circle(plans: &[WorkerPlan]) -> Option<Vec<WorkerId>> {
+    fn visit(id: WorkerId, plans: &[WorkerPlan], path: &mut Vec<WorkerId>, done: &mut [bool]) -> Option<Vec<WorkerId>> {
+        if let Some(start) = path.iter().position(|other| *other == id) {
+            let mut circle = path[start..].to_vec();
+            circle.push(id);
+            return Some(circle);
+        }
+        if done[id.index()] {
+            return None;
+        }
+        path.push(id);
+        let found = plans[id.index()].after.iter().find_map(|next| visit(*next, plans, path, done));
+        path.pop();
+        done[id.index()] = true;
+        found
+    }
+    let mut done = vec![false; plans.len()];
+    (0..plans.len()).find_map(|index| visit(WorkerId(u32::try_from(index).ok()?), plans, &mut Vec::new(), &mut done))
+}
+
+/// Sets the policies of the worker that was added last.
+#[must_use = "a worker runs only when its host is built and run"]
+pub struct WorkerBuilder {
+    host: HostBuilder,
+}
+
+impl WorkerBuilder {
+    fn policy(mut self, change: impl FnOnce(&mut Policy)) -> Self {
+        if let Some(last) = self.host.registrations.last_mut() {
+            change(&mut last.policy);
+        }
+        self
+    }
+
+    /// How many cycles run side by side at most; 1 by default. A schedule always runs one.
+    pub fn concurrency(self, cycles: usize) -> Self {
+        self.policy(|policy| policy.concurrency = cycles.max(1))
+    }
+
+    /// How failed attempts are tried again; see [`Retry`] for the default.
+    pub fn retry(self, retry: Retry) -> Self {
+        self.policy(|policy| policy.retry = retry)
+    }
+
+    /// How long one cycle may run before it is cancelled and counts as failed; 5 minutes by default, because a call that hangs
+    /// for ever takes its worker with it.
+    pub fn cycle_timeout(self, timeout: Duration) -> Self {
+        self.policy(|policy| policy.cycle_timeout = Some(timeout))
+    }
+
+    /// Lets a cycle run for as long as it likes.
+    pub fn no_cycle_timeout(self) -> Self {
+        self.policy(|policy| policy.cycle_timeout = None)
+    }
+
+    /// How long the start hook may take; 30 s by default.
+    pub fn start_timeout(self, timeout: Duration) -> Self {
+        self.policy(|policy| policy.start_timeout = timeout)
+    }
+
+    /// How long this worker's cycles may drain, within the host's [`StopBudget`]; all of it by default.
+    pub fn drain(self, time: Duration) -> Self {
+        self.policy(|policy| policy.drain = Some(time))
+    }
+
+    /// How many lapsed leases make a delivery a crash loop; 3 by default. At least 1.
+    pub fn crashes_max(self, crashes: u32) -> Self {
+        self.policy(|policy| policy.crashes_max = crashes.max(1))
+    }
+
+    /// Starts this worker after the one called `name` is ready, and stops it before.
+    pub fn after(mut self, name: &str) -> Self {
+        if let Some(last) = self.host.registrations.last_mut() {
+            last.after.push(name.to_owned());
+        }
+        self
+    }
+
+    /// Adds another worker.
+    pub fn worker<S, W, Kind>(self, name: &str, source: S, worker: W) -> WorkerBuilder
+    where
+        S: Source,
+        W: IntoWorker<S::Input, Kind>,
+    {
+        self.host.worker(name, source, worker)
+    }
+
+    /// Back to the host's own settings.
+    #[must_use]
+    pub fn host(self) -> HostBuilder {
+        self.host
+    }
+
+    /// See [`HostBuilder::build`].
+    ///
+    /// # Errors
+    ///
+    /// As [`HostBuilder::build`].
+    pub fn build(self) -> Result<Host, BuildError> {
+        self.host.build()
+    }
+
+    /// See [`HostBuilder::run_until_signal`].
+    pub async fn run_until_signal(self) -> HostReport {
+        self.host.run_until_signal().await
+    }
+
+    /// See [`HostBuilder::run_until`].
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> HostReport {
+        self.host.run_until(stop).await
+    }
+}
+
+impl From<WorkerBuilder> for HostBuilder {
+    fn from(worker: WorkerBuilder) -> Self {
+        worker.host
+    }
+}
+
+impl fmt::Debug for WorkerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.host.fmt(f)
+    }
+}
+
+/// Why a host cannot be built.
+#[derive(Debug)]
+pub struct BuildError(Problem);
+
+#[derive(Debug)]
+enum Problem {
+    Duplicate(Arc<str>),
+    Unknown { worker: Arc<str>, after: String, known: Vec<Arc<str>> },
+    Circle(Vec<Arc<str>>),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Problem::Duplicate(name) => write!(f, "two workers are called {name:?}: give one another name"),
+            Problem::Unknown { worker, after, known } => {
+                write!(f, "worker {worker:?} comes after {after:?}, which does not exist: there are {known:?}")
+            }
+            Problem::Circle(path) => {
+                f.write_str("workers come after each other in a circle: ")?;
+                for (index, name) in path.iter().enumerate() {
+                    if index > 0 {
+                        f.write_str(" after ")?;
+                    }
+                    write!(f, "{name:?}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Error for BuildError {}

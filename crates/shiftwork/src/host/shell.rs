@@ -1,0 +1,179 @@
+//! The loop around the state machine: wait for the next event, ask, act.
+
+use std::{collections::HashMap, future::Future, pin::pin, sync::Arc};
+
+use tokio::{
+    sync::mpsc,
+    task::{AbortHandle, Id, JoinSet},
+    time::Instant,
+};
+
+use super::{
+    Host,
+    unit::{REAP, Surroundings},
+};
+use crate::{
+    Cause, ExitStatus, FailureKind, HostReport, Signals,
+    control::{Control, Level},
+    cycle::panicked,
+    emitter::Emitter,
+    event::{Declaration, Event, StopReason, WorkerId, WorkerPhase},
+    lifecycle::decide::{Action, Input, Lifecycle},
+    report::{CycleCounts, WorkerReport},
+};
+
+/// Runs the host to its end.
+pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals: Option<Signals>) -> HostReport {
+    let Host { declarations, plans, units, budget, environment, listeners } = host;
+    let emitter = Arc::new(Emitter::new(&declarations, listeners));
+    let (inbox, mut inputs) = mpsc::unbounded_channel();
+    let mut machine = Lifecycle::new(plans, budget);
+    let mut tasks = JoinSet::new();
+    let seed = environment.seed();
+    let mut workers: Vec<Slot> = units
+        .into_iter()
+        .map(|launch| Slot { control: Arc::new(Control::new()), launch: Some(launch), task: None })
+        .collect();
+    let mut owners: HashMap<Id, WorkerId> = HashMap::new();
+
+    let began = Instant::now();
+    emitter.emit(began, &Event::HostStarting { workers: declarations.clone() });
+    let mut stop = pin!(stop);
+    let mut stop_asked = false;
+    let mut actions = Vec::new();
+    let mut input = Input::Begin;
+    loop {
+        machine.decide(began.elapsed(), input, &mut actions);
+        for action in actions.drain(..) {
+            match action {
+                Action::Emit(event) => emitter.emit(Instant::now(), &event),
+                Action::Start(id) => {
+                    let slot = &mut workers[id.index()];
+                    let Some(launch) = slot.launch.take() else { continue };
+                    let surroundings = Surroundings {
+                        id,
+                        name: declarations[id.index()].name.clone(),
+                        control: slot.control.clone(),
+                        environment: environment.clone(),
+                        emitter: emitter.clone(),
+                        inbox: inbox.clone(),
+                        seed,
+                    };
+                    let task = tasks.spawn(launch.run(surroundings));
+                    owners.insert(task.id(), id);
+                    slot.task = Some(task);
+                }
+                Action::OpenIntake(id) => workers[id.index()].control.raise(Level::Open),
+                Action::CloseIntake(id) => workers[id.index()].control.raise(Level::Drain),
+                Action::Cancel(id) => workers[id.index()].control.raise(Level::Cancel),
+                Action::Abort(id) => workers[id.index()].control.raise(Level::Abort),
+                Action::Abandon(id) => {
+                    if let Some(task) = &workers[id.index()].task {
+                        task.abort();
+                    }
+                }
+            }
+        }
+        if machine.is_stopped() {
+            break;
+        }
+        let deadline = machine.deadline().and_then(|deadline| began.checked_add(deadline));
+        input = tokio::select! {
+            biased;
+            signal = next_signal(&mut signals) => Input::Signal(signal),
+            () = &mut stop, if !stop_asked => {
+                stop_asked = true;
+                Input::StopAsked
+            }
+            Some(input) = inputs.recv() => input,
+            Some(ended) = tasks.join_next_with_id() => match ended {
+                Ok(_) => continue_with_nothing(),
+                Err(error) => match owners.get(&error.id()) {
+                    // A unit catches what its worker's code does; a panic here is the source's or our own.
+                    Some(id) if error.is_panic() => {
+                        let cause = panicked(&*error.into_panic()).cause();
+                        drop(inbox.send(Input::LanesEnded { worker: *id, interrupted: true }));
+                        drop(inbox.send(Input::Closed(*id, None)));
+                        Input::Faulted(*id, cause)
+                    }
+                    _ => continue_with_nothing(),
+                },
+            },
+            () = sleep_until(deadline) => Input::DeadlinePassed,
+        };
+    }
+
+    // What was dropped is gone before the report is; a task that blocks its thread is not waited for.
+    let _ = tokio::time::timeout(REAP, tasks.shutdown()).await;
+    report(&machine, &declarations, &emitter, began)
+}
+
+/// What the shell keeps of one worker.
+struct Slot {
+    control: Arc<Control>,
+    launch: Option<super::unit::Launch>,
+    task: Option<AbortHandle>,
+}
+
+/// A task that ended well has said so itself.
+fn continue_with_nothing() -> Input {
+    Input::DeadlinePassed
+}
+
+async fn next_signal(signals: &mut Option<Signals>) -> crate::Signal {
+    match signals {
+        Some(signals) => signals.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn report(machine: &Lifecycle, declarations: &[Declaration], emitter: &Emitter, began: Instant) -> HostReport {
+    let ran = began.elapsed();
+    let (reason, since) = machine.stopping().unwrap_or((StopReason::Completed, ran));
+    let workers: Vec<WorkerReport> = machine
+        .verdicts()
+        .zip(declarations)
+        .zip(0u32..)
+        .map(|((verdict, declaration), index)| WorkerReport {
+            name: declaration.name.clone(),
+            phase: verdict.phase,
+            cause: verdict.cause,
+            abandoned: verdict.abandoned,
+            cycles: emitter.counts(WorkerId(index)),
+        })
+        .collect();
+    let cause = match reason {
+        StopReason::StartFailure(id) | StopReason::WorkerFault(id) => workers[id.index()].cause.clone(),
+        StopReason::Signal(_) | StopReason::Asked | StopReason::Completed | StopReason::Unable => {
+            workers.iter().find_map(|worker| worker.cause.clone())
+        }
+    };
+    HostReport { exit: machine.exit(), reason, cause, ran, stopping: ran.saturating_sub(since), workers }
+}
+
+/// The report of a host that could not even begin.
+pub(super) fn unable(declarations: &[Declaration], why: &str) -> HostReport {
+    tracing::error!(error = why, "host did not start");
+    let workers = declarations.iter().map(|declaration| WorkerReport {
+        name: declaration.name.clone(),
+        phase: WorkerPhase::NeverStarted,
+        cause: None,
+        abandoned: None,
+        cycles: CycleCounts::default(),
+    });
+    HostReport {
+        exit: ExitStatus::StartFailure,
+        reason: StopReason::Unable,
+        cause: Some(Cause { kind: FailureKind::Fatal, message: why.into() }),
+        ran: std::time::Duration::ZERO,
+        stopping: std::time::Duration::ZERO,
+        workers: workers.collect(),
+    }
+}

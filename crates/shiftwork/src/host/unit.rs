@@ -1,0 +1,170 @@
+//! The life of one worker's tasks: start hook, lanes and source, stop hook.
+//!
+//! The unit does what its level says and tells the host what happened; when anything is due is not its business.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use tokio::{sync::mpsc, task::JoinSet};
+
+use super::Policy;
+use crate::{
+    Environment, Failure, Source, Worker,
+    context::LaneShared,
+    control::{AttemptControl, Control, Level},
+    cycle::{RunCycle, panicked},
+    emitter::Emitter,
+    event::WorkerId,
+    lane::LaneRun,
+    lifecycle::decide::Input,
+    source::{CycleCounter, LaneContext, SourceContext},
+};
+
+/// What a unit needs from its host.
+pub(super) struct Surroundings {
+    pub(super) id: WorkerId,
+    pub(super) name: Arc<str>,
+    pub(super) control: Arc<Control>,
+    pub(super) environment: Arc<dyn Environment>,
+    pub(super) emitter: Arc<Emitter>,
+    pub(super) inbox: mpsc::UnboundedSender<Input>,
+    pub(super) seed: u64,
+}
+
+type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A worker, ready to be launched. The one place where its types are erased: once for each worker, not for each cycle.
+pub(crate) struct Launch {
+    policy: Policy,
+    launch: Box<dyn FnOnce(Policy, Surroundings) -> Running + Send>,
+}
+
+pub(super) fn launch<S: Source, W: Worker<Input = S::Input>>(source: S, worker: W) -> Launch {
+    Launch {
+        policy: Policy::default(),
+        launch: Box::new(move |policy, surroundings| Box::pin(run(source, worker, policy, surroundings))),
+    }
+}
+
+impl Launch {
+    pub(super) fn with(self, policy: Policy) -> Self {
+        Self { policy, ..self }
+    }
+
+    pub(super) fn run(self, surroundings: Surroundings) -> Running {
+        (self.launch)(self.policy, surroundings)
+    }
+}
+
+async fn run<S: Source, W: Worker<Input = S::Input>>(source: S, worker: W, policy: Policy, unit: Surroundings) {
+    // A closed inbox is a host that has left; there is nobody to tell.
+    let tell = |input| drop(unit.inbox.send(input));
+    let id = unit.id;
+    let control = unit.control.clone();
+    let worker = Arc::new(worker);
+
+    let span = tracing::info_span!("start", worker = &*unit.name);
+    let attempt = AttemptControl::new(control.clone());
+    if let Err(failure) = RunCycle::new(worker.start(), None, &attempt, &span).await {
+        tell(Input::StartFailed(id, failure.cause()));
+        return;
+    }
+    tell(Input::Started(id));
+
+    control.reached(Level::Open).await;
+    if !control.is_at_least(Level::Drain) {
+        let interrupted = run_lanes(source, worker.clone(), policy, &unit).await;
+        tell(Input::LanesEnded { worker: id, interrupted });
+    } else {
+        tell(Input::LanesEnded { worker: id, interrupted: false });
+    }
+
+    // The stop hook has a budget, which the host keeps, but no level interrupts it.
+    let span = tracing::info_span!("stop", worker = &*unit.name);
+    let attempt = AttemptControl::new(Arc::new(Control::new()));
+    let stopped = RunCycle::new(worker.stop(), None, &attempt, &span).await;
+    tell(Input::Closed(id, stopped.err().map(|failure| failure.cause())));
+}
+
+/// Runs every lane to its end, with the source's upkeep beside them. Whether a cycle had to be dropped.
+async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
+    source: S,
+    worker: Arc<W>,
+    policy: Policy,
+    unit: &Surroundings,
+) -> bool {
+    let id = unit.id;
+    let shared: Vec<_> = (0..policy.concurrency)
+        .map(|_| {
+            Arc::new(LaneShared {
+                name: unit.name.clone(),
+                control: AttemptControl::new(unit.control.clone()),
+                environment: unit.environment.clone(),
+            })
+        })
+        .collect();
+    let cx = Arc::new(SourceContext {
+        worker: id,
+        crashes_max: policy.crashes_max,
+        lanes: shared.clone().into(),
+        emitter: unit.emitter.clone(),
+    });
+    let cycles = Arc::new(CycleCounter::default());
+    let mut lanes = JoinSet::new();
+    for (index, shared) in shared.into_iter().enumerate() {
+        let cx = LaneContext { source: cx.clone(), index };
+        let inbox = unit.inbox.clone();
+        let run = LaneRun {
+            id,
+            lane: source.lane(&cx),
+            worker: worker.clone(),
+            policy,
+            cycles: cycles.clone(),
+            cx,
+            shared,
+            chance: fastrand::Rng::with_seed(stream(unit.seed, &unit.name, index)),
+            fault: Box::new(move |failure: Failure| drop(inbox.send(Input::Faulted(id, failure.cause())))),
+        };
+        lanes.spawn(run.run());
+    }
+
+    let mut upkeep = JoinSet::new();
+    upkeep.spawn(async move { source.maintain(&cx).await });
+    let mut interrupted = false;
+    while let Some(ended) = lanes.join_next().await {
+        match ended {
+            Ok(end) => interrupted |= end.interrupted,
+            // The cycle's own panics are caught; this one is the source's.
+            Err(error) if error.is_panic() => {
+                let cause = panicked(&*error.into_panic()).cause();
+                drop(unit.inbox.send(Input::Faulted(id, cause)));
+            }
+            Err(_) => interrupted = true,
+        }
+    }
+    upkeep.shutdown().await;
+    interrupted
+}
+
+/// A random stream of its own for each lane, so that a draw in one does not shift another's.
+fn stream(seed: u64, worker: &str, lane: usize) -> u64 {
+    // FNV-1a, whose constants are from its authors' page (isthe.com/chongo/tech/comp/fnv).
+    let lane = (lane as u64).to_le_bytes();
+    let bytes = worker.bytes().chain(lane);
+    bytes.fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// How long the host waits for tasks that it dropped to be gone. A task that blocks its thread is not waited for.
+pub(super) const REAP: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_lane_of_every_worker_draws_from_its_own_stream() {
+        let streams = [stream(1, "a", 0), stream(1, "a", 1), stream(1, "b", 0), stream(2, "a", 0)];
+        for (index, one) in streams.iter().enumerate() {
+            assert!(!streams[..index].contains(one));
+        }
+    }
+}

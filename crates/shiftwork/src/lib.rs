@@ -1,0 +1,66 @@
+//! Background workers on tokio that start cleanly, stop gracefully and recover safely.
+//!
+//! A *worker* is a source, a cycle and policies: the [`Source`] says when there is work, the [`Worker`]'s cycle does one piece of
+//! it, and the policies say what follows from a failure. A [`Host`] owns workers: it starts them in order, supervises
+//! them, and stops them within a budget.
+//!
+//! ```
+//! use std::time::Duration;
+//! use shiftwork::{Context, Failure, Host, HostReport, Schedule, Tick};
+//!
+//! async fn clean_up(tick: Tick, cx: Context) -> Result<(), Failure> {
+//!     println!("{}: tick {}", cx.worker(), tick.number);
+//!     Ok(())
+//! }
+//!
+//! # fn main() -> HostReport {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+//! Host::builder()
+//!     .worker("clean-up", Schedule::every(Duration::from_secs(60)), clean_up)
+//!     .cycle_timeout(Duration::from_secs(30))
+//! # .run_until(tokio::time::sleep(Duration::from_secs(150)))
+//! # .await })
+//! # }
+//! # async fn real() -> HostReport {
+//! # Host::builder().worker("clean-up", Schedule::every(Duration::from_secs(60)), clean_up)
+//!     .run_until_signal()
+//!     .await // a report for each worker, and the exit code
+//! # }
+//! ```
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`worker`], [`failure`], [`context`] | what a user writes: a cycle, why it failed, what it knows |
+//! | [`source`] | what starts cycles: continuous, schedules, queues |
+//! | [`retry`], [`lifecycle`] | the decisions, as pure functions, and the numbered rules that they keep |
+//! | [`host`], [`report`] | what owns, starts, supervises and stops workers, and its verdict |
+//! | [`event`] | the one stream of everything that happens; logs and counts listen to it |
+//! | [`environment`] | wall time, chance and signals: the door that a simulator can own |
+
+mod context;
+mod control;
+mod cycle;
+mod emitter;
+pub mod environment;
+pub mod event;
+pub mod failure;
+pub mod host;
+mod lane;
+pub mod lifecycle;
+mod log;
+pub mod report;
+pub mod retry;
+pub mod source;
+pub mod worker;
+
+pub use context::Context;
+pub use environment::{Environment, Signal, Signals, System};
+pub use event::{Event, Listener};
+pub use failure::{BoxError, Cause, Failure, FailureKind};
+pub use host::{BuildError, Host, HostBuilder, WorkerBuilder};
+pub use lifecycle::{Rule, StopBudget};
+pub use report::{ExitStatus, HostReport};
+pub use retry::Retry;
+pub use shiftwork_queue as queue;
+pub use source::{Continuous, QueueSource, QueueSourceExt, Schedule, Source, Tick};
+pub use worker::{IntoWorker, Worker};

@@ -1,0 +1,19 @@
+//! The lifecycle, as decisions: pure functions from a state and an event to what is to be done.
+//!
+//! Nothing here waits, spawns or reads a clock. The async shell (`host/shell.rs`, `lane.rs`) waits for the next event,
+//! asks, and acts. `docs/lifecycle.md` is the specification, and [`Rule`] its numbering.
+//!
+//! | module | what it decides |
+//! | --- | --- |
+//! | `decide` | the host and its workers: start order, the gate, the stop sequence, budgets |
+//! | `settle` | one cycle: what follows from how it ended |
+//! | `budget` | how long each part of a stop may take |
+//! | `rule` | the numbered rules, by which invariants and tests are named |
+
+mod budget;
+pub(crate) mod decide;
+mod rule;
+pub(crate) mod settle;
+
+pub use budget::StopBudget;
+pub use rule::Rule;

@@ -1,0 +1,73 @@
+//! How long each part of a stop may take.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The time that a stop may take, part by part.
+///
+/// [`Default`] is 20 s to drain, 3 s between `cancelled()` and the abort, 2 s for settlements and stop hooks: 25 s in all, so
+/// that the host is done before Kubernetes' default grace period of 30 s ends in a SIGKILL
+/// (`terminationGracePeriodSeconds`, Kubernetes API reference, Pod v1).
+///
+/// ```
+/// use std::time::Duration;
+/// use shiftwork::StopBudget;
+///
+/// let budget = StopBudget::default().drain(Duration::from_secs(60));
+/// assert_eq!(budget.total(), Duration::from_secs(65));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StopBudget {
+    drain_ms: u64,
+    cancel_ms: u64,
+    close_ms: u64,
+}
+
+impl Default for StopBudget {
+    fn default() -> Self {
+        Self { drain_ms: 20_000, cancel_ms: 3_000, close_ms: 2_000 }
+    }
+}
+
+impl StopBudget {
+    /// How long cycles in flight may go on by themselves once no more work is taken in.
+    #[must_use]
+    pub fn drain(mut self, time: Duration) -> Self {
+        self.drain_ms = millis(time);
+        self
+    }
+
+    /// How long they have to end once [`crate::Context::cancelled`] has completed.
+    #[must_use]
+    pub fn cancel(mut self, time: Duration) -> Self {
+        self.cancel_ms = millis(time);
+        self
+    }
+
+    /// How long the rest may take: to return what was interrupted, and the stop hooks.
+    #[must_use]
+    pub fn close(mut self, time: Duration) -> Self {
+        self.close_ms = millis(time);
+        self
+    }
+
+    /// From the request to stop to the end, at the very most.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        Duration::from_millis(self.drain_ms.saturating_add(self.cancel_ms).saturating_add(self.close_ms))
+    }
+
+    pub(crate) fn drain_time(&self) -> Duration {
+        Duration::from_millis(self.drain_ms)
+    }
+
+    pub(crate) fn cancel_time(&self) -> Duration {
+        Duration::from_millis(self.cancel_ms)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

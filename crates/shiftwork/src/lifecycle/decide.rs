@@ -1,0 +1,517 @@
+//! The state machine of a host and its workers.
+//!
+//! [`Lifecycle::decide`] takes one [`Input`] and the time, and appends what is to be done to a list of [`Action`]s. It
+//! is total: an input that does not fit the state (a worker that reports after it was given up) changes nothing.
+//! Time is the time since the host began, so that the machine needs no clock and no runtime.
+//!
+//! What holds between two calls:
+//! 1. A worker is `Starting` or later only if every worker that it comes after was `Ready` when it began.
+//! 2. Workers are `Running` only if all of them had become `Ready`.
+//! 3. While the host is stopping, a worker leaves `Running` only when every worker that comes after it is terminal, unless
+//!    the worker itself faulted or everything is being aborted.
+//! 4. Every phase of a stop has a deadline, and none lies after the host's own.
+//! 5. Once the host is `Stopped`, every worker is terminal and nothing changes any more.
+
+use std::time::Duration;
+
+use shiftwork_queue::FailureKind;
+
+use super::StopBudget;
+use crate::{
+    Cause,
+    environment::Signal,
+    event::{Event, NextSignal, StopReason, WorkerId, WorkerPhase},
+    report::ExitStatus,
+};
+
+/// What can wake the machine.
+#[derive(Debug, Clone)]
+pub(crate) enum Input {
+    /// The host begins.
+    Begin,
+    /// A start hook returned well.
+    Started(WorkerId),
+    /// A start hook failed.
+    StartFailed(WorkerId, Cause),
+    /// A worker cannot go on; its cycles in flight still run.
+    Faulted(WorkerId, Cause),
+    /// No cycle of a worker runs or will run; its stop hook is next.
+    LanesEnded {
+        worker: WorkerId,
+        /// Whether a cycle in flight had to be dropped.
+        interrupted: bool,
+    },
+    /// A worker's stop hook is done: there is nothing left of it.
+    Closed(WorkerId, Option<Cause>),
+    /// A signal arrived.
+    Signal(Signal),
+    /// The program asks for a stop.
+    StopAsked,
+    /// The time that [`Lifecycle::deadline`] named has come.
+    DeadlinePassed,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Tell the listeners.
+    Emit(Event),
+    /// Run a worker's start hook.
+    Start(WorkerId),
+    /// Let a worker take in work.
+    OpenIntake(WorkerId),
+    /// Let a worker take in no more. A worker that is only ready goes straight to its stop hook.
+    CloseIntake(WorkerId),
+    /// Complete `cancelled()` in its cycles.
+    Cancel(WorkerId),
+    /// Drop what it runs: the start hook, or the cycles in flight.
+    Abort(WorkerId),
+    /// Wait for it no longer.
+    Abandon(WorkerId),
+}
+
+/// What the machine needs to know of a worker.
+#[derive(Debug, Clone)]
+pub(crate) struct WorkerPlan {
+    pub(crate) after: Vec<WorkerId>,
+    pub(crate) start_timeout: Duration,
+    /// Its own time to drain, within the host's.
+    pub(crate) drain: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HostPhase {
+    Starting,
+    Running,
+    Stopping,
+    Stopped,
+}
+
+/// What became of one worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) phase: WorkerPhase,
+    pub(crate) cause: Option<Cause>,
+    pub(crate) abandoned: Option<WorkerPhase>,
+}
+
+#[derive(Debug)]
+struct WorkerState {
+    plan: WorkerPlan,
+    phase: WorkerPhase,
+    /// When the machine acts on it by itself.
+    deadline: Option<Duration>,
+    /// Whether its intake was ever opened.
+    ran: bool,
+    /// Whether cycles in flight had to be dropped.
+    interrupted: bool,
+    cause: Option<Cause>,
+    abandoned: Option<WorkerPhase>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Stopping {
+    reason: StopReason,
+    since: Duration,
+    drain_until: Duration,
+    end: Duration,
+    /// A second signal, or SIGQUIT: nothing drains any more.
+    aborting: bool,
+    /// A signal, not a budget, interrupted what was in flight.
+    forced: bool,
+}
+
+/// The state machine. The module page has its rules.
+#[derive(Debug)]
+pub(crate) struct Lifecycle {
+    host: HostPhase,
+    budget: StopBudget,
+    stopping: Option<Stopping>,
+    workers: Vec<WorkerState>,
+}
+
+impl Lifecycle {
+    pub(crate) fn new(plans: Vec<WorkerPlan>, budget: StopBudget) -> Self {
+        let workers = plans
+            .into_iter()
+            .map(|plan| WorkerState {
+                plan,
+                phase: WorkerPhase::Pending,
+                deadline: None,
+                ran: false,
+                interrupted: false,
+                cause: None,
+                abandoned: None,
+            })
+            .collect();
+        Self { host: HostPhase::Starting, budget, stopping: None, workers }
+    }
+
+    /// What follows from `input` at `now`.
+    pub(crate) fn decide(&mut self, now: Duration, input: Input, actions: &mut Vec<Action>) {
+        if self.host == HostPhase::Stopped {
+            return;
+        }
+        match input {
+            Input::Begin => {}
+            Input::Started(id) => self.started(id, now, actions),
+            Input::StartFailed(id, cause) => self.start_failed(id, cause, now, actions),
+            Input::Faulted(id, cause) => self.faulted(id, cause, now, actions),
+            Input::LanesEnded { worker, interrupted } => self.lanes_ended(worker, interrupted, now),
+            Input::Closed(id, failure) => self.closed(id, failure, actions),
+            Input::Signal(signal) => self.signal(signal, now, actions),
+            Input::StopAsked => self.stop(StopReason::Asked, now, actions),
+            Input::DeadlinePassed => {}
+        }
+        self.pass_deadlines(now, actions);
+        self.advance(now, actions);
+    }
+
+    /// When the machine wants to be woken with [`Input::DeadlinePassed`], if nothing else happens.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        let workers = self.workers.iter().filter_map(|worker| worker.deadline);
+        workers.chain(self.stopping.map(|stopping| stopping.end)).min()
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.host == HostPhase::Stopped
+    }
+
+    /// Why the host stops, and since when.
+    pub(crate) fn stopping(&self) -> Option<(StopReason, Duration)> {
+        self.stopping.map(|stopping| (stopping.reason, stopping.since))
+    }
+
+    pub(crate) fn verdicts(&self) -> impl Iterator<Item = Verdict> + '_ {
+        self.workers.iter().map(|worker| Verdict {
+            phase: worker.phase,
+            cause: worker.cause.clone(),
+            abandoned: worker.abandoned,
+        })
+    }
+
+    /// Rule V2: the worst thing that happened.
+    pub(crate) fn exit(&self) -> ExitStatus {
+        let reason = match self.stopping.map(|stopping| stopping.reason) {
+            Some(StopReason::StartFailure(_) | StopReason::Unable) => ExitStatus::StartFailure,
+            Some(StopReason::WorkerFault(_)) => ExitStatus::WorkerFault,
+            Some(StopReason::Signal(_) | StopReason::Asked | StopReason::Completed) | None => ExitStatus::Clean,
+        };
+        let forced = self.stopping.is_some_and(|stopping| stopping.forced);
+        let interrupted = if forced { ExitStatus::Forced } else { ExitStatus::DrainTimedOut };
+        let workers = self.workers.iter().map(|worker| {
+            let left = worker.phase == WorkerPhase::Aborted || worker.abandoned.is_some();
+            match worker.phase {
+                WorkerPhase::Failed if worker.ran => ExitStatus::WorkerFault,
+                WorkerPhase::Failed => ExitStatus::StartFailure,
+                _ if left => interrupted,
+                _ => ExitStatus::Clean,
+            }
+        });
+        workers.chain([reason]).max().unwrap_or(ExitStatus::Clean)
+    }
+
+    fn worker(&mut self, id: WorkerId) -> &mut WorkerState {
+        &mut self.workers[id.index()]
+    }
+
+    fn ids(&self) -> impl Iterator<Item = WorkerId> + use<> {
+        // The builder admits no more workers than a `u32` can count.
+        (0..u32::try_from(self.workers.len()).unwrap_or(u32::MAX)).map(WorkerId)
+    }
+
+    fn started(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
+        if self.worker(id).phase != WorkerPhase::Starting {
+            return;
+        }
+        self.worker(id).phase = WorkerPhase::Ready;
+        self.worker(id).deadline = None;
+        actions.push(Action::Emit(Event::WorkerReady { worker: id }));
+        if self.host == HostPhase::Stopping {
+            // Asked to stop while its start hook ran, which finished before it could be dropped.
+            self.close_intake(id, now, actions);
+        }
+    }
+
+    fn start_failed(&mut self, id: WorkerId, cause: Cause, now: Duration, actions: &mut Vec<Action>) {
+        if self.worker(id).phase != WorkerPhase::Starting {
+            return;
+        }
+        if self.host == HostPhase::Stopping {
+            // Interrupted by the stop: what it says now is not the root cause.
+            self.end(id, WorkerPhase::NeverStarted, actions);
+            return;
+        }
+        self.worker(id).cause = Some(cause.clone());
+        actions.push(Action::Emit(Event::WorkerStartFailed { worker: id, cause }));
+        self.end(id, WorkerPhase::Failed, actions);
+        self.stop(StopReason::StartFailure(id), now, actions);
+    }
+
+    fn faulted(&mut self, id: WorkerId, cause: Cause, now: Duration, actions: &mut Vec<Action>) {
+        let worker = self.worker(id);
+        if worker.phase.is_terminal() || worker.cause.is_some() {
+            return;
+        }
+        worker.cause = Some(cause.clone());
+        actions.push(Action::Emit(Event::WorkerFaulted { worker: id, cause }));
+        self.stop(StopReason::WorkerFault(id), now, actions);
+        if self.worker(id).phase == WorkerPhase::Running {
+            self.close_intake(id, now, actions);
+        }
+    }
+
+    fn lanes_ended(&mut self, id: WorkerId, interrupted: bool, now: Duration) {
+        let end = self.stopping.map(|stopping| stopping.end);
+        let close = self.budget.total() - self.budget.drain_time();
+        let worker = self.worker(id);
+        match worker.phase {
+            WorkerPhase::Running | WorkerPhase::Draining | WorkerPhase::Cancelling | WorkerPhase::Aborting => {
+                worker.phase = WorkerPhase::Closing;
+                worker.interrupted = interrupted;
+                // Outside a stop, a worker that ran to completion has as long for its stop hook as a stop would give it.
+                worker.deadline = Some(end.unwrap_or(now + close));
+            }
+            _ => {}
+        }
+    }
+
+    fn closed(&mut self, id: WorkerId, failure: Option<Cause>, actions: &mut Vec<Action>) {
+        let worker = self.worker(id);
+        if worker.phase.is_terminal() {
+            return;
+        }
+        if let Some(cause) = failure {
+            actions.push(Action::Emit(Event::StopHookFailed { worker: id, cause }));
+        }
+        let worker = self.worker(id);
+        let phase = match (worker.cause.is_some(), worker.interrupted, worker.ran) {
+            (true, _, _) => WorkerPhase::Failed,
+            (false, _, false) => WorkerPhase::NeverStarted,
+            (false, true, true) => WorkerPhase::Aborted,
+            (false, false, true) => WorkerPhase::Stopped,
+        };
+        self.end(id, phase, actions);
+    }
+
+    fn signal(&mut self, signal: Signal, now: Duration, actions: &mut Vec<Action>) {
+        let aborting = self.stopping.map(|stopping| stopping.aborting);
+        let quit = signal == Signal::Quit;
+        let next = match aborting {
+            None if !quit => NextSignal::Abort,
+            None | Some(_) => NextSignal::Leave,
+        };
+        actions.push(Action::Emit(Event::SignalReceived { signal, next }));
+        match aborting {
+            None => {
+                self.stop(StopReason::Signal(signal), now, actions);
+                if quit {
+                    self.force();
+                    self.abort_all(now, actions);
+                }
+            }
+            Some(false) => {
+                self.force();
+                self.abort_all(now, actions);
+            }
+            Some(true) => {
+                self.force();
+                if let Some(stopping) = &mut self.stopping {
+                    stopping.end = now;
+                }
+            }
+        }
+    }
+
+    fn force(&mut self) {
+        if let Some(stopping) = &mut self.stopping {
+            stopping.forced = true;
+        }
+    }
+
+    /// Begins to stop, once.
+    fn stop(&mut self, reason: StopReason, now: Duration, actions: &mut Vec<Action>) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.host = HostPhase::Stopping;
+        let end = now.saturating_add(self.budget.total());
+        let drain_until = now.saturating_add(self.budget.drain_time());
+        self.stopping = Some(Stopping { reason, since: now, drain_until, end, aborting: false, forced: false });
+        actions.push(Action::Emit(Event::HostStopping { reason, within: self.budget.total() }));
+        for id in self.ids() {
+            match self.worker(id).phase {
+                WorkerPhase::Pending => self.end(id, WorkerPhase::NeverStarted, actions),
+                WorkerPhase::Starting => {
+                    self.worker(id).deadline = Some(end);
+                    actions.push(Action::Abort(id));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Nothing drains any more, whatever the order.
+    fn abort_all(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        if let Some(stopping) = &mut self.stopping {
+            stopping.aborting = true;
+        }
+        for id in self.ids() {
+            match self.worker(id).phase {
+                WorkerPhase::Ready | WorkerPhase::Running => self.close_intake(id, now, actions),
+                _ => {}
+            }
+            self.abort(id, actions);
+        }
+    }
+
+    /// Invariant 3 is checked by the callers.
+    fn close_intake(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
+        let Some(stopping) = self.stopping else { return };
+        let worker = self.worker(id);
+        let own = worker.plan.drain.map_or(stopping.drain_until, |drain| now.saturating_add(drain));
+        let until = own.min(stopping.drain_until);
+        if worker.phase == WorkerPhase::Running {
+            worker.phase = WorkerPhase::Draining;
+            worker.deadline = Some(until);
+            let drain = until.saturating_sub(now);
+            actions.push(Action::Emit(Event::IntakeClosed { worker: id, drain }));
+        } else {
+            worker.phase = WorkerPhase::Closing;
+            worker.deadline = Some(stopping.end);
+        }
+        actions.push(Action::CloseIntake(id));
+    }
+
+    fn abort(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
+        let end = self.stopping.map(|stopping| stopping.end);
+        let worker = self.worker(id);
+        if matches!(worker.phase, WorkerPhase::Draining | WorkerPhase::Cancelling) {
+            worker.phase = WorkerPhase::Aborting;
+            worker.deadline = end;
+            actions.push(Action::Emit(Event::WorkerAborted { worker: id }));
+            actions.push(Action::Abort(id));
+        }
+    }
+
+    fn end(&mut self, id: WorkerId, phase: WorkerPhase, actions: &mut Vec<Action>) {
+        let worker = self.worker(id);
+        worker.phase = phase;
+        worker.deadline = None;
+        actions.push(Action::Emit(Event::WorkerStopped { worker: id, phase }));
+    }
+
+    fn pass_deadlines(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        let host_is_over = self.stopping.is_some_and(|stopping| stopping.end <= now);
+        for id in self.ids() {
+            let cancel = self.budget.cancel_time();
+            let end = self.stopping.map(|stopping| stopping.end);
+            let worker = self.worker(id);
+            if worker.phase.is_terminal() {
+                continue;
+            }
+            if host_is_over {
+                self.abandon(id, actions);
+                continue;
+            }
+            if worker.deadline.is_none_or(|deadline| now < deadline) {
+                continue;
+            }
+            match worker.phase {
+                WorkerPhase::Starting => {
+                    actions.push(Action::Abort(id));
+                    let limit = worker.plan.start_timeout;
+                    let message = format!("the start hook did not return within {limit:?}").into();
+                    self.start_failed(id, Cause { kind: FailureKind::Timeout, message }, now, actions);
+                }
+                WorkerPhase::Draining => {
+                    worker.phase = WorkerPhase::Cancelling;
+                    let until = now.saturating_add(cancel);
+                    worker.deadline = Some(end.map_or(until, |end| until.min(end)));
+                    actions.push(Action::Emit(Event::WorkerCancelled { worker: id }));
+                    actions.push(Action::Cancel(id));
+                }
+                WorkerPhase::Cancelling => self.abort(id, actions),
+                WorkerPhase::Pending
+                | WorkerPhase::Ready
+                | WorkerPhase::Running
+                | WorkerPhase::Aborting
+                | WorkerPhase::Closing => self.abandon(id, actions),
+                WorkerPhase::Stopped | WorkerPhase::Failed | WorkerPhase::Aborted | WorkerPhase::NeverStarted => {}
+            }
+        }
+    }
+
+    fn abandon(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
+        let worker = self.worker(id);
+        let phase = worker.phase;
+        worker.abandoned = Some(phase);
+        actions.push(Action::Emit(Event::WorkerAbandoned { worker: id, phase }));
+        actions.push(Action::Abandon(id));
+        let last = match (worker.cause.is_some(), worker.ran) {
+            (true, _) => WorkerPhase::Failed,
+            (false, true) => WorkerPhase::Aborted,
+            (false, false) => WorkerPhase::NeverStarted,
+        };
+        self.end(id, last, actions);
+    }
+
+    /// Takes every step that the state allows by itself.
+    fn advance(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        match self.host {
+            HostPhase::Starting => self.advance_start(now, actions),
+            HostPhase::Running => {
+                if self.workers.iter().all(|worker| worker.phase.is_terminal()) {
+                    self.stop(StopReason::Completed, now, actions);
+                }
+            }
+            HostPhase::Stopping | HostPhase::Stopped => {}
+        }
+        if self.host == HostPhase::Stopping {
+            self.advance_stop(now, actions);
+        }
+    }
+
+    fn advance_start(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        for id in self.ids() {
+            let after = &self.workers[id.index()].plan.after;
+            let ready = after.iter().all(|id| self.workers[id.index()].phase == WorkerPhase::Ready);
+            let worker = self.worker(id);
+            if worker.phase == WorkerPhase::Pending && ready {
+                worker.phase = WorkerPhase::Starting;
+                worker.deadline = Some(now.saturating_add(worker.plan.start_timeout));
+                actions.push(Action::Emit(Event::WorkerStarting { worker: id }));
+                actions.push(Action::Start(id));
+            }
+        }
+        if self.workers.iter().all(|worker| worker.phase == WorkerPhase::Ready) {
+            self.host = HostPhase::Running;
+            actions.push(Action::Emit(Event::HostRunning));
+            for id in self.ids() {
+                self.worker(id).phase = WorkerPhase::Running;
+                self.worker(id).ran = true;
+                actions.push(Action::Emit(Event::IntakeOpened { worker: id }));
+                actions.push(Action::OpenIntake(id));
+            }
+        }
+    }
+
+    fn advance_stop(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        loop {
+            let next = self.ids().find(|id| {
+                let phase = self.workers[id.index()].phase;
+                let in_turn =
+                    self.workers.iter().all(|other| !other.plan.after.contains(id) || other.phase.is_terminal());
+                matches!(phase, WorkerPhase::Ready | WorkerPhase::Running) && in_turn
+            });
+            match next {
+                Some(id) => self.close_intake(id, now, actions),
+                None => break,
+            }
+        }
+        if self.workers.iter().all(|worker| worker.phase.is_terminal()) {
+            self.host = HostPhase::Stopped;
+            actions.push(Action::Emit(Event::HostStopped { exit: self.exit() }));
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The numbered rules of `docs/lifecycle.md`. An invariant and a test name the rule that they check.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! rules {
+    ($($rule:ident = $title:literal,)*) => {
+        /// A rule of the lifecycle. `docs/lifecycle.md` has the whole text of each.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Rule {
+            $(#[doc = $title] $rule,)*
+        }
+
+        impl Rule {
+            /// Every rule, in the order of the specification.
+            pub const ALL: &[Rule] = &[$(Rule::$rule,)*];
+
+            /// Its number, as in `T1`.
+            #[must_use]
+            pub fn id(self) -> &'static str {
+                match self {
+                    $(Rule::$rule => stringify!($rule),)*
+                }
+            }
+
+            /// What it says, in one line.
+            #[must_use]
+            pub fn title(self) -> &'static str {
+                match self {
+                    $(Rule::$rule => $title,)*
+                }
+            }
+        }
+    };
+}
+
+rules! {
+    S1 = "a worker starts after the workers that it comes after are ready",
+    S2 = "no cycle starts before every worker is ready",
+    S3 = "a start hook has a time limit",
+    S4 = "a failed or interrupted start stops what had started, in reverse order",
+    S5 = "the root cause of a failed start is reported",
+    S6 = "a body that never ran is reported as such",
+    C1 = "a failed cycle does not end its worker",
+    C2 = "attempts are counted from 1 and capped by the policy",
+    C3 = "a retry waits as long as the policy says",
+    C4 = "bad input is moved aside at once",
+    C5 = "a panic is caught, counts as an attempt, and leaves its siblings alone",
+    C6 = "a cycle that runs past its timeout is cancelled and counts as an attempt",
+    C7 = "an exhausted input is moved aside and escalated",
+    C8 = "every cycle that starts ends, and every failure is said",
+    C9 = "no more cycles run side by side than declared",
+    Q1 = "a delivery is acknowledged only after its cycle succeeded",
+    Q2 = "a delivery has one live attempt at a time",
+    Q3 = "nothing that was pushed is lost",
+    Q4 = "a host that has stopped holds no lease",
+    Q5 = "a delivery whose leases keep lapsing is moved aside",
+    Q6 = "a lost lease interrupts its cycle",
+    D1 = "a fixed rate does not drift",
+    D2 = "ticks of a schedule do not overlap",
+    D3 = "missed ticks are merged into one and counted",
+    D4 = "a fixed delay is kept between cycles",
+    T1 = "no cycle starts after intake closed",
+    T2 = "workers stop in the reverse of their start order",
+    T3 = "a stop ends within its budget",
+    T4 = "what a stop interrupts is returned and its attempt not spent",
+    T5 = "a second signal aborts, a third leaves",
+    T6 = "no task outlives its host",
+    V1 = "a host reports a verdict for every worker",
+    V2 = "the exit code is that of the worst thing that happened",
+    L1 = "once faults heal, work is done again",
+    L2 = "nothing runs for ever without time passing",
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.id(), self.title())
+    }
+}

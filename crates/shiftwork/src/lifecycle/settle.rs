@@ -1,0 +1,100 @@
+//! What follows from the end of one cycle: a pure function of the policy, the attempt and the outcome.
+
+use std::time::Duration;
+
+use shiftwork_queue::{DeadLetterCause, FailureKind};
+
+use crate::{Retry, event::Settle};
+
+/// How a cycle ended, as far as the decision needs to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// Which attempt it was, from 1.
+    pub(crate) attempt: u32,
+    /// `None` is success.
+    pub(crate) failure: Option<FailureKind>,
+    /// The least delay that the other side asked for.
+    pub(crate) asked_delay: Option<Duration>,
+}
+
+/// What is to be done about a cycle that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Decision {
+    /// What happens to the input.
+    pub(crate) settle: Settle,
+    /// Whether a person should be told.
+    pub(crate) escalate: bool,
+    /// Whether the worker itself cannot go on.
+    pub(crate) fault: bool,
+}
+
+/// Rules C2 to C7 and T4 of `docs/lifecycle.md`. `chance` is a draw from 0 to 1 for the jitter.
+pub(crate) fn decide(retry: &Retry, ended: Ended, chance: f64) -> Decision {
+    let plain = |settle| Decision { settle, escalate: false, fault: false };
+    let backoff = retry.delay(ended.attempt, chance);
+    let again = || Settle::Retry { delay: ended.asked_delay.map_or(backoff, |asked| asked.max(backoff)) };
+    let aside = |cause| Settle::DeadLetter { cause, pause: backoff };
+    match ended.failure {
+        None => plain(Settle::Ack),
+        Some(FailureKind::Interrupted) => plain(Settle::Return),
+        Some(FailureKind::Invalid) => plain(aside(DeadLetterCause::Invalid)),
+        // The fault is the worker's, but the input may be what sets it off: the attempt counts.
+        Some(kind @ (FailureKind::Transient | FailureKind::Fatal | FailureKind::Panic | FailureKind::Timeout)) => {
+            let exhausted = !retry.allows(ended.attempt);
+            Decision {
+                settle: if exhausted { aside(DeadLetterCause::Exhausted) } else { again() },
+                escalate: exhausted,
+                fault: kind == FailureKind::Fatal,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ended(attempt: u32, failure: Option<FailureKind>) -> Ended {
+        Ended { attempt, failure, asked_delay: None }
+    }
+
+    #[test]
+    fn bad_input_is_moved_aside_at_its_first_attempt() {
+        let decision = decide(&Retry::default(), ended(1, Some(FailureKind::Invalid)), 0.5);
+        assert!(matches!(decision.settle, Settle::DeadLetter { cause: DeadLetterCause::Invalid, .. }));
+        assert!(!decision.fault && !decision.escalate);
+    }
+
+    #[test]
+    fn an_interrupted_attempt_is_returned_even_when_it_was_the_last() {
+        let decision = decide(&Retry::never(), ended(1, Some(FailureKind::Interrupted)), 0.5);
+        assert_eq!(decision.settle, Settle::Return);
+    }
+
+    #[test]
+    fn a_delay_that_the_other_side_asked_for_is_a_lower_bound() {
+        let asked = Ended { asked_delay: Some(Duration::from_secs(90)), ..ended(1, Some(FailureKind::Transient)) };
+        assert_eq!(decide(&Retry::default(), asked, 0.5).settle, Settle::Retry { delay: Duration::from_secs(90) });
+        let shorter = Ended { asked_delay: Some(Duration::from_millis(1)), ..asked };
+        assert_eq!(decide(&Retry::default(), shorter, 0.5).settle, Settle::Retry { delay: Duration::from_secs(1) });
+    }
+
+    proptest! {
+        #[test]
+        fn every_failure_that_counts_is_tried_again_until_the_last_attempt_and_then_escalated(
+            kind in prop::sample::select(vec![
+                FailureKind::Transient, FailureKind::Panic, FailureKind::Timeout, FailureKind::Fatal,
+            ]),
+            attempt in 1u32..20, attempts_max in 1u32..20, chance in 0.0f64..=1.0,
+        ) {
+            let retry = Retry::exponential().attempts_max(attempts_max);
+            let decision = decide(&retry, ended(attempt, Some(kind)), chance);
+            let again = matches!(decision.settle, Settle::Retry { .. });
+            prop_assert_eq!(again, attempt < attempts_max);
+            prop_assert_eq!(decision.escalate, !again);
+            prop_assert_eq!(decision.fault, kind == FailureKind::Fatal);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! When a failed attempt is tried again: the arithmetic of backoff, as pure functions.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Exponential backoff with jitter, capped in attempts.
+///
+/// The delay before attempt *n + 1* is `initial × factorⁿ⁻¹`, at most `max`, spread by `jitter` to either side.
+/// [`Default`] is 5 attempts, from 1 s, doubling, at most 5 minutes, ± 20 %: the whole series takes about
+/// 15 s, long enough for a restart of the other side, short enough that a person sees the dead letter the same minute.
+///
+/// ```
+/// use std::time::Duration;
+/// use shiftwork::Retry;
+///
+/// let retry = Retry::exponential().initial(Duration::from_secs(2)).attempts_max(4).jitter_percent(0);
+/// assert_eq!(retry.delay(1, 0.5), Duration::from_secs(2));
+/// assert_eq!(retry.delay(3, 0.5), Duration::from_secs(8));
+/// assert!(retry.allows(3) && !retry.allows(4));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retry {
+    attempts_max: u32,
+    initial_ms: u64,
+    factor: u32,
+    max_ms: u64,
+    jitter_percent: u8,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts_max: 5, initial_ms: 1_000, factor: 2, max_ms: 300_000, jitter_percent: 20 }
+    }
+}
+
+impl Retry {
+    /// The default policy, to be changed by the methods below.
+    #[must_use]
+    pub fn exponential() -> Self {
+        Self::default()
+    }
+
+    /// No second attempt.
+    #[must_use]
+    pub fn never() -> Self {
+        Self::default().attempts_max(1)
+    }
+
+    /// How many attempts there are in all, the first one included; at least 1.
+    #[must_use]
+    pub fn attempts_max(mut self, attempts: u32) -> Self {
+        self.attempts_max = attempts.max(1);
+        self
+    }
+
+    /// The delay after the first failure, in whole milliseconds; at least 1 ms, so that no policy is a hot loop.
+    #[must_use]
+    pub fn initial(mut self, delay: Duration) -> Self {
+        self.initial_ms = millis(delay).max(1);
+        self
+    }
+
+    /// What each further delay is multiplied by; at least 1.
+    #[must_use]
+    pub fn factor(mut self, factor: u32) -> Self {
+        self.factor = factor.max(1);
+        self
+    }
+
+    /// The longest delay, before jitter.
+    #[must_use]
+    pub fn max(mut self, delay: Duration) -> Self {
+        self.max_ms = millis(delay).max(1);
+        self
+    }
+
+    /// How far a delay is spread to either side, in percent of it; at most 100. Jitter keeps a thousand workers
+    /// that failed together from coming back together.
+    #[must_use]
+    pub fn jitter_percent(mut self, percent: u8) -> Self {
+        self.jitter_percent = percent.min(100);
+        self
+    }
+
+    /// Whether another attempt may follow attempt number `attempt` (from 1).
+    #[must_use]
+    pub fn allows(&self, attempt: u32) -> bool {
+        attempt < self.attempts_max
+    }
+
+    /// The number of attempts in all.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.attempts_max
+    }
+
+    /// The delay after attempt number `attempt` (from 1) failed. `chance` is a draw from 0 to 1: 0.5 is the middle of
+    /// the jitter.
+    #[must_use]
+    pub fn delay(&self, attempt: u32, chance: f64) -> Duration {
+        let (low, high) = self.bounds(attempt);
+        low + (high - low).mul_f64(chance.clamp(0.0, 1.0))
+    }
+
+    /// The shortest and the longest delay that jitter allows after attempt number `attempt`.
+    #[must_use]
+    pub fn bounds(&self, attempt: u32) -> (Duration, Duration) {
+        let growth = u64::from(self.factor).saturating_pow(attempt.saturating_sub(1));
+        let middle = self.initial_ms.saturating_mul(growth).min(self.max_ms).max(1);
+        let middle = Duration::from_millis(middle);
+        let spread = middle * u32::from(self.jitter_percent) / 100;
+        ((middle - spread).max(Duration::from_millis(1)), middle + spread)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_delay_stays_in_its_bounds_and_never_shrinks_with_attempts(
+            initial in 0u64..10_000, factor in 0u32..10, max in 0u64..1_000_000, jitter in 0u8..=255,
+            attempt in 1u32..200, chance in 0.0f64..=1.0,
+        ) {
+            let retry = Retry::exponential()
+                .initial(Duration::from_millis(initial))
+                .factor(factor)
+                .max(Duration::from_millis(max))
+                .jitter_percent(jitter);
+            let delay = retry.delay(attempt, chance);
+            let (low, high) = retry.bounds(attempt);
+            prop_assert!(low <= delay && delay <= high);
+            prop_assert!(delay >= Duration::from_millis(1), "a hot loop");
+            prop_assert!(high <= Duration::from_millis(max.max(1)) * 2);
+            prop_assert!(retry.bounds(attempt + 1).0 >= low);
+        }
+    }
+
+    #[test]
+    fn the_default_series_takes_about_fifteen_seconds() {
+        let retry = Retry::default();
+        let total: Duration = (1..retry.attempts()).map(|attempt| retry.delay(attempt, 0.5)).sum();
+        assert_eq!(total, Duration::from_secs(15));
+    }
+
+    #[test]
+    fn the_last_attempt_allows_no_other() {
+        assert!(!Retry::never().allows(1));
+        assert!(Retry::default().allows(4) && !Retry::default().allows(5));
+    }
+}

@@ -1,0 +1,211 @@
+//! What starts cycles: the contract of a source, and what it is given.
+//!
+//! A worker runs `concurrency` *lanes*, each a task that asks its source for an offer, runs a cycle on it and settles it.
+//! The source makes one [`Lane`] for each of them. Whether lanes are independent (continuous) or share a claimer (queue)
+//! is the source's own affair.
+
+mod continuous;
+mod queue;
+mod schedule;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+pub use continuous::Continuous;
+pub use queue::{QueueSource, QueueSourceExt};
+pub use schedule::{Schedule, Tick};
+use shiftwork_queue::{DeliveryId, Timestamp};
+use tokio::time::Instant;
+
+use crate::{
+    BoxError, Failure,
+    context::LaneShared,
+    control::Level,
+    emitter::Emitter,
+    event::{CycleId, Event, Settle, SourceKind, WorkerId},
+};
+
+/// What starts cycles.
+pub trait Source: Send + Sync + 'static {
+    /// What a cycle gets.
+    type Input: Send + 'static;
+
+    /// One of the worker's lanes.
+    type Lane: Lane<Input = Self::Input>;
+
+    /// What can be checked of it from outside.
+    fn kind(&self) -> SourceKind {
+        SourceKind::Other
+    }
+
+    /// How many lanes it can serve, whatever concurrency was asked for. A schedule serves one: its ticks must not
+    /// overlap.
+    fn lanes_max(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Makes one lane. Called once for each, before intake opens.
+    fn lane(&self, cx: &LaneContext) -> Self::Lane;
+
+    /// Runs beside the lanes from before the first cycle until the last settlement; lease renewal lives here.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped when the last lane has ended.
+    fn maintain(&self, cx: &SourceContext) -> impl Future<Output = ()> + Send {
+        let _ = cx;
+        std::future::pending()
+    }
+}
+
+/// One of the parallel strands of a worker: offers, one after the other, each settled before the next.
+pub trait Lane: Send + 'static {
+    /// What a cycle gets.
+    type Input: Send + 'static;
+
+    /// Waits for the next offer. `None` when there will be none: the source is at its end, or intake is closed.
+    /// It must return soon after [`LaneContext::closed`] completes, and must not be in the possession of anything then.
+    ///
+    /// # Errors
+    ///
+    /// A failure is a fault of the worker. A source that can recover does so itself, and says so through
+    /// [`LaneContext::source_failed`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Not dropped while the host stops within its budgets.
+    fn next(&mut self, cx: &LaneContext) -> impl Future<Output = Result<Option<Offer<Self::Input>>, Failure>> + Send;
+
+    /// Does what was decided about the last offer. `failure` is what its cycle failed with, if it did.
+    ///
+    /// # Errors
+    ///
+    /// When the settlement could not be stored. The lane goes on.
+    fn settle(
+        &mut self,
+        settle: Settle,
+        failure: Option<&Failure>,
+        cx: &LaneContext,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send;
+}
+
+/// One input for one cycle.
+#[derive(Debug)]
+pub struct Offer<Input> {
+    /// What the cycle gets.
+    pub input: Input,
+    /// Which attempt at it this is, from 1.
+    pub attempt: u32,
+    /// The delivery that it came as, for a queue.
+    pub delivery: Option<DeliveryId>,
+}
+
+/// What the whole of a source knows of its worker.
+pub struct SourceContext {
+    pub(crate) worker: WorkerId,
+    pub(crate) crashes_max: u32,
+    pub(crate) lanes: Box<[Arc<LaneShared>]>,
+    pub(crate) emitter: Arc<Emitter>,
+}
+
+impl SourceContext {
+    pub(crate) fn emit(&self, event: &Event) {
+        self.emitter.emit(Instant::now(), event);
+    }
+
+    pub(crate) fn wall_time(&self) -> Timestamp {
+        self.lanes[0].environment.now()
+    }
+}
+
+/// What one lane of a source knows of its worker.
+pub struct LaneContext {
+    pub(crate) source: Arc<SourceContext>,
+    pub(crate) index: usize,
+}
+
+impl LaneContext {
+    fn shared(&self) -> &LaneShared {
+        &self.source.lanes[self.index]
+    }
+
+    /// Which of the worker's lanes this is, from 0.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Whether no more work may be taken in.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared().control.worker.is_at_least(Level::Drain)
+    }
+
+    /// Completes when no more work may be taken in.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn closed(&self) {
+        self.shared().control.worker.reached(Level::Drain).await;
+    }
+
+    /// Waits until `time`, or until intake closes; whether it closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn wait_until(&self, time: Instant) -> bool {
+        tokio::select! {
+            biased;
+            () = self.closed() => true,
+            () = tokio::time::sleep_until(time) => false,
+        }
+    }
+
+    /// The wall time, from the host's environment.
+    #[must_use]
+    pub fn wall_time(&self) -> Timestamp {
+        self.source.wall_time()
+    }
+
+    /// Says that the source could not be read, for the `consecutive`th time in a row, and will be tried again after
+    /// `delay`. The first and then every power of two is said, so that an outage of hours is a few lines.
+    pub fn source_failed(&self, consecutive: u32, delay: Duration, error: BoxError) {
+        if consecutive.is_power_of_two() {
+            let cause = Failure::transient(error).cause();
+            self.source.emit(&Event::SourceFailed { worker: self.source.worker, consecutive, delay, cause });
+        }
+    }
+
+    /// Says that the source can be read again.
+    pub fn source_recovered(&self, failures: u32) {
+        self.source.emit(&Event::SourceRecovered { worker: self.source.worker, failures });
+    }
+
+    fn emit(&self, event: &Event) {
+        self.source.emit(event);
+    }
+
+    fn worker(&self) -> WorkerId {
+        self.source.worker
+    }
+
+    /// Whether the attempt that runs on this lane has lost its lease.
+    fn attempt(&self) -> &crate::control::AttemptControl {
+        &self.shared().control
+    }
+
+    fn is_aborting(&self) -> bool {
+        self.shared().control.worker.is_at_least(Level::Abort)
+    }
+}
+
+/// Cycle numbers of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct CycleCounter(std::sync::atomic::AtomicU64);
+
+impl CycleCounter {
+    pub(crate) fn next(&self) -> CycleId {
+        CycleId(self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1)
+    }
+}

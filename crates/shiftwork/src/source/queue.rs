@@ -1,0 +1,399 @@
+//! The source that starts a cycle for each delivery of a queue, and keeps its lease alive meanwhile.
+//!
+//! The lanes of a worker share one claimer. A lane that finds the buffer empty takes the claimer's lock and claims once for
+//! every lane that waits; the others find their delivery in the buffer. There is no task for claiming that could fall
+//! behind, and nothing is claimed that no lane is waiting for.
+//!
+//! 1. A claim that was started is awaited: it is never dropped by a stop, so that no row stays locked (rule Q4).
+//! 2. What is in the buffer when intake closes is returned, not run (rule T1).
+//! 3. Renewal runs beside the lanes until the last settlement is stored, through the drain as well. A renewal that failed is
+//!    tried again while the lease lasts; only a lease that the queue calls lost interrupts its cycle (rule Q6).
+//! 4. A settlement that could not be stored is tried again while its lease lasts.
+
+use std::{
+    collections::VecDeque,
+    marker::PhantomData,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use shiftwork_queue::{
+    Claim, DeadLetterCause, Delivery, FailureKind, FailureRecord, Lease, Queue, QueueError, Settlement, Timestamp,
+};
+use tokio::time::Instant;
+
+use super::{Lane, LaneContext, Offer, Source, SourceContext};
+use crate::{
+    BoxError, Failure, Retry,
+    event::{Event, Settle, SourceKind},
+};
+
+/// Starts a cycle for each delivery of a queue.
+pub struct QueueSource<Q, T> {
+    shared: Arc<Shared<Q, T>>,
+}
+
+/// Makes a queue a source.
+pub trait QueueSourceExt<T: Send + 'static>: Queue<T> + Sized {
+    /// This queue as a source of cycles, with the default lease and poll interval.
+    fn source(self) -> QueueSource<Self, T> {
+        QueueSource::new(self)
+    }
+}
+
+impl<T: Send + 'static, Q: Queue<T>> QueueSourceExt<T> for Q {}
+
+#[derive(Debug, Clone, Copy)]
+struct Options {
+    lease: Duration,
+    poll: Duration,
+    outage: Retry,
+}
+
+struct Shared<Q, T> {
+    queue: Q,
+    options: Options,
+    claimer: tokio::sync::Mutex<Claimer<T>>,
+    /// How many lanes wait for a delivery.
+    waiting: AtomicUsize,
+    /// The lease of each lane's delivery.
+    leases: Mutex<Vec<Option<Lease>>>,
+    payload: PhantomData<fn() -> T>,
+}
+
+struct Claimer<T> {
+    buffer: VecDeque<Delivery<T>>,
+    /// How many claims have failed in a row.
+    failures: u32,
+}
+
+impl<T: Send + 'static, Q: Queue<T>> QueueSource<Q, T> {
+    /// A source with a lease of 30 s and a poll interval of 1 s.
+    ///
+    /// The lease is renewed at a third of its time, so that two renewals may fail before it lapses; 30 s is how long a
+    /// delivery waits after its process was killed. The queue's own notification wakes the source at once; the poll
+    /// interval is the safety net for a notification that got lost.
+    pub fn new(queue: Q) -> Self {
+        let options = Options {
+            lease: Duration::from_secs(30),
+            poll: Duration::from_secs(1),
+            outage: Retry::exponential().initial(Duration::from_millis(100)).max(Duration::from_secs(30)),
+        };
+        Self { shared: Arc::new(Shared::new(queue, options)) }
+    }
+
+    /// How long a claim may go without renewal before somebody else may take the delivery; at least 3 ms.
+    #[must_use]
+    pub fn lease(self, lease: Duration) -> Self {
+        self.with(|options| options.lease = lease.max(Duration::from_millis(3)))
+    }
+
+    /// How often an empty queue is asked without having notified; at least 1 ms.
+    #[must_use]
+    pub fn poll_interval(self, poll: Duration) -> Self {
+        self.with(|options| options.poll = poll.max(Duration::from_millis(1)))
+    }
+
+    fn with(self, change: impl FnOnce(&mut Options)) -> Self {
+        let mut options = self.shared.options;
+        change(&mut options);
+        match Arc::try_unwrap(self.shared) {
+            Ok(shared) => Self { shared: Arc::new(Shared::new(shared.queue, options)) },
+            // Lanes share it only once the host runs, when the source is out of the caller's hands.
+            Err(shared) => Self { shared },
+        }
+    }
+}
+
+impl<Q, T> Shared<Q, T> {
+    fn new(queue: Q, options: Options) -> Self {
+        Self {
+            queue,
+            options,
+            claimer: tokio::sync::Mutex::new(Claimer { buffer: VecDeque::new(), failures: 0 }),
+            waiting: AtomicUsize::new(0),
+            leases: Mutex::new(Vec::new()),
+            payload: PhantomData,
+        }
+    }
+
+    fn set_lease(&self, lane: usize, lease: Option<Lease>) {
+        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        if leases.len() <= lane {
+            leases.resize(lane + 1, None);
+        }
+        leases[lane] = lease;
+    }
+
+    fn lease_of(&self, lane: usize) -> Option<Lease> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner).get(lane).copied().flatten()
+    }
+}
+
+impl<Q, T> std::fmt::Debug for QueueSource<Q, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QueueSource").field("options", &self.shared.options).finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + 'static, Q: Queue<T>> Source for QueueSource<Q, T> {
+    type Input = T;
+    type Lane = QueueLane<Q, T>;
+
+    fn kind(&self) -> SourceKind {
+        SourceKind::Queue
+    }
+
+    fn lane(&self, _: &LaneContext) -> QueueLane<Q, T> {
+        QueueLane { shared: self.shared.clone(), current: None }
+    }
+
+    async fn maintain(&self, cx: &SourceContext) {
+        self.shared.renew_for_ever(cx).await;
+    }
+}
+
+impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
+    async fn renew_for_ever(&self, cx: &SourceContext) {
+        let interval = (self.options.lease / 3).max(Duration::from_millis(1));
+        let mut consecutive = 0u32;
+        loop {
+            // After a failure the next try comes sooner, so that several fit into what is left of the lease.
+            let pause = if consecutive == 0 { interval } else { interval / 4 };
+            tokio::time::sleep(pause).await;
+            let held: Vec<(usize, Lease)> = {
+                let leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+                leases.iter().enumerate().filter_map(|(lane, lease)| Some((lane, (*lease)?))).collect()
+            };
+            if held.is_empty() {
+                continue;
+            }
+            let leases: Vec<Lease> = held.iter().map(|(_, lease)| *lease).collect();
+            let until = later(cx.wall_time(), self.options.lease);
+            match self.queue.renew(&leases, until).await {
+                Ok(lost) => {
+                    consecutive = 0;
+                    let mut current = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+                    for (lane, lease) in held {
+                        // The lane may have settled, and claimed another one, while the renewal was under way.
+                        let Some(live) = current[lane].as_mut().filter(|live| same_claim(live, &lease)) else {
+                            continue;
+                        };
+                        if lost.iter().any(|lost| same_claim(lost, &lease)) {
+                            let delivery = lease.delivery;
+                            cx.emit(&Event::LeaseLost { worker: cx.worker, delivery });
+                            cx.lanes[lane].control.lose_lease();
+                        } else {
+                            live.expires_at = until;
+                        }
+                    }
+                }
+                Err(error) => {
+                    consecutive += 1;
+                    let cause = Failure::transient(error).cause();
+                    cx.emit(&Event::RenewalFailed { worker: cx.worker, cause });
+                }
+            }
+        }
+    }
+}
+
+fn same_claim(left: &Lease, right: &Lease) -> bool {
+    left.delivery == right.delivery && left.token == right.token
+}
+
+fn later(time: Timestamp, by: Duration) -> Timestamp {
+    time.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+/// One lane of a [`QueueSource`].
+pub struct QueueLane<Q, T> {
+    shared: Arc<Shared<Q, T>>,
+    current: Option<Current>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Current {
+    lease: Lease,
+    attempt: u32,
+}
+
+impl<Q, T> std::fmt::Debug for QueueLane<Q, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QueueLane").field("current", &self.current).finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
+    type Input = T;
+
+    async fn next(&mut self, cx: &LaneContext) -> Result<Option<Offer<T>>, Failure> {
+        loop {
+            let Some(delivery) = self.shared.take(cx).await else { return Ok(None) };
+            if let Some(offer) = self.accept(delivery, cx).await {
+                return Ok(Some(offer));
+            }
+        }
+    }
+
+    async fn settle(&mut self, settle: Settle, failure: Option<&Failure>, cx: &LaneContext) -> Result<(), BoxError> {
+        let Some(current) = self.current.take() else { return Ok(()) };
+        let now = cx.wall_time();
+        let record = || FailureRecord {
+            attempt: current.attempt,
+            at: now,
+            kind: failure.map_or(FailureKind::Interrupted, Failure::kind),
+            message: failure.map(|failure| failure.cause().message.to_string()).unwrap_or_default(),
+        };
+        let settlement = match settle {
+            Settle::Ack => Settlement::Ack,
+            Settle::Retry { delay } => Settlement::Retry { at: later(now, delay), failure: record() },
+            Settle::DeadLetter { cause, .. } => Settlement::DeadLetter { cause, failure: record() },
+            Settle::Return => Settlement::Return,
+        };
+        let stored = self.shared.store(current.lease, settlement, cx).await;
+        self.shared.set_lease(cx.index, None);
+        stored
+    }
+}
+
+impl<T: Send + 'static, Q: Queue<T>> QueueLane<Q, T> {
+    /// Makes a delivery the lane's current one, unless it can be settled without a cycle.
+    async fn accept(&mut self, delivery: Delivery<T>, cx: &LaneContext) -> Option<Offer<T>> {
+        let Delivery { lease, attempt, crashes, payload, .. } = delivery;
+        self.shared.set_lease(cx.index, Some(lease));
+        self.current = Some(Current { lease, attempt });
+        let (cause, failure) = match payload {
+            // Rule Q5: it has taken its process with it too often.
+            Ok(_) if crashes >= cx.source.crashes_max => (
+                DeadLetterCause::CrashLoop,
+                Failure::transient(format!("{crashes} leases of it lapsed without a settlement")),
+            ),
+            Ok(input) => return Some(Offer { input, attempt, delivery: Some(lease.delivery) }),
+            Err(undecodable) => (DeadLetterCause::Undecodable, Failure::invalid(undecodable)),
+        };
+        let settle = Settle::DeadLetter { cause, pause: Duration::ZERO };
+        // When it cannot be stored, the lease lapses, and the next claim of it tries again.
+        let stored = self.settle(settle, Some(&failure), cx).await;
+        say_unrun(lease, settle, stored, cx);
+        None
+    }
+}
+
+fn say_unrun(lease: Lease, settle: Settle, stored: Result<(), BoxError>, cx: &LaneContext) {
+    let (worker, delivery) = (cx.worker(), lease.delivery);
+    cx.emit(&match stored {
+        Ok(()) => Event::SettledUnrun { worker, delivery, settle },
+        Err(error) => {
+            let cause = Failure::transient(error).cause();
+            Event::SettleFailed { worker, cycle: None, delivery: Some(delivery), settle, cause }
+        }
+    });
+}
+
+impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
+    /// Waits for a delivery; `None` once intake is closed and the buffer is returned.
+    async fn take(&self, cx: &LaneContext) -> Option<Delivery<T>> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let mut claimer = self.claimer.lock().await;
+        let taken = self.take_locked(&mut claimer, cx).await;
+        // Under the lock, so that a claim never counts a lane that already has its delivery.
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        taken
+    }
+
+    async fn take_locked(&self, claimer: &mut Claimer<T>, cx: &LaneContext) -> Option<Delivery<T>> {
+        // Made before the claim that it guards, so that a push between the claim and the wait is not missed.
+        let mut changed = None;
+        loop {
+            if cx.is_closed() {
+                self.return_buffer(claimer, cx).await;
+                return None;
+            }
+            if let Some(delivery) = claimer.buffer.pop_front() {
+                return Some(delivery);
+            }
+            match self.claim(claimer, cx).await {
+                Ok(_) if !claimer.buffer.is_empty() => {}
+                Ok(next_due) => {
+                    if let Some(changed) = changed.take() {
+                        let now = cx.wall_time();
+                        let due = next_due.and_then(|due| Duration::try_from(due.duration_since(now)).ok());
+                        let poll = self.options.poll;
+                        let pause = due.unwrap_or(poll).clamp(Duration::from_millis(1), poll);
+                        tokio::select! {
+                            biased;
+                            () = cx.closed() => {}
+                            () = changed => {}
+                            () = tokio::time::sleep(pause) => {}
+                        }
+                    }
+                    changed = Some(Box::pin(self.queue.changed()));
+                }
+                Err(delay) => {
+                    cx.wait_until(Instant::now() + delay).await;
+                }
+            }
+        }
+    }
+
+    /// One claim for every lane that waits. On failure, how long to wait.
+    async fn claim(&self, claimer: &mut Claimer<T>, cx: &LaneContext) -> Result<Option<Timestamp>, Duration> {
+        let max = self.waiting.load(Ordering::Relaxed).max(1);
+        let claim = Claim { max, lease: self.options.lease, now: cx.wall_time() };
+        match self.queue.claim(claim, &mut claimer.buffer).await {
+            Ok(next_due) => {
+                if claimer.failures > 0 {
+                    cx.source_recovered(claimer.failures);
+                    claimer.failures = 0;
+                }
+                Ok(next_due)
+            }
+            Err(error) => {
+                claimer.failures = claimer.failures.saturating_add(1);
+                let delay = self.options.outage.delay(claimer.failures, 0.5);
+                cx.source_failed(claimer.failures, delay, error.into());
+                Err(delay)
+            }
+        }
+    }
+
+    async fn return_buffer(&self, claimer: &mut Claimer<T>, cx: &LaneContext) {
+        while let Some(delivery) = claimer.buffer.pop_front() {
+            let stored = self.store(delivery.lease, Settlement::Return, cx).await;
+            say_unrun(delivery.lease, Settle::Return, stored, cx);
+        }
+    }
+
+    /// Stores a settlement, trying again while the lease lasts; once only when the host is out of patience.
+    async fn store(&self, lease: Lease, settlement: Settlement, cx: &LaneContext) -> Result<(), BoxError> {
+        let mut tries = 0u32;
+        loop {
+            let error: QueueError = match self.queue.settle(lease, settlement.clone(), cx.wall_time()).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            tries += 1;
+            let delay = self.options.outage.delay(tries, 0.5);
+            let expires_at = self.lease_of(cx.index).map_or(lease.expires_at, |live| live.expires_at);
+            let lapsed = later(cx.wall_time(), delay) >= expires_at;
+            if error.is_lease_lost() || lapsed || cx.attempt().has_lost_lease() || cx.is_aborting() {
+                return Err(error.into());
+            }
+            tokio::time::sleep(delay).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_beyond_the_calendar_is_its_end() {
+        assert_eq!(later(Timestamp::MAX, Duration::from_secs(1)), Timestamp::MAX);
+    }
+}
