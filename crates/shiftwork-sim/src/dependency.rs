@@ -88,15 +88,20 @@ impl Dependency {
         result
     }
 
-    /// A call that is recorded by what it does, not as a call.
+    /// A call that is recorded by what it does, not as a call: `done` is told of the effect as soon as it has happened, and
+    /// whether the caller will hear of it.
     pub(crate) async fn quietly<T>(
         &self,
         effect: impl Future<Output = T>,
-    ) -> Result<(T, Result<(), DependencyError>), DependencyError> {
+        done: impl FnOnce(&T, bool),
+    ) -> Result<T, DependencyError> {
         let visit = self.begin();
         self.before(visit).await?;
         let value = effect.await;
-        Ok((value, self.after(visit).await))
+        let meets = self.shared.lock().meets(visit.site, true);
+        done(&value, meets == Meets::Nothing);
+        self.obey(meets).await?;
+        Ok(value)
     }
 
     /// The site's number, for what tells sites apart.

@@ -102,17 +102,10 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
         operation: impl Future<Output = Result<O, QueueError>>,
         done: impl FnOnce(&Result<O, QueueError>, bool),
     ) -> Result<O, QueueError> {
-        let told = tokio::time::timeout(OPERATION_TIMEOUT, self.site.quietly(operation)).await;
-        match told {
+        match tokio::time::timeout(OPERATION_TIMEOUT, self.site.quietly(operation, done)).await {
             Err(_) => Err(QueueError::unavailable("no answer from the store (injected)")),
             Ok(Err(error)) => Err(QueueError::unavailable(error)),
-            Ok(Ok((answer, reply))) => {
-                done(&answer, reply.is_ok());
-                match reply {
-                    Ok(()) => answer,
-                    Err(error) => Err(QueueError::unavailable(error)),
-                }
-            }
+            Ok(Ok(answer)) => answer,
         }
     }
 }

@@ -136,7 +136,9 @@ impl Rulebook {
                 self.deliveries.on(event, &mut verdicts);
                 self.transitions.on(event);
             }
-            What::Queue(operation) => self.deliveries.on_queue(operation, &mut verdicts),
+            What::Queue(operation) => {
+                self.deliveries.on_queue(operation, self.life.has_abandoned(), &mut verdicts);
+            }
             What::Booted { .. } => {
                 self.life.boot();
                 self.cycles.boot();

@@ -77,11 +77,10 @@ fn faults(surface: &Surface, profile: Profile, chance: &mut fastrand::Rng) -> Bo
     let horizon = whole_ms(surface.horizon).max(1);
     let fault = (0..horizon, Union::new(allowed)).prop_map(|(at_ms, kind)| Fault { at_ms, kind });
     let together = chance.u8(0..4) == 0;
-    prop::collection::vec((fault, 0u64..50), 0..=profile.faults_max())
-        .prop_map(move |faults| {
-            let first = faults.first().map_or(0, |(fault, _)| fault.at_ms);
+    (0..horizon, prop::collection::vec((fault, 0u64..50), 0..=profile.faults_max()))
+        .prop_map(move |(base, faults)| {
             let near =
-                |(fault, offset): (Fault, u64)| if together { Fault { at_ms: first + offset, ..fault } } else { fault };
+                |(fault, offset): (Fault, u64)| if together { Fault { at_ms: base + offset, ..fault } } else { fault };
             faults.into_iter().map(near).collect()
         })
         .boxed()

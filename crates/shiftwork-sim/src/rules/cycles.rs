@@ -48,6 +48,7 @@ struct Running {
 }
 
 struct Ended {
+    at: Duration,
     cycle: CycleId,
     attempt: u32,
     failure: Option<FailureKind>,
@@ -289,7 +290,7 @@ impl Worker {
                 || format!("cycle {cycle} ran {took:?}"),
             );
         }
-        self.unsettled.push(Ended { cycle, attempt: running.attempt, failure });
+        self.unsettled.push(Ended { at: verdicts.at, cycle, attempt: running.attempt, failure });
     }
 
     fn settled(&mut self, cycle: CycleId, delivery: Option<DeliveryId>, settle: Settle, verdicts: &mut Verdicts<'_>) {
@@ -324,7 +325,8 @@ impl Worker {
                     || format!("{name} waits at least {low:?} after attempt {}", ended.attempt),
                     || format!("it waits {delay:?}"),
                 );
-                Next { attempt: ended.attempt + 1, not_before: at + delay }
+                // From the end of the cycle: a store that needed several tries does not add to the delay.
+                Next { attempt: ended.attempt + 1, not_before: ended.at + delay }
             }
             Settle::DeadLetter { cause, pause } => {
                 self.escalations_due += i64::from(cause == DeadLetterCause::Exhausted);

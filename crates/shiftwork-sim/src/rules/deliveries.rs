@@ -57,7 +57,7 @@ impl DeliveryRules {
         }
     }
 
-    pub(super) fn on_queue(&mut self, operation: &QueueOperation, verdicts: &mut Verdicts<'_>) {
+    pub(super) fn on_queue(&mut self, operation: &QueueOperation, abandoned: bool, verdicts: &mut Verdicts<'_>) {
         let life = self.life;
         match *operation {
             QueueOperation::Pushed(id) => {
@@ -126,7 +126,8 @@ impl DeliveryRules {
             }
             QueueOperation::StillLeased(delivery) => {
                 let Some(tracked) = self.deliveries.get(&delivery) else { return };
-                let excused = tracked.claimed_in != life || !tracked.told || tracked.given_up;
+                // Of an earlier life; granted in a reply that was lost; said to have failed; or left at once, as asked.
+                let excused = tracked.claimed_in != life || !tracked.told || tracked.given_up || abandoned;
                 verdicts.demand(
                     Rule::Q4,
                     excused,

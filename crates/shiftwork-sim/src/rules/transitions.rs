@@ -9,6 +9,32 @@ use shiftwork::event::{Event, WorkerId, WorkerPhase};
 pub struct Transitions([u64; 3]);
 
 impl Transitions {
+    /// Every transition that the lifecycle has, as events tell it: a worker that closes says so only by its end.
+    pub const POSSIBLE: [(WorkerPhase, WorkerPhase); 22] = [
+        (WorkerPhase::Pending, WorkerPhase::Starting),
+        (WorkerPhase::Pending, WorkerPhase::NeverStarted),
+        (WorkerPhase::Starting, WorkerPhase::Ready),
+        (WorkerPhase::Starting, WorkerPhase::Failed),
+        (WorkerPhase::Starting, WorkerPhase::NeverStarted),
+        (WorkerPhase::Ready, WorkerPhase::Running),
+        (WorkerPhase::Ready, WorkerPhase::NeverStarted),
+        (WorkerPhase::Running, WorkerPhase::Draining),
+        (WorkerPhase::Running, WorkerPhase::Stopped),
+        (WorkerPhase::Running, WorkerPhase::Aborted),
+        (WorkerPhase::Draining, WorkerPhase::Cancelling),
+        (WorkerPhase::Draining, WorkerPhase::Aborting),
+        (WorkerPhase::Draining, WorkerPhase::Stopped),
+        (WorkerPhase::Draining, WorkerPhase::Failed),
+        (WorkerPhase::Draining, WorkerPhase::Aborted),
+        (WorkerPhase::Cancelling, WorkerPhase::Aborting),
+        (WorkerPhase::Cancelling, WorkerPhase::Stopped),
+        (WorkerPhase::Cancelling, WorkerPhase::Failed),
+        (WorkerPhase::Cancelling, WorkerPhase::Aborted),
+        (WorkerPhase::Aborting, WorkerPhase::Stopped),
+        (WorkerPhase::Aborting, WorkerPhase::Failed),
+        (WorkerPhase::Aborting, WorkerPhase::Aborted),
+    ];
+
     /// Adds everything that `other` has.
     pub fn merge(&mut self, other: Transitions) {
         for (word, more) in self.0.iter_mut().zip(other.0) {

@@ -42,10 +42,13 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
     let mut stop_asked = false;
     let mut actions = Vec::new();
     let mut input = Input::Begin;
+    let mut last_word = None;
     loop {
         machine.decide(began.elapsed(), input, &mut actions);
         for action in actions.drain(..) {
             match action {
+                // The last word, said once nothing is left that could say anything.
+                Action::Emit(event @ Event::HostStopped { .. }) => last_word = Some(event),
                 Action::Emit(event) => emitter.emit(Instant::now(), &event),
                 Action::Start(id) => {
                     let slot = &mut workers[id.index()];
@@ -105,6 +108,9 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
 
     // What was dropped is gone before the report is; a task that blocks its thread is not waited for.
     let _ = tokio::time::timeout(REAP, tasks.shutdown()).await;
+    if let Some(event) = last_word {
+        emitter.emit(Instant::now(), &event);
+    }
     report(&machine, &declarations, &emitter, began)
 }
 

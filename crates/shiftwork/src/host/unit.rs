@@ -147,10 +147,11 @@ async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
 
 /// A random stream of its own for each lane, so that a draw in one does not shift another's.
 fn stream(seed: u64, worker: &str, lane: usize) -> u64 {
-    // FNV-1a, whose constants are from its authors' page (isthe.com/chongo/tech/comp/fnv).
+    // FNV-1a, whose constants are from its authors' page (isthe.com/chongo/tech/comp/fnv), over the seed as well: folded in
+    // only at the start, one seed's worker "a" would draw like the next seed's worker "b".
     let lane = (lane as u64).to_le_bytes();
-    let bytes = worker.bytes().chain(lane);
-    bytes.fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    let bytes = worker.bytes().chain(lane).chain(seed.to_le_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// How long the host waits for tasks that it dropped to be gone. A task that blocks its thread is not waited for.
@@ -162,7 +163,7 @@ mod tests {
 
     #[test]
     fn every_lane_of_every_worker_draws_from_its_own_stream() {
-        let streams = [stream(1, "a", 0), stream(1, "a", 1), stream(1, "b", 0), stream(2, "a", 0)];
+        let streams = [stream(1, "a", 0), stream(1, "a", 1), stream(1, "b", 0), stream(2, "b", 0), stream(2, "a", 0)];
         for (index, one) in streams.iter().enumerate() {
             assert!(!streams[..index].contains(one));
         }

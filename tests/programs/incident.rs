@@ -1,0 +1,2 @@
+//! A real process for the tests that send real signals.
+fn main() {}
