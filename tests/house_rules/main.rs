@@ -35,7 +35,7 @@ fn the_walk_reaches_every_corner() {
         "benches/src/lib.rs",
     ]
     .into_iter()
-    .chain(["tests/tests/house_rules/main.rs"])
+    .chain(["tests/house_rules/main.rs"])
     {
         assert!(sources.iter().any(|source| source.path == path), "{path} was not read");
     }

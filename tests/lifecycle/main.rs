@@ -1,3 +1,26 @@
-//! Lifecycle tests: startup, failure and shutdown of real worker code, each as a scripted world.
+//! Lifecycle tests: startup, failure and shutdown of real worker code, each as a scripted world that reads as an incident
+//! report.
+//!
+//! | file | what it is about |
+//! | --- | --- |
+//! | `startup.rs` | order, readiness, failed and interrupted starts |
+//! | `failure.rs` | retries, bad input, panics, timeouts, faults |
+//! | `deliveries.rs` | leases, renewals, crashes, fencing |
+//! | `shutdown.rs` | drain, cancel, abort, signals, stop hooks |
+//! | `schedules.rs` | ticks: drift, overlap, missed |
+//! | `promises.rs` | mocks, captured logs and futures polled by hand |
+//! | `process.rs` | a real process with real signals, beside its simulated twin |
+//! | `harness.rs` | the simulator itself: what must be found is found |
+//! | `worlds.rs` | the small worlds that the others are set in |
 
-mod smoke;
+#![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+
+mod deliveries;
+mod failure;
+mod harness;
+mod process;
+mod promises;
+mod schedules;
+mod shutdown;
+mod startup;
+mod worlds;

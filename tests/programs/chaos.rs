@@ -1,4 +1,7 @@
-//! x
-fn main() {
-    let _ = shiftwork_tests::all();
+//! What `cargo xtask chaos` runs: a campaign over the scenarios of this workspace.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    shiftwork_chaos::main(shiftwork_tests::all())
 }

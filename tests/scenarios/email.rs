@@ -57,6 +57,11 @@ pub struct SendMails<O, M> {
 impl<O: Outbox, M: Mailer> Worker for SendMails<O, M> {
     type Input = Tick;
 
+    async fn start(&self) -> Result<(), Failure> {
+        // An outbox that cannot be read is found out before anything runs.
+        self.outbox.waiting().await.map(drop)
+    }
+
     async fn cycle(&self, _: Tick, cx: &Context) -> Result<(), Failure> {
         for mail in self.outbox.waiting().await? {
             if cx.stopping() {

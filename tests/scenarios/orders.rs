@@ -6,14 +6,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     time::Duration,
 };
 
 use serde::Deserialize;
 use shiftwork::{
-    Context, Failure, HostBuilder, QueueSourceExt, Retry, Worker,
-    queue::{DeadLetterCause, Queue},
+    Context, Failure, HostBuilder, QueueSourceExt, Retry, Schedule, Tick, Worker,
+    queue::{DeadLetterCause, Queue, Timestamp},
 };
 use shiftwork_sim::{Dependency, Scenario, SimQueue, Surface, World, dependency::Latency, millis, secs};
 
@@ -31,10 +31,23 @@ pub struct Line {
     pub text: Arc<str>,
 }
 
-/// The lines of the file.
+/// The lines of the file, read once for all worlds.
 pub fn lines() -> impl Iterator<Item = Line> {
-    (1..).zip(FILE.lines()).map(|(number, text)| Line { number, text: text.into() })
+    static LINES: LazyLock<Vec<Line>> =
+        LazyLock::new(|| (1..).zip(FILE.lines()).map(|(number, text)| Line { number, text: text.into() }).collect());
+    LINES.iter().cloned()
 }
+
+/// What each valid order costs, and which lines are bad.
+struct Expected {
+    charges: BTreeMap<String, u64>,
+    bad: BTreeSet<u32>,
+}
+
+static EXPECTED: LazyLock<Expected> = LazyLock::new(|| Expected {
+    charges: lines().filter_map(|line| parse(&line).ok()).map(|order| (order.id, order.amount_cents)).collect(),
+    bad: lines().filter(|line| parse(line).is_err()).map(|line| line.number).collect(),
+});
 
 /// One order.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -94,6 +107,29 @@ struct ChargeOrders<P> {
     payments: P,
 }
 
+/// Looks after the queue: an operator wants to know when it grows, and when dead letters wait for a person.
+struct WatchQueue<Q> {
+    orders: Q,
+}
+
+impl<Q: Queue<Line>> Worker for WatchQueue<Q> {
+    type Input = Tick;
+
+    async fn start(&self) -> Result<(), Failure> {
+        // A queue that cannot be asked now cannot be worked either: better not to start than to find out later.
+        self.orders.depth(Timestamp::UNIX_EPOCH).await?;
+        Ok(())
+    }
+
+    async fn cycle(&self, _: Tick, cx: &Context) -> Result<(), Failure> {
+        let depth = self.orders.depth(cx.wall_time()).await?;
+        if depth.dead > 0 {
+            tracing::warn!(dead = depth.dead, unsettled = depth.unsettled(), "dead letters wait for review");
+        }
+        Ok(())
+    }
+}
+
 impl<P: Payments> Worker for ChargeOrders<P> {
     type Input = Line;
 
@@ -104,16 +140,19 @@ impl<P: Payments> Worker for ChargeOrders<P> {
 }
 
 /// The application: what `main` would build around a real queue and a real payment service.
-pub fn application<Q: Queue<Line>, P: Payments>(host: HostBuilder, orders: Q, payments: P) -> HostBuilder {
+pub fn application<Q: Queue<Line> + Clone, P: Payments>(host: HostBuilder, orders: Q, payments: P) -> HostBuilder {
     // Outages last longer than a policy for a single bad order would: what must not happen is that one fills the
     // dead letters, so the attempts outlast it.
     let patient = Retry::exponential().initial(millis(500)).max(secs(30)).attempts_max(25);
-    host.worker("charge", orders.source().lease(secs(30)), ChargeOrders { payments })
+    host.worker("watch", Schedule::every(secs(10)), WatchQueue { orders: orders.clone() })
+        .cycle_timeout(secs(8))
+        .worker("charge", orders.source().lease(secs(30)), ChargeOrders { payments })
         .concurrency(4)
         .cycle_timeout(secs(10))
         .retry(patient)
         // A deploy that goes wrong kills the process again and again; that is not the order's fault.
         .crashes_max(50)
+        .after("watch")
         .host()
 }
 
@@ -188,9 +227,8 @@ impl Scenario for Orders {
 
 fn check_charges(ledger: &Ledger) -> Result<(), String> {
     let charges = ledger.charges.lock().unwrap_or_else(PoisonError::into_inner);
-    let valid: BTreeMap<String, u64> =
-        lines().filter_map(|line| parse(&line).ok()).map(|order| (order.id, order.amount_cents)).collect();
-    for (id, amount_cents) in &valid {
+    let valid = &EXPECTED.charges;
+    for (id, amount_cents) in valid {
         match charges.get(id) {
             Some(charge) if charge.booked == 1 && charge.amount_cents == *amount_cents => {}
             Some(charge) => return Err(format!("{id} of {amount_cents} cents was booked as {charge:?}")),
@@ -204,7 +242,7 @@ fn check_charges(ledger: &Ledger) -> Result<(), String> {
 }
 
 fn check_dead_letters(queue: &SimQueue<Line>) -> Result<(), String> {
-    let mut bad: BTreeSet<u32> = lines().filter(|line| parse(line).is_err()).map(|line| line.number).collect();
+    let mut bad = EXPECTED.bad.clone();
     for letter in queue.inspect_dead_letters() {
         let Ok(line) = &letter.payload else { return Err(format!("dead letter {} cannot be read", letter.id)) };
         if !bad.remove(&line.number) {

@@ -17,6 +17,9 @@
 //! | [`error`] | why an operation did not happen: [`QueueError`] |
 //! | [`memory`] | [`MemoryQueue`]: the model, and a real queue for work that may be lost with its process |
 
+// A closed enum must be thought about again when it grows.
+#![warn(clippy::wildcard_enum_match_arm)]
+
 pub mod contract;
 pub mod dead_letter;
 pub mod delivery;

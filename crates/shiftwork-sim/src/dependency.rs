@@ -96,11 +96,14 @@ impl Dependency {
         done: impl FnOnce(&T, bool),
     ) -> Result<T, DependencyError> {
         let visit = self.begin();
+        let (there, back) = self.travel_times();
+        pause(there).await;
         self.before(visit).await?;
         let value = effect.await;
         let meets = self.shared.lock().meets(visit.site, true);
         done(&value, meets == Meets::Nothing);
         self.obey(meets).await?;
+        pause(back).await;
         Ok(value)
     }
 

@@ -33,9 +33,9 @@ pub struct SimQueue<T> {
 
 impl<T: Clone + Send + 'static> SimQueue<T> {
     pub(crate) fn new(shared: Arc<Shared>, site: Dependency) -> Self {
-        let queue = Self { shared: shared.clone(), site, store: MemoryQueue::new() };
+        let queue = Self { shared, site, store: MemoryQueue::new() };
         let watched = queue.clone();
-        shared.watch_queue(Box::new(move || watched.held()));
+        queue.shared.watch_queue(Box::new(move || watched.held()));
         queue
     }
 
@@ -67,6 +67,22 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
     pub fn seed_undecodable(&self, reason: &str) {
         let id = self.store.push_undecodable(reason, Timestamp::UNIX_EPOCH);
         self.record_pushed(&[Pushed::Added(id)]);
+    }
+
+    /// Another process claims whatever it can get, past every fault, and is never heard of again: its leases lapse after
+    /// `lease`.
+    pub fn rival_claims(&self, lease: Duration) {
+        let mut claimed = VecDeque::new();
+        let claim = Claim { max: usize::MAX, lease, now: self.shared.wall_time() };
+        let _hint = now_or_never(self.store.claim(claim, &mut claimed));
+        for delivery in claimed {
+            self.record_claim(delivery.lease, delivery.attempt, delivery.crashes, false);
+        }
+    }
+
+    fn record_claim(&self, lease: Lease, attempt: u32, crashes: u32, told: bool) {
+        let (delivery, token) = (self.outside(lease.delivery), lease.token.0);
+        self.shared.record(What::Queue(QueueOperation::Claimed { delivery, token, attempt, crashes, told }));
     }
 
     /// What the store still has work to do for, and whether it is leased.
@@ -110,6 +126,9 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
     }
 }
 
+/// What a claim of the store came to: when the next delivery is due, and each lease with its attempt and its crashes.
+type Granted = (Option<Timestamp>, Vec<(Lease, u32, u32)>);
+
 /// The model queue answers at once.
 fn now_or_never<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
@@ -147,22 +166,15 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
         let before = claimed.len();
         let granted = async {
             let answer = self.store.claim(claim, claimed).await;
+            let granted: Vec<_> = claimed.range(before..).map(|it| (it.lease, it.attempt, it.crashes)).collect();
             for delivery in claimed.range_mut(before..) {
                 delivery.lease.delivery = self.outside(delivery.lease.delivery);
             }
-            let granted: Vec<_> = claimed.range(before..).map(|it| (it.lease, it.attempt, it.crashes)).collect();
             answer.map(|next_due| (next_due, granted))
         };
-        let record = |answer: &Result<(Option<Timestamp>, Vec<(Lease, u32, u32)>), QueueError>, told| {
+        let record = |answer: &Result<Granted, QueueError>, told| {
             for (lease, attempt, crashes) in answer.iter().flat_map(|(_, granted)| granted) {
-                let operation = QueueOperation::Claimed {
-                    delivery: lease.delivery,
-                    token: lease.token.0,
-                    attempt: *attempt,
-                    crashes: *crashes,
-                    told,
-                };
-                self.shared.record(What::Queue(operation));
+                self.record_claim(*lease, *attempt, *crashes, told);
             }
         };
         let answer = self.operate(granted, record).await;
@@ -216,10 +228,20 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
     }
 
     async fn requeue(&self, id: DeliveryId, now: Timestamp) -> Result<bool, QueueError> {
-        self.operate(self.store.requeue(self.inside(id), now), |_, _| {}).await
+        let record = |answer: &Result<bool, QueueError>, _| {
+            if matches!(answer, Ok(true)) {
+                self.shared.record(What::Queue(QueueOperation::Requeued(id)));
+            }
+        };
+        self.operate(self.store.requeue(self.inside(id), now), record).await
     }
 
     async fn discard(&self, id: DeliveryId) -> Result<bool, QueueError> {
-        self.operate(self.store.discard(self.inside(id)), |_, _| {}).await
+        let record = |answer: &Result<bool, QueueError>, _| {
+            if matches!(answer, Ok(true)) {
+                self.shared.record(What::Queue(QueueOperation::Discarded(id)));
+            }
+        };
+        self.operate(self.store.discard(self.inside(id)), record).await
     }
 }

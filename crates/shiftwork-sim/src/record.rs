@@ -94,6 +94,10 @@ pub enum What {
 pub enum QueueOperation {
     /// A message was stored.
     Pushed(DeliveryId),
+    /// A dead letter is a waiting delivery again, with fresh counts.
+    Requeued(DeliveryId),
+    /// A dead letter was deleted.
+    Discarded(DeliveryId),
     /// A delivery was leased.
     Claimed {
         /// Which.
@@ -244,6 +248,8 @@ impl fmt::Display for QueueOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             QueueOperation::Pushed(id) => write!(f, "delivery {id} pushed"),
+            QueueOperation::Requeued(id) => write!(f, "delivery {id} requeued"),
+            QueueOperation::Discarded(id) => write!(f, "delivery {id} discarded"),
             QueueOperation::Claimed { delivery, token, attempt, crashes, told } => {
                 write!(f, "delivery {delivery} claimed (claim {token}, attempt {attempt}, {crashes} crashes)")?;
                 if *told { Ok(()) } else { f.write_str(", reply lost") }
@@ -309,7 +315,7 @@ pub(crate) fn describe(event: &Event, workers: &[Declaration]) -> String {
         }
         Event::WorkerFaulted { worker, cause } => format!("{}: cannot go on, {cause}", name(worker)),
         Event::SignalReceived { signal, .. } => format!("{} received", signal.as_str()),
-        Event::HostStopping { reason, within } => {
+        Event::HostStopping { reason, within, .. } => {
             let reason = match reason {
                 StopReason::Signal(signal) => signal.as_str().to_owned(),
                 StopReason::Asked => "asked".to_owned(),

@@ -10,6 +10,9 @@
 //! | `rules/deliveries.rs` | Q: what becomes of every delivery |
 //! | `rules/transitions.rs` | which transitions of the lifecycle were seen |
 
+// A closed enum must be thought about again when it grows.
+#![warn(clippy::wildcard_enum_match_arm)]
+
 mod cycles;
 mod deliveries;
 mod life;
@@ -88,8 +91,11 @@ impl fmt::Display for Violation {
 /// An invariant of the scenario.
 pub(crate) struct UserRule {
     pub(crate) name: String,
-    pub(crate) check: Box<dyn FnMut(&Record) -> Result<(), String> + Send>,
+    pub(crate) check: Invariant,
 }
+
+/// What a scenario checks on every record.
+pub(crate) type Invariant = Box<dyn FnMut(&Record) -> Result<(), String> + Send>;
 
 /// Where a rule says that it broke.
 struct Verdicts<'a> {

@@ -103,8 +103,13 @@ impl AttemptControl {
         self.worker.is_at_least(Level::Abort) || self.has_lost_lease()
     }
 
+    /// Whether the attempt is asked to stop.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.worker.is_at_least(Level::Cancel) || self.has_lost_lease()
+    }
+
     /// Completes when the attempt is asked to stop.
     pub(crate) async fn cancelled(&self) {
-        self.worker.until(|| self.worker.is_at_least(Level::Cancel) || self.has_lost_lease()).await;
+        self.worker.until(|| self.is_cancelled()).await;
     }
 }

@@ -61,6 +61,7 @@ impl Emitter {
                 Settle::DeadLetter { .. } => add(&self.tallies[worker.index()].dead_lettered),
                 Settle::Ack | Settle::Return => {}
             },
+            Event::SettleFailed { worker, .. } => add(&self.tallies[worker.index()].unsettled),
             _ => {}
         }
     }
@@ -74,6 +75,7 @@ struct Tally {
     interrupted: AtomicU64,
     retried: AtomicU64,
     dead_lettered: AtomicU64,
+    unsettled: AtomicU64,
 }
 
 impl Tally {
@@ -86,6 +88,7 @@ impl Tally {
             interrupted: get(&self.interrupted),
             retried: get(&self.retried),
             dead_lettered: get(&self.dead_lettered),
+            unsettled: get(&self.unsettled),
         }
     }
 }

@@ -226,6 +226,8 @@ pub enum Event {
     HostStopping {
         /// Why.
         reason: StopReason,
+        /// The time by which every intake will be closed, and what is in flight asked to stop.
+        drain: Duration,
         /// The time by which it will have stopped, whatever its workers do.
         within: Duration,
     },
@@ -272,6 +274,42 @@ pub enum Event {
         /// The verdict, which is also the exit code.
         exit: ExitStatus,
     },
+}
+
+impl Event {
+    /// The word for it in logs, metrics and files.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Event::HostStarting { .. } => "host_starting",
+            Event::WorkerStarting { .. } => "worker_starting",
+            Event::WorkerReady { .. } => "worker_ready",
+            Event::WorkerStartFailed { .. } => "worker_start_failed",
+            Event::HostRunning => "host_running",
+            Event::IntakeOpened { .. } => "intake_opened",
+            Event::TicksMissed { .. } => "ticks_missed",
+            Event::CycleStarted { .. } => "cycle_started",
+            Event::CycleEnded { .. } => "cycle_ended",
+            Event::Settled { .. } => "settled",
+            Event::SettleFailed { .. } => "settle_failed",
+            Event::Escalated { .. } => "escalated",
+            Event::SettledUnrun { .. } => "settled_unrun",
+            Event::LeaseLost { .. } => "lease_lost",
+            Event::RenewalFailed { .. } => "renewal_failed",
+            Event::SourceFailed { .. } => "source_failed",
+            Event::SourceRecovered { .. } => "source_recovered",
+            Event::WorkerFaulted { .. } => "worker_faulted",
+            Event::SignalReceived { .. } => "signal_received",
+            Event::HostStopping { .. } => "host_stopping",
+            Event::IntakeClosed { .. } => "intake_closed",
+            Event::WorkerCancelled { .. } => "worker_cancelled",
+            Event::WorkerAborted { .. } => "worker_aborted",
+            Event::WorkerAbandoned { .. } => "worker_abandoned",
+            Event::StopHookFailed { .. } => "stop_hook_failed",
+            Event::WorkerStopped { .. } => "worker_stopped",
+            Event::HostStopped { .. } => "host_stopped",
+        }
+    }
 }
 
 /// What is done with an input after its cycle.

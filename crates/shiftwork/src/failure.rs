@@ -54,6 +54,20 @@ impl Failure {
         Self { delay: Some(delay), ..Self::transient(error) }
     }
 
+    /// The cycle was asked to stop, and did: [`crate::Context::cancelled`] or [`crate::Context::stopping`]. The delivery is
+    /// returned and the attempt not spent.
+    pub fn interrupted(error: impl Into<BoxError>) -> Self {
+        Self::new(FailureKind::Interrupted, error)
+    }
+
+    /// A cycle that fails after it was asked to stop is most likely failing because of that.
+    pub(crate) fn while_cancelled(self) -> Self {
+        match self.kind {
+            FailureKind::Transient | FailureKind::Timeout => Self { kind: FailureKind::Interrupted, ..self },
+            FailureKind::Invalid | FailureKind::Fatal | FailureKind::Panic | FailureKind::Interrupted => self,
+        }
+    }
+
     pub(crate) fn new(kind: FailureKind, error: impl Into<BoxError>) -> Self {
         Self { kind, delay: None, error: error.into() }
     }

@@ -3,10 +3,7 @@
 //! The loop decides nothing. When to stop taking in work is the level's ([`crate::control`]), what a failure means is
 //! [`crate::lifecycle::settle`]'s, and what the next offer is is the source's.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
 
 use tokio::time::Instant;
 
@@ -14,7 +11,7 @@ use crate::{
     Context, Failure, FailureKind, Worker,
     context::LaneShared,
     control::Level,
-    cycle::{RunCycle, panicked},
+    cycle::RunCycle,
     event::{CycleId, Event, WorkerId},
     host::Policy,
     lifecycle::settle::{Decision, Ended, decide},
@@ -84,11 +81,19 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         let chance = if kind.is_some() { self.chance.f64() } else { 0.5 };
         let Decision { settle, escalate, fault } =
             decide(&self.policy.retry, Ended { attempt, failure: kind, asked_delay }, chance);
-        match self.lane.settle(settle, failure.as_ref(), &self.cx).await {
-            Ok(()) => self.emit(Instant::now(), &Event::Settled { worker, cycle, delivery, settle }),
+        let (settled, at) = {
+            let mut settling = pin!(self.lane.settle(settle, failure.as_ref(), &self.cx));
+            // One that does not wait takes no time, and no look at the clock.
+            match poll_fn(|cx| Poll::Ready(settling.as_mut().poll(cx))).await {
+                Poll::Ready(settled) => (settled, ended),
+                Poll::Pending => (settling.await, Instant::now()),
+            }
+        };
+        match settled {
+            Ok(()) => self.emit(at, &Event::Settled { worker, cycle, delivery, settle }),
             Err(error) => {
                 let cause = Failure::transient(error).cause();
-                self.emit(Instant::now(), &Event::SettleFailed { worker, cycle: Some(cycle), delivery, settle, cause });
+                self.emit(at, &Event::SettleFailed { worker, cycle: Some(cycle), delivery, settle, cause });
             }
         }
         if let (true, Some(cause)) = (escalate, cause) {
@@ -119,9 +124,11 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             delivery = delivery.map(|id| id.0)
         );
         let cx = Context::new(self.shared.clone(), cycle, attempt, delivery, deadline);
-        let made = catch_unwind(AssertUnwindSafe(|| self.worker.cycle(input, &cx)));
-        let future = made.map_err(|panic| panicked(&*panic))?;
-        RunCycle::new(future, deadline, &self.shared.control, &span).await
+        let (worker, control) = (&self.worker, &self.shared.control);
+        // In a block of its own, so that a cycle that panics before it returns its future is caught too.
+        let cycle = async { worker.cycle(input, &cx).await };
+        let result = RunCycle::new(cycle, deadline, control, &span).await;
+        if control.is_cancelled() { result.map_err(Failure::while_cancelled) } else { result }
     }
 
     fn emit(&self, at: Instant, event: &Event) {

@@ -37,6 +37,9 @@
 //! | [`event`] | the one stream of everything that happens; logs and counts listen to it |
 //! | [`environment`] | wall time, chance and signals: the door that a simulator can own |
 
+// A closed enum must be thought about again when it grows.
+#![warn(clippy::wildcard_enum_match_arm)]
+
 mod context;
 mod control;
 mod cycle;

@@ -26,6 +26,7 @@ impl Log {
     }
 
     #[inline]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is matched in full, out of the way of the cycle path")]
     pub(crate) fn on(&self, event: &Event) {
         match event {
             Event::CycleStarted { worker, cycle, attempt, .. } => {
@@ -126,7 +127,7 @@ impl Log {
                 };
                 info!(signal = signal.as_str(), "signal received; the next one will {next}");
             }
-            Event::HostStopping { reason, within } => {
+            Event::HostStopping { reason, drain: _, within } => {
                 let (reason, worker) = match reason {
                     StopReason::Signal(signal) => (signal.as_str(), None),
                     StopReason::Asked => ("asked", None),

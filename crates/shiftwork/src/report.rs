@@ -134,6 +134,8 @@ pub struct WorkerReport {
     pub cause: Option<Cause>,
     /// What it was doing when the host gave up on it.
     pub abandoned: Option<WorkerPhase>,
+    /// What its stop hook failed with, if it did.
+    pub stop_failure: Option<Cause>,
     /// What its cycles came to.
     pub cycles: CycleCounts,
 }
@@ -166,4 +168,6 @@ pub struct CycleCounts {
     pub retried: u64,
     /// Inputs moved aside or abandoned.
     pub dead_lettered: u64,
+    /// Settlements that could not be stored. Their deliveries come again.
+    pub unsettled: u64,
 }

@@ -20,13 +20,52 @@ use serde::{Deserialize, Serialize};
 /// assert!(retry.allows(3) && !retry.allows(4));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(try_from = "Written")]
 pub struct Retry {
     attempts_max: u32,
     initial_ms: u64,
     factor: u32,
     max_ms: u64,
     jitter_percent: u8,
+}
+
+/// A policy as it is written in a file: every key may be left out.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Written {
+    attempts_max: u32,
+    initial_ms: u64,
+    factor: u32,
+    max_ms: u64,
+    jitter_percent: u8,
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        let Retry { attempts_max, initial_ms, factor, max_ms, jitter_percent } = Retry::default();
+        Self { attempts_max, initial_ms, factor, max_ms, jitter_percent }
+    }
+}
+
+impl TryFrom<Written> for Retry {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let Written { attempts_max, initial_ms, factor, max_ms, jitter_percent } = written;
+        let at_least_one = [
+            ("attempts_max", u64::from(attempts_max)),
+            ("initial_ms", initial_ms),
+            ("factor", u64::from(factor)),
+            ("max_ms", max_ms),
+        ];
+        match at_least_one.into_iter().find(|(_, value)| *value == 0) {
+            Some((key, _)) => Err(format!("retry: {key} is 0; it is at least 1")),
+            None if jitter_percent > 100 => {
+                Err(format!("retry: jitter_percent is {jitter_percent}; it is at most 100"))
+            }
+            None => Ok(Self { attempts_max, initial_ms, factor, max_ms, jitter_percent }),
+        }
+    }
 }
 
 impl Default for Retry {
@@ -150,6 +189,15 @@ mod tests {
         let retry = Retry::default();
         let total: Duration = (1..retry.attempts()).map(|attempt| retry.delay(attempt, 0.5)).sum();
         assert_eq!(total, Duration::from_secs(15));
+    }
+
+    #[test]
+    fn a_written_policy_is_checked_and_its_error_names_the_key_and_what_is_accepted() {
+        let read = |json: &str| serde_json::from_str::<Retry>(json).map_err(|error| error.to_string());
+        assert_eq!(read(r#"{"attempts_max": 9}"#), Ok(Retry::default().attempts_max(9)));
+        assert_eq!(read(r#"{"jitter_percent": 200}"#).unwrap_err(), "retry: jitter_percent is 200; it is at most 100");
+        assert_eq!(read(r#"{"factor": 0}"#).unwrap_err(), "retry: factor is 0; it is at least 1");
+        assert!(read(r#"{"tries": 3}"#).unwrap_err().contains("attempts_max"));
     }
 
     #[test]

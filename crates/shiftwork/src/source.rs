@@ -103,6 +103,7 @@ pub struct Offer<Input> {
 pub struct SourceContext {
     pub(crate) worker: WorkerId,
     pub(crate) crashes_max: u32,
+    pub(crate) attempts_max: u32,
     pub(crate) lanes: Box<[Arc<LaneShared>]>,
     pub(crate) emitter: Arc<Emitter>,
 }
@@ -162,6 +163,15 @@ impl LaneContext {
         }
     }
 
+    /// Waits for `delay`, or until what is in flight is to be dropped.
+    async fn wait_or_abort(&self, delay: Duration) {
+        tokio::select! {
+            biased;
+            () = self.shared().control.worker.reached(Level::Abort) => {}
+            () = tokio::time::sleep(delay) => {}
+        }
+    }
+
     /// The wall time, from the host's environment.
     #[must_use]
     pub fn wall_time(&self) -> Timestamp {
@@ -198,6 +208,12 @@ impl LaneContext {
     fn is_aborting(&self) -> bool {
         self.shared().control.worker.is_at_least(Level::Abort)
     }
+}
+
+/// `time` and `delay` later; as far away as makes no difference where the clock does not reach that far.
+fn later(time: Instant, delay: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    time.checked_add(delay).unwrap_or_else(|| time + FAR)
 }
 
 /// Cycle numbers of one worker.

@@ -63,6 +63,11 @@ impl DeliveryRules {
             QueueOperation::Pushed(id) => {
                 self.deliveries.insert(id, Tracked::default());
             }
+            QueueOperation::Requeued(id) => {
+                let tracked = self.deliveries.entry(id).or_default();
+                *tracked = Tracked { token: tracked.token, ..Tracked::default() };
+            }
+            QueueOperation::Discarded(_) => {}
             QueueOperation::Claimed { delivery, token, attempt, crashes, told } => {
                 let tracked = self.deliveries.entry(delivery).or_default();
                 verdicts.demand(

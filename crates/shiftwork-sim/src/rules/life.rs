@@ -30,6 +30,7 @@ pub(super) struct LifeRules {
 
 struct Stopping {
     at: Duration,
+    drain: Duration,
     within: Duration,
 }
 
@@ -96,8 +97,8 @@ impl LifeRules {
                 self.faulted = true;
             }
             Event::SignalReceived { signal, next } => self.signal(*signal, *next, verdicts),
-            Event::HostStopping { within, reason } => {
-                self.stopping = Some(Stopping { at: verdicts.at, within: *within });
+            Event::HostStopping { reason, drain, within } => {
+                self.stopping = Some(Stopping { at: verdicts.at, drain: *drain, within: *within });
                 self.disorderly |= matches!(reason, StopReason::Signal(Signal::Quit));
             }
             Event::WorkerAbandoned { worker, .. } => self.workers[worker.0 as usize].abandoned = true,
@@ -132,7 +133,8 @@ impl LifeRules {
         let dependent = self.workers.iter().position(|it| it.after.contains(&id) && it.stopped.is_none());
         // A worker that ended by itself, or by its own fault, waits for nobody; nor does a stop that is aborted.
         let orderly = self.stopping.is_some() && !self.disorderly && !worker.faulted && !worker.start_failed;
-        let over = self.stopping.as_ref().is_some_and(|stopping| verdicts.at >= stopping.at + stopping.within);
+        // The order yields to the budget: when the time to drain is over, all are closed.
+        let over = self.stopping.as_ref().is_some_and(|stopping| verdicts.at >= stopping.at + stopping.drain);
         verdicts.demand(
             rule,
             !orderly || over || dependent.is_none(),

@@ -10,7 +10,10 @@
 use std::{collections::VecDeque, panic::AssertUnwindSafe, time::Duration};
 
 use shiftwork::{HostReport, Rule, Signal};
-use tokio::{runtime::Runtime, task::JoinHandle};
+use tokio::{
+    runtime::Runtime,
+    task::{JoinError, JoinHandle},
+};
 
 use super::{Arrival, Node, Options, Outcome, RECOVERY, RESTART_AFTER, World, outcome::Stats};
 use crate::{FaultKind, Plan, RuleName, Violation, What, record::QueueOperation};
@@ -20,6 +23,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How long the last stop may take before the driver gives up. The rule about the budget (T3) speaks long before.
 const LAST_STOP: Duration = Duration::from_secs(3_600);
+
+/// How often a node may be started in one world. One that exits as soon as it is started, for ever, must end somewhere.
+const BOOTS_MAX: u32 = 1_000;
 
 /// One thing that the driver does at its time.
 enum Step {
@@ -98,6 +104,10 @@ impl Driver<'_> {
                     self.wait_down(RESTART_AFTER);
                 }
             }
+            if self.boots == BOOTS_MAX {
+                let expected = format!("the node stays up some time in its first {BOOTS_MAX} lives");
+                self.violate(Rule::L1, expected, "it exited each time".into());
+            }
             if self.world.shared.lock().has_violations() {
                 return;
             }
@@ -175,7 +185,7 @@ impl Driver<'_> {
             tokio::select! {
                 biased;
                 () = shared.bell.notified() => {}
-                exit = &mut *process => return Ended::Exited(exit.ok()),
+                exit = &mut *process => return Ended::Exited(self.verdict(exit)),
                 () = async {
                     match wake_at {
                         Some(at) => tokio::time::sleep_until(at).await,
@@ -196,6 +206,21 @@ impl Driver<'_> {
             if state.has_violations() {
                 return Ended::WorldOver;
             }
+        }
+    }
+
+    /// The report that the node's program ended with. A panic of the program itself is a verdict that got lost.
+    fn verdict(&mut self, exit: Result<HostReport, JoinError>) -> Option<HostReport> {
+        match exit.map_err(JoinError::try_into_panic) {
+            Ok(report) => Some(report),
+            Err(Ok(panic)) => {
+                let said = panic.downcast_ref::<String>().map(String::as_str);
+                let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("nothing");
+                let happened = format!("it panicked, and said: {said}");
+                self.violate(Rule::V1, "the node's program ends with a report".into(), happened);
+                None
+            }
+            Err(Err(_)) => None,
         }
     }
 
@@ -225,7 +250,9 @@ impl Driver<'_> {
                 return self.signal(Signal::Terminate);
             }
             Step::GiveUp => {
-                self.violate(Rule::T3, "the host ends after its last SIGTERM".into(), "it runs on".into());
+                let expected =
+                    if self.stopping { "the host ends after its last SIGTERM" } else { "the script ends the node" };
+                self.violate(Rule::T3, expected.into(), format!("it still runs {LAST_STOP:?} later"));
                 return Some(Ended::WorldOver);
             }
             surroundings @ (Step::Arrival(_) | Step::Heal | Step::Look { .. }) => self.surround(surroundings),
@@ -254,7 +281,10 @@ impl Driver<'_> {
                 self.world.shared.lock().heal();
                 self.world.shared.record(What::Healed);
                 let now = self.now();
-                if !self.once {
+                if self.once {
+                    // A script in which nothing ends the node would go on for ever.
+                    self.plan_step(now + LAST_STOP, Step::GiveUp);
+                } else {
                     self.plan_step(now, Step::Look { until: now + RECOVERY });
                 }
             }

@@ -12,9 +12,6 @@ use tokio::{
 use super::Shared;
 use crate::streams::stream;
 
-/// The wall time at which every world begins: 2026-01-01, midnight UTC.
-const WALL_EPOCH_SECONDS: i64 = 1_767_225_600;
-
 /// One life of the node's process, as its program sees it.
 #[derive(Clone)]
 pub struct Node {
@@ -65,9 +62,7 @@ impl Node {
 
 impl Environment for Node {
     fn now(&self) -> Timestamp {
-        let since = self.shared.lock().now();
-        let epoch = Timestamp::from_second(WALL_EPOCH_SECONDS).unwrap_or(Timestamp::UNIX_EPOCH);
-        epoch.checked_add(since).unwrap_or(Timestamp::MAX)
+        self.shared.wall_time()
     }
 
     fn seed(&self) -> u64 {

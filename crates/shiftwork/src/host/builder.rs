@@ -82,7 +82,6 @@ impl HostBuilder {
     }
 
     /// Adds a worker. What follows in the chain sets its policies, up to the next worker.
-    #[must_use]
     pub fn worker<S, W, Kind>(mut self, name: &str, source: S, worker: W) -> WorkerBuilder
     where
         S: Source,
@@ -120,7 +119,7 @@ impl HostBuilder {
                     return Err(BuildError(Problem::Unknown {
                         worker: it.name.clone(),
                         after: other.clone(),
-                        known: names.clone(),
+                        known: names,
                     }));
                 };
                 after.push(id(index));

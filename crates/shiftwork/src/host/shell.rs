@@ -7,6 +7,7 @@ use tokio::{
     task::{AbortHandle, Id, JoinSet},
     time::Instant,
 };
+use tracing::Instrument;
 
 use super::{
     Host,
@@ -62,7 +63,7 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
                         inbox: inbox.clone(),
                         seed,
                     };
-                    let task = tasks.spawn(launch.run(surroundings));
+                    let task = tasks.spawn(launch.run(surroundings).in_current_span());
                     owners.insert(task.id(), id);
                     slot.task = Some(task);
                 }
@@ -152,6 +153,7 @@ fn report(machine: &Lifecycle, declarations: &[Declaration], emitter: &Emitter, 
             phase: verdict.phase,
             cause: verdict.cause,
             abandoned: verdict.abandoned,
+            stop_failure: verdict.stop_failure,
             cycles: emitter.counts(WorkerId(index)),
         })
         .collect();
@@ -172,6 +174,7 @@ pub(super) fn unable(declarations: &[Declaration], why: &str) -> HostReport {
         phase: WorkerPhase::NeverStarted,
         cause: None,
         abandoned: None,
+        stop_failure: None,
         cycles: CycleCounts::default(),
     });
     HostReport {

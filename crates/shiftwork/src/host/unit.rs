@@ -4,7 +4,11 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+};
+use tracing::Instrument;
 
 use super::Policy;
 use crate::{
@@ -64,7 +68,7 @@ async fn run<S: Source, W: Worker<Input = S::Input>>(source: S, worker: W, polic
 
     let span = tracing::info_span!("start", worker = &*unit.name);
     let attempt = AttemptControl::new(control.clone());
-    if let Err(failure) = RunCycle::new(worker.start(), None, &attempt, &span).await {
+    if let Err(failure) = RunCycle::new(async { worker.start().await }, None, &attempt, &span).await {
         tell(Input::StartFailed(id, failure.cause()));
         return;
     }
@@ -81,7 +85,7 @@ async fn run<S: Source, W: Worker<Input = S::Input>>(source: S, worker: W, polic
     // The stop hook has a budget, which the host keeps, but no level interrupts it.
     let span = tracing::info_span!("stop", worker = &*unit.name);
     let attempt = AttemptControl::new(Arc::new(Control::new()));
-    let stopped = RunCycle::new(worker.stop(), None, &attempt, &span).await;
+    let stopped = RunCycle::new(async { worker.stop().await }, None, &attempt, &span).await;
     tell(Input::Closed(id, stopped.err().map(|failure| failure.cause())));
 }
 
@@ -105,6 +109,7 @@ async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
     let cx = Arc::new(SourceContext {
         worker: id,
         crashes_max: policy.crashes_max,
+        attempts_max: policy.retry.attempts(),
         lanes: shared.clone().into(),
         emitter: unit.emitter.clone(),
     });
@@ -124,21 +129,30 @@ async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
             chance: fastrand::Rng::with_seed(stream(unit.seed, &unit.name, index)),
             fault: Box::new(move |failure: Failure| drop(inbox.send(Input::Faulted(id, failure.cause())))),
         };
-        lanes.spawn(run.run());
+        lanes.spawn(run.run().in_current_span());
     }
 
+    // The cycle's own panics are caught; one that ends a task here is the source's, and a fault of the worker.
+    let panicked = |error: JoinError| {
+        if let Ok(panic) = error.try_into_panic() {
+            drop(unit.inbox.send(Input::Faulted(id, panicked(&*panic).cause())));
+        }
+    };
     let mut upkeep = JoinSet::new();
-    upkeep.spawn(async move { source.maintain(&cx).await });
+    upkeep.spawn(async move { source.maintain(&cx).await }.in_current_span());
     let mut interrupted = false;
-    while let Some(ended) = lanes.join_next().await {
-        match ended {
-            Ok(end) => interrupted |= end.interrupted,
-            // The cycle's own panics are caught; this one is the source's.
-            Err(error) if error.is_panic() => {
-                let cause = panicked(&*error.into_panic()).cause();
-                drop(unit.inbox.send(Input::Faulted(id, cause)));
-            }
-            Err(_) => interrupted = true,
+    loop {
+        tokio::select! {
+            biased;
+            ended = lanes.join_next() => match ended {
+                Some(Ok(end)) => interrupted |= end.interrupted,
+                Some(Err(error)) => {
+                    interrupted = true;
+                    panicked(error);
+                }
+                None => break,
+            },
+            Some(Err(error)) = upkeep.join_next() => panicked(error),
         }
     }
     upkeep.shutdown().await;

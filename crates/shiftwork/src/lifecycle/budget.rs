@@ -46,7 +46,8 @@ impl StopBudget {
         self
     }
 
-    /// How long the rest may take: to return what was interrupted, and the stop hooks.
+    /// How long the rest may take: to return what was interrupted, and the stop hooks. A hook may also use what is left of the
+    /// time to drain.
     #[must_use]
     pub fn close(mut self, time: Duration) -> Self {
         self.close_ms = millis(time);
@@ -61,6 +62,10 @@ impl StopBudget {
 
     pub(crate) fn drain_time(&self) -> Duration {
         Duration::from_millis(self.drain_ms)
+    }
+
+    pub(crate) fn close_time(&self) -> Duration {
+        Duration::from_millis(self.close_ms)
     }
 
     pub(crate) fn cancel_time(&self) -> Duration {

@@ -9,7 +9,8 @@
 //! 2. Workers are `Running` only if all of them had become `Ready`.
 //! 3. While the host is stopping, a worker leaves `Running` only when every worker that comes after it is terminal, unless
 //!    the worker itself faulted or everything is being aborted.
-//! 4. Every phase of a stop has a deadline, and none lies after the host's own.
+//! 4. Every phase of a stop has a deadline, and none lies after the host's own. The order of invariant 3 yields to the budget:
+//!    when the time to drain is over, every intake is closed, so that there is always time left to return what is in flight.
 //! 5. Once the host is `Stopped`, every worker is terminal and nothing changes any more.
 
 use std::time::Duration;
@@ -93,6 +94,7 @@ pub(crate) struct Verdict {
     pub(crate) phase: WorkerPhase,
     pub(crate) cause: Option<Cause>,
     pub(crate) abandoned: Option<WorkerPhase>,
+    pub(crate) stop_failure: Option<Cause>,
 }
 
 #[derive(Debug)]
@@ -107,6 +109,7 @@ struct WorkerState {
     interrupted: bool,
     cause: Option<Cause>,
     abandoned: Option<WorkerPhase>,
+    stop_failure: Option<Cause>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -142,6 +145,7 @@ impl Lifecycle {
                 interrupted: false,
                 cause: None,
                 abandoned: None,
+                stop_failure: None,
             })
             .collect();
         Self { host: HostPhase::Starting, budget, stopping: None, workers }
@@ -187,6 +191,7 @@ impl Lifecycle {
             phase: worker.phase,
             cause: worker.cause.clone(),
             abandoned: worker.abandoned,
+            stop_failure: worker.stop_failure.clone(),
         })
     }
 
@@ -201,11 +206,11 @@ impl Lifecycle {
         let interrupted = if forced { ExitStatus::Forced } else { ExitStatus::DrainTimedOut };
         let workers = self.workers.iter().map(|worker| {
             let left = worker.phase == WorkerPhase::Aborted || worker.abandoned.is_some();
-            match worker.phase {
-                WorkerPhase::Failed if worker.ran => ExitStatus::WorkerFault,
-                WorkerPhase::Failed => ExitStatus::StartFailure,
-                _ if left => interrupted,
-                _ => ExitStatus::Clean,
+            match (worker.phase == WorkerPhase::Failed, worker.ran) {
+                (true, true) => ExitStatus::WorkerFault,
+                (true, false) => ExitStatus::StartFailure,
+                (false, _) if left => interrupted,
+                (false, _) => ExitStatus::Clean,
             }
         });
         workers.chain([reason]).max().unwrap_or(ExitStatus::Clean)
@@ -262,17 +267,25 @@ impl Lifecycle {
     }
 
     fn lanes_ended(&mut self, id: WorkerId, interrupted: bool, now: Duration) {
-        let end = self.stopping.map(|stopping| stopping.end);
-        let close = self.budget.total() - self.budget.drain_time();
+        let until = self.close_until(now);
         let worker = self.worker(id);
-        match worker.phase {
-            WorkerPhase::Running | WorkerPhase::Draining | WorkerPhase::Cancelling | WorkerPhase::Aborting => {
-                worker.phase = WorkerPhase::Closing;
-                worker.interrupted = interrupted;
-                // Outside a stop, a worker that ran to completion has as long for its stop hook as a stop would give it.
-                worker.deadline = Some(end.unwrap_or(now + close));
-            }
-            _ => {}
+        if matches!(
+            worker.phase,
+            WorkerPhase::Running | WorkerPhase::Draining | WorkerPhase::Cancelling | WorkerPhase::Aborting
+        ) {
+            worker.phase = WorkerPhase::Closing;
+            worker.interrupted = interrupted;
+            worker.deadline = Some(until);
+        }
+    }
+
+    /// By when a stop hook that begins now must be done: it may use what others leave of the time to drain, so that a hook
+    /// that hangs keeps those that it comes after waiting no longer than that.
+    fn close_until(&self, now: Duration) -> Duration {
+        let own = now.saturating_add(self.budget.close_time());
+        match self.stopping {
+            Some(stopping) => own.max(stopping.drain_until).min(stopping.end),
+            None => now.saturating_add(self.budget.drain_time()).max(own),
         }
     }
 
@@ -281,6 +294,7 @@ impl Lifecycle {
         if worker.phase.is_terminal() {
             return;
         }
+        worker.stop_failure.clone_from(&failure);
         if let Some(cause) = failure {
             actions.push(Action::Emit(Event::StopHookFailed { worker: id, cause }));
         }
@@ -317,7 +331,7 @@ impl Lifecycle {
             Some(true) => {
                 self.force();
                 if let Some(stopping) = &mut self.stopping {
-                    stopping.end = now;
+                    stopping.end = stopping.end.min(now);
                 }
             }
         }
@@ -338,7 +352,8 @@ impl Lifecycle {
         let end = now.saturating_add(self.budget.total());
         let drain_until = now.saturating_add(self.budget.drain_time());
         self.stopping = Some(Stopping { reason, since: now, drain_until, end, aborting: false, forced: false });
-        actions.push(Action::Emit(Event::HostStopping { reason, within: self.budget.total() }));
+        let (drain, within) = (self.budget.drain_time(), self.budget.total());
+        actions.push(Action::Emit(Event::HostStopping { reason, drain, within }));
         for id in self.ids() {
             match self.worker(id).phase {
                 WorkerPhase::Pending => self.end(id, WorkerPhase::NeverStarted, actions),
@@ -346,7 +361,16 @@ impl Lifecycle {
                     self.worker(id).deadline = Some(end);
                     actions.push(Action::Abort(id));
                 }
-                _ => {}
+                // Their turn comes when those after them are done, or with this deadline.
+                WorkerPhase::Ready | WorkerPhase::Running => self.worker(id).deadline = Some(drain_until),
+                WorkerPhase::Draining
+                | WorkerPhase::Cancelling
+                | WorkerPhase::Aborting
+                | WorkerPhase::Closing
+                | WorkerPhase::Stopped
+                | WorkerPhase::Failed
+                | WorkerPhase::Aborted
+                | WorkerPhase::NeverStarted => {}
             }
         }
     }
@@ -357,9 +381,8 @@ impl Lifecycle {
             stopping.aborting = true;
         }
         for id in self.ids() {
-            match self.worker(id).phase {
-                WorkerPhase::Ready | WorkerPhase::Running => self.close_intake(id, now, actions),
-                _ => {}
+            if matches!(self.worker(id).phase, WorkerPhase::Ready | WorkerPhase::Running) {
+                self.close_intake(id, now, actions);
             }
             self.abort(id, actions);
         }
@@ -368,6 +391,7 @@ impl Lifecycle {
     /// Invariant 3 is checked by the callers.
     fn close_intake(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
         let Some(stopping) = self.stopping else { return };
+        let close_until = self.close_until(now);
         let worker = self.worker(id);
         let own = worker.plan.drain.map_or(stopping.drain_until, |drain| now.saturating_add(drain));
         let until = own.min(stopping.drain_until);
@@ -378,7 +402,7 @@ impl Lifecycle {
             actions.push(Action::Emit(Event::IntakeClosed { worker: id, drain }));
         } else {
             worker.phase = WorkerPhase::Closing;
-            worker.deadline = Some(stopping.end);
+            worker.deadline = Some(close_until);
         }
         actions.push(Action::CloseIntake(id));
     }
@@ -404,41 +428,45 @@ impl Lifecycle {
     fn pass_deadlines(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let host_is_over = self.stopping.is_some_and(|stopping| stopping.end <= now);
         for id in self.ids() {
-            let cancel = self.budget.cancel_time();
-            let end = self.stopping.map(|stopping| stopping.end);
-            let worker = self.worker(id);
-            if worker.phase.is_terminal() {
-                continue;
-            }
-            if host_is_over {
-                self.abandon(id, actions);
-                continue;
-            }
-            if worker.deadline.is_none_or(|deadline| now < deadline) {
-                continue;
-            }
-            match worker.phase {
-                WorkerPhase::Starting => {
-                    actions.push(Action::Abort(id));
-                    let limit = worker.plan.start_timeout;
-                    let message = format!("the start hook did not return within {limit:?}").into();
-                    self.start_failed(id, Cause { kind: FailureKind::Timeout, message }, now, actions);
+            // One deadline may bring the next one with it: a turn that comes too late to drain begins with the cancel.
+            while !self.worker(id).phase.is_terminal() {
+                if host_is_over {
+                    self.abandon(id, actions);
+                } else if self.worker(id).deadline.is_some_and(|deadline| deadline <= now) {
+                    self.pass_deadline(id, now, actions);
+                } else {
+                    break;
                 }
-                WorkerPhase::Draining => {
-                    worker.phase = WorkerPhase::Cancelling;
-                    let until = now.saturating_add(cancel);
-                    worker.deadline = Some(end.map_or(until, |end| until.min(end)));
-                    actions.push(Action::Emit(Event::WorkerCancelled { worker: id }));
-                    actions.push(Action::Cancel(id));
-                }
-                WorkerPhase::Cancelling => self.abort(id, actions),
-                WorkerPhase::Pending
-                | WorkerPhase::Ready
-                | WorkerPhase::Running
-                | WorkerPhase::Aborting
-                | WorkerPhase::Closing => self.abandon(id, actions),
-                WorkerPhase::Stopped | WorkerPhase::Failed | WorkerPhase::Aborted | WorkerPhase::NeverStarted => {}
             }
+        }
+    }
+
+    fn pass_deadline(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
+        let cancel = self.budget.cancel_time();
+        match self.worker(id).phase {
+            WorkerPhase::Starting => {
+                actions.push(Action::Abort(id));
+                let limit = self.worker(id).plan.start_timeout;
+                let message = format!("the start hook did not return within {limit:?}").into();
+                self.start_failed(id, Cause { kind: FailureKind::Timeout, message }, now, actions);
+            }
+            WorkerPhase::Ready | WorkerPhase::Running => self.close_intake(id, now, actions),
+            WorkerPhase::Draining => {
+                let last = self.stopping.map(|stopping| stopping.drain_until.saturating_add(cancel));
+                let worker = self.worker(id);
+                worker.phase = WorkerPhase::Cancelling;
+                let until = now.saturating_add(cancel);
+                worker.deadline = Some(last.map_or(until, |last| until.min(last)));
+                actions.push(Action::Emit(Event::WorkerCancelled { worker: id }));
+                actions.push(Action::Cancel(id));
+            }
+            WorkerPhase::Cancelling => self.abort(id, actions),
+            WorkerPhase::Aborting | WorkerPhase::Closing => self.abandon(id, actions),
+            WorkerPhase::Pending
+            | WorkerPhase::Stopped
+            | WorkerPhase::Failed
+            | WorkerPhase::Aborted
+            | WorkerPhase::NeverStarted => self.worker(id).deadline = None,
         }
     }
 
@@ -458,14 +486,11 @@ impl Lifecycle {
 
     /// Takes every step that the state allows by itself.
     fn advance(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        match self.host {
-            HostPhase::Starting => self.advance_start(now, actions),
-            HostPhase::Running => {
-                if self.workers.iter().all(|worker| worker.phase.is_terminal()) {
-                    self.stop(StopReason::Completed, now, actions);
-                }
-            }
-            HostPhase::Stopping | HostPhase::Stopped => {}
+        if self.host == HostPhase::Starting {
+            self.advance_start(now, actions);
+        }
+        if self.host == HostPhase::Running && self.workers.iter().all(|worker| worker.phase.is_terminal()) {
+            self.stop(StopReason::Completed, now, actions);
         }
         if self.host == HostPhase::Stopping {
             self.advance_stop(now, actions);
@@ -515,3 +540,6 @@ impl Lifecycle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

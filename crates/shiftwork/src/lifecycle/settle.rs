@@ -31,9 +31,10 @@ pub(crate) struct Decision {
 /// Rules C2 to C7 and T4 of `docs/lifecycle.md`. `chance` is a draw from 0 to 1 for the jitter.
 pub(crate) fn decide(retry: &Retry, ended: Ended, chance: f64) -> Decision {
     let plain = |settle| Decision { settle, escalate: false, fault: false };
-    let backoff = retry.delay(ended.attempt, chance);
-    let again = || Settle::Retry { delay: ended.asked_delay.map_or(backoff, |asked| asked.max(backoff)) };
-    let aside = |cause| Settle::DeadLetter { cause, pause: backoff };
+    // Worked out only when it is needed: a success pays for no powers and no floats.
+    let backoff = || retry.delay(ended.attempt, chance);
+    let again = || Settle::Retry { delay: backoff().max(ended.asked_delay.unwrap_or_default()) };
+    let aside = |cause| Settle::DeadLetter { cause, pause: backoff() };
     match ended.failure {
         None => plain(Settle::Ack),
         Some(FailureKind::Interrupted) => plain(Settle::Return),

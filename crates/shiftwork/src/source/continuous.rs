@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use tokio::time::Instant;
 
-use super::{Lane, LaneContext, Offer, Source};
+use super::{Lane, LaneContext, Offer, Source, later};
 use crate::{
     BoxError, Failure,
     event::{Settle, SourceKind},
@@ -75,11 +75,11 @@ impl Lane for ContinuousLane {
             Settle::Ack => self.done(),
             Settle::Retry { delay } => {
                 self.attempt += 1;
-                self.not_before = Some(Instant::now() + delay);
+                self.not_before = Some(later(Instant::now(), delay));
             }
             Settle::DeadLetter { pause, .. } => {
                 self.done();
-                self.not_before = Some(Instant::now() + pause);
+                self.not_before = Some(later(Instant::now(), pause));
             }
             Settle::Return => {}
         }

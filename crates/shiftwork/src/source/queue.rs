@@ -59,9 +59,17 @@ struct Shared<Q, T> {
     claimer: tokio::sync::Mutex<Claimer<T>>,
     /// How many lanes wait for a delivery.
     waiting: AtomicUsize,
-    /// The lease of each lane's delivery.
-    leases: Mutex<Vec<Option<Lease>>>,
+    /// What each lane holds.
+    leases: Mutex<Vec<Option<Held>>>,
     payload: PhantomData<fn() -> T>,
+}
+
+/// A lease that is renewed.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    lease: Lease,
+    /// Its cycle is over and the settlement on its way: a store that calls it lost may mean just that.
+    settling: bool,
 }
 
 struct Claimer<T> {
@@ -120,15 +128,15 @@ impl<Q, T> Shared<Q, T> {
         }
     }
 
-    fn set_lease(&self, lane: usize, lease: Option<Lease>) {
+    fn hold(&self, lane: usize, held: Option<Held>) {
         let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
         if leases.len() <= lane {
             leases.resize(lane + 1, None);
         }
-        leases[lane] = lease;
+        leases[lane] = held;
     }
 
-    fn lease_of(&self, lane: usize) -> Option<Lease> {
+    fn held(&self, lane: usize) -> Option<Held> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner).get(lane).copied().flatten()
     }
 }
@@ -166,7 +174,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
             tokio::time::sleep(pause).await;
             let held: Vec<(usize, Lease)> = {
                 let leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
-                leases.iter().enumerate().filter_map(|(lane, lease)| Some((lane, (*lease)?))).collect()
+                leases.iter().enumerate().filter_map(|(lane, held)| Some((lane, (*held)?.lease))).collect()
             };
             if held.is_empty() {
                 continue;
@@ -179,15 +187,17 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                     let mut current = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
                     for (lane, lease) in held {
                         // The lane may have settled, and claimed another one, while the renewal was under way.
-                        let Some(live) = current[lane].as_mut().filter(|live| same_claim(live, &lease)) else {
+                        let Some(live) = current[lane].as_mut().filter(|live| same_claim(&live.lease, &lease)) else {
                             continue;
                         };
-                        if lost.iter().any(|lost| same_claim(lost, &lease)) {
+                        if live.settling {
+                            live.lease.expires_at = until;
+                        } else if lost.iter().any(|lost| same_claim(lost, &lease)) {
                             let delivery = lease.delivery;
                             cx.emit(&Event::LeaseLost { worker: cx.worker, delivery });
                             cx.lanes[lane].control.lose_lease();
                         } else {
-                            live.expires_at = until;
+                            live.lease.expires_at = until;
                         }
                     }
                 }
@@ -254,8 +264,10 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
             Settle::DeadLetter { cause, .. } => Settlement::DeadLetter { cause, failure: record() },
             Settle::Return => Settlement::Return,
         };
-        let stored = self.shared.store(current.lease, settlement, cx).await;
-        self.shared.set_lease(cx.index, None);
+        let held = self.shared.held(cx.index).map(|held| Held { settling: true, ..held });
+        self.shared.hold(cx.index, held);
+        let stored = self.shared.store(current.lease, settlement, now, cx).await;
+        self.shared.hold(cx.index, None);
         stored
     }
 }
@@ -264,7 +276,7 @@ impl<T: Send + 'static, Q: Queue<T>> QueueLane<Q, T> {
     /// Makes a delivery the lane's current one, unless it can be settled without a cycle.
     async fn accept(&mut self, delivery: Delivery<T>, cx: &LaneContext) -> Option<Offer<T>> {
         let Delivery { lease, attempt, crashes, payload, .. } = delivery;
-        self.shared.set_lease(cx.index, Some(lease));
+        self.shared.hold(cx.index, Some(Held { lease, settling: false }));
         self.current = Some(Current { lease, attempt });
         let (cause, failure) = match payload {
             // Rule Q5: it has taken its process with it too often.
@@ -272,6 +284,10 @@ impl<T: Send + 'static, Q: Queue<T>> QueueLane<Q, T> {
                 DeadLetterCause::CrashLoop,
                 Failure::transient(format!("{crashes} leases of it lapsed without a settlement")),
             ),
+            // The policy allowed more when it was tried last.
+            Ok(_) if attempt > cx.source.attempts_max => {
+                (DeadLetterCause::Exhausted, Failure::transient(format!("{} attempts have failed", attempt - 1)))
+            }
             Ok(input) => return Some(Offer { input, attempt, delivery: Some(lease.delivery) }),
             Err(undecodable) => (DeadLetterCause::Undecodable, Failure::invalid(undecodable)),
         };
@@ -321,7 +337,8 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                 Ok(next_due) => {
                     if let Some(changed) = changed.take() {
                         let now = cx.wall_time();
-                        let due = next_due.and_then(|due| Duration::try_from(due.duration_since(now)).ok());
+                        // Due already when the claim came back: at once.
+                        let due = next_due.map(|due| Duration::try_from(due.duration_since(now)).unwrap_or_default());
                         let poll = self.options.poll;
                         let pause = due.unwrap_or(poll).clamp(Duration::from_millis(1), poll);
                         tokio::select! {
@@ -363,27 +380,35 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
 
     async fn return_buffer(&self, claimer: &mut Claimer<T>, cx: &LaneContext) {
         while let Some(delivery) = claimer.buffer.pop_front() {
-            let stored = self.store(delivery.lease, Settlement::Return, cx).await;
+            let stored = self.store(delivery.lease, Settlement::Return, cx.wall_time(), cx).await;
             say_unrun(delivery.lease, Settle::Return, stored, cx);
         }
     }
 
     /// Stores a settlement, trying again while the lease lasts; once only when the host is out of patience.
-    async fn store(&self, lease: Lease, settlement: Settlement, cx: &LaneContext) -> Result<(), BoxError> {
+    async fn store(
+        &self,
+        lease: Lease,
+        settlement: Settlement,
+        mut now: Timestamp,
+        cx: &LaneContext,
+    ) -> Result<(), BoxError> {
         let mut tries = 0u32;
         loop {
-            let error: QueueError = match self.queue.settle(lease, settlement.clone(), cx.wall_time()).await {
+            let error: QueueError = match self.queue.settle(lease, settlement.clone(), now).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
             tries += 1;
             let delay = self.options.outage.delay(tries, 0.5);
-            let expires_at = self.lease_of(cx.index).map_or(lease.expires_at, |live| live.expires_at);
-            let lapsed = later(cx.wall_time(), delay) >= expires_at;
+            let expires_at = self.held(cx.index).map_or(lease.expires_at, |held| held.lease.expires_at);
+            now = cx.wall_time();
+            let lapsed = later(now, delay) >= expires_at;
             if error.is_lease_lost() || lapsed || cx.attempt().has_lost_lease() || cx.is_aborting() {
                 return Err(error.into());
             }
-            tokio::time::sleep(delay).await;
+            cx.wait_or_abort(delay).await;
+            now = cx.wall_time();
         }
     }
 }

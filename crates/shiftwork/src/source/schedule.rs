@@ -12,7 +12,7 @@ use std::time::Duration;
 use shiftwork_queue::Timestamp;
 use tokio::time::Instant;
 
-use super::{Lane, LaneContext, Offer, Source};
+use super::{Lane, LaneContext, Offer, Source, later};
 use crate::{
     BoxError, Failure,
     event::{Event, Settle, SourceKind},
@@ -108,12 +108,16 @@ pub struct ScheduleLane {
 /// `due` is the oldest tick that was not served; it has come. Returns how many were missed before the one that is
 /// served, when that one was due, and the next.
 fn merge_missed(due: Instant, period: Duration, now: Instant) -> (u64, Instant, Instant) {
-    let late = now.saturating_duration_since(due).as_nanos();
+    let late = now.saturating_duration_since(due);
+    if late < period {
+        return (0, due, later(due, period));
+    }
+    let late = late.as_nanos();
     let period_nanos = period.as_nanos().max(1);
     let missed = u64::try_from(late / period_nanos).unwrap_or(u64::MAX);
     let behind = Duration::from_nanos(u64::try_from(late % period_nanos).unwrap_or(u64::MAX));
     let served = now.checked_sub(behind).unwrap_or(due);
-    (missed, served, served + period)
+    (missed, served, later(served, period))
 }
 
 impl Lane for ScheduleLane {
@@ -126,7 +130,7 @@ impl Lane for ScheduleLane {
             }
             return Ok(Some(Offer { input: tick, attempt: self.attempt, delivery: None }));
         }
-        let due = self.due.unwrap_or_else(|| Instant::now() + self.schedule.first_after);
+        let due = self.due.unwrap_or_else(|| later(Instant::now(), self.schedule.first_after));
         self.due = Some(due);
         if cx.wait_until(due).await {
             return Ok(None);
@@ -153,18 +157,17 @@ impl Lane for ScheduleLane {
     }
 
     async fn settle(&mut self, settle: Settle, _: Option<&Failure>, _: &LaneContext) -> Result<(), BoxError> {
-        let now = Instant::now();
         if let Settle::Retry { delay } = settle {
             self.attempt += 1;
             if let Some((_, time)) = &mut self.current {
-                *time = now + delay;
+                *time = later(Instant::now(), delay);
             }
             return Ok(());
         }
         self.attempt = 1;
         self.current = None;
         if let Pace::Delay(delay) = self.schedule.pace {
-            self.due = Some(now + delay);
+            self.due = Some(later(Instant::now(), delay));
         }
         Ok(())
     }

@@ -1,0 +1,135 @@
+//! The ratios that have a budget, and their neighbours, in one table, in less than half a minute.
+//!
+//!     cargo bench -p shiftwork-benches --bench ratios
+//!
+//! Times are processor time, that of every thread and of the kernel included, so that other programs on the machine
+//! take no part in them. The two sides of a row take turns, so that a machine that is slow for a second is slow for
+//! both. A time is the median over the rounds, the ratio is the median of the rounds' own ratios, and its range holds
+//! the middle half of them: where that is wide, the machine was busy all the same.
+
+use std::{rc::Rc, time::Duration};
+
+use shiftwork_benches::{
+    clock, continuous, one_thread, queue, schedule, two_threads,
+    worlds::{self, Waits},
+};
+use tokio::runtime::Runtime;
+
+/// How long this many take.
+type Side = Box<dyn Fn(u64) -> Duration>;
+
+/// Two sides of one piece of work.
+struct Row {
+    name: &'static str,
+    /// How many in one turn: enough that the start and stop of a host do not count.
+    count: u64,
+    shiftwork: Side,
+    by_hand: Side,
+    /// The ratio that it may have.
+    budget: Option<f64>,
+}
+
+/// How often each side has its turn.
+const ROUNDS: usize = 51;
+
+fn main() {
+    // As criterion does: without `--bench` this is a test, which only has to run.
+    let measured = std::env::args().any(|argument| argument == "--bench");
+    let (rounds, share) = if measured { (ROUNDS, 1) } else { (1, 100) };
+    println!("| what / beside what | shiftwork, ns | beside it, ns | ratio | middle half | budget |");
+    println!("| --- | ---: | ---: | ---: | --- | ---: |");
+    for row in rows() {
+        println!("{}", row.measured(rounds, share));
+    }
+    if !measured {
+        println!("This was a test run, which measures nothing: use `cargo bench`.");
+    }
+}
+
+/// Every row. Those on a paused clock last: see the page of the package.
+fn rows() -> Vec<Row> {
+    let queue = |name, budget, runtime: Runtime| {
+        let runtime = Rc::new(runtime);
+        let other = runtime.clone();
+        Row {
+            name,
+            count: 20_000,
+            shiftwork: Box::new(move |jobs| queue::on_shiftwork(&runtime, jobs)),
+            by_hand: Box::new(move |jobs| queue::by_hand(&other, jobs)),
+            budget,
+        }
+    };
+    let world = |name, budget, waits| Row {
+        name,
+        count: 20,
+        shiftwork: Box::new(move |worlds| worlds::on_shiftwork(waits, worlds)),
+        by_hand: Box::new(move |worlds| worlds::by_hand(waits, worlds)),
+        budget,
+    };
+    vec![
+        Row {
+            name: "continuous cycle / two clock reads",
+            count: 100_000,
+            shiftwork: Box::new(continuous::on_shiftwork),
+            by_hand: Box::new(clock::read_twice),
+            budget: Some(3.0),
+        },
+        Row {
+            name: "continuous cycle / loop",
+            count: 100_000,
+            shiftwork: Box::new(continuous::on_shiftwork),
+            by_hand: Box::new(continuous::by_hand),
+            budget: None,
+        },
+        queue("queue job / channel and loop", Some(1.0), one_thread()),
+        queue("queue job / channel and loop, two threads", None, two_threads()),
+        Row {
+            name: "tick / interval, paused clock",
+            count: 20_000,
+            shiftwork: Box::new(schedule::on_shiftwork),
+            by_hand: Box::new(schedule::by_hand),
+            budget: None,
+        },
+        world("10 s world / bare tokio, cycles sleep", Some(2.0), Waits::Sleep),
+        world("10 s world / bare tokio, cycles call", None, Waits::Call),
+    ]
+}
+
+impl Row {
+    /// The row of the table. `share` divides the work.
+    fn measured(&self, rounds: usize, share: u64) -> String {
+        let count = (self.count / share).max(1);
+        let each = |side: &Side| {
+            let began = clock::processor_time();
+            side(count);
+            let took = clock::processor_time().saturating_sub(began);
+            took.as_secs_f64() * 1e9 / count as f64
+        };
+        let (mut shiftwork, mut by_hand, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        // One round more than counted: the first fills caches and grows the heap.
+        for round in 0..=rounds {
+            let (one, other) = (each(&self.shiftwork), each(&self.by_hand));
+            if round > 0 {
+                shiftwork.push(one);
+                by_hand.push(other);
+                ratios.push(one / other);
+            }
+        }
+        format!(
+            "| {} | {:.0} | {:.0} | {:.2} | {:.2} to {:.2} | {} |",
+            self.name,
+            quantile(&mut shiftwork, 1, 2),
+            quantile(&mut by_hand, 1, 2),
+            quantile(&mut ratios, 1, 2),
+            quantile(&mut ratios, 1, 4),
+            quantile(&mut ratios, 3, 4),
+            self.budget.map_or_else(|| "-".to_owned(), |budget| format!("≤ {budget:.2}")),
+        )
+    }
+}
+
+/// The value below which `part` of `whole` of the values lie.
+fn quantile(values: &mut [f64], part: usize, whole: usize) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[(values.len() - 1) * part / whole]
+}

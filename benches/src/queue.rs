@@ -1,0 +1,119 @@
+//! Jobs through memory, end to end: each is pushed, claimed, worked on and struck off, one at a time.
+//!
+//! All are pushed before the first is claimed, one by one, as by callers who know nothing of each other. The loop by
+//! hand takes them from an unbounded channel. It keeps no job while it is worked on: what it was doing when it panicked
+//! or was stopped is gone, where the queue gives it out again.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use shiftwork::{
+    Context, Environment, Failure, Host, HostReport, QueueSourceExt, System, Worker,
+    queue::{MemoryQueue, Message, Queue},
+};
+use tokio::{
+    runtime::Runtime,
+    sync::{Notify, mpsc, watch},
+};
+
+use crate::{
+    clock,
+    guard::{Counts, guarded, work},
+};
+
+/// Works jobs off and says when the last one is done.
+struct Clerk {
+    left: AtomicU64,
+    done: Arc<Notify>,
+}
+
+impl Worker for Clerk {
+    type Input = u64;
+
+    async fn cycle(&self, job: u64, _: &Context) -> Result<(), Failure> {
+        work(job).await?;
+        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.done.notify_one();
+        }
+        Ok(())
+    }
+}
+
+/// Pushes `jobs` jobs, one by one.
+///
+/// # Panics
+///
+/// When the queue refuses one.
+pub async fn push(queue: &MemoryQueue<u64>, jobs: u64) {
+    for job in 0..jobs {
+        queue.push(vec![Message::new(job)], System.now()).await.expect("the queue has no bound");
+    }
+}
+
+/// A host with one worker, until it has worked off the `jobs` jobs of a queue.
+pub async fn drain(queue: MemoryQueue<u64>, jobs: u64) -> HostReport {
+    let done = Arc::new(Notify::new());
+    let clerk = Clerk { left: AtomicU64::new(jobs), done: done.clone() };
+    Host::builder().worker("clerk", queue.source(), clerk).run_until(async { done.notified().await }).await
+}
+
+/// A queue in memory and a host with one worker.
+///
+/// # Panics
+///
+/// When not all of the jobs succeeded.
+#[must_use]
+pub fn on_shiftwork(runtime: &Runtime, jobs: u64) -> Duration {
+    let queue = MemoryQueue::new();
+    let began = clock::now();
+    let report = runtime.block_on(async {
+        push(&queue, jobs).await;
+        drain(queue.clone(), jobs).await
+    });
+    let took = began.elapsed();
+    assert_eq!(report.workers[0].cycles.succeeded, jobs);
+    took
+}
+
+/// A channel and a task with a loop that waits for the next job or for the order to stop.
+///
+/// # Panics
+///
+/// When not all of the jobs succeeded.
+#[must_use]
+pub fn by_hand(runtime: &Runtime, jobs: u64) -> Duration {
+    let counts = Arc::new(Counts::default());
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let (_stop, stopped) = watch::channel(false);
+    let began = clock::now();
+    runtime
+        .block_on(async {
+            for job in 0..jobs {
+                sender.send(job).expect("the receiver is there");
+            }
+            drop(sender);
+            tokio::spawn(serve(receiver, stopped, counts.clone())).await
+        })
+        .expect("panics are caught in the loop");
+    let took = began.elapsed();
+    assert_eq!(counts.succeeded(), jobs);
+    took
+}
+
+async fn serve(mut jobs: mpsc::UnboundedReceiver<u64>, mut stopped: watch::Receiver<bool>, counts: Arc<Counts>) {
+    loop {
+        let job = tokio::select! {
+            biased;
+            _ = stopped.changed() => return,
+            job = jobs.recv() => job,
+        };
+        let Some(job) = job else { return };
+        let span = tracing::info_span!("job", worker = "clerk", job);
+        guarded(work(job), span, &counts).await;
+    }
+}

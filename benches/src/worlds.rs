@@ -1,0 +1,124 @@
+//! Whole worlds: ten seconds in which three workers run a hundred cycles each, with the rules of the lifecycle checked
+//! on every event.
+//!
+//! A cycle waits, in one of two ways: a sleep of its own, or a call to a dependency of the world, which is two sleeps
+//! (there and back) and three records. Beside it stands what nobody can be faster than on tokio: a paused runtime with
+//! nothing in it but three loops that wait as often, without a host, rules, a fingerprint or a thread for each world.
+
+use std::time::Duration;
+
+use shiftwork::{Context, Failure, HostBuilder, Schedule, Signal, Tick, Worker};
+use shiftwork_sim::{
+    Dependency, Fault, Node, Outcome, Plan,
+    dependency::Latency,
+    millis, secs,
+    world::{self, Options},
+};
+use tokio::time::sleep;
+
+use crate::{clock, paused};
+
+const WORKERS: [&str; 3] = ["first", "second", "third"];
+const CYCLES: u64 = 100;
+const PERIOD: Duration = millis(100);
+/// How long a cycle waits: the two halves of a call, in the whole milliseconds that timers resolve.
+const THERE: Duration = millis(2);
+const BACK: Duration = millis(3);
+/// After the last cycle, before what would be the next.
+const STOP_MS: u64 = 9_950;
+
+/// What a cycle waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    /// A sleep of its own.
+    Sleep,
+    /// A call to a dependency.
+    Call,
+}
+
+/// Worlds with every rule on, each with a seed of its own.
+///
+/// # Panics
+///
+/// When a rule broke or a cycle is missing.
+#[must_use]
+pub fn on_shiftwork(waits: Waits, worlds: u64) -> Duration {
+    let began = clock::now();
+    for seed in 0..worlds {
+        let outcome = run(waits, seed);
+        outcome.assert_rules_kept();
+        let workers = outcome.report().map_or(&[][..], |report| &report.workers);
+        assert_eq!(workers.iter().map(|worker| worker.cycles.succeeded).sum::<u64>(), CYCLES * WORKERS.len() as u64);
+    }
+    began.elapsed()
+}
+
+/// One world.
+pub fn run(waits: Waits, seed: u64) -> Outcome {
+    let mut plan = Plan::quiet("benchmark", seed);
+    plan.faults.push(Fault { at_ms: STOP_MS, kind: Signal::Terminate.into() });
+    let options = Options { timeline: false, once: true, horizon: Some(secs(60)) };
+    world::run(&plan, options, |world| {
+        let called = match waits {
+            Waits::Sleep => None,
+            Waits::Call => Some(world.dependency_with("called", Latency::constant(THERE + BACK))),
+        };
+        world.node("node", move |node| host(&node, called.as_ref()).run_until_signal());
+    })
+}
+
+/// One of the three workers.
+struct Beat {
+    called: Option<Dependency>,
+}
+
+impl Worker for Beat {
+    type Input = Tick;
+
+    async fn cycle(&self, _: Tick, _: &Context) -> Result<(), Failure> {
+        match &self.called {
+            None => sleep(THERE + BACK).await,
+            Some(called) => called.call(async {}).await?,
+        }
+        Ok(())
+    }
+}
+
+fn host(node: &Node, called: Option<&Dependency>) -> HostBuilder {
+    WORKERS.into_iter().fold(node.host(), |host, name| {
+        host.worker(name, Schedule::every(PERIOD), Beat { called: called.cloned() }).host()
+    })
+}
+
+/// The loops alone, on a runtime of their own for each world.
+///
+/// # Panics
+///
+/// When a loop panics.
+#[must_use]
+pub fn by_hand(waits: Waits, worlds: u64) -> Duration {
+    let began = clock::now();
+    for _ in 0..worlds {
+        paused().block_on(async {
+            let tasks = WORKERS.map(|_| tokio::spawn(beat(waits)));
+            for task in tasks {
+                task.await.expect("the loop does not panic");
+            }
+        });
+    }
+    began.elapsed()
+}
+
+async fn beat(waits: Waits) {
+    let mut interval = tokio::time::interval(PERIOD);
+    for _ in 0..CYCLES {
+        interval.tick().await;
+        match waits {
+            Waits::Sleep => sleep(THERE + BACK).await,
+            Waits::Call => {
+                sleep(THERE).await;
+                sleep(BACK).await;
+            }
+        }
+    }
+}

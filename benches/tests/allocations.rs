@@ -1,0 +1,169 @@
+//! What a cycle allocates: nothing, once its worker is under way.
+//!
+//! A start and a stop allocate what they like, so the workers of these tests look at the count from inside: at their
+//! thousandth cycle, and at their millionth.
+//!
+//! Every allocation of a test happens on its own thread, which is the only one of its runtime, and each thread counts
+//! its own, so that tests may run side by side.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Waker,
+};
+
+use shiftwork::{Context, Continuous, Failure, Host, QueueSourceExt, Source, queue::MemoryQueue};
+use shiftwork_benches::{one_thread, queue};
+use tokio::sync::Notify;
+
+/// What this thread's allocations come to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Allocated {
+    /// How many, those that grew or shrank one included.
+    times: u64,
+    /// Bytes in use beyond those at the start of the count; below zero when more was freed.
+    bytes: i64,
+    /// The most that `bytes` has been.
+    bytes_max: i64,
+}
+
+thread_local! {
+    static ALLOCATED: Cell<Allocated> = const { Cell::new(Allocated { times: 0, bytes: 0, bytes_max: 0 }) };
+}
+
+struct Counting;
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+fn count(times: u64, more: usize, less: usize) {
+    let change = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
+    // A thread that is ending counts no more.
+    let _ = ALLOCATED.try_with(|allocated| {
+        let mut now = allocated.get();
+        now.times += times;
+        now.bytes += change(more) - change(less);
+        now.bytes_max = now.bytes_max.max(now.bytes);
+        allocated.set(now);
+    });
+}
+
+#[expect(unsafe_code, reason = "an allocator is unsafe to write; this one only counts what the system's does")]
+// SAFETY: every call is handed on as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(1, layout.size(), 0);
+        // SAFETY: the caller's promises are the ones that `System` asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(1, layout.size(), 0);
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(1, size, layout.size());
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(0, 0, layout.size());
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// What `run` allocates on this thread.
+fn allocated(run: impl FnOnce()) -> Allocated {
+    ALLOCATED.set(Allocated::default());
+    run();
+    ALLOCATED.get()
+}
+
+/// Looks at the count in the middle of a run: at the cycle before which caches and buffers may grow, and near the end.
+#[derive(Default)]
+struct Watch {
+    cycles: AtomicU64,
+    seen: Mutex<[Allocated; 2]>,
+    done: Notify,
+}
+
+const FIRST: u64 = 1_000;
+const LAST: u64 = 1_000_000;
+
+impl Watch {
+    /// One cycle of those that are watched.
+    fn cycle(&self) {
+        let cycle = self.cycles.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(look) = [FIRST, LAST].iter().position(|at| *at == cycle) {
+            self.seen()[look] = ALLOCATED.get();
+        }
+        if cycle == LAST {
+            self.done.notify_one();
+        }
+    }
+
+    /// The count at both looks.
+    fn seen(&self) -> MutexGuard<'_, [Allocated; 2]> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs a host with a worker on `source` until the last watched cycle.
+fn watch<S: Source>(source: S, cycle: impl Fn(&Watch, S::Input) + Send + Sync + 'static) -> [Allocated; 2] {
+    let watch = Arc::new(Watch::default());
+    let watched = watch.clone();
+    let worker = move |input: S::Input, _: Context| {
+        cycle(&watched, input);
+        async { Ok::<(), Failure>(()) }
+    };
+    let host = Host::builder().worker("watched", source, worker);
+    ALLOCATED.set(Allocated::default());
+    let report = one_thread().block_on(host.run_until(watch.done.notified()));
+    assert!(report.is_clean() && report.workers[0].cycles.failed == 0, "{report:?}");
+    *watch.seen()
+}
+
+#[test]
+fn the_count_sees_an_allocation() {
+    let one = allocated(|| drop(std::hint::black_box(Box::new([0u8; 100]))));
+    assert_eq!(one, Allocated { times: 1, bytes: 0, bytes_max: 100 });
+}
+
+#[test]
+fn a_continuous_cycle_allocates_nothing() {
+    let [first, last] = watch(Continuous::new(), |watch, ()| watch.cycle());
+    assert_eq!(first, last);
+}
+
+#[test]
+fn a_queue_job_allocates_nothing_between_its_push_and_its_end() {
+    let queue = MemoryQueue::new();
+    one_thread().block_on(queue::push(&queue, LAST + FIRST));
+    let [first, last] = watch(queue.source(), |watch, _: u64| watch.cycle());
+    assert_eq!(first.times, last.times);
+}
+
+/// A push does allocate; what it allocates is let go of when the job has ended.
+#[test]
+fn memory_is_flat_over_a_million_jobs_that_come_and_go() {
+    let queue = MemoryQueue::new();
+    one_thread().block_on(queue::push(&queue, 100));
+    let pushing = queue.clone();
+    let [first, last] = watch(queue.source(), move |watch, _: u64| {
+        watch.cycle();
+        // A push into memory never waits, so it is over with its first poll.
+        assert!(pin!(queue::push(&pushing, 1)).poll(&mut std::task::Context::from_waker(Waker::noop())).is_ready());
+    });
+    assert_eq!(first.bytes, last.bytes);
+    assert_eq!(first.bytes_max, last.bytes_max);
+}

@@ -1,0 +1,260 @@
+//! Many worlds over many scenarios and seeds.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `campaign.rs` | what to run |
+//! | `campaign/order.rs` | which world is which: plans to replay first, then seeds, round robin over the scenarios |
+//! | `campaign/threads.rs` | the work on all cores, and its results in the order of the worlds |
+//! | `campaign/world.rs` | one world: run, counted, its failure shrunk, a crash of the tool caught |
+
+pub(crate) mod order;
+pub(crate) mod threads;
+pub(crate) mod world;
+
+use std::{
+    num::NonZeroUsize,
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use shiftwork_sim::{Scenario, control, explore::Profile};
+
+use self::{
+    order::Order,
+    world::{Ran, WorldDone},
+};
+use crate::{
+    Failure,
+    corpus::Corpus,
+    determinism::{self, SecondRun},
+    report::{CampaignReport, Ended, ScenarioReport, ToolCrash},
+    stopwatch::Stopwatch,
+};
+
+/// How many seeds of each scenario run when nobody says.
+pub const SEEDS_DEFAULT: u64 = 1_000;
+
+/// After how many failures a campaign stops when nobody says: more of them rarely tell more.
+pub const FAILURES_MAX_DEFAULT: usize = 10;
+
+/// How many worlds the shrinking of one failure may take: about a second's worth.
+pub const SHRINK_WORLDS_MAX: u32 = 2_000;
+
+/// What to run.
+///
+/// ```
+/// # use shiftwork_sim::Scenario;
+/// use shiftwork_chaos::{Campaign, Seeds, Verdict};
+///
+/// # fn scenarios() -> Vec<Box<dyn Scenario>> { Vec::new() }
+/// let scenarios = scenarios();
+/// let mut campaign = Campaign::over(scenarios.iter().map(|scenario| &**scenario));
+/// campaign.seeds = Seeds::Counted { first: 0, count: 50 };
+/// let report = campaign.run();
+/// assert_eq!(report.verdict(), Verdict::Kept);
+/// ```
+pub struct Campaign<'a> {
+    /// Whose worlds.
+    pub scenarios: Vec<&'a dyn Scenario>,
+    /// Saved plans, which run first.
+    pub corpus: Corpus<'a>,
+    /// Which seeds of each scenario.
+    pub seeds: Seeds,
+    /// How much goes wrong; `None`: by the seed, each profile in its turn ([`profile_of`]).
+    pub profile: Option<Profile>,
+    /// On how many threads; all cores by default.
+    pub jobs: NonZeroUsize,
+    /// After how many failures it stops; [`FAILURES_MAX_DEFAULT`] by default.
+    pub failures_max: usize,
+    /// How many worlds the shrinking of one failure may take; [`SHRINK_WORLDS_MAX`] by default.
+    pub shrink_worlds_max: u32,
+    /// What runs every world a second time, if that is to be done.
+    pub second_run: Option<&'a dyn SecondRun>,
+    /// Once this is true, no further world begins.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// Which seeds of each scenario run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seeds {
+    /// So many.
+    Counted {
+        /// From this one on.
+        first: u64,
+        /// How many.
+        count: u64,
+    },
+    /// As many as there is time for.
+    Timed {
+        /// From this one on.
+        first: u64,
+        /// How long worlds may begin, in real time.
+        time: Duration,
+    },
+}
+
+/// The profile of a seed when nobody names one: gentle, harsh and hostile in turn.
+#[must_use]
+pub fn profile_of(seed: u64) -> Profile {
+    match seed % 3 {
+        0 => Profile::Gentle,
+        1 => Profile::Harsh,
+        _ => Profile::Hostile,
+    }
+}
+
+/// What wants to know how a campaign gets on. Everything is told in the order of the worlds, by the thread that called
+/// [`Campaign::run_watched`].
+pub trait Watch {
+    /// The worlds begin. `count` is how many they will be at most, if that is known; `again` says that they run for the second time.
+    fn begins(&mut self, count: Option<u64>, again: bool) {
+        let _ = (count, again);
+    }
+
+    /// One more world is done.
+    fn world_done(&mut self) {}
+
+    /// A rule broke. What is changed here, such as where the plan was saved, is in the report.
+    fn failed(&mut self, failure: &mut Failure) {
+        let _ = failure;
+    }
+}
+
+/// Nobody watches.
+impl Watch for () {}
+
+impl<'a> Campaign<'a> {
+    /// A campaign over `scenarios`, with the defaults that its fields name.
+    pub fn over(scenarios: impl IntoIterator<Item = &'a dyn Scenario>) -> Self {
+        Self {
+            scenarios: scenarios.into_iter().collect(),
+            corpus: Corpus::default(),
+            seeds: Seeds::Counted { first: 0, count: SEEDS_DEFAULT },
+            profile: None,
+            jobs: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            failures_max: FAILURES_MAX_DEFAULT,
+            shrink_worlds_max: SHRINK_WORLDS_MAX,
+            second_run: None,
+            stop: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    /// Runs it.
+    pub fn run(&self) -> CampaignReport {
+        self.run_watched(&mut ())
+    }
+
+    /// Runs it, and tells `watch` how it gets on.
+    pub fn run_watched(&self, watch: &mut dyn Watch) -> CampaignReport {
+        let watch_of_all = Stopwatch::start();
+        let order = Order::of(self);
+        let mut tally = Tally::new(&order);
+        let time_is_over = || match self.seeds {
+            Seeds::Counted { .. } => false,
+            Seeds::Timed { time, .. } => watch_of_all.elapsed() >= time,
+        };
+        let stop = || self.stop.load(Ordering::Relaxed) || time_is_over();
+        watch.begins(order.count(), false);
+        threads::run_in_order(
+            self.jobs,
+            order.count(),
+            &stop,
+            &|number| world::run(&order.world(number), self.shrink_worlds_max),
+            &mut |number, done| {
+                tally.take(number, done, watch);
+                if tally.found() >= self.failures_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            },
+        );
+        let determinism = self.second_run.map(|second_run| {
+            determinism::verify(&order, &tally.fingerprints, second_run, self.jobs, &self.stop, watch)
+        });
+        let ended = if self.stop.load(Ordering::Relaxed) {
+            Ended::Interrupted
+        } else if tally.found() >= self.failures_max {
+            Ended::FailuresMax
+        } else if order.count().is_none() {
+            Ended::TimeOver
+        } else {
+            Ended::Complete
+        };
+        CampaignReport {
+            scenarios: tally.rows,
+            failures: tally.failures,
+            crashes: tally.crashes,
+            stale: self.corpus.stale.clone(),
+            determinism,
+            ended,
+            control: control::in_force(),
+            jobs: self.jobs,
+            elapsed: watch_of_all.elapsed(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Campaign<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.scenarios.iter().map(|scenario| scenario.name()).collect();
+        f.debug_struct("Campaign").field("scenarios", &names).field("seeds", &self.seeds).finish_non_exhaustive()
+    }
+}
+
+/// What has been found so far.
+struct Tally {
+    rows: Vec<ScenarioReport>,
+    failures: Vec<Failure>,
+    crashes: Vec<ToolCrash>,
+    /// Of every world that ran to its end: its number and its fingerprint.
+    fingerprints: Vec<(u64, u64)>,
+}
+
+impl Tally {
+    fn new(order: &Order<'_>) -> Self {
+        Self {
+            rows: order.scenarios().map(ScenarioReport::of).collect(),
+            failures: Vec::new(),
+            crashes: Vec::new(),
+            fingerprints: Vec::new(),
+        }
+    }
+
+    fn found(&self) -> usize {
+        self.failures.len() + self.crashes.len()
+    }
+
+    fn take(&mut self, number: u64, done: WorldDone, watch: &mut dyn Watch) {
+        watch.world_done();
+        let WorldDone { row, origin, seed, took, ran } = done;
+        let row = &mut self.rows[row];
+        row.busy += took;
+        match ran {
+            Ok(Ran { fingerprint, virtual_time, transitions, faults, failure }) => {
+                row.worlds += 1;
+                row.virtual_time += virtual_time;
+                row.transitions.merge(transitions);
+                row.faults.merge(&faults);
+                row.runs.push((origin, seed, fingerprint));
+                self.fingerprints.push((number, fingerprint));
+                if let Some(mut failure) = failure {
+                    row.failures += 1;
+                    watch.failed(&mut failure);
+                    self.failures.push(*failure);
+                }
+            }
+            Err(message) => self.crashes.push(ToolCrash { scenario: row.name, origin, seed, message }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unnamed_profile_follows_the_seed() {
+        assert_eq!([0, 1, 2, 3].map(profile_of), [Profile::Gentle, Profile::Harsh, Profile::Hostile, Profile::Gentle]);
+    }
+}

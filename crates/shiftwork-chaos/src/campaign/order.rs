@@ -1,0 +1,109 @@
+//! Which world is which: plans to replay first, then seeds, round robin over the scenarios.
+//!
+//! A world is named by its number, and everything about it follows from the number. So a thread needs nothing but a counter,
+//! and a second run can ask for the same worlds in another order.
+
+use shiftwork_sim::{Plan, Scenario, explore::Profile};
+
+use super::{Campaign, Seeds, profile_of};
+use crate::{determinism::WorldSpec, report::Origin};
+
+/// The worlds of a campaign, numbered from 0.
+pub(crate) struct Order<'c> {
+    campaign: &'c Campaign<'c>,
+    scenarios: Vec<&'c dyn Scenario>,
+}
+
+/// One world that is to be run.
+pub(crate) struct WorldToRun<'c> {
+    /// Which row of the table it counts in.
+    pub(crate) row: usize,
+    pub(crate) scenario: &'c dyn Scenario,
+    pub(crate) origin: Origin,
+    pub(crate) source: Source<'c>,
+}
+
+/// Where its plan comes from.
+pub(crate) enum Source<'c> {
+    Generated { seed: u64, profile: Profile },
+    Saved(&'c Plan),
+}
+
+impl<'c> Order<'c> {
+    pub(crate) fn of(campaign: &'c Campaign<'c>) -> Self {
+        let mut scenarios: Vec<&dyn Scenario> = Vec::new();
+        let replayed = campaign.corpus.replays.iter().map(|replay| replay.scenario);
+        for scenario in campaign.scenarios.iter().copied().chain(replayed) {
+            if !scenarios.iter().any(|other| other.name() == scenario.name()) {
+                scenarios.push(scenario);
+            }
+        }
+        Self { campaign, scenarios }
+    }
+
+    /// The rows of the table.
+    pub(crate) fn scenarios(&self) -> impl Iterator<Item = &'c dyn Scenario> {
+        self.scenarios.iter().copied()
+    }
+
+    /// How many worlds there are; `None` when the clock decides.
+    pub(crate) fn count(&self) -> Option<u64> {
+        let replays = self.campaign.corpus.replays.len() as u64;
+        let scenarios = self.campaign.scenarios.len() as u64;
+        match self.campaign.seeds {
+            Seeds::Counted { count, .. } => Some(replays.saturating_add(count.saturating_mul(scenarios))),
+            Seeds::Timed { .. } if scenarios == 0 => Some(replays),
+            Seeds::Timed { .. } => None,
+        }
+    }
+
+    pub(crate) fn world(&self, number: u64) -> WorldToRun<'c> {
+        let replays = &self.campaign.corpus.replays;
+        let replay = usize::try_from(number).ok().and_then(|index| replays.get(index));
+        if let Some(replay) = replay {
+            return WorldToRun {
+                row: self.row(replay.scenario),
+                scenario: replay.scenario,
+                origin: Origin::Saved(replay.file.clone()),
+                source: Source::Saved(&replay.plan),
+            };
+        }
+        let scenarios = &self.campaign.scenarios;
+        let turn = number - replays.len() as u64;
+        let count = scenarios.len() as u64;
+        let index = usize::try_from(turn % count).unwrap_or(0);
+        let (Seeds::Counted { first, .. } | Seeds::Timed { first, .. }) = self.campaign.seeds;
+        // Seeds are only names: after the last one comes the first.
+        let seed = first.wrapping_add(turn / count);
+        let profile = self.campaign.profile.unwrap_or_else(|| profile_of(seed));
+        WorldToRun {
+            row: self.row(scenarios[index]),
+            scenario: scenarios[index],
+            origin: Origin::Generated(profile),
+            source: Source::Generated { seed, profile },
+        }
+    }
+
+    fn row(&self, scenario: &dyn Scenario) -> usize {
+        self.scenarios.iter().position(|other| other.name() == scenario.name()).unwrap_or(0)
+    }
+}
+
+impl WorldToRun<'_> {
+    pub(crate) fn seed(&self) -> u64 {
+        match &self.source {
+            Source::Generated { seed, .. } => *seed,
+            Source::Saved(plan) => plan.seed,
+        }
+    }
+
+    /// The world, for another process.
+    pub(crate) fn spec(&self) -> WorldSpec {
+        match &self.source {
+            Source::Generated { seed, profile } => {
+                WorldSpec::Generated { scenario: self.scenario.name().to_owned(), seed: *seed, profile: *profile }
+            }
+            Source::Saved(plan) => WorldSpec::Saved((*plan).clone()),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! One world: run, counted, its failure shrunk, a crash of the tool caught.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+use shiftwork_sim::{Outcome, explore, rules::Transitions};
+
+use super::order::{Source, WorldToRun};
+use crate::{
+    Failure,
+    report::{FaultCounts, Origin},
+    stopwatch::Stopwatch,
+};
+
+/// What a thread hands back.
+pub(crate) struct WorldDone {
+    pub(crate) row: usize,
+    pub(crate) origin: Origin,
+    pub(crate) seed: u64,
+    /// In real time, without what shrinking took.
+    pub(crate) took: Duration,
+    /// What it came to, or how the tool crashed.
+    pub(crate) ran: Result<Ran, String>,
+}
+
+/// What is counted of a world that ran to its end.
+pub(crate) struct Ran {
+    pub(crate) fingerprint: u64,
+    pub(crate) virtual_time: Duration,
+    pub(crate) transitions: Transitions,
+    pub(crate) faults: FaultCounts,
+    pub(crate) failure: Option<Box<Failure>>,
+}
+
+/// Runs a world, and shrinks its failure in at most `shrink_worlds_max` more.
+pub(crate) fn run(world: &WorldToRun<'_>, shrink_worlds_max: u32) -> WorldDone {
+    let mut took = Duration::ZERO;
+    // A scenario that panics while it builds must not take the other worlds with it. Nothing that it touched is used again.
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        let stopwatch = Stopwatch::start();
+        let (outcome, candidate) = match &world.source {
+            Source::Generated { seed, profile } => {
+                let candidate = explore::generate(world.scenario, *profile, *seed);
+                (explore::run_plan(world.scenario, &candidate.plan(), false), Some(candidate))
+            }
+            Source::Saved(plan) => (explore::run_plan(world.scenario, plan, false), None),
+        };
+        took = stopwatch.elapsed();
+        let failure = outcome.violations.first().map(|violation| {
+            let origin = world.origin.clone();
+            Box::new(Failure::shrunk(world.scenario, origin, &outcome, violation, candidate, shrink_worlds_max))
+        });
+        count(&outcome, failure)
+    }));
+    WorldDone {
+        row: world.row,
+        origin: world.origin.clone(),
+        seed: world.seed(),
+        took,
+        ran: ran.map_err(|panic| message_of(&*panic)),
+    }
+}
+
+/// The fingerprint of a world that is run again, and every record of it if `timeline` is asked for.
+pub(crate) fn run_again(world: &WorldToRun<'_>, timeline: bool) -> Result<Outcome, String> {
+    catch_unwind(AssertUnwindSafe(|| match &world.source {
+        Source::Generated { seed, profile } => {
+            let plan = explore::generate(world.scenario, *profile, *seed).plan();
+            explore::run_plan(world.scenario, &plan, timeline)
+        }
+        Source::Saved(plan) => explore::run_plan(world.scenario, plan, timeline),
+    }))
+    .map_err(|panic| message_of(&*panic))
+}
+
+fn count(outcome: &Outcome, failure: Option<Box<Failure>>) -> Ran {
+    let mut faults = FaultCounts::default();
+    for (fault, struck) in outcome.plan.faults.iter().zip(&outcome.stats.struck) {
+        faults.count(&fault.kind, *struck);
+    }
+    Ran {
+        fingerprint: outcome.fingerprint,
+        virtual_time: outcome.stats.virtual_time,
+        transitions: outcome.stats.transitions,
+        faults,
+        failure,
+    }
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
+}

@@ -1,0 +1,287 @@
+//! The command line: arguments, and what they ask for once they are checked against the scenarios and files that there are.
+
+use std::{
+    fs,
+    num::{NonZeroU64, NonZeroUsize},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::{Parser, ValueEnum};
+use shiftwork_sim::{Scenario, explore};
+
+use crate::{
+    Seeds,
+    campaign::{FAILURES_MAX_DEFAULT, SEEDS_DEFAULT},
+    corpus::{Corpus, Replay},
+    exit,
+    table::Detail,
+};
+
+/// Scenarios whose names begin so have a planted bug, and run only when they are named.
+const CANARY: &str = "canary";
+
+/// Run many simulated worlds with faults, crashes and signals, and check every rule of the lifecycle in each
+///
+/// Each world is a pure function of scenario, seed and profile. A rule that breaks is shrunk to the few faults that matter,
+/// saved as a plan, and printed with the line that replays it.
+#[derive(Debug, Parser)]
+#[command(name = "chaos", after_help = exit::HELP)]
+pub(crate) struct Cli {
+    /// Which scenarios; all of them by default, save those whose names begin with "canary": they have a planted bug
+    #[arg(value_name = "SCENARIO")]
+    scenarios: Vec<String>,
+
+    /// How many seeds of each scenario
+    #[arg(long, value_name = "N", default_value_t = SEEDS_DEFAULT)]
+    seeds: u64,
+
+    /// From which seed on
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    first_seed: u64,
+
+    /// This one seed of each scenario
+    #[arg(long, value_name = "S", conflicts_with_all = ["seeds", "first_seed", "time"])]
+    seed: Option<u64>,
+
+    /// Replay this saved plan; it names its scenario itself
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenarios", "seeds", "first_seed", "seed", "time", "profile", "corpus"])]
+    plan: Option<PathBuf>,
+
+    /// As many seeds as can begin within so many seconds
+    #[arg(long, value_name = "SECS", conflicts_with = "seeds")]
+    time: Option<NonZeroU64>,
+
+    /// On how many threads; all cores by default
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+
+    /// How much goes wrong; by default it follows the seed: seed % 3 is 0 for gentle, 1 for harsh, 2 for hostile
+    #[arg(long, value_enum)]
+    profile: Option<Profile>,
+
+    /// List the scenarios
+    #[arg(long)]
+    list: bool,
+
+    /// Write the report as JSON; "-" is standard output, and the tables then go to standard error
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// Run every world again in another process, in reverse order, and compare
+    #[arg(long)]
+    verify_determinism: bool,
+
+    /// Replay the saved plans in this folder (*.json) first
+    #[arg(long, value_name = "DIR")]
+    corpus: Option<PathBuf>,
+
+    /// Where the shrunk plans of failures are saved
+    #[arg(long, value_name = "DIR", default_value = ".chaos")]
+    save: PathBuf,
+
+    /// Stop after so many failures
+    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(FAILURES_MAX_DEFAULT).unwrap_or(NonZeroUsize::MIN))]
+    max_failures: NonZeroUsize,
+
+    /// Print only what is wrong
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+
+    /// Print every transition and timeline, and the panics of worker code as they happen
+    #[arg(short, long)]
+    verbose: bool,
+
+    /// No colours, on a terminal too; the environment variable NO_COLOR says the same
+    #[arg(long)]
+    no_color: bool,
+
+    /// Answer the second run of another process; the worlds are on standard input
+    #[arg(long, hide = true)]
+    fingerprints: bool,
+}
+
+/// How much goes wrong, as it is written at the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Profile {
+    /// One or two short faults, and no crash
+    Gentle,
+    /// A handful of any kind
+    Harsh,
+    /// Many, and long
+    Hostile,
+}
+
+impl From<Profile> for explore::Profile {
+    fn from(profile: Profile) -> Self {
+        match profile {
+            Profile::Gentle => explore::Profile::Gentle,
+            Profile::Harsh => explore::Profile::Harsh,
+            Profile::Hostile => explore::Profile::Hostile,
+        }
+    }
+}
+
+/// What the command line asks for.
+pub(crate) enum Request<'a> {
+    /// A list of the scenarios.
+    List,
+    /// Answers for another process.
+    Fingerprints { jobs: NonZeroUsize },
+    /// A campaign.
+    Campaign(Box<CampaignRequest<'a>>),
+}
+
+/// A campaign, and what is to be done with its report.
+pub(crate) struct CampaignRequest<'a> {
+    pub(crate) scenarios: Vec<&'a dyn Scenario>,
+    pub(crate) corpus: Corpus<'a>,
+    pub(crate) seeds: Seeds,
+    pub(crate) profile: Option<explore::Profile>,
+    pub(crate) jobs: NonZeroUsize,
+    pub(crate) failures_max: usize,
+    pub(crate) verify_determinism: bool,
+    pub(crate) save: PathBuf,
+    pub(crate) json: Option<JsonTarget>,
+    pub(crate) detail: Detail,
+    /// Whether it is one saved plan.
+    pub(crate) is_replay: bool,
+}
+
+/// Where the report for programs goes.
+pub(crate) enum JsonTarget {
+    StandardOutput,
+    /// Opened before the campaign begins, so that a mistake in the path does not cost a campaign.
+    File(PathBuf, fs::File),
+}
+
+/// Why a command line cannot be used: one line that names what was wrong and what is accepted.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct UsageError(pub(crate) String);
+
+impl Cli {
+    pub(crate) fn wants_colour(&self) -> bool {
+        !self.no_color
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet || self.fingerprints
+    }
+
+    pub(crate) fn shows_panics(&self) -> bool {
+        self.verbose
+    }
+
+    /// Checks it against the scenarios and files that there are.
+    pub(crate) fn request<'a>(&self, scenarios: &'a [Box<dyn Scenario>]) -> Result<Request<'a>, UsageError> {
+        let all_cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let jobs = self.jobs.unwrap_or_else(all_cores);
+        if self.list {
+            return Ok(Request::List);
+        }
+        if self.fingerprints {
+            return Ok(Request::Fingerprints { jobs });
+        }
+        let mut request = CampaignRequest {
+            scenarios: Vec::new(),
+            corpus: Corpus::default(),
+            seeds: self.seeds(),
+            profile: self.profile.map(explore::Profile::from),
+            jobs,
+            failures_max: self.max_failures.get(),
+            verify_determinism: self.verify_determinism,
+            save: self.save.clone(),
+            json: None,
+            detail: match (self.quiet, self.verbose) {
+                (true, _) => Detail::Wrong,
+                (false, true) => Detail::All,
+                (false, false) => Detail::Usual,
+            },
+            is_replay: self.plan.is_some(),
+        };
+        if let Some(file) = &self.plan {
+            let replay = Replay::read(file, scenarios)
+                .map_err(|reason| UsageError(format!("cannot replay {}: {reason}", file.display())))?;
+            request.corpus.replays.push(replay);
+        } else {
+            request.scenarios = chosen(&self.scenarios, scenarios)?;
+            request.corpus = self.corpus(scenarios, &request.scenarios)?;
+            let nothing = matches!(request.seeds, Seeds::Counted { count: 0, .. });
+            if nothing && request.corpus.replays.is_empty() {
+                let message = "--seeds 0 leaves nothing to run: give at least 1, or a --corpus with plans";
+                return Err(UsageError(message.to_owned()));
+            }
+        }
+        request.json = self.json_target()?;
+        Ok(Request::Campaign(Box::new(request)))
+    }
+
+    fn seeds(&self) -> Seeds {
+        let first = self.first_seed;
+        match (self.plan.is_some(), self.seed, self.time) {
+            (true, _, _) => Seeds::Counted { first, count: 0 },
+            (false, Some(seed), _) => Seeds::Counted { first: seed, count: 1 },
+            (false, None, Some(time)) => Seeds::Timed { first, time: Duration::from_secs(time.get()) },
+            (false, None, None) => Seeds::Counted { first, count: self.seeds },
+        }
+    }
+
+    /// The saved plans of the scenarios that were chosen.
+    fn corpus<'a>(
+        &self,
+        scenarios: &'a [Box<dyn Scenario>],
+        chosen: &[&dyn Scenario],
+    ) -> Result<Corpus<'a>, UsageError> {
+        let Some(folder) = &self.corpus else { return Ok(Corpus::default()) };
+        let mut corpus = Corpus::read(folder, scenarios)
+            .map_err(|error| UsageError(format!("cannot read the folder --corpus {}: {error}", folder.display())))?;
+        // Plans of other scenarios are not stale, only not asked for.
+        corpus.replays.retain(|replay| chosen.iter().any(|scenario| scenario.name() == replay.scenario.name()));
+        Ok(corpus)
+    }
+
+    fn json_target(&self) -> Result<Option<JsonTarget>, UsageError> {
+        match &self.json {
+            None => Ok(None),
+            Some(file) if file.as_os_str() == "-" => Ok(Some(JsonTarget::StandardOutput)),
+            Some(file) => match fs::File::create(file) {
+                Ok(open) => Ok(Some(JsonTarget::File(file.clone(), open))),
+                Err(error) => Err(UsageError(format!("cannot write --json {}: {error}", file.display()))),
+            },
+        }
+    }
+}
+
+/// Whether a scenario runs only when it is named.
+pub(crate) fn is_hidden(scenario: &dyn Scenario) -> bool {
+    scenario.name().starts_with(CANARY)
+}
+
+/// The scenarios with these names, in the program's order; all that are not hidden when there are no names.
+fn chosen<'a>(names: &[String], scenarios: &'a [Box<dyn Scenario>]) -> Result<Vec<&'a dyn Scenario>, UsageError> {
+    let known: Vec<_> = scenarios.iter().map(|scenario| scenario.name()).collect();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(UsageError(format!("there is no scenario {unknown:?}; there are {}", known.join(", "))));
+    }
+    let is_chosen = |scenario: &dyn Scenario| {
+        if names.is_empty() { !is_hidden(scenario) } else { names.iter().any(|name| name == scenario.name()) }
+    };
+    let chosen: Vec<_> = scenarios.iter().map(|scenario| &**scenario).filter(|it| is_chosen(*it)).collect();
+    if chosen.is_empty() {
+        let message = format!("no scenario runs unless it is named; there are {}", known.join(", "));
+        return Err(UsageError(message));
+    }
+    Ok(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,98 @@
+//! Saved plans that are replayed first: every failure that was ever found, kept so that it stays away.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use shiftwork_sim::{Plan, Scenario};
+
+/// A saved plan with the scenario that it is for.
+pub struct Replay<'a> {
+    /// Where it came from.
+    pub file: PathBuf,
+    /// The plan.
+    pub plan: Plan,
+    /// Its scenario.
+    pub scenario: &'a dyn Scenario,
+}
+
+/// What a folder of plans holds.
+#[derive(Debug, Default)]
+pub struct Corpus<'a> {
+    /// The plans, in the order of their files' names.
+    pub replays: Vec<Replay<'a>>,
+    /// The files that are no plan of any scenario here.
+    pub stale: Vec<Stale>,
+}
+
+/// A file that cannot be replayed any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stale {
+    /// Which.
+    pub file: PathBuf,
+    /// Why, and what would be accepted.
+    pub reason: String,
+}
+
+impl<'a> Corpus<'a> {
+    /// Reads every `*.json` in `folder`. What is no plan of one of the `scenarios` is stale.
+    ///
+    /// # Errors
+    ///
+    /// When the folder itself cannot be read.
+    pub fn read(folder: &Path, scenarios: &'a [Box<dyn Scenario>]) -> io::Result<Self> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let file = entry?.path();
+            if file.extension().is_some_and(|extension| extension == "json") {
+                files.push(file);
+            }
+        }
+        files.sort();
+        let mut corpus = Self::default();
+        for file in files {
+            match Replay::read(&file, scenarios) {
+                Ok(replay) => corpus.replays.push(replay),
+                Err(reason) => corpus.stale.push(Stale { file, reason }),
+            }
+        }
+        Ok(corpus)
+    }
+}
+
+impl<'a> Replay<'a> {
+    /// Reads one plan for one of the `scenarios`.
+    ///
+    /// # Errors
+    ///
+    /// With one line that says what is wrong with the file and what would be accepted.
+    pub fn read(file: &Path, scenarios: &'a [Box<dyn Scenario>]) -> Result<Self, String> {
+        let json = fs::read_to_string(file).map_err(|error| error.to_string())?;
+        let plan = Plan::from_json(&json).map_err(|error| error.to_string())?;
+        let scenario = scenarios.iter().find(|scenario| scenario.name() == plan.scenario);
+        let scenario = scenario.ok_or_else(|| {
+            let known: Vec<_> = scenarios.iter().map(|scenario| scenario.name()).collect();
+            format!("the plan is for the scenario {:?}; there are {}", plan.scenario, known.join(", "))
+        })?;
+        Ok(Self { file: file.to_owned(), plan, scenario: &**scenario })
+    }
+
+    /// Sites that the plan strikes and the scenario does not name: such faults strike nothing, and the plan may be out of date.
+    #[must_use]
+    pub fn unknown_sites(&self) -> Vec<&str> {
+        let surface = self.scenario.surface();
+        let known = |site: &str| surface.dependencies.iter().chain(&surface.queues).any(|name| name == site);
+        let mut sites: Vec<_> = self.plan.faults.iter().filter_map(|fault| fault.kind.site()).collect();
+        sites.retain(|site| !known(site));
+        sites.sort_unstable();
+        sites.dedup();
+        sites
+    }
+}
+
+impl std::fmt::Debug for Replay<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replay").field("file", &self.file).field("plan", &self.plan).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,179 @@
+//! A rule that broke: shrunk, saved, with the line that replays it.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use shiftwork_sim::{
+    Outcome, RuleName, Scenario, Violation,
+    explore::{self, Candidate, Profile, Shrunk},
+};
+
+use crate::{Verdict, report::Origin};
+
+/// A world in which a rule broke, and the smallest plan that was found to break it.
+#[derive(Debug)]
+pub struct Failure {
+    /// Whose world.
+    pub scenario: &'static str,
+    /// Where the plan came from.
+    pub origin: Origin,
+    /// The world's seed.
+    pub seed: u64,
+    /// What broke first, as it was found.
+    pub violation: Violation,
+    /// How many faults the plan had, as it was found.
+    pub faults_found: usize,
+    /// The world of the smallest plan, with its timeline. A plan from a file is not shrunk.
+    pub outcome: Outcome,
+    /// How many worlds shrinking took.
+    pub shrink_worlds: u32,
+    /// Whether the same rule broke when the world was run again. If it did not, the world is not deterministic.
+    pub reproduced: bool,
+    /// Where the smallest plan is kept.
+    pub plan_file: Option<PathBuf>,
+}
+
+impl Failure {
+    /// Shrinks what `outcome` found; `candidate` is its plan, unless that came from a file.
+    pub(crate) fn shrunk(
+        scenario: &dyn Scenario,
+        origin: Origin,
+        outcome: &Outcome,
+        violation: &Violation,
+        candidate: Option<Candidate>,
+        worlds_max: u32,
+    ) -> Self {
+        let Shrunk { outcome: smallest, worlds } = match candidate {
+            Some(candidate) => explore::shrink(scenario, candidate, &violation.rule, worlds_max),
+            None => Shrunk { outcome: explore::run_plan(scenario, &outcome.plan, true), worlds: 0 },
+        };
+        let plan_file = match &origin {
+            Origin::Generated(_) => None,
+            Origin::Saved(file) => Some(file.clone()),
+        };
+        Self {
+            scenario: scenario.name(),
+            origin,
+            seed: outcome.plan.seed,
+            violation: violation.clone(),
+            faults_found: outcome.plan.faults.len(),
+            reproduced: smallest.violations.first().is_some_and(|again| again.rule == violation.rule),
+            outcome: smallest,
+            shrink_worlds: worlds,
+            plan_file,
+        }
+    }
+
+    /// The rule that broke.
+    #[must_use]
+    pub fn rule(&self) -> &RuleName {
+        &self.violation.rule
+    }
+
+    /// What this failure alone would come to.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        if !self.reproduced {
+            Verdict::DeterminismLost
+        } else if self.rule().is_liveness() {
+            Verdict::LivenessLost
+        } else {
+            Verdict::RuleBroken
+        }
+    }
+
+    /// Saves the smallest plan in `folder`, unless it came from a file or did not break the rule again.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be made or the file not be written.
+    pub fn save(&mut self, folder: &Path) -> io::Result<()> {
+        if self.reproduced && self.plan_file.is_none() {
+            let file = folder.join(self.file_name());
+            fs::create_dir_all(folder)?;
+            fs::write(&file, self.outcome.plan.to_json())?;
+            self.plan_file = Some(file);
+        }
+        Ok(())
+    }
+
+    fn file_name(&self) -> String {
+        format!("{}-{}-{}.json", self.scenario, in_a_file_name(self.rule().name()), self.seed)
+    }
+
+    /// The line that replays the smallest plan, if that is in a file. `command` is what starts the program.
+    #[must_use]
+    pub fn replay_line(&self, command: &str) -> Option<String> {
+        self.plan_file.as_ref().map(|file| replay_line(command, file))
+    }
+
+    /// The line that runs the world again as it was found, if it was generated.
+    #[must_use]
+    pub fn again_line(&self, command: &str) -> Option<String> {
+        match &self.origin {
+            Origin::Generated(profile) => Some(again_line(command, self.scenario, self.seed, *profile)),
+            Origin::Saved(_) => None,
+        }
+    }
+}
+
+pub(crate) fn replay_line(command: &str, file: &Path) -> String {
+    format!("{command} --plan {}", in_a_shell(&file.to_string_lossy()))
+}
+
+pub(crate) fn again_line(command: &str, scenario: &str, seed: u64, profile: Profile) -> String {
+    format!("{command} {scenario} --seed {seed} --profile {}", profile_name(profile))
+}
+
+/// The word for a profile at the command line and in files.
+pub(crate) fn profile_name(profile: Profile) -> &'static str {
+    match profile {
+        Profile::Gentle => "gentle",
+        Profile::Harsh => "harsh",
+        Profile::Hostile => "hostile",
+    }
+}
+
+/// A rule's name without what a file's name should not have: a scenario's own invariant is called by a sentence.
+fn in_a_file_name(rule: &str) -> String {
+    let mut name = String::new();
+    for c in rule.chars().take(60) {
+        if c.is_alphanumeric() {
+            name.extend(c.to_lowercase());
+        } else if !name.is_empty() && !name.ends_with('-') {
+            name.push('-');
+        }
+    }
+    name.trim_end_matches('-').to_owned()
+}
+
+/// A word as a shell reads it back.
+fn in_a_shell(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_becomes_a_file_name() {
+        assert_eq!(in_a_file_name("T1"), "t1");
+        assert_eq!(in_a_file_name("no mail is sent twice (ever)!"), "no-mail-is-sent-twice-ever");
+        assert_eq!(in_a_file_name("../a/b"), "a-b");
+    }
+
+    #[test]
+    fn a_replay_line_can_be_pasted() {
+        let line = |file: &str| replay_line("cargo xtask chaos", Path::new(file));
+        assert_eq!(line(".chaos/email-t1-7.json"), "cargo xtask chaos --plan .chaos/email-t1-7.json");
+        assert_eq!(line("my plans/it's.json"), r"cargo xtask chaos --plan 'my plans/it'\''s.json'");
+    }
+}

@@ -1,0 +1,198 @@
+//! What became of a campaign, as plain data. `table.rs` renders it for people, [`crate::json`] for programs.
+
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use shiftwork_sim::{FaultKind, Scenario, control::Control, explore::Profile, rules::Transitions};
+
+use crate::{Failure, Verdict, corpus::Stale, determinism::Determinism};
+
+/// What became of a campaign.
+#[derive(Debug)]
+#[must_use = "a campaign is run for its report: look at the verdict"]
+pub struct CampaignReport {
+    /// A row for each scenario.
+    pub scenarios: Vec<ScenarioReport>,
+    /// The rules that broke, in the order of the worlds.
+    pub failures: Vec<Failure>,
+    /// The worlds in which the tool itself crashed.
+    pub crashes: Vec<ToolCrash>,
+    /// Saved plans that could not be replayed any more.
+    pub stale: Vec<Stale>,
+    /// What the second run of every world came to, if there was one.
+    pub determinism: Option<Determinism>,
+    /// Why it ended.
+    pub ended: Ended,
+    /// How much of the programs' chance was held.
+    pub control: Control,
+    /// On how many threads it ran.
+    pub jobs: NonZeroUsize,
+    /// How long it took, in real time.
+    pub elapsed: Duration,
+}
+
+/// What was counted of one scenario.
+#[derive(Debug)]
+pub struct ScenarioReport {
+    /// Its name.
+    pub name: &'static str,
+    /// How many of its worlds ran to their end.
+    pub worlds: u64,
+    /// The world time of all of them together.
+    pub virtual_time: Duration,
+    /// What went wrong in them.
+    pub faults: FaultCounts,
+    /// Which transitions of the lifecycle were seen.
+    pub transitions: Transitions,
+    /// How many of them broke a rule.
+    pub failures: u64,
+    /// Each world's origin, seed and fingerprint, in the order of the worlds.
+    pub runs: Vec<(Origin, u64, u64)>,
+    /// The real time that its worlds took, of all threads together.
+    pub busy: Duration,
+}
+
+/// Where a world's plan came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// From its seed, with this profile.
+    Generated(Profile),
+    /// From this file.
+    Saved(PathBuf),
+}
+
+/// A world in which the tool itself crashed, not the code under test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolCrash {
+    /// Whose world.
+    pub scenario: &'static str,
+    /// Where its plan came from.
+    pub origin: Origin,
+    /// Its seed.
+    pub seed: u64,
+    /// What the panic said.
+    pub message: String,
+}
+
+/// Why a campaign ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Every world was run.
+    Complete,
+    /// The time was over.
+    TimeOver,
+    /// There were as many failures as were asked for.
+    FailuresMax,
+    /// Somebody wanted it to.
+    Interrupted,
+}
+
+impl Ended {
+    /// The word for it in files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Ended::Complete => "complete",
+            Ended::TimeOver => "time_over",
+            Ended::FailuresMax => "failures_max",
+            Ended::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// How many faults of each kind were planned, and how many had an effect.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FaultCounts([FaultCount; FaultKind::NAMES.len()]);
+
+/// How many faults of one kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FaultCount {
+    /// How many the plans had.
+    pub planned: u64,
+    /// How many of them had an effect.
+    pub struck: u64,
+}
+
+impl FaultCounts {
+    pub(crate) fn count(&mut self, kind: &FaultKind, struck: bool) {
+        let index = FaultKind::NAMES.iter().position(|name| *name == kind.name());
+        if let Some(count) = index.and_then(|index| self.0.get_mut(index)) {
+            count.planned += 1;
+            count.struck += u64::from(struck);
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &FaultCounts) {
+        for (count, more) in self.0.iter_mut().zip(other.0) {
+            count.planned += more.planned;
+            count.struck += more.struck;
+        }
+    }
+
+    /// Each kind's name and count, in the order of [`FaultKind::NAMES`].
+    pub fn by_kind(&self) -> impl Iterator<Item = (&'static str, FaultCount)> {
+        FaultKind::NAMES.into_iter().zip(self.0)
+    }
+
+    /// All kinds together.
+    #[must_use]
+    pub fn total(&self) -> FaultCount {
+        self.0.iter().fold(FaultCount::default(), |sum, count| FaultCount {
+            planned: sum.planned + count.planned,
+            struck: sum.struck + count.struck,
+        })
+    }
+}
+
+impl ScenarioReport {
+    pub(crate) fn of(scenario: &dyn Scenario) -> Self {
+        Self {
+            name: scenario.name(),
+            worlds: 0,
+            virtual_time: Duration::ZERO,
+            faults: FaultCounts::default(),
+            transitions: Transitions::default(),
+            failures: 0,
+            runs: Vec::new(),
+            busy: Duration::ZERO,
+        }
+    }
+
+    /// A hash over the seeds and fingerprints of its worlds, in their order: equal campaigns have equal ones.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        // FNV-1a, because it is the same in every process and version.
+        let words = self.runs.iter().flat_map(|(_, seed, fingerprint)| [seed, fingerprint]);
+        words
+            .flat_map(|word| word.to_le_bytes())
+            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    }
+}
+
+impl CampaignReport {
+    /// The worst thing that was found.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        let mut verdict = if self.ended == Ended::Interrupted { Verdict::Interrupted } else { Verdict::Kept };
+        for failure in &self.failures {
+            verdict = verdict.max(failure.verdict());
+        }
+        if let Some(determinism) = &self.determinism {
+            verdict = verdict.max(determinism.verdict());
+        }
+        if !self.crashes.is_empty() {
+            verdict = Verdict::ToolCrashed;
+        }
+        verdict
+    }
+
+    /// How many worlds ran to their end.
+    #[must_use]
+    pub fn worlds(&self) -> u64 {
+        self.scenarios.iter().map(|scenario| scenario.worlds).sum()
+    }
+
+    /// The failures of one scenario.
+    pub fn failures_of<'r>(&'r self, scenario: &'r str) -> impl Iterator<Item = &'r Failure> {
+        self.failures.iter().filter(move |failure| failure.scenario == scenario)
+    }
+}

@@ -1,0 +1,280 @@
+//! The program: arguments in, a campaign, a report out.
+
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal, Write},
+    panic,
+    process::{Command, ExitCode},
+    sync::{Arc, atomic::AtomicBool},
+    thread,
+};
+
+use anstream::{AutoStream, ColorChoice};
+use clap::{CommandFactory, FromArgMatches};
+use shiftwork_sim::Scenario;
+
+use crate::{
+    Campaign, CampaignReport, Verdict,
+    cli::{CampaignRequest, Cli, JsonTarget, Request, UsageError, is_hidden},
+    determinism::{ChildProcess, SecondRun, answer_on_stdio},
+    exit, interruption, json,
+    progress::{Display, Progress},
+    table::{Detail, Text},
+};
+
+/// The whole program, for `fn main`: reads the arguments of the process, runs what they ask for, and returns the exit code that
+/// [`crate::exit`] documents.
+///
+/// # Panics
+///
+/// When two scenarios have the same name.
+#[must_use]
+pub fn main(scenarios: Vec<Box<dyn Scenario>>) -> ExitCode {
+    Tool::new(scenarios).main()
+}
+
+/// The program as a value, for those who start it in another way than `cargo xtask chaos`.
+pub struct Tool {
+    scenarios: Vec<Box<dyn Scenario>>,
+    command: String,
+    second_run: Box<dyn SecondRun>,
+}
+
+/// What of a terminal the program sees.
+struct Surroundings {
+    display: Display,
+    stop: Arc<AtomicBool>,
+}
+
+impl Tool {
+    /// A program over these scenarios.
+    ///
+    /// # Panics
+    ///
+    /// When two of them have the same name.
+    #[must_use]
+    pub fn new(scenarios: Vec<Box<dyn Scenario>>) -> Self {
+        for (index, scenario) in scenarios.iter().enumerate() {
+            let name = scenario.name();
+            let twice = scenarios[..index].iter().any(|other| other.name() == name);
+            assert!(!twice, "two scenarios are called {name:?}: give one another name");
+        }
+        let itself = ChildProcess::new(|jobs| {
+            let program =
+                std::env::current_exe().unwrap_or_else(|_| std::env::args_os().next().unwrap_or_default().into());
+            let mut command = Command::new(program);
+            command.args(["--fingerprints", "--jobs", &jobs.to_string()]);
+            command
+        });
+        Self { scenarios, command: "cargo xtask chaos".to_owned(), second_run: Box::new(itself) }
+    }
+
+    /// What a person types to start the program, for the lines that replay a failure; `cargo xtask chaos` by default.
+    #[must_use]
+    pub fn command(mut self, command: impl Into<String>) -> Self {
+        self.command = command.into();
+        self
+    }
+
+    /// What runs worlds again for `--verify-determinism`; by default this program in another process, which a test binary cannot
+    /// be.
+    #[must_use]
+    pub fn second_run(mut self, second_run: impl SecondRun + 'static) -> Self {
+        self.second_run = Box::new(second_run);
+        self
+    }
+
+    /// Runs with the arguments and streams of the process.
+    #[must_use]
+    pub fn main(&self) -> ExitCode {
+        let cli = match self.parse(std::env::args_os()) {
+            Ok(cli) => cli,
+            Err(error) => error.exit(),
+        };
+        if !cli.shows_panics() {
+            silence_worlds();
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        if let Err(error) = interruption::listen(&stop) {
+            eprintln!("Ctrl-C ends the campaign without a report: {error}");
+        }
+        let display = match (cli.is_quiet(), io::stderr().is_terminal()) {
+            (true, _) => Display::Nothing,
+            (false, true) => Display::Bar,
+            (false, false) => Display::Lines,
+        };
+        let colour = if cli.wants_colour() { ColorChoice::Auto } else { ColorChoice::Never };
+        // Not locked: worker code may print, and its threads would wait for the end of the campaign.
+        let mut out = AutoStream::new(io::stdout(), colour);
+        let mut err = AutoStream::new(io::stderr(), colour);
+        let code = self.act(&cli, &Surroundings { display, stop }, &mut out, &mut err);
+        // A reader that has gone away has seen what it wanted.
+        drop((out.flush(), err.flush()));
+        ExitCode::from(code)
+    }
+
+    /// Runs with these arguments, the program's name not among them, and writes to these streams, without colours and
+    /// progress. Returns the exit code.
+    pub fn run(
+        &self,
+        args: impl IntoIterator<Item = impl Into<OsString>>,
+        out: &mut dyn Write,
+        err: &mut dyn Write,
+    ) -> u8 {
+        let args = [OsString::from("chaos")].into_iter().chain(args.into_iter().map(Into::into));
+        match self.parse(args) {
+            Ok(cli) => {
+                let surroundings = Surroundings { display: Display::Nothing, stop: Arc::default() };
+                let mut text = Vec::new();
+                let mut errors = Vec::new();
+                let code = self.act(&cli, &surroundings, &mut text, &mut errors);
+                let plain = |text: Vec<u8>| anstream::adapter::strip_bytes(&text).into_vec();
+                drop((out.write_all(&plain(text)), err.write_all(&plain(errors))));
+                code
+            }
+            Err(error) => {
+                let text = error.render().to_string();
+                drop(if error.use_stderr() { err.write_all(text.as_bytes()) } else { out.write_all(text.as_bytes()) });
+                u8::try_from(error.exit_code()).unwrap_or(exit::USAGE)
+            }
+        }
+    }
+
+    fn parse(&self, args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+        // Usage and errors name what a person typed.
+        let command = Cli::command().bin_name(self.command.clone());
+        command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches))
+    }
+
+    fn act(&self, cli: &Cli, surroundings: &Surroundings, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+        match cli.request(&self.scenarios) {
+            Ok(Request::List) => {
+                drop(out.write_all(self.list().as_bytes()));
+                Verdict::Kept.code()
+            }
+            Ok(Request::Fingerprints { jobs }) => {
+                match answer_on_stdio(&self.scenarios, jobs, &surroundings.stop, io::stdin(), out) {
+                    Ok(()) => Verdict::Kept.code(),
+                    Err(reason) => {
+                        drop(writeln!(err, "{reason}"));
+                        Verdict::ToolCrashed.code()
+                    }
+                }
+            }
+            Ok(Request::Campaign(request)) => self.campaign(*request, surroundings, out, err),
+            Err(UsageError(message)) => {
+                let command = &self.command;
+                drop(writeln!(err, "error: {message}\n\nFor more information, try '{command} --help'."));
+                exit::USAGE
+            }
+        }
+    }
+
+    fn campaign(
+        &self,
+        request: CampaignRequest<'_>,
+        surroundings: &Surroundings,
+        out: &mut dyn Write,
+        err: &mut dyn Write,
+    ) -> u8 {
+        let CampaignRequest {
+            scenarios,
+            corpus,
+            seeds,
+            profile,
+            jobs,
+            failures_max,
+            verify_determinism,
+            save,
+            json,
+            detail,
+            is_replay,
+        } = request;
+        for replay in &corpus.replays {
+            let sites = replay.unknown_sites();
+            if !sites.is_empty() {
+                let (file, sites) = (replay.file.display(), sites.join(", "));
+                drop(writeln!(err, "{file} strikes {sites}, which {} does not name", replay.plan.scenario));
+            }
+        }
+        let mut campaign = Campaign::over(scenarios);
+        campaign.corpus = corpus;
+        campaign.seeds = seeds;
+        campaign.profile = profile;
+        campaign.jobs = jobs;
+        campaign.failures_max = failures_max;
+        campaign.second_run = verify_determinism.then_some(&*self.second_run);
+        campaign.stop = surroundings.stop.clone();
+        let mut progress = Progress::new(surroundings.display, err, save);
+        let report = campaign.run_watched(&mut progress);
+        progress.finish();
+        let problem = progress.problem.take();
+        if is_replay && detail == Detail::All {
+            drop(out.write_all(timeline(&campaign, &report).as_bytes()));
+        }
+        let text = Text { report: &report, command: &self.command, detail }.to_string();
+        let json_text = json::Report::of(&report).to_json();
+        let written = match json {
+            None => out.write_all(text.as_bytes()).map_err(|error| (error, None)),
+            Some(JsonTarget::StandardOutput) => {
+                drop(err.write_all(text.as_bytes()));
+                out.write_all(json_text.as_bytes()).map_err(|error| (error, None))
+            }
+            Some(JsonTarget::File(path, mut file)) => {
+                drop(out.write_all(text.as_bytes()));
+                file.write_all(json_text.as_bytes()).map_err(|error| (error, Some(path)))
+            }
+        };
+        let mut verdict = report.verdict();
+        if let Some(problem) = problem {
+            drop(writeln!(err, "{problem}"));
+            verdict = Verdict::ToolCrashed;
+        }
+        if let Err((error, Some(path))) = written {
+            drop(writeln!(err, "could not write {}: {error}", path.display()));
+            verdict = Verdict::ToolCrashed;
+        }
+        verdict.code()
+    }
+
+    fn list(&self) -> String {
+        let mut text = String::new();
+        for scenario in &self.scenarios {
+            let surface = scenario.surface();
+            let named = if is_hidden(&**scenario) { " (runs only when it is named)" } else { "" };
+            let sites = |kind: &str, names: &[String]| {
+                if names.is_empty() { String::new() } else { format!("  {kind}: {}\n", names.join(", ")) }
+            };
+            text.push_str(&format!("{}: {}{named}\n", scenario.name(), scenario.about()));
+            text.push_str(&sites("dependencies", &surface.dependencies));
+            text.push_str(&sites("queues", &surface.queues));
+            text.push_str(&format!("  faults for {:?}, then it must recover\n", surface.horizon));
+        }
+        text
+    }
+}
+
+impl std::fmt::Debug for Tool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.scenarios.iter().map(|scenario| scenario.name()).collect();
+        f.debug_struct("Tool").field("scenarios", &names).field("command", &self.command).finish_non_exhaustive()
+    }
+}
+
+/// Everything that happened in the world of a saved plan that broke no rule. One that did has its own report.
+fn timeline(campaign: &Campaign<'_>, report: &CampaignReport) -> String {
+    let kept = report.failures.is_empty() && report.crashes.is_empty();
+    let replays = campaign.corpus.replays.iter().filter(|_| kept);
+    replays.map(|it| shiftwork_sim::explore::run_plan(it.scenario, &it.plan, true).timeline.to_string()).collect()
+}
+
+/// Lets panics in worlds pass without a word: worker code panics in thousands of them, the runtime catches it, and the report says
+/// what came of it. Worlds run on threads without a name.
+fn silence_worlds() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if thread::current().name().is_some() {
+            usual(panic);
+        }
+    }));
+}

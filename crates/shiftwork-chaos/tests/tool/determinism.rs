@@ -1,0 +1,113 @@
+//! `--verify-determinism`: worlds run twice, in this process and in another one.
+
+use std::{env, fs, io, num::NonZeroUsize, process::Command, sync::atomic::AtomicBool};
+
+use shiftwork_chaos::{
+    Campaign, Seeds, Verdict,
+    determinism::{ChildProcess, Place, SecondRun, answer_on_stdio},
+};
+use shiftwork_sim::{Plan, Scenario};
+
+use crate::{chaos, scenarios, setup};
+
+/// Set for the process that [`answers_for_its_parent`] is to be.
+const IS_CHILD: &str = "CHAOS_TEST_IS_CHILD";
+
+/// Not a test of its own: this test binary as the other process.
+#[test]
+fn answers_for_its_parent() {
+    if env::var_os(IS_CHILD).is_some() {
+        println!("half a line of worker code");
+        print!("and another half");
+        let stop = AtomicBool::new(false);
+        answer_on_stdio(&scenarios::all(), NonZeroUsize::MIN, &stop, io::stdin(), &mut io::stdout()).unwrap();
+    }
+}
+
+fn this_binary() -> ChildProcess {
+    ChildProcess::new(|_| {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--exact", "determinism::answers_for_its_parent", "--nocapture"]).env(IS_CHILD, "1");
+        command
+    })
+}
+
+fn campaign<'a>(scenario: &'a dyn Scenario, second_run: &'a dyn SecondRun) -> Campaign<'a> {
+    let mut campaign = Campaign::over([scenario]);
+    campaign.seeds = Seeds::Counted { first: 3, count: 4 };
+    campaign.second_run = Some(second_run);
+    campaign
+}
+
+#[test]
+fn worlds_are_the_same_in_another_process() {
+    let child = this_binary();
+    let report = campaign(&scenarios::Twice, &child).run();
+    let determinism = report.determinism.as_ref().unwrap();
+    assert_eq!((determinism.worlds, determinism.differed, &determinism.problem), (4, 0, &None));
+}
+
+#[test]
+fn a_world_that_depends_on_others_is_named_with_the_record_at_which_it_parts() {
+    let child = this_binary();
+    // The other process has built other worlds before.
+    scenarios_built();
+    let report = campaign(&scenarios::Chance, &child).run();
+    assert_eq!(report.verdict(), Verdict::DeterminismLost);
+    let determinism = report.determinism.as_ref().unwrap();
+    assert_eq!((determinism.worlds, determinism.differed), (4, 4));
+    let parting = &determinism.partings[0];
+    assert_eq!((parting.scenario, parting.seed), ("canary-chance", 3));
+    let Place::Record { first: Some(first), second: Some(second), .. } = &parting.place else {
+        panic!("{:?}", parting.place)
+    };
+    assert!(first.contains("this is world") && second.contains("this is world"), "{first} {second}");
+}
+
+/// Builds more worlds here than the other process ever will.
+fn scenarios_built() {
+    for seed in 0..20 {
+        let plan = Plan::quiet("canary-chance", seed);
+        assert!(shiftwork_sim::explore::run_plan(&scenarios::Chance, &plan, false).is_ok());
+    }
+}
+
+#[test]
+fn a_process_that_fails_is_a_crash_of_the_tool() {
+    let nobody = ChildProcess::new(|_| Command::new("/no/such/program"));
+    let report = campaign(&scenarios::Mailer, &nobody).run();
+    assert_eq!(report.verdict(), Verdict::ToolCrashed);
+    let problem = report.determinism.unwrap().problem.unwrap();
+    assert!(problem.contains("could not be started"), "{problem}");
+}
+
+#[test]
+fn lost_determinism_has_a_code_of_its_own() {
+    let folder = setup();
+    let run = chaos(folder.path(), &["canary-chance", "--seeds", "3", "--verify-determinism"]);
+    assert_eq!(run.code, 4, "{}{}", run.out, run.err);
+    assert!(run.out.contains("determinism lost: 3 of 3 worlds differed when they ran again"), "{}", run.out);
+    assert!(run.out.contains("the runs part at record"), "{}", run.out);
+}
+
+#[test]
+fn worlds_of_saved_plans_run_twice_too() {
+    let folder = setup();
+    let corpus = folder.path().join("corpus");
+    fs::create_dir(&corpus).unwrap();
+    fs::write(corpus.join("quiet.json"), Plan::quiet("mailer", 1).to_json()).unwrap();
+    let args = ["mailer", "--seeds", "2", "--corpus", "DIR/corpus", "--verify-determinism"];
+    let run = chaos(folder.path(), &args);
+    assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+    assert!(run.out.contains("3 worlds ran twice and were the same both times"), "{}", run.out);
+}
+
+#[test]
+fn a_failure_that_does_not_come_back_is_lost_determinism() {
+    let folder = setup();
+    let run = chaos(folder.path(), &["canary-fickle", "--seeds", "3"]);
+    assert_eq!(run.code, 4, "{}{}", run.out, run.err);
+    assert!(run.out.contains("broken rule: nobody was first"), "{}", run.out);
+    assert!(run.out.contains("this did not happen: the world is not deterministic"), "{}", run.out);
+    assert!(!folder.path().join(".chaos").exists(), "a plan that breaks nothing is not worth keeping");
+}

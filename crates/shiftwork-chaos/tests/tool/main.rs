@@ -1,0 +1,39 @@
+//! The whole tool, driven by its arguments, over scenarios that are known to be good or bad.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+
+mod command_line;
+mod determinism;
+mod failures;
+mod reports;
+mod scenarios;
+
+use std::path::Path;
+
+use shiftwork_chaos::{Tool, determinism::InProcess};
+
+/// What a run of the tool left behind.
+struct Run {
+    code: u8,
+    out: String,
+    err: String,
+}
+
+/// Runs the tool in `folder`, as far as files are concerned.
+fn chaos(folder: &Path, args: &[&str]) -> Run {
+    let save = folder.join(".chaos");
+    let mut args: Vec<_> = args.iter().map(|arg| arg.replace("DIR", &folder.to_string_lossy())).collect();
+    if !args.iter().any(|arg| arg == "--save") {
+        args.extend(["--save".to_owned(), save.to_string_lossy().into_owned()]);
+    }
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    // The scenarios live as long as the tests.
+    let again = InProcess::new(Box::leak(scenarios::all().into_boxed_slice()));
+    let code = Tool::new(scenarios::all()).second_run(again).run(args, &mut out, &mut err);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Run { code, out: text(out), err: text(err) }
+}
+
+fn setup() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}

@@ -1,0 +1,137 @@
+//! What is printed and written: tables for people, JSON for programs.
+
+use std::{fs, time::Duration};
+
+use shiftwork::Signal;
+use shiftwork_chaos::{Campaign, Seeds, Verdict, report::Ended};
+use shiftwork_sim::{Fault, Plan, Scenario, rules::Transitions, secs, site};
+
+use crate::{chaos, scenarios::Mailer, setup};
+
+/// The numbers of a table differ from machine to machine; its shape does not.
+fn shape(text: &str, folder: &std::path::Path) -> String {
+    let text = text.replace(&*folder.to_string_lossy(), "DIR");
+    let mut shape = String::new();
+    for line in text.lines() {
+        let mut cells: Vec<String> = Vec::new();
+        for word in line.split_whitespace() {
+            let number = word.chars().next().is_some_and(|c| c.is_ascii_digit());
+            cells.push(if number { "#".to_owned() } else { word.to_owned() });
+        }
+        shape.push_str(&cells.join(" "));
+        shape.push('\n');
+    }
+    shape
+}
+
+#[test]
+fn the_tables_have_a_row_for_each_scenario_and_one_for_all() {
+    let folder = setup();
+    let run = chaos(
+        folder.path(),
+        &["mailer", "canary-unbuildable", "--seeds", "40", "--profile", "hostile", "--max-failures", "99"],
+    );
+    let tables: Vec<_> = run.out.split("\n\n").take(2).collect();
+    insta::assert_snapshot!(shape(&tables.join("\n\n"), folder.path()));
+}
+
+#[test]
+fn a_failure_is_a_report_of_its_own() {
+    let folder = setup();
+    let mut plan = Plan::quiet("canary-twice", 1);
+    plan.faults = vec![
+        Fault { at_ms: 15_000, kind: site("smtp").reply_lost(100).lasting(secs(10)) },
+        Fault { at_ms: 50_000, kind: Signal::Terminate.into() },
+    ];
+    fs::write(folder.path().join("plan.json"), plan.to_json()).unwrap();
+    let run = chaos(folder.path(), &["--plan", "DIR/plan.json", "-q"]);
+    let mut text = shape(&run.out, folder.path());
+    // What a record says is the simulator's own matter.
+    let events = text.find("… #").unwrap_or_else(|| panic!("no timeline in {text}"));
+    let replay = text.find("replay:").unwrap();
+    text.replace_range(events..replay, "(the timeline)\n");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn quiet_is_silent_when_nothing_is_wrong() {
+    let folder = setup();
+    let run = chaos(folder.path(), &["mailer", "--seeds", "3", "-q", "--verify-determinism"]);
+    assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (0, "", ""));
+}
+
+#[test]
+fn verbose_lists_every_transition() {
+    let folder = setup();
+    let run = chaos(folder.path(), &["mailer", "--seeds", "3", "-v"]);
+    assert!(run.out.contains("transitions seen:     pending->starting"), "{}", run.out);
+    assert!(run.out.contains("transitions not seen: "), "{}", run.out);
+}
+
+#[test]
+fn the_json_report_does_not_depend_on_the_number_of_threads() {
+    let folder = setup();
+    let json = |jobs: &str| {
+        let args =
+            ["mailer", "canary-twice", "canary-unbuildable", "--max-failures", "6", "--json", "-", "--jobs", jobs];
+        let run = chaos(folder.path(), &args);
+        assert_eq!(run.code, 70, "{}", run.err);
+        assert!(run.err.contains("scenario"), "the tables go elsewhere: {}", run.err);
+        run.out
+    };
+    let one = json("1");
+    assert_eq!(one, json("2"));
+    assert_eq!(one, json("5"));
+
+    let report: serde_json::Value = serde_json::from_str(&one).unwrap();
+    assert_eq!(report["version"], 1);
+    assert_eq!(report["ended"], "failures_max");
+    assert_eq!(report["exit_code"], 70);
+    let mailer = &report["scenarios"][0];
+    assert_eq!(mailer["name"], "mailer");
+    assert_eq!(mailer["fingerprints"].as_array().unwrap().len() as u64, mailer["worlds"].as_u64().unwrap());
+    assert!(mailer["transitions"].as_array().unwrap().contains(&"pending->starting".into()));
+    assert!(mailer["faults"]["outage"]["planned"].as_u64() >= mailer["faults"]["outage"]["struck"].as_u64());
+    let found = report["scenarios"].as_array().unwrap().iter().map(|it| it["failures"].as_array().unwrap().len());
+    assert_eq!(found.sum::<usize>() + report["crashes"].as_array().unwrap().len(), 6);
+}
+
+#[test]
+fn the_json_report_goes_to_a_file_as_well() {
+    let folder = setup();
+    let run = chaos(folder.path(), &["mailer", "--seeds", "3", "--json", "DIR/report.json"]);
+    assert_eq!(run.code, 0);
+    let report: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(folder.path().join("report.json")).unwrap()).unwrap();
+    assert_eq!((&report["verdict"], &report["ended"]), (&"kept".into(), &"complete".into()));
+    assert_eq!(report["scenarios"][0]["worlds"], 3);
+}
+
+#[test]
+fn injected_faults_strike() {
+    let folder = setup();
+    let run = chaos(folder.path(), &["mailer", "--seeds", "200", "--profile", "hostile", "--json", "-"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let report: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+    for (kind, count) in report["scenarios"][0]["faults"].as_object().unwrap() {
+        assert!(count["struck"].as_u64().unwrap() > 0, "no {kind} ever had an effect");
+    }
+}
+
+#[test]
+fn a_campaign_ends_when_its_time_is_over() {
+    let mut campaign = Campaign::over([&Mailer as &dyn Scenario]);
+    campaign.seeds = Seeds::Timed { first: 7, time: Duration::from_millis(50) };
+    let report = campaign.run();
+    assert_eq!((report.ended, report.verdict()), (Ended::TimeOver, Verdict::Kept));
+    let seeds: Vec<_> = report.scenarios[0].runs.iter().map(|(_, seed, _)| *seed).collect();
+    assert_eq!(seeds, Vec::from_iter(7..7 + seeds.len() as u64));
+}
+
+#[test]
+fn only_transitions_that_the_lifecycle_has_are_ever_seen() {
+    let report = Campaign::over([&Mailer as &dyn Scenario]).run();
+    let seen = report.scenarios[0].transitions.pairs();
+    let unknown: Vec<_> = seen.iter().filter(|pair| !Transitions::POSSIBLE.contains(pair)).collect();
+    assert!(!seen.is_empty() && unknown.is_empty(), "{unknown:?}");
+}

@@ -1,0 +1,194 @@
+//! Small scenarios: one that keeps every rule, and one for each thing that a campaign must notice.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use shiftwork::{Context, Failure, Schedule, Tick};
+use shiftwork_sim::{Dependency, Scenario, Surface, World, secs};
+
+/// All of them, as a program would list them.
+pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
+    vec![
+        Box::new(Mailer),
+        Box::new(Twice),
+        Box::new(Stuck),
+        Box::new(Chance),
+        Box::new(Unbuildable),
+        Box::new(Fickle::default()),
+    ]
+}
+
+fn surface() -> Surface {
+    Surface { dependencies: vec!["smtp".to_owned()], queues: Vec::new(), horizon: secs(60) }
+}
+
+/// A node with one worker that calls `send` every ten seconds.
+fn node<F, Fut>(world: &mut World, send: F)
+where
+    F: Fn(u32, Tick, Dependency) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    let smtp = world.dependency("smtp");
+    world.node("mailer", move |node| {
+        let (smtp, send, boot) = (smtp.clone(), send.clone(), node.boot());
+        let cycle = move |tick: Tick, _: Context| send(boot, tick, smtp.clone());
+        node.host().worker("send", Schedule::every(secs(10)), cycle).run_until_signal()
+    });
+}
+
+/// Keeps every rule.
+pub(crate) struct Mailer;
+
+impl Scenario for Mailer {
+    fn name(&self) -> &'static str {
+        "mailer"
+    }
+
+    fn about(&self) -> &'static str {
+        "sends a mail every ten seconds"
+    }
+
+    fn surface(&self) -> Surface {
+        surface()
+    }
+
+    fn build(&self, world: &mut World) {
+        node(world, |_, _, smtp| async move { Ok(smtp.call(async {}).await?) });
+    }
+}
+
+/// Sends a mail again when the reply was lost.
+pub(crate) struct Twice;
+
+impl Scenario for Twice {
+    fn name(&self) -> &'static str {
+        "canary-twice"
+    }
+
+    fn about(&self) -> &'static str {
+        "sends a mail again when it does not know that it was sent"
+    }
+
+    fn surface(&self) -> Surface {
+        surface()
+    }
+
+    fn build(&self, world: &mut World) {
+        let sent = Arc::new(Mutex::new((BTreeSet::new(), None)));
+        let seen = sent.clone();
+        node(world, move |boot, tick, smtp| {
+            let sent = sent.clone();
+            async move {
+                let send = async {
+                    let (mails, twice) = &mut *sent.lock().unwrap();
+                    if !mails.insert((boot, tick.number)) {
+                        *twice = Some(tick.number);
+                    }
+                };
+                Ok(smtp.call(send).await?)
+            }
+        });
+        world.always("no mail is sent twice", move |_| match seen.lock().unwrap().1 {
+            Some(number) => Err(format!("mail {number} was")),
+            None => Ok(()),
+        });
+    }
+}
+
+/// Never gets done.
+pub(crate) struct Stuck;
+
+impl Scenario for Stuck {
+    fn name(&self) -> &'static str {
+        "canary-stuck"
+    }
+
+    fn about(&self) -> &'static str {
+        "never gets its work done"
+    }
+
+    fn surface(&self) -> Surface {
+        surface()
+    }
+
+    fn build(&self, world: &mut World) {
+        Mailer.build(world);
+        world.done_when(|| false);
+    }
+}
+
+/// Does what nobody can know beforehand.
+pub(crate) struct Chance;
+
+impl Scenario for Chance {
+    fn name(&self) -> &'static str {
+        "canary-chance"
+    }
+
+    fn about(&self) -> &'static str {
+        "remembers something from one world to the next"
+    }
+
+    fn surface(&self) -> Surface {
+        surface()
+    }
+
+    fn build(&self, world: &mut World) {
+        static WORLDS: AtomicU64 = AtomicU64::new(0);
+        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
+        node(world, move |_, _, _| async move { Err(Failure::invalid(format!("this is world {number}"))) });
+    }
+}
+
+/// Cannot be built for every third seed.
+pub(crate) struct Unbuildable;
+
+impl Scenario for Unbuildable {
+    fn name(&self) -> &'static str {
+        "canary-unbuildable"
+    }
+
+    fn about(&self) -> &'static str {
+        "panics while it builds"
+    }
+
+    fn surface(&self) -> Surface {
+        surface()
+    }
+
+    fn build(&self, world: &mut World) {
+        assert!(world.seed() % 3 != 1, "no world for seed {}", world.seed());
+        Mailer.build(world);
+    }
+}
+
+/// Breaks a rule in the first world that is built, and in no other.
+#[derive(Default)]
+pub(crate) struct Fickle {
+    was_built: AtomicBool,
+}
+
+impl Scenario for Fickle {
+    fn name(&self) -> &'static str {
+        "canary-fickle"
+    }
+
+    fn about(&self) -> &'static str {
+        "fails once and never again"
+    }
+
+    fn surface(&self) -> Surface {
+        surface()
+    }
+
+    fn build(&self, world: &mut World) {
+        let is_first = !self.was_built.swap(true, Ordering::Relaxed);
+        Mailer.build(world);
+        world.at_end("nobody was first", move || if is_first { Err("this world was".to_owned()) } else { Ok(()) });
+    }
+}

@@ -1,0 +1,262 @@
+//! The state machine under every order of events: what its module page promises, as properties.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn plan(after: &[u32]) -> WorkerPlan {
+    WorkerPlan {
+        after: after.iter().copied().map(WorkerId).collect(),
+        start_timeout: Duration::from_secs(30),
+        drain: None,
+    }
+}
+
+/// A machine and the time, driven step by step.
+struct Bench {
+    machine: Lifecycle,
+    now: Duration,
+    actions: Vec<Action>,
+}
+
+impl Bench {
+    fn new(plans: Vec<WorkerPlan>) -> Self {
+        let mut bench =
+            Self { machine: Lifecycle::new(plans, StopBudget::default()), now: Duration::ZERO, actions: Vec::new() };
+        bench.input(Input::Begin);
+        bench
+    }
+
+    /// What the machine wants done about `input`.
+    fn input(&mut self, input: Input) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.machine.decide(self.now, input, &mut actions);
+        self.actions.extend(actions.iter().cloned());
+        actions
+    }
+
+    fn pass_to_deadline(&mut self) -> Vec<Action> {
+        self.now = self.machine.deadline().expect("a machine that waits for nobody has a deadline");
+        self.input(Input::DeadlinePassed)
+    }
+
+    fn phase(&self, worker: u32) -> WorkerPhase {
+        self.machine.workers[worker as usize].phase
+    }
+
+    /// Everything starts well.
+    fn running(plans: Vec<WorkerPlan>) -> Self {
+        let count = u32::try_from(plans.len()).unwrap();
+        let mut bench = Self::new(plans);
+        // As often as there are levels at most: a worker whose turn has not come ignores it.
+        for _ in 0..count {
+            for worker in 0..count {
+                bench.input(Input::Started(WorkerId(worker)));
+            }
+        }
+        bench
+    }
+
+    fn end(&mut self, worker: u32, interrupted: bool) -> Vec<Action> {
+        let worker = WorkerId(worker);
+        let mut actions = self.input(Input::LanesEnded { worker, interrupted });
+        actions.extend(self.input(Input::Closed(worker, None)));
+        actions
+    }
+}
+
+fn cause() -> Cause {
+    Cause { kind: FailureKind::Transient, message: "it broke".into() }
+}
+
+#[test]
+fn s1_a_worker_starts_when_those_before_it_are_ready() {
+    let mut bench = Bench::new(vec![plan(&[]), plan(&[0])]);
+    assert_eq!((bench.phase(0), bench.phase(1)), (WorkerPhase::Starting, WorkerPhase::Pending));
+    let actions = bench.input(Input::Started(WorkerId(0)));
+    assert!(actions.contains(&Action::Start(WorkerId(1))));
+}
+
+#[test]
+fn s2_no_intake_opens_before_the_last_worker_is_ready() {
+    let mut bench = Bench::new(vec![plan(&[]), plan(&[])]);
+    assert!(!bench.input(Input::Started(WorkerId(0))).contains(&Action::OpenIntake(WorkerId(0))));
+    assert!(bench.input(Input::Started(WorkerId(1))).contains(&Action::OpenIntake(WorkerId(0))));
+}
+
+#[test]
+fn s3_a_start_hook_that_takes_too_long_is_the_root_cause() {
+    let mut bench = Bench::new(vec![plan(&[])]);
+    assert!(bench.pass_to_deadline().contains(&Action::Abort(WorkerId(0))));
+    assert_eq!(bench.machine.exit(), ExitStatus::StartFailure);
+    let cause = bench.machine.verdicts().next().unwrap().cause.unwrap();
+    assert_eq!(cause.to_string(), "timeout: the start hook did not return within 30s");
+}
+
+#[test]
+fn s4_a_failed_start_stops_what_had_started_and_starts_nothing_more() {
+    let mut bench = Bench::new(vec![plan(&[]), plan(&[0]), plan(&[1])]);
+    bench.input(Input::Started(WorkerId(0)));
+    let actions = bench.input(Input::StartFailed(WorkerId(1), cause()));
+    assert!(actions.contains(&Action::CloseIntake(WorkerId(0))));
+    assert_eq!(bench.phase(2), WorkerPhase::NeverStarted);
+    bench.input(Input::Closed(WorkerId(0), None));
+    assert!(bench.machine.is_stopped());
+}
+
+#[test]
+fn t2_a_worker_stops_after_those_that_come_after_it() {
+    let mut bench = Bench::running(vec![plan(&[]), plan(&[0])]);
+    let actions = bench.input(Input::StopAsked);
+    assert!(actions.contains(&Action::CloseIntake(WorkerId(1))));
+    assert!(!actions.contains(&Action::CloseIntake(WorkerId(0))));
+    assert!(bench.end(1, false).contains(&Action::CloseIntake(WorkerId(0))));
+}
+
+#[test]
+fn t3_a_worker_that_does_not_end_is_asked_then_dropped_then_left_behind() {
+    let mut bench = Bench::running(vec![plan(&[])]);
+    bench.input(Input::StopAsked);
+    assert!(bench.pass_to_deadline().contains(&Action::Cancel(WorkerId(0))));
+    assert_eq!(bench.now, Duration::from_secs(20));
+    assert!(bench.pass_to_deadline().contains(&Action::Abort(WorkerId(0))));
+    assert_eq!(bench.now, Duration::from_secs(23));
+    assert!(bench.pass_to_deadline().contains(&Action::Abandon(WorkerId(0))));
+    assert_eq!(bench.now, Duration::from_secs(25));
+    assert!(bench.machine.is_stopped());
+    assert_eq!(bench.machine.exit(), ExitStatus::DrainTimedOut);
+}
+
+#[test]
+fn t5_a_second_signal_aborts_whatever_the_order_and_a_third_leaves() {
+    let mut bench = Bench::running(vec![plan(&[]), plan(&[0])]);
+    bench.input(Input::Signal(Signal::Terminate));
+    let second = bench.input(Input::Signal(Signal::Terminate));
+    assert!(second.contains(&Action::Abort(WorkerId(0))) && second.contains(&Action::Abort(WorkerId(1))));
+    bench.input(Input::Signal(Signal::Interrupt));
+    assert!(bench.machine.is_stopped());
+    assert_eq!(bench.machine.exit(), ExitStatus::Forced);
+}
+
+#[test]
+fn v2_a_fault_is_never_a_clean_exit() {
+    let mut bench = Bench::running(vec![plan(&[]), plan(&[])]);
+    bench.input(Input::Faulted(WorkerId(0), cause()));
+    bench.end(0, false);
+    bench.end(1, false);
+    assert!(bench.machine.is_stopped());
+    assert_eq!(bench.machine.exit(), ExitStatus::WorkerFault);
+}
+
+#[test]
+fn a_host_whose_workers_have_all_run_to_completion_is_done() {
+    let mut bench = Bench::running(vec![plan(&[]), plan(&[])]);
+    bench.end(0, false);
+    assert!(!bench.machine.is_stopped());
+    bench.end(1, false);
+    assert!(bench.machine.is_stopped());
+    assert_eq!(bench.machine.exit(), ExitStatus::Clean);
+    assert_eq!(bench.machine.stopping().unwrap().0, StopReason::Completed);
+}
+
+/// Any order of any inputs, the impossible ones included.
+fn inputs(workers: u32) -> impl Strategy<Value = Vec<(Input, u64)>> {
+    let id = move || (0..workers).prop_map(WorkerId);
+    let input = prop_oneof![
+        4 => id().prop_map(Input::Started),
+        1 => id().prop_map(|id| Input::StartFailed(id, cause())),
+        1 => id().prop_map(|id| Input::Faulted(id, cause())),
+        4 => (id(), any::<bool>()).prop_map(|(worker, interrupted)| Input::LanesEnded { worker, interrupted }),
+        4 => (id(), any::<bool>()).prop_map(|(id, failed)| Input::Closed(id, failed.then(cause))),
+        1 => prop::sample::select(vec![Signal::Terminate, Signal::Interrupt, Signal::Quit]).prop_map(Input::Signal),
+        1 => Just(Input::StopAsked),
+        4 => Just(Input::DeadlinePassed),
+    ];
+    prop::collection::vec((input, 0u64..8_000), 0..40)
+}
+
+/// Workers that come only after earlier ones, so that there is no circle.
+fn plans() -> impl Strategy<Value = Vec<WorkerPlan>> {
+    (1u32..5).prop_flat_map(|count| {
+        (0..count)
+            .map(|index| {
+                let drain = prop::option::of((0u64..40_000).prop_map(Duration::from_millis));
+                let after = prop::collection::btree_set(0..index.max(1), 0..=index as usize);
+                (after, drain).prop_map(move |(after, drain)| WorkerPlan {
+                    after: after.into_iter().filter(|other| *other < index).map(WorkerId).collect(),
+                    start_timeout: Duration::from_secs(30),
+                    drain,
+                })
+            })
+            .collect::<Vec<_>>()
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_promises_hold_after_any_events_and_a_stop_always_ends_in_time(
+        (plans, events) in plans().prop_flat_map(|plans| {
+            let count = u32::try_from(plans.len()).unwrap();
+            (Just(plans), inputs(count))
+        }),
+    ) {
+        let mut bench = Bench::new(plans.clone());
+        let mut opened = vec![false; plans.len()];
+        let mut stopped = vec![0; plans.len()];
+        let mut asked_at = None;
+        let mut feed = |bench: &mut Bench, input: Input| -> Result<(), TestCaseError> {
+            let actions = bench.input(input);
+            for action in &actions {
+                match action {
+                    Action::OpenIntake(id) => {
+                        prop_assert!(!opened[id.index()], "an intake opens once");
+                        opened[id.index()] = true;
+                        prop_assert!(asked_at.is_none(), "and never after a stop was asked");
+                    }
+                    Action::Emit(Event::HostStopping { .. }) => asked_at = Some(bench.now),
+                    Action::Emit(Event::WorkerStopped { worker, phase }) => {
+                        stopped[worker.index()] += 1;
+                        prop_assert!(phase.is_terminal());
+                    }
+                    Action::Emit(_) | Action::Start(_) | Action::CloseIntake(_) | Action::Cancel(_)
+                    | Action::Abort(_) | Action::Abandon(_) => {}
+                }
+            }
+            // Invariant 1: nothing is past its start that comes after something that never was ready.
+            for (index, plan) in plans.iter().enumerate() {
+                let begun = !matches!(
+                    bench.phase(u32::try_from(index).unwrap()), WorkerPhase::Pending | WorkerPhase::NeverStarted
+                );
+                for before in &plan.after {
+                    prop_assert!(!begun || !matches!(bench.phase(before.0), WorkerPhase::Pending));
+                }
+            }
+            // Invariant 4: nothing waits longer than the host itself.
+            if let (Some(asked), Some(deadline)) = (asked_at, bench.machine.deadline()) {
+                prop_assert!(deadline <= asked + StopBudget::default().total());
+            }
+            Ok(())
+        };
+        for (input, pause) in events {
+            bench.now += Duration::from_millis(pause);
+            feed(&mut bench, input)?;
+        }
+        feed(&mut bench, Input::StopAsked)?;
+        // From here on nobody answers.
+        let asked = bench.now;
+        for _ in 0..100 {
+            if bench.machine.is_stopped() {
+                break;
+            }
+            bench.now = bench.machine.deadline().expect("a stopping machine has a deadline").max(bench.now);
+            feed(&mut bench, Input::DeadlinePassed)?;
+        }
+        prop_assert!(bench.machine.is_stopped(), "invariant 5");
+        prop_assert!(bench.now <= asked + StopBudget::default().total());
+        prop_assert!(stopped.iter().all(|times| *times == 1), "each worker has one verdict: {stopped:?}");
+        let last_word = Action::Emit(Event::HostStopped { exit: bench.machine.exit() });
+        prop_assert!(bench.actions.contains(&last_word));
+        let after_the_end = bench.input(Input::StopAsked);
+        prop_assert!(after_the_end.is_empty());
+    }
+}

@@ -1,0 +1,134 @@
+//! The table of defaults, held against a host, a world and the policies as they are when nobody sets anything.
+
+use std::{sync::mpsc, time::Duration};
+
+use serde_json::Value;
+use shiftwork::{
+    Context, Failure, Host, QueueSourceExt, Retry, Schedule, Signal, StopBudget, Tick, Worker,
+    event::{Declaration, Event},
+    queue::MemoryQueue,
+};
+use shiftwork_sim::{Script, secs};
+use tokio::time::Instant;
+
+use crate::page::{Page, bare};
+
+#[test]
+fn the_defaults_are_those_of_the_code() {
+    let table = Page::read("docs/lifecycle.md").table("name");
+    let written: Vec<(&str, &str)> = table.iter().map(|row| (bare(&row[0]), &*row[1])).collect();
+    let expected = expected();
+    assert_eq!(written, expected.iter().map(|(name, value)| (*name, &**value)).collect::<Vec<_>>());
+}
+
+/// Every row, in order.
+fn expected() -> Vec<(&'static str, String)> {
+    let budget = fields(StopBudget::default());
+    let retry = fields(Retry::default());
+    let declared = declaration();
+    let queue = format!("{:?}", MemoryQueue::<u32>::new().source());
+    let of_queue = |name: &str| {
+        let value = queue.split(&format!("{name}: ")).nth(1).and_then(|rest| rest.split([',', ' ']).next());
+        value.and_then(|value| value.strip_suffix('s')).map(|value| format!("{value} s")).unwrap_or_default()
+    };
+    vec![
+        ("StopBudget::drain", milliseconds(&budget["drain_ms"])),
+        ("StopBudget::cancel", milliseconds(&budget["cancel_ms"])),
+        ("StopBudget::close", milliseconds(&budget["close_ms"])),
+        ("StopBudget::total", seconds(StopBudget::default().total())),
+        ("WorkerBuilder::drain", drain()),
+        ("WorkerBuilder::start_timeout", start_timeout()),
+        ("WorkerBuilder::cycle_timeout", declared.cycle_timeout.map(seconds).unwrap_or_default()),
+        ("WorkerBuilder::concurrency", declared.concurrency.to_string()),
+        ("WorkerBuilder::crashes_max", declared.crashes_max.to_string()),
+        ("Retry::attempts_max", retry["attempts_max"].to_string()),
+        ("Retry::initial", milliseconds(&retry["initial_ms"])),
+        ("Retry::factor", retry["factor"].to_string()),
+        ("Retry::max", milliseconds(&retry["max_ms"])),
+        ("Retry::jitter_percent", retry["jitter_percent"].to_string()),
+        ("QueueSource::lease", of_queue("lease")),
+        ("QueueSource::poll_interval", of_queue("poll")),
+        ("Schedule::first_after", first_tick()),
+    ]
+}
+
+fn seconds(time: Duration) -> String {
+    assert_eq!(time.subsec_nanos(), 0, "a default of whole seconds");
+    format!("{} s", time.as_secs())
+}
+
+fn milliseconds(value: &Value) -> String {
+    seconds(Duration::from_millis(value.as_u64().expect("a number of milliseconds")))
+}
+
+fn fields(policy: impl serde::Serialize) -> Value {
+    serde_json::to_value(policy).expect("a policy is plain data")
+}
+
+/// What a host says of a worker that was only added.
+fn declaration() -> Declaration {
+    let (sender, receiver) = mpsc::channel();
+    let host = Host::builder()
+        .listener(move |_: Instant, event: &Event| {
+            if let Event::HostStarting { workers } = event {
+                drop(sender.send(workers[0].clone()));
+            }
+        })
+        .worker("plain", Schedule::every(secs(1)), Idle { starts: true })
+        .run_until(std::future::ready(()));
+    assert!(tokio_test::block_on(host).is_clean());
+    receiver.try_recv().expect("the host has started")
+}
+
+/// How long a start hook that hangs is waited for.
+fn start_timeout() -> String {
+    let outcome = Script::new().run_once(|world| {
+        world.node("node", |node| {
+            node.host().worker("hangs", Schedule::every(secs(1)), Idle { starts: false }).run_until_signal()
+        });
+    });
+    let failed = outcome.events().find(|(_, event)| matches!(event, Event::WorkerStartFailed { .. }));
+    seconds(failed.expect("it does not start").0)
+}
+
+/// Whether a worker has as long to drain as its host.
+fn drain() -> String {
+    let outcome = Script::new().at(secs(1), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            node.host().worker("plain", Schedule::every(secs(10)), Idle { starts: true }).run_until_signal()
+        });
+    });
+    let drains = outcome
+        .events()
+        .find_map(|(_, event)| if let Event::IntakeClosed { drain, .. } = event { Some(*drain) } else { None });
+    let of_host = milliseconds(&fields(StopBudget::default())["drain_ms"]);
+    if drains.map(seconds) == Some(of_host) { "the host's".to_owned() } else { format!("{drains:?}") }
+}
+
+/// When the first tick of a schedule is served, after the host runs.
+fn first_tick() -> String {
+    let outcome = Script::new().at(secs(1), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            node.host().worker("plain", Schedule::every(secs(10)), Idle { starts: true }).run_until_signal()
+        });
+    });
+    let first = outcome.events().find(|(_, event)| matches!(event, Event::CycleStarted { .. }));
+    seconds(first.expect("it ticks").0)
+}
+
+/// Does nothing.
+struct Idle {
+    starts: bool,
+}
+
+impl Worker for Idle {
+    type Input = Tick;
+
+    async fn start(&self) -> Result<(), Failure> {
+        if self.starts { Ok(()) } else { std::future::pending().await }
+    }
+
+    async fn cycle(&self, _: Tick, _: &Context) -> Result<(), Failure> {
+        Ok(())
+    }
+}

@@ -1,0 +1,170 @@
+//! Leases, renewals, crashes, fencing.
+
+use shiftwork::{
+    Context, QueueSourceExt, Signal,
+    event::{Event, Settle},
+    queue::{DeadLetterCause, FailureKind},
+};
+use shiftwork_sim::{Plan, Script, What, World, plan, record::QueueOperation, secs, site};
+
+use crate::worlds::{Jobs, Seen, attempts, names, time_of};
+
+#[test]
+fn a_job_slower_than_its_lease_runs_once() {
+    let (outcome, seen) = Jobs { jobs: 20, concurrency: 2, takes: secs(95), lease: secs(30), ..Jobs::default() }
+        .run(|build| Script::new().at(secs(1_100), Signal::Terminate).run_once(build));
+    outcome.assert_rules_kept();
+    let mut done = seen.done();
+    done.sort_unstable();
+    assert_eq!(done, (1..=20).collect::<Vec<_>>());
+    assert!(attempts(&outcome).iter().all(|(_, attempt)| *attempt == 1));
+}
+
+#[test]
+fn one_failed_renewal_costs_nothing() {
+    let (outcome, seen) = Jobs { takes: secs(60), lease: secs(30), ..Jobs::default() }.run(|build| {
+        Script::new()
+            .at(secs(8), site("jobs").outage().lasting(secs(5)))
+            .at(secs(90), Signal::Terminate)
+            .run_once(build)
+    });
+    outcome.assert_rules_kept();
+    assert!(outcome.count(|event| matches!(event, Event::RenewalFailed { .. })) >= 1);
+    assert_eq!(outcome.count(|event| matches!(event, Event::LeaseLost { .. })), 0);
+    assert_eq!(seen.done(), [1]);
+    assert_eq!(attempts(&outcome).len(), 1);
+}
+
+#[test]
+fn leases_are_renewed_through_the_drain() {
+    let (outcome, seen) = Jobs { takes: secs(18), lease: secs(6), ..Jobs::default() }
+        .run(|build| Script::new().at(secs(1), Signal::Terminate).run_once(build));
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.ended_at(), secs(18));
+    assert_eq!(seen.done(), [1]);
+    assert_eq!(seen.queue.inspect_depth().unsettled(), 0);
+}
+
+#[test]
+fn q6_a_lost_lease_interrupts_its_cycle_and_a_stale_ack_is_refused() {
+    // Renewals fail for longer than the lease lasts; meanwhile another process claims the delivery, and dies.
+    let surroundings = |world: &mut World, seen: &Seen| {
+        let rival = seen.queue.clone();
+        world.at(secs(13), "rival", move || rival.rival_claims(secs(30)));
+    };
+    let (outcome, seen) = Jobs { takes: secs(40), lease: secs(9), surroundings, ..Jobs::default() }.run(|build| {
+        let outage = site("jobs").outage().lasting(secs(12));
+        Script::new().at(secs(2), outage).at(secs(200), Signal::Terminate).run_once(build)
+    });
+    outcome.assert_rules_kept();
+    let lost = time_of(&outcome, |event| matches!(event, Event::LeaseLost { .. })).unwrap();
+    assert!((secs(14)..secs(16)).contains(&lost), "as soon as the store can be asked: {lost:?}");
+    let interrupted = outcome.count(|event| {
+        matches!(event, Event::CycleEnded { failure: Some(cause), .. } if cause.kind == FailureKind::Interrupted)
+    });
+    assert_eq!(interrupted, 1);
+    assert!(outcome.timeline.time_of(|what| matches!(what, What::Queue(QueueOperation::Fenced { .. }))).is_some());
+    // When the rival's lease has lapsed, it is done here after all, and its attempt was never spent.
+    assert_eq!(seen.done(), [1]);
+    assert!(attempts(&outcome).iter().all(|(_, attempt)| *attempt == 1));
+}
+
+#[test]
+fn an_undecodable_payload_is_moved_aside_and_nobody_else_notices() {
+    let outcome = Script::new().at(secs(60), Signal::Terminate).run_once(|world| {
+        let queue = world.queue::<u32>("jobs");
+        queue.seed([1]);
+        queue.seed_undecodable("expected a number, found \"seven\"");
+        queue.seed([2]);
+        let letters = queue.clone();
+        world.node("node", move |node| {
+            let work = |_: u32, _: Context| async { Ok(()) };
+            node.host().worker("jobs", queue.clone().source(), work).run_until_signal()
+        });
+        world.done_when(move || letters.inspect_dead_letters().len() == 1);
+    });
+    outcome.assert_rules_kept();
+    let unrun = outcome.events().find_map(|(_, event)| match event {
+        Event::SettledUnrun { settle: Settle::DeadLetter { cause, .. }, .. } => Some(*cause),
+        _ => None,
+    });
+    assert_eq!(unrun, Some(DeadLetterCause::Undecodable));
+    let report = outcome.report().unwrap();
+    assert_eq!(report.worker("jobs").unwrap().cycles.succeeded, 2);
+}
+
+#[test]
+fn q5_a_message_that_kills_its_process_is_moved_aside_after_three_crashes() {
+    // Whatever calls the backend takes the process with it.
+    let script = (0..10).fold(Script::new(), |script, _| script.at(secs(0), site("backend").crash(false)));
+    let (outcome, seen) = Jobs { lease: secs(10), ..Jobs::default() }.run(|build| script.run(build));
+    outcome.assert_rules_kept();
+    let letters = seen.dead_letters();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].cause, DeadLetterCause::CrashLoop);
+    assert_eq!(letters[0].crashes, 3);
+    assert_eq!(seen.done(), Vec::<u32>::new());
+    assert_eq!(outcome.stats.boots, 4);
+}
+
+#[test]
+fn q1_a_crash_between_effect_and_ack_repeats_the_work_and_loses_nothing() {
+    let (outcome, seen) = Jobs { lease: secs(10), ..Jobs::default() }
+        .run(|build| Script::new().at(secs(0), site("backend").crash(true)).run(build));
+    outcome.assert_rules_kept();
+    assert_eq!(seen.done(), [1, 1], "at least once, and here twice");
+    assert!(seen.dead_letters().is_empty());
+}
+
+#[test]
+fn a_crash_loses_nothing_that_was_in_flight() {
+    let (outcome, seen) = Jobs { jobs: 50, concurrency: 10, lease: secs(10), ..Jobs::default() }
+        .run(|build| Script::new().at(secs(2), plan::crash(secs(1))).run(build));
+    outcome.assert_rules_kept();
+    let mut done = seen.done();
+    done.sort_unstable();
+    done.dedup();
+    assert_eq!(done, (1..=50).collect::<Vec<_>>());
+}
+
+#[test]
+fn q4_a_claim_that_is_under_way_when_intake_closes_is_awaited_and_returned() {
+    // The claim takes its time, and the stop comes while it does.
+    let (outcome, seen) = Jobs::default().run(|build| {
+        Script::new().at(secs(0), site("jobs").hang().lasting(secs(2))).at(secs(1), Signal::Terminate).run_once(build)
+    });
+    outcome.assert_rules_kept();
+    assert!(seen.done().is_empty());
+    assert_eq!(seen.queue.inspect_depth().ready, 1);
+    assert_eq!(seen.queue.inspect_depth().leased, 0);
+}
+
+#[test]
+fn a_settlement_whose_reply_was_lost_is_not_done_twice() {
+    let (outcome, seen) = Jobs::default().run(|build| {
+        let lost = site("jobs").reply_lost(100).lasting(secs(2));
+        Script::new().at(secs(1), lost).at(secs(60), Signal::Terminate).run_once(build)
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(seen.done(), [1]);
+    let refused = |what: &What| matches!(what, What::Queue(QueueOperation::Fenced { .. }));
+    assert!(outcome.timeline.time_of(refused).is_some(), "it was tried again, and refused: {}", outcome.timeline);
+}
+
+#[test]
+fn the_same_script_gives_the_same_world() {
+    let run = || {
+        Jobs { jobs: 20, concurrency: 4, ..Jobs::default() }.run(|build| {
+            Script::new()
+                .seed(7)
+                .at(secs(1), site("backend").error(50).lasting(secs(5)))
+                .at(secs(3), plan::crash(secs(1)))
+                .at(secs(60), Signal::Terminate)
+                .run_once(build)
+        })
+    };
+    let ((first, _), (second, _)) = (run(), run());
+    assert_eq!(first.fingerprint, second.fingerprint);
+    assert_eq!(names(&first), names(&second));
+    assert_eq!(first.plan, Plan::from_json(&second.plan.to_json()).unwrap());
+}

@@ -1,0 +1,60 @@
+//! The simulator under test: what must be found is found, and what cannot end is ended.
+
+use shiftwork::{Context, Failure, HostReport, Schedule, Signal, Tick};
+use shiftwork_sim::{Script, millis, secs, site};
+
+use crate::worlds::Jobs;
+
+#[test]
+fn a_program_that_panics_has_lost_its_verdict() {
+    let outcome = Script::new().run_once(|world| {
+        world.node("node", |node| async move {
+            tokio::time::sleep(secs(1)).await;
+            let report: HostReport = node.host().run_until(std::future::ready(())).await;
+            panic!("the report was {}", report.exit)
+        });
+    });
+    assert_eq!(outcome.expect_broken("V1").happened, "it panicked, and said: the report was clean");
+}
+
+#[test]
+fn a_node_that_exits_for_ever_ends_the_world() {
+    let outcome = Script::new().heal_at(secs(5)).run(|world| {
+        world.node("node", |node| {
+            let refuses = |_: Tick, _: Context| async { Err(Failure::fatal("no licence")) };
+            node.host().worker("refuses", Schedule::every(secs(1)), refuses).run_until_signal()
+        });
+    });
+    assert_eq!(outcome.expect_broken("L1").happened, "it exited each time");
+}
+
+#[test]
+fn a_script_that_never_ends_its_node_is_told_so() {
+    let outcome = Script::new().run_once(|world| {
+        world.node("node", |_| std::future::pending::<HostReport>());
+    });
+    assert_eq!(outcome.expect_broken("T3").expected, "the script ends the node");
+}
+
+#[test]
+fn a_loop_that_never_lets_time_pass_is_found() {
+    let outcome = Script::new().at(secs(10), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            let eager = |(): (), _: Context| async { Ok::<(), Failure>(()) };
+            node.host().worker("eager", shiftwork::Continuous::new(), eager).run_until_signal()
+        });
+    });
+    outcome.expect_broken("L2");
+}
+
+#[test]
+fn a_slow_queue_is_slow() {
+    let (outcome, _) = Jobs { takes: millis(0), ..Jobs::default() }.run(|build| {
+        let slow = site("jobs").slow(secs(2)).lasting(secs(1));
+        Script::new().at(secs(0), slow).at(secs(10), Signal::Terminate).run_once(build)
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.stats.struck, [true, true]);
+    let began = outcome.events().find(|(_, event)| event.name() == "cycle_started").unwrap().0;
+    assert_eq!(began, secs(2));
+}

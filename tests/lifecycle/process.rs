@@ -1,0 +1,89 @@
+//! A real process with real signals, beside its simulated twin: the same application, the same events in the same order.
+
+use std::{process::Stdio, time::Duration};
+
+use rustix::process::{Pid, Signal as Kill, kill_process};
+use shiftwork::Signal;
+use shiftwork_sim::{Script, millis, secs};
+use shiftwork_tests::incident;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+};
+
+use crate::worlds::names;
+
+/// What a real run came to.
+#[derive(Debug)]
+struct Real {
+    events: Vec<String>,
+    code: Option<i32>,
+}
+
+/// Runs the program. `signals` are sent one after the other, each once the event before it was seen.
+async fn run_process(arguments: &[&str], signals: &[(&str, Kill)]) -> Real {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_incident"))
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the program was built with the tests");
+    let pid = Pid::from_raw(i32::try_from(child.id().expect("it runs")).unwrap()).unwrap();
+    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let mut signals = signals.iter().peekable();
+    let mut events = Vec::new();
+    let run = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if let Some((_, signal)) = signals.next_if(|(after, _)| *after == line) {
+                kill_process(pid, *signal).unwrap();
+            }
+            events.push(line);
+        }
+        child.wait().await.unwrap().code()
+    };
+    let code = tokio::time::timeout(Duration::from_secs(30), run).await.expect("it ends within its budget");
+    assert!(signals.next().is_none(), "every signal was sent: {events:?}");
+    Real { events, code }
+}
+
+/// The same in a world.
+fn run_world(faulty: bool, signals: &[(Duration, Signal)]) -> (Vec<&'static str>, u8) {
+    let script = signals.iter().fold(Script::new(), |script, (at, signal)| script.at(*at, *signal));
+    let outcome = script.run_once(move |world| {
+        world.node("incident", move |node| incident::application(node.host(), faulty).run_until_signal());
+    });
+    outcome.assert_rules_kept();
+    (names(&outcome), outcome.report().expect("it has a verdict").exit.code())
+}
+
+#[tokio::test]
+async fn a_sigterm_gives_the_same_events_in_a_process_and_in_a_world() {
+    let real = run_process(&[], &[("worker_stopped", Kill::TERM)]).await;
+    let (events, code) = run_world(false, &[(secs(1), Signal::Terminate)]);
+    assert_eq!(real.events, events);
+    assert_eq!((real.code, code), (Some(75), 75));
+}
+
+#[tokio::test]
+async fn a_second_signal_gives_the_same_events_in_a_process_and_in_a_world() {
+    let real = run_process(&[], &[("worker_stopped", Kill::INT), ("intake_closed", Kill::INT)]).await;
+    let (events, code) = run_world(false, &[(secs(1), Signal::Interrupt), (secs(1) + millis(50), Signal::Interrupt)]);
+    assert_eq!(real.events, events);
+    assert_eq!((real.code, code), (Some(130), 130));
+}
+
+#[tokio::test]
+async fn a_sigquit_gives_the_same_events_in_a_process_and_in_a_world() {
+    let real = run_process(&[], &[("worker_stopped", Kill::QUIT)]).await;
+    let (events, code) = run_world(false, &[(secs(1), Signal::Quit)]);
+    assert_eq!(real.events, events);
+    assert_eq!((real.code, code), (Some(130), 130));
+}
+
+#[tokio::test]
+async fn a_fault_gives_the_same_events_and_the_process_does_not_exit_zero() {
+    let real = run_process(&["--faulty"], &[]).await;
+    let (events, code) = run_world(true, &[]);
+    assert_eq!(real.events, events);
+    assert_eq!((real.code, code), (Some(70), 70));
+}

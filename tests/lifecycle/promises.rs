@@ -1,0 +1,140 @@
+//! Mocks, captured logs and futures polled by hand: the same workers, in a test without a world.
+
+use std::time::Duration;
+
+use shiftwork::{Context, Continuous, ExitStatus, Failure, Host, Retry, Schedule, Tick};
+use shiftwork_sim::{Script, millis, secs, site};
+use shiftwork_tests::email::{self, Mail, MockMailer, Outbox};
+use tokio_test::{assert_pending, assert_ready, task};
+
+/// An outbox with one mail in it.
+#[derive(Clone, Default)]
+struct OneMail(std::sync::Arc<std::sync::atomic::AtomicBool>);
+
+impl Outbox for OneMail {
+    async fn waiting(&self) -> Result<Vec<Mail>, Failure> {
+        let mail = Mail { id: 1, arrives_ms: 0, to: "ada@example.org".into(), subject: "Receipt".into() };
+        let sent = self.0.load(std::sync::atomic::Ordering::Relaxed);
+        Ok(if sent { Vec::new() } else { vec![mail] })
+    }
+
+    async fn strike_off(&self, _: u32) -> Result<(), Failure> {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mail_that_the_server_refused_is_sent_again_and_struck_off_once_it_is_accepted() {
+    let mut mailer = MockMailer::new();
+    let mut calls = mockall::Sequence::new();
+    let refuse = |_: &Mail| -> std::pin::Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>> {
+        Box::pin(async { Err(Failure::transient("451 try again later")) })
+    };
+    mailer.expect_send().times(2).in_sequence(&mut calls).returning(refuse);
+    mailer.expect_send().times(1).in_sequence(&mut calls).returning(|_| Box::pin(async { Ok(()) }));
+    let outbox = OneMail::default();
+
+    let host = email::application(Host::builder(), outbox.clone(), mailer);
+    let report = host.run_until(tokio::time::sleep(secs(60))).await;
+
+    assert_eq!(report.exit, ExitStatus::Clean);
+    assert!(outbox.waiting().await.unwrap().is_empty());
+}
+
+#[test]
+fn a_mock_can_ask_the_world_whether_it_fails() {
+    let outbox = OneMail::default();
+    let inside = outbox.clone();
+    let outcome = Script::new()
+        .at(secs(0), site("smtp").outage().lasting(secs(3)))
+        .at(secs(30), shiftwork::Signal::Terminate)
+        .run_once(move |world| {
+            let smtp = world.dependency("smtp");
+            world.node("mailer", move |node| {
+                let smtp = smtp.clone();
+                let mut mailer = MockMailer::new();
+                mailer.expect_send().returning(move |_| {
+                    let smtp = smtp.clone();
+                    Box::pin(async move { Ok(smtp.call(async {}).await?) })
+                });
+                email::application(node.host(), inside.clone(), mailer).run_until_signal()
+            });
+        });
+    outcome.assert_rules_kept();
+    assert!(outbox.0.load(std::sync::atomic::Ordering::Relaxed));
+    assert!(outcome.report().unwrap().worker("send-mails").unwrap().cycles.failed >= 1);
+}
+
+#[tokio::test(start_paused = true)]
+#[tracing_test::traced_test]
+async fn c8_every_failed_cycle_is_a_line_in_the_log() {
+    let fails = |tick: Tick, _: Context| async move {
+        if tick.number == 1 { panic!("the index is corrupt") } else { Err(Failure::transient("disk is full")) }
+    };
+    let host = Host::builder().worker("indexer", Schedule::every(secs(10)), fails).retry(Retry::never());
+    let report = host.run_until(tokio::time::sleep(secs(15))).await;
+
+    assert_eq!(report.worker("indexer").unwrap().cycles.failed, 2);
+    assert!(logs_contain("cycle panicked"));
+    assert!(logs_contain("the index is corrupt"));
+    assert!(logs_contain("cycle failed"));
+    assert!(logs_contain("disk is full"));
+    assert!(logs_contain("attempts exhausted"));
+    logs_assert(|lines| {
+        let failures =
+            lines.iter().filter(|line| line.contains("worker=\"indexer\"") && line.contains("kind=")).count();
+        // Each failure and each escalation, and nothing twice.
+        if failures == 4 { Ok(()) } else { Err(format!("{failures} lines: {lines:#?}")) }
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_waits_for_its_stop_and_then_for_the_cycle_in_flight() {
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let slow = |(): (), _: Context| async {
+        tokio::time::sleep(secs(5)).await;
+        Ok::<(), Failure>(())
+    };
+    let host = Host::builder().worker("slow", Continuous::new(), slow);
+    let mut run = task::spawn(host.run_until(async {
+        let _ = stopped.await;
+    }));
+
+    assert_pending!(run.poll());
+    tokio::time::sleep(millis(100)).await;
+    assert!(run.is_woken(), "the worker has reported that it is ready");
+    assert_pending!(run.poll());
+    tokio::time::sleep(secs(7)).await;
+    while run.is_woken() {
+        assert_pending!(run.poll(), "nobody has asked it to stop");
+    }
+
+    stop.send(()).unwrap();
+    assert!(run.is_woken());
+    assert_pending!(run.poll(), "the second cycle is in flight");
+    let mut waited = Duration::ZERO;
+    let report = loop {
+        tokio::time::sleep(millis(500)).await;
+        waited += millis(500);
+        if let std::task::Poll::Ready(report) = run.poll() {
+            break report;
+        }
+        assert!(waited < secs(10), "it never ends");
+    };
+    assert_eq!(report.exit, ExitStatus::Clean);
+    assert_eq!(report.worker("slow").unwrap().cycles.succeeded, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancelled_completes_at_once_when_it_is_asked_again() {
+    let asked_twice = |_: Tick, cx: Context| async move {
+        cx.cancelled().await;
+        let mut again = task::spawn(cx.cancelled());
+        assert_ready!(again.poll());
+        Ok::<(), Failure>(())
+    };
+    let host = Host::builder().worker("patient", Schedule::every(secs(60)), asked_twice);
+    let report = host.run_until(tokio::time::sleep(secs(1))).await;
+    assert_eq!(report.worker("patient").unwrap().cycles.succeeded, 1);
+}

@@ -1,0 +1,292 @@
+//! Order, readiness, failed and interrupted starts.
+
+use std::time::Duration;
+
+use shiftwork::{
+    Context, Continuous, ExitStatus, Failure, Schedule, Signal, Tick, Worker,
+    event::{Event, WorkerPhase},
+};
+use shiftwork_sim::{Script, World, millis, secs};
+
+use crate::worlds::{Notes, order_of, time_of};
+
+/// A worker with hooks: it notes them, and starts as the test says.
+struct Hooked {
+    name: &'static str,
+    starts_in: Duration,
+    starts: bool,
+    notes: Notes,
+}
+
+impl Worker for Hooked {
+    type Input = Tick;
+
+    async fn start(&self) -> Result<(), Failure> {
+        tokio::time::sleep(self.starts_in).await;
+        if self.starts {
+            self.notes.add(format!("{} ready", self.name));
+            Ok(())
+        } else {
+            Err(Failure::transient(format!("{} has no database", self.name)))
+        }
+    }
+
+    async fn cycle(&self, _: Tick, _: &Context) -> Result<(), Failure> {
+        self.notes.add(format!("{} works", self.name));
+        Ok(())
+    }
+
+    async fn stop(&self) -> Result<(), Failure> {
+        self.notes.add(format!("{} stopped", self.name));
+        Ok(())
+    }
+}
+
+/// Three workers, "api" after "cache" after "store". Each takes a second to start.
+struct Chain {
+    notes: Notes,
+    /// The one that does not start.
+    broken: Option<&'static str>,
+    /// The one whose start hook hangs.
+    hanging: Option<&'static str>,
+}
+
+impl Chain {
+    fn new() -> Self {
+        Self { notes: Notes::default(), broken: None, hanging: None }
+    }
+
+    fn build(&self, world: &mut World) {
+        let (notes, broken, hanging) = (self.notes.clone(), self.broken, self.hanging);
+        world.node("node", move |node| {
+            let hooked = |name: &'static str| Hooked {
+                name,
+                starts_in: if hanging == Some(name) { secs(1_000_000) } else { secs(1) },
+                starts: broken != Some(name),
+                notes: notes.clone(),
+            };
+            let every_second = || Schedule::every(secs(1));
+            node.host()
+                .worker("api", every_second(), hooked("api"))
+                .after("cache")
+                .worker("store", every_second(), hooked("store"))
+                .worker("cache", every_second(), hooked("cache"))
+                .after("store")
+                .run_until_signal()
+        });
+    }
+}
+
+const API: u32 = 0;
+const STORE: u32 = 1;
+const CACHE: u32 = 2;
+
+fn ready_order(outcome: &shiftwork_sim::Outcome) -> Vec<u32> {
+    order_of(outcome, |event| match event {
+        Event::WorkerReady { worker } => Some(*worker),
+        _ => None,
+    })
+}
+
+#[test]
+fn s1_workers_start_in_the_order_of_their_dependencies() {
+    let chain = Chain::new();
+    let outcome = Script::new().at(secs(10), Signal::Terminate).run_once(|world| chain.build(world));
+    outcome.assert_rules_kept();
+    assert_eq!(ready_order(&outcome), [STORE, CACHE, API]);
+}
+
+#[test]
+fn s1_independent_workers_start_side_by_side() {
+    let notes = Notes::default();
+    let outcome = Script::new().at(secs(5), Signal::Terminate).run_once(|world| {
+        let notes = notes.clone();
+        world.node("node", move |node| {
+            let hooked = |name| Hooked { name, starts_in: secs(1), starts: true, notes: notes.clone() };
+            node.host()
+                .worker("left", Schedule::every(secs(1)), hooked("left"))
+                .worker("right", Schedule::every(secs(1)), hooked("right"))
+                .run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(time_of(&outcome, |event| matches!(event, Event::HostRunning)), Some(secs(1)));
+}
+
+#[test]
+fn s2_work_begins_when_the_last_worker_is_ready() {
+    let chain = Chain::new();
+    let outcome = Script::new().at(secs(10), Signal::Terminate).run_once(|world| chain.build(world));
+    outcome.assert_rules_kept();
+    assert_eq!(time_of(&outcome, |event| matches!(event, Event::CycleStarted { .. })), Some(secs(3)));
+    let notes = chain.notes.all();
+    let last_ready = notes.iter().position(|note| note == "api ready").unwrap();
+    assert_eq!(notes.iter().position(|note| note.ends_with("works")), Some(last_ready + 1));
+}
+
+#[test]
+fn s4_a_failed_start_stops_what_had_started_and_nothing_works() {
+    let chain = Chain { broken: Some("api"), ..Chain::new() };
+    let outcome = Script::new().run_once(|world| chain.build(world));
+    outcome.assert_rules_kept();
+    assert_eq!(chain.notes.all(), ["store ready", "cache ready", "cache stopped", "store stopped"]);
+}
+
+#[test]
+fn s5_the_root_cause_of_a_failed_start_is_the_report() {
+    let chain = Chain { broken: Some("cache"), ..Chain::new() };
+    let outcome = Script::new().run_once(|world| chain.build(world));
+    outcome.assert_rules_kept();
+    let report = outcome.report().unwrap();
+    assert_eq!(report.exit, ExitStatus::StartFailure);
+    assert_eq!(report.exit.code(), 69);
+    assert_eq!(&*report.cause.as_ref().unwrap().message, "cache has no database");
+    assert_eq!(report.worker("cache").unwrap().phase, WorkerPhase::Failed);
+    assert_eq!(report.worker("api").unwrap().phase, WorkerPhase::NeverStarted);
+}
+
+#[test]
+fn s3_a_start_hook_that_hangs_is_named_when_its_time_is_over() {
+    let chain = Chain { hanging: Some("cache"), ..Chain::new() };
+    let outcome = Script::new().run_once(|world| chain.build(world));
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.ended_at(), secs(31));
+    let cause = outcome.report().unwrap().worker("cache").unwrap().cause.clone().unwrap();
+    assert_eq!(&*cause.message, "the start hook did not return within 30s");
+}
+
+#[test]
+fn s4_a_signal_during_start_stops_what_had_started_and_is_not_a_failure() {
+    let chain = Chain::new();
+    let outcome = Script::new().at(millis(1_500), Signal::Terminate).run_once(|world| chain.build(world));
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.ended_at(), millis(1_500));
+    assert_eq!(outcome.report().unwrap().exit, ExitStatus::Clean);
+    assert_eq!(chain.notes.all(), ["store ready", "store stopped"]);
+}
+
+#[test]
+fn s4_a_signal_during_start_does_not_hide_a_failed_start() {
+    let chain = Chain { broken: Some("store"), ..Chain::new() };
+    // In the very millisecond in which the start fails; which of the two is first is not for the test to say.
+    let outcome = Script::new().at(secs(1), Signal::Terminate).run_once(|world| chain.build(world));
+    outcome.assert_rules_kept();
+    let report = outcome.report().unwrap();
+    let said = report.cause.is_some();
+    assert_eq!(report.exit, if said { ExitStatus::StartFailure } else { ExitStatus::Clean });
+}
+
+#[test]
+fn s6_a_body_that_never_ran_is_reported_as_such() {
+    let chain = Chain::new();
+    let outcome = Script::new().at(millis(2_500), Signal::Terminate).run_once(|world| chain.build(world));
+    outcome.assert_rules_kept();
+    for worker in &outcome.report().unwrap().workers {
+        assert_eq!(worker.phase, WorkerPhase::NeverStarted, "{}", worker.name);
+        assert_eq!(worker.cycles.started, 0);
+    }
+}
+
+#[test]
+fn a_slow_body_does_not_hold_up_another_workers_start() {
+    let outcome = Script::new().at(secs(100), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            let slow = |(): (), _: Context| async {
+                tokio::time::sleep(secs(50)).await;
+                Ok::<(), Failure>(())
+            };
+            let quick = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+            node.host()
+                .worker("slow", Continuous::new(), slow)
+                .worker("quick", Schedule::every(secs(1)), quick)
+                .run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let quick = outcome.report().unwrap().worker("quick").unwrap().cycles;
+    assert!(quick.succeeded >= 99, "{quick:?}");
+}
+
+#[test]
+fn a_signal_before_the_host_listens_kills_the_process() {
+    let outcome = Script::new().at(millis(500), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| async move {
+            // Reads its configuration first, as programs do.
+            tokio::time::sleep(secs(1)).await;
+            let idle = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+            node.host().worker("idle", Schedule::every(secs(1)), idle).run_until_signal().await
+        });
+    });
+    outcome.assert_rules_kept();
+    assert!(outcome.report().is_none(), "no verdict: it never came to one");
+}
+
+#[test]
+fn a_mistake_in_the_build_is_a_failed_start_that_names_it() {
+    let outcome = Script::new().run_once(|world| {
+        world.node("node", |node| {
+            let idle = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+            let every_second = || Schedule::every(secs(1));
+            node.host()
+                .worker("a", every_second(), idle)
+                .after("b")
+                .worker("b", every_second(), idle)
+                .after("c")
+                .worker("c", every_second(), idle)
+                .after("a")
+                .run_until_signal()
+        });
+    });
+    let report = outcome.report().unwrap();
+    assert_eq!(report.exit, ExitStatus::StartFailure);
+    let circle = "workers come after each other in a circle: \"a\" after \"b\" after \"c\" after \"a\"";
+    assert_eq!(&*report.cause.as_ref().unwrap().message, circle);
+}
+
+/// Hooks that panic before they return their future, as a plain function may.
+struct Rash {
+    start: bool,
+}
+
+impl Worker for Rash {
+    type Input = Tick;
+
+    fn start(&self) -> impl Future<Output = Result<(), Failure>> + Send {
+        assert!(!self.start, "no configuration");
+        async { Ok(()) }
+    }
+
+    async fn cycle(&self, _: Tick, _: &Context) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn stop(&self) -> impl Future<Output = Result<(), Failure>> + Send {
+        assert!(self.start, "no goodbye");
+        async { Ok(()) }
+    }
+}
+
+#[test]
+fn a_panic_in_a_start_hook_is_a_failed_start() {
+    let outcome = Script::new().run_once(|world| {
+        world.node("node", |node| {
+            node.host().worker("rash", Schedule::every(secs(1)), Rash { start: true }).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.report().unwrap().exit, ExitStatus::StartFailure);
+    assert_eq!(&*outcome.report().unwrap().cause.as_ref().unwrap().message, "no configuration");
+}
+
+#[test]
+fn a_panic_in_a_stop_hook_is_reported_and_changes_nothing_else() {
+    let outcome = Script::new().at(secs(5), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            node.host().worker("rash", Schedule::every(secs(1)), Rash { start: false }).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let report = outcome.report().unwrap();
+    assert_eq!(report.exit, ExitStatus::Clean);
+    assert_eq!(&*report.worker("rash").unwrap().stop_failure.as_ref().unwrap().message, "no goodbye");
+}
