@@ -1,1 +1,90 @@
-//! Campaign tests.
+//! The chaos program as a person runs it: the real binary, its output, its exit codes.
+
+#![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+use shiftwork_sim::Plan;
+
+/// Runs the program in a folder of its own.
+fn chaos(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_chaos")).args(arguments).current_dir(folder).output().unwrap()
+}
+
+/// What it wrote, both streams.
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn a_planted_bug_is_found_shrunk_saved_and_replayed_from_the_printed_line() {
+    let folder = folder();
+    let found = chaos(folder.path(), &["canary", "--seeds", "50", "--max-failures", "1"]);
+    assert_eq!(found.status.code(), Some(1), "{}", text(&found));
+    assert!(text(&found).contains("broken rule: every note is delivered"), "{}", text(&found));
+
+    let printed = text(&found);
+    let line = printed.lines().find_map(|line| line.split("cargo xtask chaos --plan ").nth(1)).unwrap();
+    let plan = Plan::from_json(&std::fs::read_to_string(folder.path().join(line.trim())).unwrap()).unwrap();
+    assert!(plan.faults.len() <= 2, "{plan}");
+
+    let replayed = chaos(folder.path(), &["--plan", line.trim()]);
+    assert_eq!(replayed.status.code(), Some(1), "{}", text(&replayed));
+    assert!(text(&replayed).contains("broken rule: every note is delivered"));
+}
+
+#[test]
+fn a_short_campaign_keeps_every_rule_and_replays_the_corpus() {
+    let folder = folder();
+    let campaign = chaos(folder.path(), &["--seeds", "30"]);
+    assert_eq!(campaign.status.code(), Some(0), "{}", text(&campaign));
+    let stale = text(&campaign).contains("stale");
+    assert!(!stale, "{}", text(&campaign));
+}
+
+#[test]
+fn two_processes_give_the_same_fingerprints_whatever_their_jobs() {
+    let folder = folder();
+    for (file, jobs) in [("a.json", "1"), ("b.json", "2")] {
+        let campaign = chaos(folder.path(), &["--seeds", "12", "--json", file, "--jobs", jobs, "-q"]);
+        assert_eq!(campaign.status.code(), Some(0), "{}", text(&campaign));
+    }
+    let read = |file: &str| std::fs::read_to_string(folder.path().join(file)).unwrap();
+    assert!(read("a.json").contains("fingerprint"));
+    assert_eq!(read("a.json"), read("b.json"));
+}
+
+#[test]
+fn determinism_is_verified_in_another_process() {
+    let folder = folder();
+    let campaign = chaos(folder.path(), &["email", "--seeds", "20", "--verify-determinism"]);
+    assert_eq!(campaign.status.code(), Some(0), "{}", text(&campaign));
+    assert!(text(&campaign).contains("ran twice and were the same both times"), "{}", text(&campaign));
+}
+
+#[test]
+fn bad_usage_is_one_clear_line_and_exit_code_two() {
+    let folder = folder();
+    std::fs::write(folder.path().join("v9.json"), r#"{"version": 9}"#).unwrap();
+    std::fs::write(folder.path().join("bad.json"), "nonsense").unwrap();
+    let cases: [(&[&str], &str); 6] = [
+        (&["emial"], "there is no scenario \"emial\"; there are email, orders, canary"),
+        (&["--seed", "x"], "invalid value 'x' for '--seed <S>'"),
+        (&["--sedes", "3"], "unexpected argument '--sedes'"),
+        (&["--plan", "v9.json"], "the plan has version 9; this program reads version 1"),
+        (&["--plan", "bad.json"], "bad.json: not a plan"),
+        (&["--plan", "nowhere.json"], "nowhere.json"),
+    ];
+    for (arguments, said) in cases {
+        let output = chaos(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output));
+        assert!(text(&output).contains(said), "{arguments:?}: {}", text(&output));
+    }
+}

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    shiftwork_chaos::main(shiftwork_tests::all())
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus");
+    shiftwork_chaos::Tool::new(shiftwork_tests::all()).corpus(corpus).main()
 }

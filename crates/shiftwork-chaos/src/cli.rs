@@ -3,7 +3,7 @@
 use std::{
     fs,
     num::{NonZeroU64, NonZeroUsize},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -72,7 +72,7 @@ pub(crate) struct Cli {
     #[arg(long)]
     verify_determinism: bool,
 
-    /// Replay the saved plans in this folder (*.json) first
+    /// Replay the saved plans in this folder (*.json) first; the program may have one of its own
     #[arg(long, value_name = "DIR")]
     corpus: Option<PathBuf>,
 
@@ -173,7 +173,11 @@ impl Cli {
     }
 
     /// Checks it against the scenarios and files that there are.
-    pub(crate) fn request<'a>(&self, scenarios: &'a [Box<dyn Scenario>]) -> Result<Request<'a>, UsageError> {
+    pub(crate) fn request<'a>(
+        &self,
+        scenarios: &'a [Box<dyn Scenario>],
+        usual_corpus: Option<&Path>,
+    ) -> Result<Request<'a>, UsageError> {
         let all_cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let jobs = self.jobs.unwrap_or_else(all_cores);
         if self.list {
@@ -205,7 +209,8 @@ impl Cli {
             request.corpus.replays.push(replay);
         } else {
             request.scenarios = chosen(&self.scenarios, scenarios)?;
-            request.corpus = self.corpus(scenarios, &request.scenarios)?;
+            let usual = usual_corpus.filter(|_| self.seed.is_none());
+            request.corpus = corpus(self.corpus.as_deref().or(usual), scenarios, &request.scenarios)?;
             let nothing = matches!(request.seeds, Seeds::Counted { count: 0, .. });
             if nothing && request.corpus.replays.is_empty() {
                 let message = "--seeds 0 leaves nothing to run: give at least 1, or a --corpus with plans";
@@ -226,20 +231,6 @@ impl Cli {
         }
     }
 
-    /// The saved plans of the scenarios that were chosen.
-    fn corpus<'a>(
-        &self,
-        scenarios: &'a [Box<dyn Scenario>],
-        chosen: &[&dyn Scenario],
-    ) -> Result<Corpus<'a>, UsageError> {
-        let Some(folder) = &self.corpus else { return Ok(Corpus::default()) };
-        let mut corpus = Corpus::read(folder, scenarios)
-            .map_err(|error| UsageError(format!("cannot read the folder --corpus {}: {error}", folder.display())))?;
-        // Plans of other scenarios are not stale, only not asked for.
-        corpus.replays.retain(|replay| chosen.iter().any(|scenario| scenario.name() == replay.scenario.name()));
-        Ok(corpus)
-    }
-
     fn json_target(&self) -> Result<Option<JsonTarget>, UsageError> {
         match &self.json {
             None => Ok(None),
@@ -255,6 +246,20 @@ impl Cli {
 /// Whether a scenario runs only when it is named.
 pub(crate) fn is_hidden(scenario: &dyn Scenario) -> bool {
     scenario.name().starts_with(CANARY)
+}
+
+/// The saved plans of the scenarios that were chosen.
+fn corpus<'a>(
+    folder: Option<&Path>,
+    scenarios: &'a [Box<dyn Scenario>],
+    chosen: &[&dyn Scenario],
+) -> Result<Corpus<'a>, UsageError> {
+    let Some(folder) = folder else { return Ok(Corpus::default()) };
+    let mut corpus = Corpus::read(folder, scenarios)
+        .map_err(|error| UsageError(format!("cannot read the folder --corpus {}: {error}", folder.display())))?;
+    // Plans of other scenarios are not stale, only not asked for.
+    corpus.replays.retain(|replay| chosen.iter().any(|scenario| scenario.name() == replay.scenario.name()));
+    Ok(corpus)
 }
 
 /// The scenarios with these names, in the program's order; all that are not hidden when there are no names.

@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     io::{self, IsTerminal, Write},
     panic,
+    path::PathBuf,
     process::{Command, ExitCode},
     sync::{Arc, atomic::AtomicBool},
     thread,
@@ -37,6 +38,7 @@ pub fn main(scenarios: Vec<Box<dyn Scenario>>) -> ExitCode {
 pub struct Tool {
     scenarios: Vec<Box<dyn Scenario>>,
     command: String,
+    corpus: Option<PathBuf>,
     second_run: Box<dyn SecondRun>,
 }
 
@@ -66,13 +68,21 @@ impl Tool {
             command.args(["--fingerprints", "--jobs", &jobs.to_string()]);
             command
         });
-        Self { scenarios, command: "cargo xtask chaos".to_owned(), second_run: Box::new(itself) }
+        Self { scenarios, command: "cargo xtask chaos".to_owned(), corpus: None, second_run: Box::new(itself) }
     }
 
     /// What a person types to start the program, for the lines that replay a failure; `cargo xtask chaos` by default.
     #[must_use]
     pub fn command(mut self, command: impl Into<String>) -> Self {
         self.command = command.into();
+        self
+    }
+
+    /// The folder of saved plans that every campaign replays first, unless `--corpus` names another. A single seed or plan
+    /// is run alone.
+    #[must_use]
+    pub fn corpus(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.corpus = Some(folder.into());
         self
     }
 
@@ -147,7 +157,7 @@ impl Tool {
     }
 
     fn act(&self, cli: &Cli, surroundings: &Surroundings, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-        match cli.request(&self.scenarios) {
+        match cli.request(&self.scenarios, self.corpus.as_deref()) {
             Ok(Request::List) => {
                 drop(out.write_all(self.list().as_bytes()));
                 Verdict::Kept.code()
