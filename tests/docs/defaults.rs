@@ -4,7 +4,7 @@ use std::{sync::mpsc, time::Duration};
 
 use serde_json::Value;
 use shiftwork::{
-    Context, Failure, Host, QueueSourceExt, Retry, Schedule, Signal, StopBudget, Tick, Worker,
+    Context, Failure, Host, OnFault, QueueSourceExt, Restart, Retry, Schedule, Signal, StopBudget, Tick, Worker,
     event::{Declaration, Event},
     queue::MemoryQueue,
 };
@@ -25,6 +25,7 @@ fn the_defaults_are_those_of_the_code() {
 fn expected() -> Vec<(&'static str, String)> {
     let budget = fields(StopBudget::default());
     let retry = fields(Retry::default());
+    let restart = fields(Restart::default());
     let declared = declaration();
     let queue = format!("{:?}", MemoryQueue::<u32>::new().source());
     let of_queue = |name: &str| {
@@ -41,6 +42,10 @@ fn expected() -> Vec<(&'static str, String)> {
         ("WorkerBuilder::cycle_timeout", declared.cycle_timeout.map(seconds).unwrap_or_default()),
         ("WorkerBuilder::concurrency", declared.concurrency.to_string()),
         ("WorkerBuilder::crashes_max", declared.crashes_max.to_string()),
+        ("OnFault", if declared.on_fault == OnFault::StopHost { "stop the host".to_owned() } else { String::new() }),
+        ("Restart::initial", milliseconds(&restart["initial_ms"])),
+        ("Restart::max", milliseconds(&restart["max_ms"])),
+        ("Restart::intensity", format!("{} in {}", restart["restarts_max"], milliseconds(&restart["window_ms"]))),
         ("Retry::attempts_max", retry["attempts_max"].to_string()),
         ("Retry::initial", milliseconds(&retry["initial_ms"])),
         ("Retry::factor", retry["factor"].to_string()),

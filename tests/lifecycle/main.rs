@@ -10,6 +10,7 @@
 //! | `schedules.rs` | ticks: drift, overlap, missed |
 //! | `promises.rs` | mocks, captured logs and futures polled by hand |
 //! | `process.rs` | a real process with real signals, beside its simulated twin |
+//! | `supervision.rs` | faults: restarts, their intensity, degraded hosts |
 //! | `harness.rs` | the simulator itself: what must be found is found |
 //! | `worlds.rs` | the small worlds that the others are set in |
 
@@ -23,4 +24,5 @@ mod promises;
 mod schedules;
 mod shutdown;
 mod startup;
+mod supervision;
 mod worlds;

@@ -81,7 +81,7 @@ impl Dependency {
     ///
     /// Like a real request: a dropped call may or may not have had its effect.
     pub async fn call<T>(&self, effect: impl Future<Output = T>) -> Result<T, DependencyError> {
-        let visit = self.begin();
+        let visit = self.begin().await;
         self.shared.record(What::CallBegan { site: visit.site, call: visit.call });
         let result = self.pass(visit, effect).await;
         self.shared.record(What::CallEnded { site: visit.site, call: visit.call, ok: result.is_ok() });
@@ -95,7 +95,7 @@ impl Dependency {
         effect: impl Future<Output = T>,
         done: impl FnOnce(&T, bool),
     ) -> Result<T, DependencyError> {
-        let visit = self.begin();
+        let visit = self.begin().await;
         let (there, back) = self.travel_times();
         pause(there).await;
         self.before(visit).await?;
@@ -112,7 +112,9 @@ impl Dependency {
         self.site
     }
 
-    fn begin(&self) -> Visit {
+    async fn begin(&self) -> Visit {
+        // As a socket does: a task that calls and calls without ever having to wait gives way to the others now and then.
+        tokio::task::coop::consume_budget().await;
         self.shared.lock().visit(self.site)
     }
 

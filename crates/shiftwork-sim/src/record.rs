@@ -314,6 +314,9 @@ pub(crate) fn describe(event: &Event, workers: &[Declaration]) -> String {
             format!("{}: source recovered after {failures} failures", name(worker))
         }
         Event::WorkerFaulted { worker, cause } => format!("{}: cannot go on, {cause}", name(worker)),
+        Event::WorkerRestarting { worker, restarts, delay } => {
+            format!("{}: will be restarted in {delay:?} (restart {restarts})", name(worker))
+        }
         Event::SignalReceived { signal, .. } => format!("{} received", signal.as_str()),
         Event::HostStopping { reason, within, .. } => {
             let reason = match reason {

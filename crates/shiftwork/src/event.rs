@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use shiftwork_queue::{DeadLetterCause, DeliveryId};
 use tokio::time::Instant;
 
-use crate::{Cause, Retry, Signal, report::ExitStatus};
+use crate::{Cause, Retry, Signal, lifecycle::OnFault, report::ExitStatus};
 
 /// Names a worker within its host: its place in the order in which the workers were added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +45,8 @@ pub struct Declaration {
     pub cycle_timeout: Option<Duration>,
     /// How many lapsed leases make a delivery a crash loop.
     pub crashes_max: u32,
+    /// What its fault leads to.
+    pub on_fault: OnFault,
     /// What starts its cycles.
     pub source: SourceKind,
 }
@@ -215,6 +217,15 @@ pub enum Event {
         /// Why.
         cause: Cause,
     },
+    /// A worker that faulted is started again after the delay.
+    WorkerRestarting {
+        /// Which.
+        worker: WorkerId,
+        /// How many times it was restarted, this time included.
+        restarts: u32,
+        /// Until its start hook is called.
+        delay: Duration,
+    },
     /// A signal arrived.
     SignalReceived {
         /// Which.
@@ -299,6 +310,7 @@ impl Event {
             Event::SourceFailed { .. } => "source_failed",
             Event::SourceRecovered { .. } => "source_recovered",
             Event::WorkerFaulted { .. } => "worker_faulted",
+            Event::WorkerRestarting { .. } => "worker_restarting",
             Event::SignalReceived { .. } => "signal_received",
             Event::HostStopping { .. } => "host_stopping",
             Event::IntakeClosed { .. } => "intake_closed",
@@ -357,6 +369,8 @@ pub enum WorkerPhase {
     Ready,
     /// Takes in work.
     Running,
+    /// Faulted, and waits to be started again.
+    Restarting,
     /// Takes in no more; what is in flight may finish.
     Draining,
     /// What is in flight was asked to stop.
@@ -377,11 +391,12 @@ pub enum WorkerPhase {
 
 impl WorkerPhase {
     /// Every phase, in order.
-    pub const ALL: [WorkerPhase; 12] = [
+    pub const ALL: [WorkerPhase; 13] = [
         WorkerPhase::Pending,
         WorkerPhase::Starting,
         WorkerPhase::Ready,
         WorkerPhase::Running,
+        WorkerPhase::Restarting,
         WorkerPhase::Draining,
         WorkerPhase::Cancelling,
         WorkerPhase::Aborting,
@@ -401,6 +416,7 @@ impl WorkerPhase {
             | WorkerPhase::Starting
             | WorkerPhase::Ready
             | WorkerPhase::Running
+            | WorkerPhase::Restarting
             | WorkerPhase::Draining
             | WorkerPhase::Cancelling
             | WorkerPhase::Aborting
@@ -416,6 +432,7 @@ impl WorkerPhase {
             WorkerPhase::Starting => "starting",
             WorkerPhase::Ready => "ready",
             WorkerPhase::Running => "running",
+            WorkerPhase::Restarting => "restarting",
             WorkerPhase::Draining => "draining",
             WorkerPhase::Cancelling => "cancelling",
             WorkerPhase::Aborting => "aborting",

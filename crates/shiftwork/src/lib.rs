@@ -61,7 +61,7 @@ pub use environment::{Environment, Signal, Signals, System};
 pub use event::{Event, Listener};
 pub use failure::{BoxError, Cause, Failure, FailureKind};
 pub use host::{BuildError, Host, HostBuilder, WorkerBuilder};
-pub use lifecycle::{Rule, StopBudget};
+pub use lifecycle::{GiveUp, OnFault, Restart, Rule, StopBudget};
 pub use report::{ExitStatus, HostReport};
 pub use retry::Retry;
 pub use shiftwork_queue as queue;

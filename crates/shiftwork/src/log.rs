@@ -120,6 +120,9 @@ impl Log {
             Event::WorkerFaulted { worker, cause } => {
                 error!(worker = self.name(*worker), kind = %cause.kind, error = %cause.message, "worker cannot go on");
             }
+            Event::WorkerRestarting { worker, restarts, delay } => {
+                warn!(worker = self.name(*worker), restarts, ?delay, "worker will be restarted");
+            }
             Event::SignalReceived { signal, next } => {
                 let next = match next {
                     NextSignal::Abort => "interrupt what is in flight and return it",

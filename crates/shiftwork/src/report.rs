@@ -134,6 +134,8 @@ pub struct WorkerReport {
     pub cause: Option<Cause>,
     /// What it was doing when the host gave up on it.
     pub abandoned: Option<WorkerPhase>,
+    /// How many times it was restarted after a fault.
+    pub restarts: u32,
     /// What its stop hook failed with, if it did.
     pub stop_failure: Option<Cause>,
     /// What its cycles came to.

@@ -43,6 +43,10 @@ pub trait Source: Send + Sync + 'static {
         usize::MAX
     }
 
+    /// A life of the worker begins: what the lanes of an earlier one shared is to be forgotten. Called before the lanes are
+    /// made, and again each time the worker is restarted.
+    fn begin(&self) {}
+
     /// Makes one lane. Called once for each, before intake opens.
     fn lane(&self, cx: &LaneContext) -> Self::Lane;
 

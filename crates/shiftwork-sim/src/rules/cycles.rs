@@ -114,7 +114,7 @@ impl CycleRules {
             Event::HostStarting { workers } => {
                 self.workers = workers.iter().cloned().map(Worker::new).collect();
             }
-            Event::IntakeOpened { worker } => self.worker(*worker).intake = Intake::Open,
+            Event::IntakeOpened { worker } => self.worker(*worker).begin_life(),
             Event::IntakeClosed { worker, .. } => self.worker(*worker).intake = Intake::Closed,
             Event::TicksMissed { worker, count } => self.worker(*worker).schedule.missed = *count,
             Event::CycleStarted { worker, cycle, attempt, delivery } => {
@@ -155,6 +155,13 @@ impl Worker {
             schedule: ScheduleView::default(),
             escalations_due: 0,
         }
+    }
+
+    /// Its first life, or a new one: the schedule and the attempts begin anew.
+    fn begin_life(&mut self) {
+        self.intake = Intake::Open;
+        self.next = Next { attempt: 1, not_before: Duration::ZERO };
+        self.schedule = ScheduleView::default();
     }
 
     /// Whether cycles follow one another, so that the next attempt is known.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use shiftwork::{
-    ExitStatus, Rule, Signal,
+    ExitStatus, OnFault, Rule, Signal,
     event::{Declaration, Event, NextSignal, StopReason, WorkerId, WorkerPhase},
 };
 
@@ -24,7 +24,6 @@ pub(super) struct LifeRules {
     forced: bool,
     left_at_once: Option<Duration>,
     start_failed: bool,
-    faulted: bool,
     stopped: Option<ExitStatus>,
 }
 
@@ -43,6 +42,11 @@ struct Worker {
     faulted: bool,
     abandoned: bool,
     stopped: Option<WorkerPhase>,
+    on_fault: OnFault,
+    /// When its restarts were announced.
+    restarts: Vec<Duration>,
+    /// When the next life may begin.
+    restart_at: Option<Duration>,
 }
 
 impl LifeRules {
@@ -63,8 +67,10 @@ impl LifeRules {
         match event {
             Event::HostStarting { workers } => {
                 self.names = Some(workers.clone());
-                self.workers =
-                    workers.iter().map(|it| Worker { after: it.after.clone(), ..Worker::default() }).collect();
+                self.workers = workers
+                    .iter()
+                    .map(|it| Worker { after: it.after.clone(), on_fault: it.on_fault, ..Worker::default() })
+                    .collect();
             }
             Event::WorkerStarting { worker } => {
                 let after = &self.workers[worker.0 as usize].after;
@@ -91,11 +97,23 @@ impl LifeRules {
                     || "a worker was not ready".to_owned(),
                 );
                 self.workers[worker.0 as usize].opened = true;
+                // Restarted: the fault was dealt with.
+                self.workers[worker.0 as usize].faulted = false;
+                self.restarted(*worker, verdicts);
             }
             Event::WorkerFaulted { worker, .. } => {
                 self.workers[worker.0 as usize].faulted = true;
-                self.faulted = true;
             }
+            Event::IntakeClosed { worker, .. } => {
+                let alone = self.stopping.is_some() || self.workers[worker.0 as usize].faulted;
+                verdicts.demand(
+                    Rule::F2,
+                    alone,
+                    || format!("the intake of {} closes for a stop, or for its own fault", self.name(*worker)),
+                    || "it closed for neither".to_owned(),
+                );
+            }
+            Event::WorkerRestarting { worker, delay, .. } => self.restarting(*worker, *delay, verdicts),
             Event::SignalReceived { signal, next } => self.signal(*signal, *next, verdicts),
             Event::HostStopping { reason, drain, within } => {
                 self.stopping = Some(Stopping { at: verdicts.at, drain: *drain, within: *within });
@@ -106,6 +124,41 @@ impl LifeRules {
             Event::HostStopped { exit } => self.stopped = Some(*exit),
             _ => {}
         }
+    }
+
+    /// Rule F1: a restart is what the policy allows, no more often than it says.
+    fn restarting(&mut self, id: WorkerId, delay: Duration, verdicts: &mut Verdicts<'_>) {
+        let at = verdicts.at;
+        let name = self.name(id);
+        let worker = &mut self.workers[id.0 as usize];
+        worker.restarts.push(at);
+        worker.restart_at = Some(at + delay);
+        let OnFault::Restart(policy) = worker.on_fault else {
+            verdicts.demand(Rule::F1, false, || format!("{name} is not restarted"), || "it was".to_owned());
+            return;
+        };
+        // Announced when the old life was gone, which may be later than the fault that was counted: a window may seem
+        // to have one more than it had.
+        let recent = worker.restarts.iter().filter(|other| at - **other < policy.window()).count();
+        let most = policy.restarts_max() as usize + 1;
+        verdicts.demand(
+            Rule::F1,
+            worker.faulted && recent <= most,
+            || format!("{name} is restarted after a fault, at most {most} times in {:?}", policy.window()),
+            || format!("this is restart {recent}"),
+        );
+    }
+
+    /// Rule F1: not before its delay is over.
+    fn restarted(&mut self, id: WorkerId, verdicts: &mut Verdicts<'_>) {
+        let (at, name) = (verdicts.at, self.name(id));
+        let due = self.workers[id.0 as usize].restart_at.take();
+        verdicts.demand(
+            Rule::F1,
+            due.is_none_or(|due| due <= at),
+            || format!("{name} is restarted at {due:?}"),
+            || format!("it was at {at:?}"),
+        );
     }
 
     fn signal(&mut self, signal: Signal, next: NextSignal, verdicts: &mut Verdicts<'_>) {
@@ -212,7 +265,7 @@ impl LifeRules {
     fn expected_exit(&self) -> ExitStatus {
         let left_work =
             self.workers.iter().any(|worker| worker.abandoned || worker.stopped == Some(WorkerPhase::Aborted));
-        if self.faulted {
+        if self.workers.iter().any(|worker| worker.faulted) {
             ExitStatus::WorkerFault
         } else if self.start_failed {
             ExitStatus::StartFailure

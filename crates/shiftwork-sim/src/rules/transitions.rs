@@ -10,7 +10,7 @@ pub struct Transitions([u64; 3]);
 
 impl Transitions {
     /// Every transition that the lifecycle has, as events tell it: a worker that closes says so only by its end.
-    pub const POSSIBLE: [(WorkerPhase, WorkerPhase); 22] = [
+    pub const POSSIBLE: [(WorkerPhase, WorkerPhase); 29] = [
         (WorkerPhase::Pending, WorkerPhase::Starting),
         (WorkerPhase::Pending, WorkerPhase::NeverStarted),
         (WorkerPhase::Starting, WorkerPhase::Ready),
@@ -21,6 +21,14 @@ impl Transitions {
         (WorkerPhase::Running, WorkerPhase::Draining),
         (WorkerPhase::Running, WorkerPhase::Stopped),
         (WorkerPhase::Running, WorkerPhase::Aborted),
+        // A start hook that fails, or hangs, in a later life.
+        (WorkerPhase::Starting, WorkerPhase::Restarting),
+        (WorkerPhase::Restarting, WorkerPhase::Starting),
+        (WorkerPhase::Restarting, WorkerPhase::Failed),
+        (WorkerPhase::Running, WorkerPhase::Failed),
+        (WorkerPhase::Draining, WorkerPhase::Restarting),
+        (WorkerPhase::Cancelling, WorkerPhase::Restarting),
+        (WorkerPhase::Aborting, WorkerPhase::Restarting),
         (WorkerPhase::Draining, WorkerPhase::Cancelling),
         (WorkerPhase::Draining, WorkerPhase::Aborting),
         (WorkerPhase::Draining, WorkerPhase::Stopped),
@@ -97,6 +105,7 @@ impl Watcher {
             Event::IntakeClosed { worker, .. } => (worker, WorkerPhase::Draining),
             Event::WorkerCancelled { worker } => (worker, WorkerPhase::Cancelling),
             Event::WorkerAborted { worker } => (worker, WorkerPhase::Aborting),
+            Event::WorkerRestarting { worker, .. } => (worker, WorkerPhase::Restarting),
             Event::WorkerStopped { worker, phase } => (worker, *phase),
             _ => return,
         };

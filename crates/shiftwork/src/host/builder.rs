@@ -6,7 +6,7 @@ use super::{Host, shell, unit};
 use crate::{
     Environment, HostReport, IntoWorker, Listener, Retry, Source, System,
     event::{Declaration, WorkerId},
-    lifecycle::{StopBudget, decide::WorkerPlan},
+    lifecycle::{OnFault, StopBudget, decide::WorkerPlan},
 };
 
 /// What a worker's cycles are run by.
@@ -18,6 +18,7 @@ pub(crate) struct Policy {
     pub(crate) start_timeout: Duration,
     pub(crate) drain: Option<Duration>,
     pub(crate) crashes_max: u32,
+    pub(crate) on_fault: OnFault,
 }
 
 impl Default for Policy {
@@ -29,6 +30,7 @@ impl Default for Policy {
             start_timeout: Duration::from_secs(30),
             drain: None,
             crashes_max: 3,
+            on_fault: OnFault::default(),
         }
     }
 }
@@ -124,7 +126,12 @@ impl HostBuilder {
                 };
                 after.push(id(index));
             }
-            plans.push(WorkerPlan { after, start_timeout: it.policy.start_timeout, drain: it.policy.drain });
+            plans.push(WorkerPlan {
+                after,
+                start_timeout: it.policy.start_timeout,
+                drain: it.policy.drain,
+                on_fault: it.policy.on_fault,
+            });
         }
         if let Some(circle) = find_circle(&plans) {
             let path = circle.into_iter().map(|id| names[id.index()].clone()).collect();
@@ -141,6 +148,7 @@ impl HostBuilder {
                 retry: it.policy.retry,
                 cycle_timeout: it.policy.cycle_timeout,
                 crashes_max: it.policy.crashes_max,
+                on_fault: it.policy.on_fault,
                 source: it.source,
             });
             units.push(it.launch.with(it.policy));
@@ -250,6 +258,11 @@ impl WorkerBuilder {
     /// How many lapsed leases make a delivery a crash loop; 3 by default. At least 1.
     pub fn crashes_max(self, crashes: u32) -> Self {
         self.policy(|policy| policy.crashes_max = crashes.max(1))
+    }
+
+    /// What the host does when this worker cannot go on; it stops by default. See [`OnFault`].
+    pub fn on_fault(self, reaction: OnFault) -> Self {
+        self.policy(|policy| policy.on_fault = reaction)
     }
 
     /// Starts this worker after the one called `name` is ready, and stops it before.

@@ -11,7 +11,7 @@ use tracing::Instrument;
 
 use super::{
     Host,
-    unit::{REAP, Surroundings},
+    unit::{Inbox, REAP, Surroundings},
 };
 use crate::{
     Cause, ExitStatus, FailureKind, HostReport, Signals,
@@ -33,9 +33,9 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
     let seed = environment.seed();
     let mut workers: Vec<Slot> = units
         .into_iter()
-        .map(|launch| Slot { control: Arc::new(Control::new()), launch: Some(launch), task: None })
+        .map(|launch| Slot { control: Arc::new(Control::new()), launch, life: 0, task: None })
         .collect();
-    let mut owners: HashMap<Id, WorkerId> = HashMap::new();
+    let mut owners: HashMap<Id, (WorkerId, u32)> = HashMap::new();
 
     let began = Instant::now();
     emitter.emit(began, &Event::HostStarting { workers: declarations.clone() });
@@ -53,18 +53,20 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
                 Action::Emit(event) => emitter.emit(Instant::now(), &event),
                 Action::Start(id) => {
                     let slot = &mut workers[id.index()];
-                    let Some(launch) = slot.launch.take() else { continue };
+                    slot.life += 1;
+                    // Levels only rise: a new life begins with its own.
+                    slot.control = Arc::new(Control::new());
                     let surroundings = Surroundings {
                         id,
                         name: declarations[id.index()].name.clone(),
                         control: slot.control.clone(),
                         environment: environment.clone(),
                         emitter: emitter.clone(),
-                        inbox: inbox.clone(),
+                        inbox: Inbox { sender: inbox.clone(), worker: id, life: slot.life },
                         seed,
                     };
-                    let task = tasks.spawn(launch.run(surroundings).in_current_span());
-                    owners.insert(task.id(), id);
+                    let task = tasks.spawn(slot.launch.run(surroundings).in_current_span());
+                    owners.insert(task.id(), (id, slot.life));
                     slot.task = Some(task);
                 }
                 Action::OpenIntake(id) => workers[id.index()].control.raise(Level::Open),
@@ -89,15 +91,18 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
                 stop_asked = true;
                 Input::StopAsked
             }
-            Some(input) = inputs.recv() => input,
+            Some((id, life, input)) = inputs.recv() => {
+                if workers[id.index()].life == life { input } else { continue_with_nothing() }
+            }
             Some(ended) = tasks.join_next_with_id() => match ended {
                 Ok(_) => continue_with_nothing(),
                 Err(error) => match owners.get(&error.id()) {
                     // A unit catches what its worker's code does; a panic here is the source's or our own.
-                    Some(id) if error.is_panic() => {
+                    Some((id, life)) if error.is_panic() && workers[id.index()].life == *life => {
                         let cause = panicked(&*error.into_panic()).cause();
-                        drop(inbox.send(Input::LanesEnded { worker: *id, interrupted: true }));
-                        drop(inbox.send(Input::Closed(*id, None)));
+                        for input in [Input::LanesEnded { worker: *id, interrupted: true }, Input::Closed(*id, None)] {
+                            drop(inbox.send((*id, *life, input)));
+                        }
                         Input::Faulted(*id, cause)
                     }
                     _ => continue_with_nothing(),
@@ -118,7 +123,9 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
 /// What the shell keeps of one worker.
 struct Slot {
     control: Arc<Control>,
-    launch: Option<super::unit::Launch>,
+    launch: super::unit::Launch,
+    /// Which life of the worker this is; 0 before its first.
+    life: u32,
     task: Option<AbortHandle>,
 }
 
@@ -154,6 +161,7 @@ fn report(machine: &Lifecycle, declarations: &[Declaration], emitter: &Emitter, 
             cause: verdict.cause,
             abandoned: verdict.abandoned,
             stop_failure: verdict.stop_failure,
+            restarts: verdict.restarts,
             cycles: emitter.counts(WorkerId(index)),
         })
         .collect();
@@ -175,6 +183,7 @@ pub(super) fn unable(declarations: &[Declaration], why: &str) -> HostReport {
         cause: None,
         abandoned: None,
         stop_failure: None,
+        restarts: 0,
         cycles: CycleCounts::default(),
     });
     HostReport {

@@ -30,8 +30,24 @@ pub(super) struct Surroundings {
     pub(super) control: Arc<Control>,
     pub(super) environment: Arc<dyn Environment>,
     pub(super) emitter: Arc<Emitter>,
-    pub(super) inbox: mpsc::UnboundedSender<Input>,
+    pub(super) inbox: Inbox,
     pub(super) seed: u64,
+}
+
+/// Where one life of a worker tells its host what happened.
+#[derive(Clone)]
+pub(super) struct Inbox {
+    pub(super) sender: mpsc::UnboundedSender<(WorkerId, u32, Input)>,
+    pub(super) worker: WorkerId,
+    /// Which life, from 1: what an earlier one still says is not heard.
+    pub(super) life: u32,
+}
+
+impl Inbox {
+    /// A host that has left hears nothing.
+    pub(super) fn tell(&self, input: Input) {
+        drop(self.sender.send((self.worker, self.life, input)));
+    }
 }
 
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -39,13 +55,16 @@ type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// A worker, ready to be launched. The one place where its types are erased: once for each worker, not for each cycle.
 pub(crate) struct Launch {
     policy: Policy,
-    launch: Box<dyn FnOnce(Policy, Surroundings) -> Running + Send>,
+    launch: Box<dyn Fn(Policy, Surroundings) -> Running + Send>,
 }
 
 pub(super) fn launch<S: Source, W: Worker<Input = S::Input>>(source: S, worker: W) -> Launch {
+    let (source, worker) = (Arc::new(source), Arc::new(worker));
     Launch {
         policy: Policy::default(),
-        launch: Box::new(move |policy, surroundings| Box::pin(run(source, worker, policy, surroundings))),
+        launch: Box::new(move |policy, surroundings| {
+            Box::pin(run(source.clone(), worker.clone(), policy, surroundings))
+        }),
     }
 }
 
@@ -54,17 +73,21 @@ impl Launch {
         Self { policy, ..self }
     }
 
-    pub(super) fn run(self, surroundings: Surroundings) -> Running {
+    /// One life of the worker.
+    pub(super) fn run(&self, surroundings: Surroundings) -> Running {
         (self.launch)(self.policy, surroundings)
     }
 }
 
-async fn run<S: Source, W: Worker<Input = S::Input>>(source: S, worker: W, policy: Policy, unit: Surroundings) {
-    // A closed inbox is a host that has left; there is nobody to tell.
-    let tell = |input| drop(unit.inbox.send(input));
+async fn run<S: Source, W: Worker<Input = S::Input>>(
+    source: Arc<S>,
+    worker: Arc<W>,
+    policy: Policy,
+    unit: Surroundings,
+) {
+    let tell = |input| unit.inbox.tell(input);
     let id = unit.id;
     let control = unit.control.clone();
-    let worker = Arc::new(worker);
 
     let span = tracing::info_span!("start", worker = &*unit.name);
     let attempt = AttemptControl::new(control.clone());
@@ -91,7 +114,7 @@ async fn run<S: Source, W: Worker<Input = S::Input>>(source: S, worker: W, polic
 
 /// Runs every lane to its end, with the source's upkeep beside them. Whether a cycle had to be dropped.
 async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
-    source: S,
+    source: Arc<S>,
     worker: Arc<W>,
     policy: Policy,
     unit: &Surroundings,
@@ -114,6 +137,7 @@ async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
         emitter: unit.emitter.clone(),
     });
     let cycles = Arc::new(CycleCounter::default());
+    source.begin();
     let mut lanes = JoinSet::new();
     for (index, shared) in shared.into_iter().enumerate() {
         let cx = LaneContext { source: cx.clone(), index };
@@ -127,7 +151,7 @@ async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
             cx,
             shared,
             chance: fastrand::Rng::with_seed(stream(unit.seed, &unit.name, index)),
-            fault: Box::new(move |failure: Failure| drop(inbox.send(Input::Faulted(id, failure.cause())))),
+            fault: Box::new(move |failure: Failure| inbox.tell(Input::Faulted(id, failure.cause()))),
         };
         lanes.spawn(run.run().in_current_span());
     }
@@ -135,7 +159,7 @@ async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
     // The cycle's own panics are caught; one that ends a task here is the source's, and a fault of the worker.
     let panicked = |error: JoinError| {
         if let Ok(panic) = error.try_into_panic() {
-            drop(unit.inbox.send(Input::Faulted(id, panicked(&*panic).cause())));
+            unit.inbox.tell(Input::Faulted(id, panicked(&*panic).cause()));
         }
     };
     let mut upkeep = JoinSet::new();

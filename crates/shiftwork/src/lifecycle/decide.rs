@@ -9,6 +9,7 @@
 //! 2. Workers are `Running` only if all of them had become `Ready`.
 //! 3. While the host is stopping, a worker leaves `Running` only when every worker that comes after it is terminal, unless
 //!    the worker itself faulted or everything is being aborted.
+//!    A worker that is restarted leaves it alone and comes back to it alone.
 //! 4. Every phase of a stop has a deadline, and none lies after the host's own. The order of invariant 3 yields to the budget:
 //!    when the time to drain is over, every intake is closed, so that there is always time left to return what is in flight.
 //! 5. Once the host is `Stopped`, every worker is terminal and nothing changes any more.
@@ -17,7 +18,10 @@ use std::time::Duration;
 
 use shiftwork_queue::FailureKind;
 
-use super::StopBudget;
+use super::{
+    StopBudget,
+    fault::{OnFault, Reaction, Restarts},
+};
 use crate::{
     Cause,
     environment::Signal,
@@ -57,7 +61,7 @@ pub(crate) enum Input {
 pub(crate) enum Action {
     /// Tell the listeners.
     Emit(Event),
-    /// Run a worker's start hook.
+    /// Run a worker's start hook: its first life, or a new one.
     Start(WorkerId),
     /// Let a worker take in work.
     OpenIntake(WorkerId),
@@ -78,6 +82,7 @@ pub(crate) struct WorkerPlan {
     pub(crate) start_timeout: Duration,
     /// Its own time to drain, within the host's.
     pub(crate) drain: Option<Duration>,
+    pub(crate) on_fault: OnFault,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +100,7 @@ pub(crate) struct Verdict {
     pub(crate) cause: Option<Cause>,
     pub(crate) abandoned: Option<WorkerPhase>,
     pub(crate) stop_failure: Option<Cause>,
+    pub(crate) restarts: u32,
 }
 
 #[derive(Debug)]
@@ -110,6 +116,10 @@ struct WorkerState {
     cause: Option<Cause>,
     abandoned: Option<WorkerPhase>,
     stop_failure: Option<Cause>,
+    recent_restarts: Restarts,
+    restarts: u32,
+    /// Once what is left of this life is gone, another one begins after this delay.
+    restart_after: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -146,6 +156,9 @@ impl Lifecycle {
                 cause: None,
                 abandoned: None,
                 stop_failure: None,
+                recent_restarts: Restarts::default(),
+                restarts: 0,
+                restart_after: None,
             })
             .collect();
         Self { host: HostPhase::Starting, budget, stopping: None, workers }
@@ -162,7 +175,7 @@ impl Lifecycle {
             Input::StartFailed(id, cause) => self.start_failed(id, cause, now, actions),
             Input::Faulted(id, cause) => self.faulted(id, cause, now, actions),
             Input::LanesEnded { worker, interrupted } => self.lanes_ended(worker, interrupted, now),
-            Input::Closed(id, failure) => self.closed(id, failure, actions),
+            Input::Closed(id, failure) => self.closed(id, failure, now, actions),
             Input::Signal(signal) => self.signal(signal, now, actions),
             Input::StopAsked => self.stop(StopReason::Asked, now, actions),
             Input::DeadlinePassed => {}
@@ -192,6 +205,7 @@ impl Lifecycle {
             cause: worker.cause.clone(),
             abandoned: worker.abandoned,
             stop_failure: worker.stop_failure.clone(),
+            restarts: worker.restarts,
         })
     }
 
@@ -235,7 +249,18 @@ impl Lifecycle {
         if self.host == HostPhase::Stopping {
             // Asked to stop while its start hook ran, which finished before it could be dropped.
             self.close_intake(id, now, actions);
+        } else if self.host == HostPhase::Running {
+            // A new life: the others are at work already.
+            self.worker(id).cause = None;
+            self.open_intake(id, actions);
         }
+    }
+
+    fn open_intake(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
+        self.worker(id).phase = WorkerPhase::Running;
+        self.worker(id).ran = true;
+        actions.push(Action::Emit(Event::IntakeOpened { worker: id }));
+        actions.push(Action::OpenIntake(id));
     }
 
     fn start_failed(&mut self, id: WorkerId, cause: Cause, now: Duration, actions: &mut Vec<Action>) {
@@ -243,8 +268,15 @@ impl Lifecycle {
             return;
         }
         if self.host == HostPhase::Stopping {
-            // Interrupted by the stop: what it says now is not the root cause.
-            self.end(id, WorkerPhase::NeverStarted, actions);
+            // Interrupted by the stop: what it says now is not the root cause. One that was to be restarted had failed before.
+            let failed_before = self.worker(id).ran;
+            self.end(id, if failed_before { WorkerPhase::Failed } else { WorkerPhase::NeverStarted }, actions);
+            return;
+        }
+        if self.host == HostPhase::Running {
+            self.worker(id).cause = None;
+            self.faulted(id, cause, now, actions);
+            self.over(id, WorkerPhase::Failed, now, actions);
             return;
         }
         self.worker(id).cause = Some(cause.clone());
@@ -260,7 +292,12 @@ impl Lifecycle {
         }
         worker.cause = Some(cause.clone());
         actions.push(Action::Emit(Event::WorkerFaulted { worker: id, cause }));
-        self.stop(StopReason::WorkerFault(id), now, actions);
+        let worker = self.worker(id);
+        match worker.recent_restarts.react(worker.plan.on_fault, now) {
+            Reaction::StopHost => self.stop(StopReason::WorkerFault(id), now, actions),
+            Reaction::Degrade => {}
+            Reaction::Restart { delay } => worker.restart_after = Some(delay),
+        }
         if self.worker(id).phase == WorkerPhase::Running {
             self.close_intake(id, now, actions);
         }
@@ -289,9 +326,9 @@ impl Lifecycle {
         }
     }
 
-    fn closed(&mut self, id: WorkerId, failure: Option<Cause>, actions: &mut Vec<Action>) {
+    fn closed(&mut self, id: WorkerId, failure: Option<Cause>, now: Duration, actions: &mut Vec<Action>) {
         let worker = self.worker(id);
-        if worker.phase.is_terminal() {
+        if worker.phase.is_terminal() || worker.phase == WorkerPhase::Restarting {
             return;
         }
         worker.stop_failure.clone_from(&failure);
@@ -305,7 +342,24 @@ impl Lifecycle {
             (false, true, true) => WorkerPhase::Aborted,
             (false, false, true) => WorkerPhase::Stopped,
         };
-        self.end(id, phase, actions);
+        self.over(id, phase, now, actions);
+    }
+
+    /// Nothing is left of a worker's life: another one follows, or this was the last, and ended in `last`.
+    fn over(&mut self, id: WorkerId, last: WorkerPhase, now: Duration, actions: &mut Vec<Action>) {
+        let running = self.host == HostPhase::Running;
+        let worker = self.worker(id);
+        match worker.restart_after.take().filter(|_| running) {
+            Some(delay) => {
+                worker.restarts = worker.restarts.saturating_add(1);
+                worker.phase = WorkerPhase::Restarting;
+                worker.deadline = Some(now.saturating_add(delay));
+                worker.abandoned = None;
+                let restarts = worker.restarts;
+                actions.push(Action::Emit(Event::WorkerRestarting { worker: id, restarts, delay }));
+            }
+            None => self.end(id, last, actions),
+        }
     }
 
     fn signal(&mut self, signal: Signal, now: Duration, actions: &mut Vec<Action>) {
@@ -357,6 +411,7 @@ impl Lifecycle {
         for id in self.ids() {
             match self.worker(id).phase {
                 WorkerPhase::Pending => self.end(id, WorkerPhase::NeverStarted, actions),
+                WorkerPhase::Restarting => self.end(id, WorkerPhase::Failed, actions),
                 WorkerPhase::Starting => {
                     self.worker(id).deadline = Some(end);
                     actions.push(Action::Abort(id));
@@ -384,17 +439,18 @@ impl Lifecycle {
             if matches!(self.worker(id).phase, WorkerPhase::Ready | WorkerPhase::Running) {
                 self.close_intake(id, now, actions);
             }
-            self.abort(id, actions);
+            self.abort(id, now, actions);
         }
     }
 
     /// Invariant 3 is checked by the callers.
     fn close_intake(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
-        let Some(stopping) = self.stopping else { return };
         let close_until = self.close_until(now);
+        let host_until = self.stopping.map(|stopping| stopping.drain_until);
+        let host_until = host_until.unwrap_or_else(|| now.saturating_add(self.budget.drain_time()));
         let worker = self.worker(id);
-        let own = worker.plan.drain.map_or(stopping.drain_until, |drain| now.saturating_add(drain));
-        let until = own.min(stopping.drain_until);
+        let own = worker.plan.drain.map_or(host_until, |drain| now.saturating_add(drain));
+        let until = own.min(host_until);
         if worker.phase == WorkerPhase::Running {
             worker.phase = WorkerPhase::Draining;
             worker.deadline = Some(until);
@@ -407,12 +463,13 @@ impl Lifecycle {
         actions.push(Action::CloseIntake(id));
     }
 
-    fn abort(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
+    fn abort(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
         let end = self.stopping.map(|stopping| stopping.end);
+        let end = end.unwrap_or_else(|| now.saturating_add(self.budget.close_time()));
         let worker = self.worker(id);
         if matches!(worker.phase, WorkerPhase::Draining | WorkerPhase::Cancelling) {
             worker.phase = WorkerPhase::Aborting;
-            worker.deadline = end;
+            worker.deadline = Some(end);
             actions.push(Action::Emit(Event::WorkerAborted { worker: id }));
             actions.push(Action::Abort(id));
         }
@@ -431,7 +488,7 @@ impl Lifecycle {
             // One deadline may bring the next one with it: a turn that comes too late to drain begins with the cancel.
             while !self.worker(id).phase.is_terminal() {
                 if host_is_over {
-                    self.abandon(id, actions);
+                    self.abandon(id, now, actions);
                 } else if self.worker(id).deadline.is_some_and(|deadline| deadline <= now) {
                     self.pass_deadline(id, now, actions);
                 } else {
@@ -460,8 +517,9 @@ impl Lifecycle {
                 actions.push(Action::Emit(Event::WorkerCancelled { worker: id }));
                 actions.push(Action::Cancel(id));
             }
-            WorkerPhase::Cancelling => self.abort(id, actions),
-            WorkerPhase::Aborting | WorkerPhase::Closing => self.abandon(id, actions),
+            WorkerPhase::Cancelling => self.abort(id, now, actions),
+            WorkerPhase::Restarting => self.begin_start(id, now, actions),
+            WorkerPhase::Aborting | WorkerPhase::Closing => self.abandon(id, now, actions),
             WorkerPhase::Pending
             | WorkerPhase::Stopped
             | WorkerPhase::Failed
@@ -470,7 +528,7 @@ impl Lifecycle {
         }
     }
 
-    fn abandon(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
+    fn abandon(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
         let worker = self.worker(id);
         let phase = worker.phase;
         worker.abandoned = Some(phase);
@@ -481,7 +539,7 @@ impl Lifecycle {
             (false, true) => WorkerPhase::Aborted,
             (false, false) => WorkerPhase::NeverStarted,
         };
-        self.end(id, last, actions);
+        self.over(id, last, now, actions);
     }
 
     /// Takes every step that the state allows by itself.
@@ -497,26 +555,28 @@ impl Lifecycle {
         }
     }
 
+    fn begin_start(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
+        let worker = self.worker(id);
+        worker.phase = WorkerPhase::Starting;
+        worker.deadline = Some(now.saturating_add(worker.plan.start_timeout));
+        actions.push(Action::Emit(Event::WorkerStarting { worker: id }));
+        actions.push(Action::Start(id));
+    }
+
     fn advance_start(&mut self, now: Duration, actions: &mut Vec<Action>) {
         for id in self.ids() {
             let after = &self.workers[id.index()].plan.after;
             let ready = after.iter().all(|id| self.workers[id.index()].phase == WorkerPhase::Ready);
             let worker = self.worker(id);
             if worker.phase == WorkerPhase::Pending && ready {
-                worker.phase = WorkerPhase::Starting;
-                worker.deadline = Some(now.saturating_add(worker.plan.start_timeout));
-                actions.push(Action::Emit(Event::WorkerStarting { worker: id }));
-                actions.push(Action::Start(id));
+                self.begin_start(id, now, actions);
             }
         }
         if self.workers.iter().all(|worker| worker.phase == WorkerPhase::Ready) {
             self.host = HostPhase::Running;
             actions.push(Action::Emit(Event::HostRunning));
             for id in self.ids() {
-                self.worker(id).phase = WorkerPhase::Running;
-                self.worker(id).ran = true;
-                actions.push(Action::Emit(Event::IntakeOpened { worker: id }));
-                actions.push(Action::OpenIntake(id));
+                self.open_intake(id, actions);
             }
         }
     }

@@ -51,6 +51,8 @@ rules! {
     C7 = "an exhausted input is moved aside and escalated",
     C8 = "every cycle that starts ends, and every failure is said",
     C9 = "no more cycles run side by side than declared",
+    F1 = "a worker is restarted as its fault policy says, and no more often",
+    F2 = "a worker's restart leaves the others alone",
     Q1 = "a delivery is acknowledged only after its cycle succeeded",
     Q2 = "a delivery has one live attempt at a time",
     Q3 = "nothing that was pushed is lost",

@@ -33,7 +33,10 @@ use crate::{
 
 /// Starts a cycle for each delivery of a queue.
 pub struct QueueSource<Q, T> {
-    shared: Arc<Shared<Q, T>>,
+    queue: Arc<Q>,
+    options: Options,
+    /// What the lanes of this life of the worker share.
+    life: Mutex<Arc<Shared<Q, T>>>,
 }
 
 /// Makes a queue a source.
@@ -54,7 +57,7 @@ struct Options {
 }
 
 struct Shared<Q, T> {
-    queue: Q,
+    queue: Arc<Q>,
     options: Options,
     claimer: tokio::sync::Mutex<Claimer<T>>,
     /// How many lanes wait for a delivery.
@@ -90,7 +93,9 @@ impl<T: Send + 'static, Q: Queue<T>> QueueSource<Q, T> {
             poll: Duration::from_secs(1),
             outage: Retry::exponential().initial(Duration::from_millis(100)).max(Duration::from_secs(30)),
         };
-        Self { shared: Arc::new(Shared::new(queue, options)) }
+        let queue = Arc::new(queue);
+        let life = Mutex::new(Arc::new(Shared::new(queue.clone(), options)));
+        Self { queue, options, life }
     }
 
     /// How long a claim may go without renewal before somebody else may take the delivery; at least 3 ms.
@@ -105,19 +110,19 @@ impl<T: Send + 'static, Q: Queue<T>> QueueSource<Q, T> {
         self.with(|options| options.poll = poll.max(Duration::from_millis(1)))
     }
 
-    fn with(self, change: impl FnOnce(&mut Options)) -> Self {
-        let mut options = self.shared.options;
-        change(&mut options);
-        match Arc::try_unwrap(self.shared) {
-            Ok(shared) => Self { shared: Arc::new(Shared::new(shared.queue, options)) },
-            // Lanes share it only once the host runs, when the source is out of the caller's hands.
-            Err(shared) => Self { shared },
-        }
+    fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
+        change(&mut self.options);
+        self.begin();
+        self
+    }
+
+    fn shared(&self) -> Arc<Shared<Q, T>> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl<Q, T> Shared<Q, T> {
-    fn new(queue: Q, options: Options) -> Self {
+    fn new(queue: Arc<Q>, options: Options) -> Self {
         Self {
             queue,
             options,
@@ -143,7 +148,7 @@ impl<Q, T> Shared<Q, T> {
 
 impl<Q, T> std::fmt::Debug for QueueSource<Q, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("QueueSource").field("options", &self.shared.options).finish_non_exhaustive()
+        f.debug_struct("QueueSource").field("options", &self.options).finish_non_exhaustive()
     }
 }
 
@@ -155,12 +160,18 @@ impl<T: Send + 'static, Q: Queue<T>> Source for QueueSource<Q, T> {
         SourceKind::Queue
     }
 
+    /// What an earlier life had claimed is its own affair: this one renews none of it, and counts on none of its lanes.
+    fn begin(&self) {
+        let shared = Shared::new(self.queue.clone(), self.options);
+        *self.life.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(shared);
+    }
+
     fn lane(&self, _: &LaneContext) -> QueueLane<Q, T> {
-        QueueLane { shared: self.shared.clone(), current: None }
+        QueueLane { shared: self.shared(), current: None }
     }
 
     async fn maintain(&self, cx: &SourceContext) {
-        self.shared.renew_for_ever(cx).await;
+        self.shared().renew_for_ever(cx).await;
     }
 }
 

@@ -9,6 +9,7 @@ fn plan(after: &[u32]) -> WorkerPlan {
         after: after.iter().copied().map(WorkerId).collect(),
         start_timeout: Duration::from_secs(30),
         drain: None,
+        on_fault: OnFault::StopHost,
     }
 }
 
@@ -159,6 +160,46 @@ fn a_host_whose_workers_have_all_run_to_completion_is_done() {
     assert_eq!(bench.machine.stopping().unwrap().0, StopReason::Completed);
 }
 
+#[test]
+fn f1_a_worker_that_faults_is_drained_closed_and_started_again_after_its_delay() {
+    let mut bench = Bench::running(vec![WorkerPlan { on_fault: OnFault::restart(), ..plan(&[]) }, plan(&[])]);
+    let faulted = bench.input(Input::Faulted(WorkerId(0), cause()));
+    assert!(faulted.contains(&Action::CloseIntake(WorkerId(0))));
+    bench.end(0, false);
+    assert_eq!((bench.phase(0), bench.phase(1)), (WorkerPhase::Restarting, WorkerPhase::Running));
+    assert!(bench.pass_to_deadline().contains(&Action::Start(WorkerId(0))));
+    assert_eq!(bench.now, Duration::from_secs(1));
+    assert!(bench.input(Input::Started(WorkerId(0))).contains(&Action::OpenIntake(WorkerId(0))));
+    bench.input(Input::StopAsked);
+    bench.end(0, false);
+    bench.end(1, false);
+    assert_eq!(bench.machine.exit(), ExitStatus::Clean, "the fault was dealt with");
+}
+
+#[test]
+fn f1_a_worker_that_faults_too_often_stops_the_host() {
+    let mut bench = Bench::running(vec![WorkerPlan { on_fault: OnFault::restart(), ..plan(&[]) }]);
+    bench.input(Input::Faulted(WorkerId(0), cause()));
+    bench.end(0, false);
+    for _ in 0..5 {
+        bench.pass_to_deadline();
+        bench.input(Input::StartFailed(WorkerId(0), cause()));
+    }
+    assert!(bench.machine.is_stopped());
+    assert_eq!(bench.machine.exit(), ExitStatus::WorkerFault);
+}
+
+#[test]
+fn v2_a_worker_that_the_host_went_on_without_is_a_fault_at_the_end() {
+    let mut bench = Bench::running(vec![WorkerPlan { on_fault: OnFault::Degrade, ..plan(&[]) }, plan(&[])]);
+    bench.input(Input::Faulted(WorkerId(0), cause()));
+    bench.end(0, false);
+    assert_eq!(bench.phase(1), WorkerPhase::Running);
+    bench.input(Input::StopAsked);
+    bench.end(1, false);
+    assert_eq!(bench.machine.exit(), ExitStatus::WorkerFault);
+}
+
 /// Any order of any inputs, the impossible ones included.
 fn inputs(workers: u32) -> impl Strategy<Value = Vec<(Input, u64)>> {
     let id = move || (0..workers).prop_map(WorkerId);
@@ -180,9 +221,11 @@ fn plans() -> impl Strategy<Value = Vec<WorkerPlan>> {
     (1u32..5).prop_flat_map(|count| {
         (0..count)
             .map(|index| {
+                let on_fault = prop::sample::select(vec![OnFault::StopHost, OnFault::Degrade, OnFault::restart()]);
                 let drain = prop::option::of((0u64..40_000).prop_map(Duration::from_millis));
                 let after = prop::collection::btree_set(0..index.max(1), 0..=index as usize);
-                (after, drain).prop_map(move |(after, drain)| WorkerPlan {
+                (after, drain, on_fault).prop_map(move |(after, drain, on_fault)| WorkerPlan {
+                    on_fault,
                     after: after.into_iter().filter(|other| *other < index).map(WorkerId).collect(),
                     start_timeout: Duration::from_secs(30),
                     drain,
@@ -209,10 +252,11 @@ proptest! {
             for action in &actions {
                 match action {
                     Action::OpenIntake(id) => {
-                        prop_assert!(!opened[id.index()], "an intake opens once");
+                        prop_assert!(!opened[id.index()], "an intake opens once in a life");
                         opened[id.index()] = true;
                         prop_assert!(asked_at.is_none(), "and never after a stop was asked");
                     }
+                    Action::Emit(Event::WorkerRestarting { worker, .. }) => opened[worker.index()] = false,
                     Action::Emit(Event::HostStopping { .. }) => asked_at = Some(bench.now),
                     Action::Emit(Event::WorkerStopped { worker, phase }) => {
                         stopped[worker.index()] += 1;

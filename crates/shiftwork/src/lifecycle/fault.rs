@@ -1,0 +1,205 @@
+//! What a host does when a worker cannot go on: the policy, and how it counts.
+
+use std::{collections::VecDeque, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Retry;
+
+/// What a host does when a worker cannot go on: a fatal failure, or a source that broke.
+///
+/// [`Default`] is to stop the host: an orchestrator that starts the process again, from scratch and with a backoff of its own, is the
+/// supervisor that most services have. A fault never exits 0, whichever it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFault {
+    /// Every worker is stopped in order; the exit code is that of a fault.
+    #[default]
+    StopHost,
+    /// The others go on without it.
+    Degrade,
+    /// The worker alone is drained, stopped and started again.
+    Restart(Restart),
+}
+
+impl OnFault {
+    /// Restarts with the default [`Restart`] policy.
+    #[must_use]
+    pub fn restart() -> Self {
+        OnFault::Restart(Restart::default())
+    }
+}
+
+/// How a worker is restarted: after a backoff, and not for ever.
+///
+/// [`Default`] is after 1 s, doubling, at most 30 s, and at most 5 times in 5 minutes; then the host is stopped. A worker that faults
+/// once a day is restarted for ever; one that cannot start is given up after about half a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Restart {
+    initial_ms: u64,
+    max_ms: u64,
+    restarts_max: u32,
+    window_ms: u64,
+    then: GiveUp,
+}
+
+/// What follows when a worker was restarted too often.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GiveUp {
+    /// As [`OnFault::StopHost`].
+    #[default]
+    StopHost,
+    /// As [`OnFault::Degrade`].
+    Degrade,
+}
+
+impl Default for Restart {
+    fn default() -> Self {
+        Self { initial_ms: 1_000, max_ms: 30_000, restarts_max: 5, window_ms: 300_000, then: GiveUp::StopHost }
+    }
+}
+
+impl Restart {
+    /// The delay before the first restart; at least 1 ms. It doubles with each further one inside the window.
+    #[must_use]
+    pub fn initial(mut self, delay: Duration) -> Self {
+        self.initial_ms = millis(delay).max(1);
+        self
+    }
+
+    /// The longest delay.
+    #[must_use]
+    pub fn max(mut self, delay: Duration) -> Self {
+        self.max_ms = millis(delay).max(1);
+        self
+    }
+
+    /// At most so many restarts in any window of this length.
+    #[must_use]
+    pub fn intensity(mut self, restarts: u32, window: Duration) -> Self {
+        self.restarts_max = restarts;
+        self.window_ms = millis(window);
+        self
+    }
+
+    /// What follows when there were more.
+    #[must_use]
+    pub fn then(mut self, give_up: GiveUp) -> Self {
+        self.then = give_up;
+        self
+    }
+
+    /// How many restarts a window may have.
+    #[must_use]
+    pub fn restarts_max(&self) -> u32 {
+        self.restarts_max
+    }
+
+    /// How long a window is.
+    #[must_use]
+    pub fn window(&self) -> Duration {
+        Duration::from_millis(self.window_ms)
+    }
+
+    /// The delay before restart number `restart` of a window, from 1.
+    #[must_use]
+    pub fn delay(&self, restart: u32) -> Duration {
+        let backoff = Retry::exponential().jitter_percent(0);
+        let backoff = backoff.initial(Duration::from_millis(self.initial_ms)).max(Duration::from_millis(self.max_ms));
+        backoff.delay(restart, 0.5)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What is to be done about a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reaction {
+    StopHost,
+    Degrade,
+    Restart { delay: Duration },
+}
+
+/// The restarts of one worker that still count.
+#[derive(Debug, Default)]
+pub(crate) struct Restarts {
+    recent: VecDeque<Duration>,
+}
+
+impl Restarts {
+    /// What follows from a fault at `now`, under `policy`. A restart is counted.
+    pub(crate) fn react(&mut self, policy: OnFault, now: Duration) -> Reaction {
+        let restart = match policy {
+            OnFault::StopHost => return Reaction::StopHost,
+            OnFault::Degrade => return Reaction::Degrade,
+            OnFault::Restart(restart) => restart,
+        };
+        while self.recent.front().is_some_and(|at| now.saturating_sub(*at) >= restart.window()) {
+            self.recent.pop_front();
+        }
+        if self.recent.len() >= restart.restarts_max as usize {
+            return match restart.then {
+                GiveUp::StopHost => Reaction::StopHost,
+                GiveUp::Degrade => Reaction::Degrade,
+            };
+        }
+        self.recent.push_back(now);
+        let number = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);
+        Reaction::Restart { delay: restart.delay(number) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_worker_that_faults_once_a_day_is_restarted_for_ever() {
+        let mut restarts = Restarts::default();
+        for day in 0..1_000 {
+            let reaction = restarts.react(OnFault::restart(), SECOND * 86_400 * day);
+            assert_eq!(reaction, Reaction::Restart { delay: SECOND });
+        }
+    }
+
+    #[test]
+    fn a_worker_that_cannot_start_is_given_up() {
+        let mut restarts = Restarts::default();
+        let mut now = Duration::ZERO;
+        let mut delays = Vec::new();
+        while let Reaction::Restart { delay } = restarts.react(OnFault::restart(), now) {
+            now += delay;
+            delays.push(delay.as_secs());
+        }
+        assert_eq!(delays, [1, 2, 4, 8, 16]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_window_has_more_restarts_than_the_policy_allows(
+            pauses in prop::collection::vec(0u64..100_000, 1..60), max in 0u32..6, window in 1u64..200_000,
+        ) {
+            let window = Duration::from_millis(window);
+            let policy = OnFault::Restart(Restart::default().intensity(max, window));
+            let mut restarts = Restarts::default();
+            let mut now = Duration::ZERO;
+            let mut granted: Vec<Duration> = Vec::new();
+            for pause in pauses {
+                now += Duration::from_millis(pause);
+                if let Reaction::Restart { .. } = restarts.react(policy, now) {
+                    granted.push(now);
+                }
+                let recent = granted.iter().filter(|at| now - **at < window).count();
+                prop_assert!(recent <= max as usize);
+            }
+        }
+    }
+}

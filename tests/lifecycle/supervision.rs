@@ -1,0 +1,190 @@
+//! Faults: restarts, their intensity, degraded hosts.
+
+use shiftwork::{
+    Context, ExitStatus, Failure, GiveUp, OnFault, QueueSourceExt, Restart, Schedule, Signal, Tick, Worker,
+    event::{Event, WorkerPhase},
+};
+use shiftwork_sim::{Outcome, Script, millis, secs};
+
+use crate::worlds::{Count, Notes, names, time_of};
+
+/// A worker that cannot go on whenever the test says so, beside one that always can.
+struct Fragile {
+    /// In which of its cycles it cannot go on.
+    faults: fn(u32) -> bool,
+    /// In which of its lives it does not start.
+    broken: fn(u32) -> bool,
+    cycles: Count,
+    lives: Count,
+    notes: Notes,
+}
+
+impl Worker for Fragile {
+    type Input = Tick;
+
+    async fn start(&self) -> Result<(), Failure> {
+        let life = self.lives.up();
+        if (self.broken)(life) {
+            return Err(Failure::transient(format!("life {life} has no database")));
+        }
+        self.notes.add(format!("start {life}"));
+        Ok(())
+    }
+
+    async fn cycle(&self, _: Tick, _: &Context) -> Result<(), Failure> {
+        let cycle = self.cycles.up();
+        if (self.faults)(cycle) { Err(Failure::fatal(format!("cycle {cycle} broke it"))) } else { Ok(()) }
+    }
+
+    async fn stop(&self) -> Result<(), Failure> {
+        self.notes.add("stop");
+        Ok(())
+    }
+}
+
+fn run(script: Script, on_fault: OnFault, faults: fn(u32) -> bool, broken: fn(u32) -> bool) -> (Outcome, Notes) {
+    let notes = Notes::default();
+    let inside = notes.clone();
+    let outcome = script.run_once(move |world| {
+        world.node("node", move |node| {
+            let fragile =
+                Fragile { faults, broken, cycles: Count::default(), lives: Count::default(), notes: inside.clone() };
+            let steady = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+            node.host()
+                .worker("fragile", Schedule::every(secs(10)), fragile)
+                .on_fault(on_fault)
+                .worker("steady", Schedule::every(secs(1)), steady)
+                .run_until_signal()
+        });
+    });
+    (outcome, notes)
+}
+
+fn restarts(outcome: &Outcome) -> usize {
+    outcome.count(|event| matches!(event, Event::WorkerRestarting { .. }))
+}
+
+#[test]
+fn f1_a_worker_that_faults_is_stopped_and_started_again_and_the_host_ends_clean() {
+    let script = Script::new().at(secs(60), Signal::Terminate);
+    let (outcome, notes) = run(script, OnFault::restart(), |cycle| cycle == 2, |_| false);
+    outcome.assert_rules_kept();
+    assert_eq!(notes.all(), ["start 1", "stop", "start 2", "stop"]);
+    let report = outcome.report().unwrap();
+    assert_eq!(report.exit, ExitStatus::Clean);
+    assert_eq!(report.worker("fragile").unwrap().restarts, 1);
+    // It faulted at 10 s, and its new schedule begins with its new life.
+    let again = outcome.events().filter(|(_, event)| event.name() == "intake_opened").last().unwrap().0;
+    assert_eq!(again, secs(11));
+}
+
+#[test]
+fn f2_a_restart_does_not_disturb_the_others() {
+    let script = Script::new().at(secs(60) + millis(500), Signal::Terminate);
+    let (outcome, _) = run(script, OnFault::restart(), |cycle| cycle == 2, |_| false);
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.report().unwrap().worker("steady").unwrap().cycles.succeeded, 61);
+}
+
+#[test]
+fn f1_a_worker_that_cannot_start_again_is_given_up_and_the_host_is_stopped() {
+    let (outcome, _) = run(Script::new(), OnFault::restart(), |cycle| cycle == 1, |life| life > 1);
+    outcome.assert_rules_kept();
+    assert_eq!(restarts(&outcome), 5);
+    let report = outcome.report().unwrap();
+    assert_eq!(report.exit, ExitStatus::WorkerFault);
+    assert_eq!(&*report.cause.as_ref().unwrap().message, "life 6 has no database");
+    // 1, 2, 4, 8 and 16 s.
+    assert_eq!(outcome.ended_at(), secs(31));
+}
+
+#[test]
+fn f1_a_worker_that_was_given_up_may_leave_the_others_at_work() {
+    let policy = OnFault::Restart(Restart::default().intensity(2, secs(600)).then(GiveUp::Degrade));
+    let script = Script::new().at(secs(100), Signal::Terminate);
+    let (outcome, _) = run(script, policy, |_| true, |_| false);
+    outcome.assert_rules_kept();
+    assert_eq!(restarts(&outcome), 2);
+    assert_eq!(outcome.ended_at(), secs(100));
+    let report = outcome.report().unwrap();
+    assert_eq!(report.worker("fragile").unwrap().phase, WorkerPhase::Failed);
+    assert!(report.worker("steady").unwrap().cycles.succeeded >= 100);
+    assert_eq!(report.exit.code(), 70, "a fault never exits 0");
+}
+
+#[test]
+fn v2_a_degraded_host_goes_on_and_does_not_exit_zero() {
+    let script = Script::new().at(secs(60), Signal::Terminate);
+    let (outcome, _) = run(script, OnFault::Degrade, |cycle| cycle == 3, |_| false);
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.ended_at(), secs(60));
+    assert_eq!(outcome.report().unwrap().exit, ExitStatus::WorkerFault);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_restart() {
+    let policy = OnFault::Restart(Restart::default().initial(secs(30)));
+    let script = Script::new().at(secs(5), Signal::Terminate);
+    let (outcome, notes) = run(script, policy, |cycle| cycle == 1, |_| false);
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.ended_at(), secs(5));
+    assert_eq!(notes.all(), ["start 1", "stop"]);
+    assert_eq!(outcome.report().unwrap().exit, ExitStatus::WorkerFault);
+}
+
+#[test]
+fn a_stop_interrupts_the_start_of_a_later_life() {
+    let script = Script::new().at(secs(5), Signal::Terminate);
+    let outcome = script.run_once(|world| {
+        struct SlowAgain(Count);
+        impl Worker for SlowAgain {
+            type Input = Tick;
+
+            async fn start(&self) -> Result<(), Failure> {
+                if self.0.up() > 1 {
+                    tokio::time::sleep(secs(20)).await;
+                }
+                Ok(())
+            }
+
+            async fn cycle(&self, _: Tick, _: &Context) -> Result<(), Failure> {
+                Err(Failure::fatal("once is enough"))
+            }
+        }
+        world.node("node", |node| {
+            let worker = SlowAgain(Count::default());
+            let host = node.host().worker("slow", Schedule::every(secs(10)), worker);
+            host.on_fault(OnFault::restart()).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.ended_at(), secs(5));
+    assert_eq!(outcome.report().unwrap().worker("slow").unwrap().phase, WorkerPhase::Failed);
+}
+
+#[test]
+fn a_restarted_queue_worker_takes_up_its_queue_and_renews_nothing_of_its_earlier_life() {
+    let outcome = Script::new().at(secs(200), Signal::Terminate).run_once(|world| {
+        let queue = world.queue::<u32>("jobs");
+        queue.seed(1..=6);
+        let waiting = queue.clone();
+        world.node("node", move |node| {
+            let faults = Count::default();
+            let work = move |job: u32, _: Context| {
+                let fault = job == 3 && faults.up() == 1;
+                async move {
+                    tokio::time::sleep(secs(20)).await;
+                    if fault { Err(Failure::fatal("job 3 broke it")) } else { Ok(()) }
+                }
+            };
+            let source = queue.clone().source().lease(secs(6));
+            node.host().worker("jobs", source, work).concurrency(2).on_fault(OnFault::restart()).run_until_signal()
+        });
+        world.done_when(move || waiting.inspect_depth().unsettled() == 0);
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(restarts(&outcome), 1);
+    let report = outcome.report().unwrap();
+    assert_eq!(report.worker("jobs").unwrap().cycles.succeeded, 6);
+    assert!(time_of(&outcome, |event| matches!(event, Event::LeaseLost { .. })).is_none(), "{:?}", names(&outcome));
+}
