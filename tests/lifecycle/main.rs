@@ -10,12 +10,14 @@
 //! | `schedules.rs` | ticks: drift, overlap, missed |
 //! | `promises.rs` | mocks, captured logs and futures polled by hand |
 //! | `process.rs` | a real process with real signals, beside its simulated twin |
+//! | `control.rs` | a host's handle: stop, status, subscriptions |
 //! | `supervision.rs` | faults: restarts, their intensity, degraded hosts |
 //! | `harness.rs` | the simulator itself: what must be found is found |
 //! | `worlds.rs` | the small worlds that the others are set in |
 
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
+mod control;
 mod deliveries;
 mod failure;
 mod harness;

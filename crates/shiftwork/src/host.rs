@@ -4,17 +4,22 @@
 //! | --- | --- |
 //! | `host.rs` | the host as its user sees it |
 //! | `host/builder.rs` | workers and their policies, checked before anything runs |
+//! | `host/handle.rs` | a handle to a host from outside |
 //! | `host/shell.rs` | the loop that waits for the next event, asks [`crate::lifecycle`], and acts |
 //! | `host/unit.rs` | the life of one worker's tasks |
 
 mod builder;
+mod handle;
 mod shell;
 mod unit;
 
 use std::{future::Future, sync::Arc};
 
+use tokio::sync::mpsc;
+
 pub(crate) use builder::Policy;
 pub use builder::{BuildError, HostBuilder, WorkerBuilder};
+pub use handle::{Heard, HostHandle, Subscription, WorkerStatus};
 
 use crate::{
     Environment, HostReport, Listener,
@@ -30,12 +35,20 @@ pub struct Host {
     budget: StopBudget,
     environment: Arc<dyn Environment>,
     listeners: Vec<Arc<dyn Listener>>,
+    control: Option<(HostHandle, mpsc::UnboundedReceiver<handle::Command>)>,
 }
 
 impl Host {
     /// Begins to put a host together.
     pub fn builder() -> HostBuilder {
         HostBuilder::new()
+    }
+
+    /// A handle to stop the host from elsewhere, to read where it stands, and to hear its events. A host that nobody has
+    /// a handle to pays nothing for it.
+    pub fn handle(&mut self) -> HostHandle {
+        let (handle, _) = self.control.get_or_insert_with(|| HostHandle::new(&self.declarations));
+        handle.clone()
     }
 
     /// Runs until SIGTERM, SIGINT or SIGQUIT, until every worker has run to its end, or until one cannot go on.

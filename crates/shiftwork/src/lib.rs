@@ -60,7 +60,7 @@ pub use context::Context;
 pub use environment::{Environment, Signal, Signals, System};
 pub use event::{Event, Listener};
 pub use failure::{BoxError, Cause, Failure, FailureKind};
-pub use host::{BuildError, Host, HostBuilder, WorkerBuilder};
+pub use host::{BuildError, Heard, Host, HostBuilder, HostHandle, Subscription, WorkerBuilder, WorkerStatus};
 pub use lifecycle::{GiveUp, OnFault, Restart, Rule, StopBudget};
 pub use report::{ExitStatus, HostReport};
 pub use retry::Retry;

@@ -160,6 +160,7 @@ impl HostBuilder {
             budget: self.budget,
             environment: self.environment,
             listeners: self.listeners,
+            control: None,
         })
     }
 

@@ -11,6 +11,7 @@ use tracing::Instrument;
 
 use super::{
     Host,
+    handle::Command,
     unit::{Inbox, REAP, Surroundings},
 };
 use crate::{
@@ -25,7 +26,11 @@ use crate::{
 
 /// Runs the host to its end.
 pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals: Option<Signals>) -> HostReport {
-    let Host { declarations, plans, units, budget, environment, listeners } = host;
+    let Host { declarations, plans, units, budget, environment, mut listeners, control } = host;
+    let mut commands = control.map(|(handle, commands)| {
+        listeners.push(Arc::new(handle.board()));
+        commands
+    });
     let emitter = Arc::new(Emitter::new(&declarations, listeners));
     let (inbox, mut inputs) = mpsc::unbounded_channel();
     let mut machine = Lifecycle::new(plans, budget);
@@ -91,6 +96,9 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
                 stop_asked = true;
                 Input::StopAsked
             }
+            command = next_command(&mut commands) => match command {
+                Command::Stop => Input::StopAsked,
+            },
             Some((id, life, input)) = inputs.recv() => {
                 if workers[id.index()].life == life { input } else { continue_with_nothing() }
             }
@@ -139,6 +147,17 @@ async fn next_signal(signals: &mut Option<Signals>) -> crate::Signal {
         Some(signals) => signals.next().await,
         None => std::future::pending().await,
     }
+}
+
+async fn next_command(commands: &mut Option<mpsc::UnboundedReceiver<Command>>) -> Command {
+    if let Some(receiver) = commands
+        && let Some(command) = receiver.recv().await
+    {
+        return command;
+    }
+    // Every handle is gone.
+    *commands = None;
+    std::future::pending().await
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

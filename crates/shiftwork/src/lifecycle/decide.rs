@@ -287,7 +287,9 @@ impl Lifecycle {
 
     fn faulted(&mut self, id: WorkerId, cause: Cause, now: Duration, actions: &mut Vec<Action>) {
         let worker = self.worker(id);
-        if worker.phase.is_terminal() || worker.cause.is_some() {
+        let lives =
+            !worker.phase.is_terminal() && !matches!(worker.phase, WorkerPhase::Pending | WorkerPhase::Restarting);
+        if !lives || worker.cause.is_some() {
             return;
         }
         worker.cause = Some(cause.clone());
@@ -328,7 +330,7 @@ impl Lifecycle {
 
     fn closed(&mut self, id: WorkerId, failure: Option<Cause>, now: Duration, actions: &mut Vec<Action>) {
         let worker = self.worker(id);
-        if worker.phase.is_terminal() || worker.phase == WorkerPhase::Restarting {
+        if !matches!(worker.phase, WorkerPhase::Ready | WorkerPhase::Closing) {
             return;
         }
         worker.stop_failure.clone_from(&failure);

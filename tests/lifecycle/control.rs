@@ -1,0 +1,78 @@
+//! A host's handle: stop, status, subscriptions.
+
+use shiftwork::{Context, Continuous, ExitStatus, Failure, Heard, Host, Schedule, Tick, event::WorkerPhase};
+use shiftwork_sim::{millis, secs};
+
+fn host() -> Host {
+    let work = |tick: Tick, _: Context| async move {
+        if tick.number.is_multiple_of(2) { Err(Failure::invalid("even ticks are bad luck")) } else { Ok(()) }
+    };
+    Host::builder().worker("odd", Schedule::every(secs(10)), work).build().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_stops_its_host_and_asking_twice_is_harmless() {
+    let mut host = host();
+    let handle = host.handle();
+    let run = tokio::spawn(host.run_until(std::future::pending()));
+    tokio::time::sleep(secs(5)).await;
+    handle.stop();
+    handle.stop();
+    let report = run.await.unwrap();
+    assert_eq!(report.exit, ExitStatus::Clean);
+    assert_eq!(report.ran, secs(5));
+    handle.stop();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_tells_where_each_worker_stands() {
+    let mut host = host();
+    let handle = host.handle();
+    let standing = |handle: &shiftwork::HostHandle| {
+        let status = handle.status();
+        (status[0].phase, status[0].failing)
+    };
+    assert_eq!(standing(&handle), (WorkerPhase::Pending, false));
+    let run = tokio::spawn(host.run_until(std::future::pending()));
+    tokio::time::sleep(secs(5)).await;
+    assert_eq!(standing(&handle), (WorkerPhase::Running, false));
+    tokio::time::sleep(secs(10)).await;
+    assert_eq!(standing(&handle), (WorkerPhase::Running, true));
+    handle.stop();
+    assert!(run.await.unwrap().is_clean());
+    assert_eq!(standing(&handle), (WorkerPhase::Stopped, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_hears_every_event_in_order() {
+    let mut host = host();
+    let handle = host.handle();
+    let mut events = handle.subscribe();
+    let report = host.run_until(tokio::time::sleep(secs(1))).await;
+    assert!(report.is_clean());
+    drop(handle);
+    let mut names = Vec::new();
+    while let Some(Heard::Event(event)) = events.next().await {
+        names.push(event.name());
+    }
+    assert_eq!(names.first(), Some(&"host_starting"));
+    assert_eq!(names.last(), Some(&"host_stopped"));
+    assert!(names.contains(&"cycle_ended"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_subscriber_is_told_what_it_missed_and_slows_nobody() {
+    let busy = |(): (), _: Context| async {
+        tokio::time::sleep(millis(1)).await;
+        Ok::<(), Failure>(())
+    };
+    let mut host = Host::builder().worker("busy", Continuous::new(), busy).build().unwrap();
+    let handle = host.handle();
+    let mut events = handle.subscribe();
+    let report = host.run_until(tokio::time::sleep(secs(10))).await;
+    let cycles = report.worker("busy").unwrap().cycles.succeeded;
+    assert!(cycles >= 9_999, "{cycles}");
+    let Some(Heard::Missed(missed)) = events.next().await else { panic!("it missed nothing") };
+    assert!(missed > 20_000, "three events a cycle, and room for four thousand: {missed}");
+    assert!(matches!(events.next().await, Some(Heard::Event(_))));
+}
