@@ -7,13 +7,16 @@
 //! | --- | --- |
 //! | `decide` | the host and its workers: start order, the gate, the stop sequence, budgets |
 //! | `settle` | one cycle: what follows from how it ended |
+//! | `breaker` | a dependency that is down: pause, probe, resume |
 //! | `budget` | how long each part of a stop may take |
 //! | `rule` | the numbered rules, by which invariants and tests are named |
 
+pub(crate) mod breaker;
 mod budget;
 pub(crate) mod decide;
 mod rule;
 pub(crate) mod settle;
 
+pub use breaker::Breaker;
 pub use budget::StopBudget;
 pub use rule::Rule;

@@ -7,6 +7,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
     task::{JoinError, JoinSet},
+    time::Instant,
 };
 use tracing::Instrument;
 
@@ -18,6 +19,7 @@ use crate::{
     cycle::{RunCycle, panicked},
     emitter::Emitter,
     event::WorkerId,
+    gate::Gate,
     lane::LaneRun,
     lifecycle::decide::Input,
     source::{CycleCounter, LaneContext, SourceContext},
@@ -114,6 +116,7 @@ async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
         emitter: unit.emitter.clone(),
     });
     let cycles = Arc::new(CycleCounter::default());
+    let gate = policy.breaker.map(|breaker| Arc::new(Gate::new(breaker)));
     let mut lanes = JoinSet::new();
     for (index, shared) in shared.into_iter().enumerate() {
         let cx = LaneContext { source: cx.clone(), index };
@@ -122,10 +125,12 @@ async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
             id,
             lane: source.lane(&cx),
             worker: worker.clone(),
-            policy,
+            policy: policy.clone(),
+            gate: gate.clone(),
             cycles: cycles.clone(),
             cx,
             shared,
+            first_began: Instant::now(),
             chance: fastrand::Rng::with_seed(stream(unit.seed, &unit.name, index)),
             fault: Box::new(move |failure: Failure| drop(inbox.send(Input::Faulted(id, failure.cause())))),
         };
