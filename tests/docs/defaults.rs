@@ -4,7 +4,8 @@ use std::{sync::mpsc, time::Duration};
 
 use serde_json::Value;
 use shiftwork::{
-    Context, Failure, Host, OnFault, QueueSourceExt, Restart, Retry, Schedule, Signal, StopBudget, Tick, Worker,
+    Breaker, Context, Failure, Host, IntoWorker, OnFault, QueueSourceExt, Restart, Retry, Schedule, Signal, Source,
+    StopBudget, Tick, Worker,
     event::{Declaration, Event},
     queue::MemoryQueue,
 };
@@ -26,7 +27,11 @@ fn expected() -> Vec<(&'static str, String)> {
     let budget = fields(StopBudget::default());
     let retry = fields(Retry::default());
     let restart = fields(Restart::default());
-    let declared = declaration();
+    let breaker = fields(Breaker::default());
+    let declared = declaration(Schedule::every(secs(1)), Idle { starts: true });
+    let of_queue_worker =
+        declaration(MemoryQueue::<u32>::new().source(), |_: u32, _: Context| async { Ok::<(), Failure>(()) });
+    assert_eq!((declared.breaker, of_queue_worker.breaker), (None, Some(Breaker::default())));
     let queue = format!("{:?}", MemoryQueue::<u32>::new().source());
     let of_queue = |name: &str| {
         let value = queue.split(&format!("{name}: ")).nth(1).and_then(|rest| rest.split([',', ' ']).next());
@@ -51,6 +56,12 @@ fn expected() -> Vec<(&'static str, String)> {
         ("Retry::factor", retry["factor"].to_string()),
         ("Retry::max", milliseconds(&retry["max_ms"])),
         ("Retry::jitter_percent", retry["jitter_percent"].to_string()),
+        ("Retry::total_max", Retry::default().total().map_or_else(|| "none".to_owned(), seconds)),
+        ("WorkerBuilder::breaker", "for a queue worker".to_owned()),
+        ("Breaker::after", breaker["failures"].to_string()),
+        ("Breaker::probe_every", milliseconds(&breaker["probe_every_ms"])),
+        ("Breaker::probe_max", milliseconds(&breaker["probe_max_ms"])),
+        ("Breaker::jitter_percent", breaker["jitter_percent"].to_string()),
         ("QueueSource::lease", of_queue("lease")),
         ("QueueSource::poll_interval", of_queue("poll")),
         ("Schedule::first_after", first_tick()),
@@ -71,7 +82,7 @@ fn fields(policy: impl serde::Serialize) -> Value {
 }
 
 /// What a host says of a worker that was only added.
-fn declaration() -> Declaration {
+fn declaration<S: Source, Kind>(source: S, worker: impl IntoWorker<S::Input, Kind>) -> Declaration {
     let (sender, receiver) = mpsc::channel();
     let host = Host::builder()
         .listener(move |_: Instant, event: &Event| {
@@ -79,7 +90,7 @@ fn declaration() -> Declaration {
                 drop(sender.send(workers[0].clone()));
             }
         })
-        .worker("plain", Schedule::every(secs(1)), Idle { starts: true })
+        .worker("plain", source, worker)
         .run_until(std::future::ready(()));
     assert!(tokio_test::block_on(host).is_clean());
     receiver.try_recv().expect("the host has started")

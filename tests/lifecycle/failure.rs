@@ -1,13 +1,13 @@
-//! Retries, bad input, panics, timeouts, faults.
+//! Retries, bad input, panics, timeouts, faults, and a dependency that is down.
 
 use shiftwork::{
-    Context, Continuous, ExitStatus, Failure, Retry, Schedule, Signal, Tick,
+    Breaker, Context, Continuous, ExitStatus, Failure, FailureClass, Retry, Schedule, Signal, Tick,
     event::{Event, StopReason},
     queue::{DeadLetterCause, FailureKind},
 };
 use shiftwork_sim::{Script, millis, secs, site};
 
-use crate::worlds::{Count, Jobs, attempts, time_of};
+use crate::worlds::{Count, Jobs, Notes, attempts, time_of};
 
 #[test]
 fn c2_a_transient_failure_is_tried_again_with_growing_delays_until_it_succeeds() {
@@ -182,4 +182,191 @@ fn a_store_that_is_out_is_asked_less_and_less_and_ends_no_worker() {
     });
     assert!((15..25).contains(&failures.unwrap()), "{failures:?}");
     assert!(outcome.count(|event| matches!(event, Event::SourceFailed { .. })) <= 5);
+}
+
+#[test]
+fn c2_no_attempt_follows_once_the_total_time_is_over() {
+    let retry = Retry::default().attempts_max(100).jitter_percent(0).total_max(secs(10));
+    let (outcome, seen) = Jobs { takes: millis(0), retry, ..Jobs::default() }.run(|build| {
+        Script::new().at(secs(0), site("backend").outage()).at(secs(60), Signal::Terminate).run_once(build)
+    });
+    outcome.assert_rules_kept();
+    // The next would be at 15 s.
+    assert_eq!(attempts(&outcome), [(secs(0), 1), (secs(1), 2), (secs(3), 3), (secs(7), 4)]);
+    assert_eq!(seen.dead_letters()[0].cause, DeadLetterCause::Exhausted);
+    assert_eq!(outcome.count(|event| matches!(event, Event::Escalated { attempts: 4, .. })), 1);
+
+    // The same for a tick, counted from its own first attempt.
+    let outcome = Script::new().at(secs(30), Signal::Terminate).run_once(move |world| {
+        world.node("node", move |node| {
+            let fails = |_: Tick, _: Context| async { Err(Failure::transient("no")) };
+            node.host().worker("fails", Schedule::every(secs(20)), fails).retry(retry).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let started: Vec<_> = attempts(&outcome).into_iter().map(|(at, _)| at).collect();
+    assert_eq!(started, [0, 1, 3, 7, 20, 21, 23, 27].map(secs));
+}
+
+#[test]
+fn an_error_that_came_through_a_question_mark_is_what_its_classification_says() {
+    let outcome = Script::new().at(secs(60), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            let reads = |tick: Tick, _: Context| async move {
+                match tick.number {
+                    1 => drop("x".parse::<u8>()?),
+                    2 => drop("x".parse::<bool>()?),
+                    3 => return Err(Failure::transient("x".parse::<u8>().unwrap_err())),
+                    _ => {}
+                }
+                Ok::<(), Failure>(())
+            };
+            node.host()
+                .worker("reads", Schedule::every(secs(10)), reads)
+                .retry(Retry::never())
+                .classify(|error| {
+                    let number = error.downcast_ref::<std::num::ParseIntError>().map(|_| FailureClass::Invalid);
+                    let slow = FailureClass::RetryAfter(secs(5));
+                    number.or_else(|| error.downcast_ref::<std::str::ParseBoolError>().map(|_| slow))
+                })
+                .run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let kinds: Vec<FailureKind> = outcome
+        .events()
+        .filter_map(|(_, event)| match event {
+            Event::CycleEnded { failure: Some(cause), .. } => Some(cause.kind),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(kinds, [FailureKind::Invalid, FailureKind::Transient, FailureKind::Transient]);
+}
+
+#[test]
+fn c7_whoever_asked_is_told_of_each_exhausted_input_and_may_panic() {
+    let notes = Notes::default();
+    let inside = notes.clone();
+    let outcome = Script::new().at(secs(15), Signal::Terminate).run_once(move |world| {
+        world.node("node", move |node| {
+            let notes = inside.clone();
+            let fails =
+                |tick: Tick, _: Context| async move { Err(Failure::transient(format!("tick {}", tick.number))) };
+            node.host()
+                .worker("fails", Schedule::every(secs(10)), fails)
+                .retry(Retry::default().attempts_max(2))
+                .on_escalation(move |escalation| {
+                    let shiftwork::Escalation { worker, attempts, cause, .. } = escalation;
+                    notes.add(format!("{worker} after {attempts}: {cause}"));
+                    panic!("the pager is out");
+                })
+                .run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(notes.all(), ["fails after 2: transient: tick 1", "fails after 2: transient: tick 2"]);
+    assert_eq!(outcome.report().unwrap().exit, ExitStatus::Clean);
+}
+
+/// Trips soon, and at times that can be foretold.
+fn steady() -> Breaker {
+    Breaker::after(5).probe_every(secs(30)).probe_max(secs(120)).jitter_percent(0)
+}
+
+#[test]
+fn b1_a_dependency_that_is_down_does_not_burn_the_queue_into_dead_letters() {
+    // Six hours; without a breaker each of the fifty would be dead within a minute.
+    let hours = secs(6 * 3_600);
+    let (outcome, seen) =
+        Jobs { jobs: 50, takes: millis(10), concurrency: 4, breaker: Some(steady()), ..Jobs::default() }.run(|build| {
+            let outage = site("backend").outage().lasting(hours);
+            Script::new().at(secs(0), outage).at(hours + secs(600), Signal::Terminate).run_once(build)
+        });
+    outcome.assert_rules_kept();
+    assert_eq!(seen.dead_letters().len(), 0);
+    let mut done = seen.done();
+    done.sort_unstable();
+    assert_eq!(done, (1..=50).collect::<Vec<_>>());
+    let closed = time_of(&outcome, |event| matches!(event, Event::BreakerClosed { .. })).unwrap();
+    assert!((hours..=hours + secs(121)).contains(&closed), "{closed:?}");
+    // Four lanes had failed side by side when the fifth failure came; all else were probes, two minutes apart.
+    let cycles = outcome.events().filter(|(at, event)| *at < hours && event.name() == "cycle_started").count();
+    let probes = outcome.count(|event| matches!(event, Event::BreakerProbing { .. }));
+    assert!((180..=184).contains(&probes), "{probes}");
+    assert!(cycles <= probes + 8, "{cycles}");
+}
+
+#[test]
+fn b1_a_worker_of_one_call_a_minute_trips_its_breaker() {
+    let outcome = Script::new()
+        .at(secs(90), site("rates").outage().lasting(secs(600)))
+        .at(secs(1_200), Signal::Terminate)
+        .run_once(|world| {
+            let rates = world.dependency("rates");
+            world.node("node", move |node| {
+                let rates = rates.clone();
+                let fetch = move |_: Tick, _: Context| {
+                    let rates = rates.clone();
+                    async move { Ok::<(), Failure>(rates.call(async {}).await?) }
+                };
+                node.host()
+                    .worker("fetch", Schedule::every(secs(60)), fetch)
+                    .retry(Retry::never())
+                    .breaker(steady())
+                    .run_until_signal()
+            });
+        });
+    outcome.assert_rules_kept();
+    let opened = time_of(&outcome, |event| matches!(event, Event::BreakerOpened { failures: 5, .. }));
+    assert_eq!(opened.map(|at| at.as_secs()), Some(360), "the fifth failure, at the sixth minute");
+    assert!(outcome.count(|event| matches!(event, Event::TicksMissed { .. })) > 0, "what it paused over is said");
+    let closed = time_of(&outcome, |event| matches!(event, Event::BreakerClosed { .. })).unwrap();
+    assert!((secs(690)..=secs(830)).contains(&closed), "{closed:?}");
+}
+
+#[test]
+fn b1_a_bad_delivery_does_not_hold_a_breaker_open() {
+    // Five bad ones in a row open it, and the queue offers them first each time.
+    let work = |job: u32, _: &Context| if job <= 5 { Err(Failure::transient("always")) } else { Ok(()) };
+    let (outcome, seen) = Jobs { jobs: 50, takes: millis(0), work, breaker: Some(steady()), ..Jobs::default() }
+        .run(|build| Script::new().at(secs(6 * 3_600), Signal::Terminate).run_once(build));
+    outcome.assert_rules_kept();
+    assert_eq!(seen.done().len(), 45);
+    let closed = time_of(&outcome, |event| matches!(event, Event::BreakerClosed { .. })).unwrap();
+    assert!(closed < secs(600), "{closed:?}");
+    // Once they are alone they look like an outage, and are given up slowly.
+    assert_eq!(seen.dead_letters().len(), 5);
+}
+
+#[test]
+fn b1_a_stop_cuts_the_pause_short_and_holds_nothing() {
+    let (outcome, seen) =
+        Jobs { jobs: 20, takes: millis(10), concurrency: 3, breaker: Some(steady()), ..Jobs::default() }.run(|build| {
+            Script::new().at(secs(0), site("backend").outage()).at(secs(10), Signal::Terminate).run_once(build)
+        });
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.ended_at(), secs(10));
+    assert_eq!(outcome.report().unwrap().exit, ExitStatus::Clean);
+    assert_eq!(seen.queue.inspect_depth().unsettled(), 20);
+}
+
+#[test]
+fn b1_a_delivery_that_comes_while_the_breaker_is_open_waits_unspent() {
+    // The three lanes wait for work since before it opened: what comes is given back until a probe is due.
+    let surroundings = |world: &mut shiftwork_sim::World, seen: &crate::worlds::Seen| {
+        for second in [20, 21, 22, 23] {
+            let queue = seen.queue.clone();
+            world.at(secs(second), "a job", move || queue.seed([100 + u32::try_from(second).unwrap_or_default()]));
+        }
+    };
+    let breaker = Some(Breaker::after(2).probe_every(secs(30)).jitter_percent(0));
+    let (outcome, seen) = Jobs { jobs: 1, takes: millis(0), concurrency: 3, surroundings, breaker, ..Jobs::default() }
+        .run(|build| {
+            let outage = site("backend").outage().lasting(secs(25));
+            Script::new().at(secs(0), outage).at(secs(60), Signal::Terminate).run_once(build)
+        });
+    outcome.assert_rules_kept();
+    assert_eq!(attempts(&outcome)[..3], [(secs(0), 1), (secs(1), 2), (secs(31), 3)]);
+    assert!(outcome.count(|event| matches!(event, Event::SettledUnrun { .. })) <= 2, "each lane that waited, once");
+    assert_eq!(seen.done().len(), 5);
 }

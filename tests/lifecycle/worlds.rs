@@ -9,7 +9,7 @@ use std::{
 };
 
 use shiftwork::{
-    Context, Failure, QueueSourceExt, Retry, StopBudget, Worker,
+    Breaker, Context, Failure, QueueSourceExt, Retry, StopBudget, Worker,
     event::{Event, WorkerId},
     queue::DeadLetter,
 };
@@ -51,6 +51,7 @@ pub(crate) struct Jobs {
     pub(crate) lease: Duration,
     pub(crate) timeout: Duration,
     pub(crate) retry: Retry,
+    pub(crate) breaker: Option<Breaker>,
     pub(crate) budget: StopBudget,
     /// What a job does beside its call; by default nothing.
     pub(crate) work: fn(u32, &Context) -> Result<(), Failure>,
@@ -67,6 +68,7 @@ impl Default for Jobs {
             lease: Duration::from_secs(30),
             timeout: Duration::from_secs(300),
             retry: Retry::default().jitter_percent(0),
+            breaker: None,
             budget: StopBudget::default(),
             work: |_, _| Ok(()),
             surroundings: |_, _| {},
@@ -118,13 +120,18 @@ impl Jobs {
         let inside = seen.clone();
         world.node("node", move |node| {
             let worker = JobWorker { backend: backend.clone(), done: inside.done.clone(), work: self.work };
-            node.host()
+            let jobs = node
+                .host()
                 .stop_budget(self.budget)
                 .worker("jobs", inside.queue.clone().source().lease(self.lease), worker)
                 .concurrency(self.concurrency)
                 .cycle_timeout(self.timeout)
-                .retry(self.retry)
-                .run_until_signal()
+                .retry(self.retry);
+            let jobs = match self.breaker {
+                Some(breaker) => jobs.breaker(breaker),
+                None => jobs.no_breaker(),
+            };
+            jobs.run_until_signal()
         });
         let queue = seen.queue.clone();
         world.done_when(move || queue.inspect_depth().unsettled() == 0);

@@ -12,7 +12,7 @@ use std::{
 
 use serde::Deserialize;
 use shiftwork::{
-    Context, Failure, HostBuilder, QueueSourceExt, Retry, Schedule, Tick, Worker,
+    Breaker, Context, Failure, HostBuilder, QueueSourceExt, Retry, Schedule, Tick, Worker,
     queue::{DeadLetterCause, Queue, Timestamp},
 };
 use shiftwork_sim::{Dependency, Scenario, SimQueue, Surface, World, dependency::Latency, millis, secs};
@@ -150,6 +150,8 @@ pub fn application<Q: Queue<Line> + Clone, P: Payments>(host: HostBuilder, order
         .concurrency(4)
         .cycle_timeout(secs(10))
         .retry(patient)
+        // While the service is down there is no point in trying one order after the other.
+        .breaker(Breaker::after(6).probe_every(secs(2)).probe_max(secs(20)))
         // A deploy that goes wrong kills the process again and again; that is not the order's fault.
         .crashes_max(50)
         .after("watch")

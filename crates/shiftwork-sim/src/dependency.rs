@@ -89,10 +89,11 @@ impl Dependency {
     }
 
     /// A call that is recorded by what it does, not as a call: `done` is told of the effect as soon as it has happened, and
-    /// whether the caller will hear of it.
+    /// whether the caller, who waits no longer than `patience`, will hear of it.
     pub(crate) async fn quietly<T>(
         &self,
         effect: impl Future<Output = T>,
+        patience: Duration,
         done: impl FnOnce(&T, bool),
     ) -> Result<T, DependencyError> {
         let visit = self.begin().await;
@@ -101,7 +102,7 @@ impl Dependency {
         self.before(visit).await?;
         let value = effect.await;
         let meets = self.shared.lock().meets(visit.site, true);
-        done(&value, meets == Meets::Nothing);
+        done(&value, meets == Meets::Nothing && there + back <= patience);
         self.obey(meets).await?;
         pause(back).await;
         Ok(value)

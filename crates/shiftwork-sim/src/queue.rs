@@ -39,14 +39,14 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
         queue
     }
 
-    /// Adds messages from outside of the node, where no fault strikes: what was there before the world began.
+    /// Adds messages from outside of the node, where no fault strikes, pushed at the world's present time.
     ///
     /// # Panics
     ///
     /// Never in a world: its queues are unbounded.
     pub fn seed(&self, payloads: impl IntoIterator<Item = T>) {
         let messages = payloads.into_iter().map(Message::new).collect();
-        let pushed = now_or_never(self.store.push(messages, Timestamp::UNIX_EPOCH));
+        let pushed = now_or_never(self.store.push(messages, self.shared.wall_time()));
         self.record_pushed(&pushed.expect("a world's queue is unbounded"));
     }
 
@@ -118,7 +118,8 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
         operation: impl Future<Output = Result<O, QueueError>>,
         done: impl FnOnce(&Result<O, QueueError>, bool),
     ) -> Result<O, QueueError> {
-        match tokio::time::timeout(OPERATION_TIMEOUT, self.site.quietly(operation, done)).await {
+        let operation = self.site.quietly(operation, OPERATION_TIMEOUT, done);
+        match tokio::time::timeout(OPERATION_TIMEOUT, operation).await {
             Err(_) => Err(QueueError::unavailable("no answer from the store (injected)")),
             Ok(Err(error)) => Err(QueueError::unavailable(error)),
             Ok(Ok(answer)) => answer,

@@ -305,6 +305,11 @@ pub(crate) fn describe(event: &Event, workers: &[Declaration]) -> String {
         Event::SettledUnrun { worker, delivery, settle } => {
             format!("{}: delivery {delivery} settled without a cycle: {}", name(worker), settle.as_str())
         }
+        Event::BreakerOpened { worker, failures, probe_in } => {
+            format!("{}: breaker opened after {failures} failures, next probe in {probe_in:?}", name(worker))
+        }
+        Event::BreakerProbing { worker, cycle } => format!("{}: cycle {cycle} is a probe", name(worker)),
+        Event::BreakerClosed { worker, after } => format!("{}: breaker closed after {after:?}", name(worker)),
         Event::LeaseLost { worker, delivery } => format!("{}: lease of delivery {delivery} lost", name(worker)),
         Event::RenewalFailed { worker, cause } => format!("{}: renewal failed, {cause}", name(worker)),
         Event::SourceFailed { worker, consecutive, delay, cause } => {

@@ -8,11 +8,13 @@
 //! | `rules/life.rs` | S, T and V: how a host starts, stops and reports |
 //! | `rules/cycles.rs` | C and D: how cycles follow from policies and schedules |
 //! | `rules/deliveries.rs` | Q: what becomes of every delivery |
+//! | `rules/breaker.rs` | B: a dependency that is down |
 //! | `rules/transitions.rs` | which transitions of the lifecycle were seen |
 
 // A closed enum must be thought about again when it grows.
 #![warn(clippy::wildcard_enum_match_arm)]
 
+mod breaker;
 mod cycles;
 mod deliveries;
 mod life;
@@ -127,6 +129,7 @@ impl Verdicts<'_> {
 #[derive(Default)]
 pub(crate) struct Rulebook {
     life: life::LifeRules,
+    breaker: breaker::BreakerRules,
     cycles: cycles::CycleRules,
     deliveries: deliveries::DeliveryRules,
     transitions: transitions::Watcher,
@@ -138,6 +141,7 @@ impl Rulebook {
         match &record.what {
             What::Host(event) => {
                 self.life.on(event, &mut verdicts);
+                self.breaker.on(event, &mut verdicts);
                 self.cycles.on(record.task, event, &mut verdicts);
                 self.deliveries.on(event, &mut verdicts);
                 self.transitions.on(event);
@@ -147,6 +151,7 @@ impl Rulebook {
             }
             What::Booted { .. } => {
                 self.life.boot();
+                self.breaker.boot();
                 self.cycles.boot();
                 self.deliveries.boot();
                 self.transitions.boot();

@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use shiftwork_queue::{DeadLetterCause, DeliveryId};
 use tokio::time::Instant;
 
-use crate::{Cause, Retry, Signal, lifecycle::OnFault, report::ExitStatus};
+use crate::{Breaker, Cause, Retry, Signal, lifecycle::OnFault, report::ExitStatus};
 
 /// Names a worker within its host: its place in the order in which the workers were added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +41,8 @@ pub struct Declaration {
     pub concurrency: usize,
     /// How failed attempts are tried again.
     pub retry: Retry,
+    /// After how many failures in a row intake pauses; `None` is never.
+    pub breaker: Option<Breaker>,
     /// How long a cycle may run; `None` is without limit.
     pub cycle_timeout: Option<Duration>,
     /// How many lapsed leases make a delivery a crash loop.
@@ -169,7 +171,8 @@ pub enum Event {
         /// What the last one said.
         cause: Cause,
     },
-    /// A delivery was settled without a cycle: undecodable, a crash loop, or claimed and not begun before the stop.
+    /// A delivery was settled without a cycle: undecodable, a crash loop, or claimed and not begun before the stop or
+    /// before a breaker opened.
     SettledUnrun {
         /// Which worker's.
         worker: WorkerId,
@@ -177,6 +180,29 @@ pub enum Event {
         delivery: DeliveryId,
         /// What was done.
         settle: Settle,
+    },
+    /// A dependency seems to be down: the worker asks for no more work until a probe has succeeded.
+    BreakerOpened {
+        /// Which worker's.
+        worker: WorkerId,
+        /// How many failures in a row there were, those of probes included.
+        failures: u32,
+        /// Until the next probe may begin.
+        probe_in: Duration,
+    },
+    /// The cycle that begins next on this task is a probe.
+    BreakerProbing {
+        /// Which worker's.
+        worker: WorkerId,
+        /// Which cycle.
+        cycle: CycleId,
+    },
+    /// A probe succeeded: work goes on.
+    BreakerClosed {
+        /// Which worker's.
+        worker: WorkerId,
+        /// How long it was open.
+        after: Duration,
     },
     /// Somebody else has the delivery, or may soon: its cycle is interrupted.
     LeaseLost {
@@ -305,6 +331,9 @@ impl Event {
             Event::SettleFailed { .. } => "settle_failed",
             Event::Escalated { .. } => "escalated",
             Event::SettledUnrun { .. } => "settled_unrun",
+            Event::BreakerOpened { .. } => "breaker_opened",
+            Event::BreakerProbing { .. } => "breaker_probing",
+            Event::BreakerClosed { .. } => "breaker_closed",
             Event::LeaseLost { .. } => "lease_lost",
             Event::RenewalFailed { .. } => "renewal_failed",
             Event::SourceFailed { .. } => "source_failed",

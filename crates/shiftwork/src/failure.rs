@@ -3,9 +3,18 @@
 //! What follows from a failure (retry, dead letter, a fault of the worker) is not decided here but in
 //! [`crate::lifecycle::settle`].
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
+use shiftwork_queue::DeliveryId;
 pub use shiftwork_queue::FailureKind;
+
+use crate::cycle::panicked;
 
 /// Any error that can be sent between threads.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -27,12 +36,27 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// ```
 pub struct Failure {
     kind: FailureKind,
+    /// It came through `?`: the cycle has not said what kind it is.
+    unsaid: bool,
     delay: Option<Duration>,
     error: BoxError,
 }
 
+/// What a worker's classification makes of an error that came through `?`; see [`crate::WorkerBuilder::classify`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureClass {
+    /// As [`Failure::transient`], which is what it is without classification.
+    Transient,
+    /// As [`Failure::retry_after`].
+    RetryAfter(Duration),
+    /// As [`Failure::invalid`].
+    Invalid,
+    /// As [`Failure::fatal`].
+    Fatal,
+}
+
 impl Failure {
-    /// It may succeed when tried again. The same as `?` on an error.
+    /// It may succeed when tried again. The same as `?` on an error, except that a classification leaves it alone.
     pub fn transient(error: impl Into<BoxError>) -> Self {
         Self::new(FailureKind::Transient, error)
     }
@@ -69,7 +93,30 @@ impl Failure {
     }
 
     pub(crate) fn new(kind: FailureKind, error: impl Into<BoxError>) -> Self {
-        Self { kind, delay: None, error: error.into() }
+        Self { kind, unsaid: false, delay: None, error: error.into() }
+    }
+
+    /// Lets `classify` say what kind it is, unless the cycle did. A classification that panics has said nothing.
+    pub(crate) fn classified(self, classify: impl FnOnce(&(dyn Error + 'static)) -> Option<FailureClass>) -> Self {
+        if !self.unsaid {
+            return self;
+        }
+        let error: &(dyn Error + 'static) = &*self.error;
+        let class = match catch_unwind(AssertUnwindSafe(|| classify(error))) {
+            Ok(class) => class,
+            Err(panic) => {
+                let panic = panicked(&*panic);
+                tracing::error!(error = %panic.error, "the classification of an error panicked");
+                None
+            }
+        };
+        match class {
+            None => self,
+            Some(FailureClass::Transient) => Self::transient(self.error),
+            Some(FailureClass::RetryAfter(delay)) => Self::retry_after(delay, self.error),
+            Some(FailureClass::Invalid) => Self::invalid(self.error),
+            Some(FailureClass::Fatal) => Self::fatal(self.error),
+        }
     }
 
     /// What kind of failure it is.
@@ -124,7 +171,7 @@ impl Failure {
 
 impl<E: Error + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::transient(error)
+        Self { unsaid: true, ..Self::transient(error) }
     }
 }
 
@@ -151,6 +198,20 @@ pub struct Cause {
     pub kind: FailureKind,
     /// What it said.
     pub message: Arc<str>,
+}
+
+/// An input whose attempts are exhausted, as [`crate::WorkerBuilder::on_escalation`] tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Escalation {
+    /// The worker's name.
+    pub worker: Arc<str>,
+    /// The delivery, for a queue worker. It is in the dead letters.
+    pub delivery: Option<DeliveryId>,
+    /// How many attempts there were.
+    pub attempts: u32,
+    /// What the last one failed with.
+    pub cause: Cause,
 }
 
 impl fmt::Display for Cause {
@@ -182,5 +243,23 @@ mod tests {
         }
         let cause = read().unwrap_err().cause();
         assert_eq!(cause.to_string(), "transient: could not read the amount: invalid digit found in string");
+    }
+
+    #[test]
+    fn a_classification_looks_at_what_came_through_a_question_mark_and_at_nothing_else() {
+        let bad_number = |error: &(dyn Error + 'static)| {
+            error.downcast_ref::<std::num::ParseIntError>().map(|_| FailureClass::Invalid)
+        };
+        fn read(text: &str) -> Result<u8, Failure> {
+            Ok(text.parse::<u8>()?)
+        }
+        assert!(read("x").unwrap_err().classified(bad_number).is_invalid());
+        let other: Failure = fmt::Error.into();
+        assert!(other.classified(bad_number).is_transient());
+        let said = Failure::transient("x".parse::<u8>().unwrap_err());
+        assert!(said.classified(bad_number).is_transient(), "the cycle has said so");
+        let limited = |_: &(dyn Error + 'static)| Some(FailureClass::RetryAfter(Duration::from_secs(9)));
+        assert_eq!(read("x").unwrap_err().classified(limited).delay(), Some(Duration::from_secs(9)));
+        assert!(read("x").unwrap_err().classified(|_| panic!("no")).is_transient(), "it has said nothing");
     }
 }

@@ -1,20 +1,32 @@
 //! One lane of a worker: the loop of offer, cycle, settlement.
 //!
-//! The loop decides nothing. When to stop taking in work is the level's ([`crate::control`]), what a failure means is
-//! [`crate::lifecycle::settle`]'s, and what the next offer is is the source's.
+//! The loop decides nothing. When to stop taking in work is the level's ([`crate::control`]), when to pause the breaker's
+//! ([`crate::gate`]), what a failure means is [`crate::lifecycle::settle`]'s, and what the next offer is is the source's.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
+use shiftwork_queue::{DeliveryId, Timestamp};
 use tokio::time::Instant;
 
 use crate::{
-    Context, Failure, FailureKind, Worker,
+    Cause, Context, Escalation, Failure, FailureKind, Worker,
     context::LaneShared,
     control::Level,
-    cycle::RunCycle,
-    event::{CycleId, Event, WorkerId},
+    cycle::{RunCycle, panicked},
+    event::{CycleId, Event, Settle, WorkerId},
+    gate::Gate,
     host::Policy,
-    lifecycle::settle::{Decision, Ended, decide},
+    lifecycle::{
+        breaker::{self, Admission, Change, Consequence},
+        settle::{Decision, Ended, decide},
+    },
     source::{CycleCounter, Lane, LaneContext, Offer},
 };
 
@@ -31,9 +43,13 @@ pub(crate) struct LaneRun<L, W> {
     pub(crate) lane: L,
     pub(crate) worker: Arc<W>,
     pub(crate) policy: Policy,
+    /// The worker's breaker, shared with its other lanes.
+    pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) cycles: Arc<CycleCounter>,
     pub(crate) cx: LaneContext,
     pub(crate) shared: Arc<LaneShared>,
+    /// When the first attempt at the present input began.
+    pub(crate) first_began: Instant,
     /// The draws of the backoff's jitter.
     pub(crate) chance: fastrand::Rng,
     /// Where a fault is told, at most once a lane.
@@ -45,26 +61,66 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
     pub(crate) async fn run(mut self) -> LaneEnd {
         let mut interrupted = false;
         loop {
+            let asks_for_probe = match &self.gate {
+                Some(gate) if !gate.is_quiet() => gate.pass(&self.cx).await,
+                Some(_) | None => false,
+            };
             let offer = match self.lane.next(&self.cx).await {
                 Ok(Some(offer)) => offer,
-                Ok(None) => return LaneEnd { interrupted },
-                Err(failure) => {
-                    (self.fault)(failure);
+                ended => {
+                    if let (true, Some(gate)) = (asks_for_probe, &self.gate) {
+                        gate.give_up();
+                    }
+                    if let Err(failure) = ended {
+                        (self.fault)(failure);
+                    }
                     return LaneEnd { interrupted };
                 }
             };
-            interrupted |= self.run_offer(offer).await;
+            let probe = match self.gate.as_ref().map_or(Admission::Run, |gate| gate.admit()) {
+                Admission::Run => false,
+                Admission::Probe => true,
+                Admission::Refused => {
+                    self.refuse(offer.delivery).await;
+                    continue;
+                }
+            };
+            interrupted |= self.run_offer(offer, probe).await;
             // A cycle that never waits would keep its thread from every other task.
             tokio::task::coop::consume_budget().await;
         }
     }
 
+    /// Gives back what came after the breaker had opened, attempt not spent.
+    async fn refuse(&mut self, delivery: Option<DeliveryId>) {
+        let (worker, settle) = (self.id, Settle::Return);
+        self.shared.control.begin();
+        let settled = self.lane.settle(settle, None, &self.cx).await;
+        let Some(delivery) = delivery else { return };
+        self.emit(
+            Instant::now(),
+            &match settled {
+                Ok(()) => Event::SettledUnrun { worker, delivery, settle },
+                Err(error) => {
+                    let cause = Failure::transient(error).cause();
+                    Event::SettleFailed { worker, cycle: None, delivery: Some(delivery), settle, cause }
+                }
+            },
+        );
+    }
+
     /// Runs one offer's cycle and settles it. Whether it was interrupted by the stop.
-    async fn run_offer(&mut self, offer: Offer<W::Input>) -> bool {
-        let Offer { input, attempt, delivery } = offer;
+    async fn run_offer(&mut self, offer: Offer<W::Input>, probe: bool) -> bool {
+        let Offer { input, attempt, delivery, since } = offer;
         let (worker, cycle) = (self.id, self.cycles.next());
         self.shared.control.begin();
         let began = Instant::now();
+        if attempt == 1 {
+            self.first_began = began;
+        }
+        if probe {
+            self.emit(began, &Event::BreakerProbing { worker, cycle });
+        }
         self.emit(began, &Event::CycleStarted { worker, cycle, attempt, delivery });
 
         let result = self.run_cycle(input, began, cycle, attempt, delivery).await;
@@ -79,8 +135,10 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         let asked_delay = failure.as_ref().and_then(Failure::delay);
         // Drawn only where it is used, so that a success leaves the series alone.
         let chance = if kind.is_some() { self.chance.f64() } else { 0.5 };
+        let spared = self.tell_breaker(breaker::Ended { failure: kind, probe, delivery }, ended, chance);
+        let elapsed = if kind.is_some() { self.elapsed(since, ended) } else { Duration::ZERO };
         let Decision { settle, escalate, fault } =
-            decide(&self.policy.retry, Ended { attempt, failure: kind, asked_delay }, chance);
+            decide(&self.policy.retry, Ended { attempt, failure: kind, asked_delay, elapsed, spared }, chance);
         let (settled, at) = {
             let mut settling = pin!(self.lane.settle(settle, failure.as_ref(), &self.cx));
             // One that does not wait takes no time, and no look at the clock.
@@ -97,7 +155,8 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             }
         }
         if let (true, Some(cause)) = (escalate, cause) {
-            self.emit(Instant::now(), &Event::Escalated { worker, cycle, attempts: attempt, cause });
+            self.emit(Instant::now(), &Event::Escalated { worker, cycle, attempts: attempt, cause: cause.clone() });
+            self.escalate(delivery, attempt, cause);
         }
         if let (true, Some(failure)) = (fault, failure) {
             (self.fault)(failure);
@@ -107,13 +166,48 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         kind == Some(FailureKind::Interrupted) && self.shared.control.worker.is_at_least(Level::Abort)
     }
 
+    /// Tells the breaker how a cycle ended. Whether the attempt does not count, since it was a probe.
+    fn tell_breaker(&self, how: breaker::Ended, at: Instant, chance: f64) -> bool {
+        let Some(gate) = &self.gate else { return false };
+        let Consequence { change, spared } = gate.ended(how, at, chance);
+        let worker = self.id;
+        match change {
+            None | Some(Change::Undecided) => {}
+            Some(Change::Opened { failures, probe_in }) => {
+                self.emit(at, &Event::BreakerOpened { worker, failures, probe_in });
+            }
+            Some(Change::Closed { after }) => self.emit(at, &Event::BreakerClosed { worker, after }),
+        }
+        spared
+    }
+
+    /// How long the retry policy's total time has counted.
+    fn elapsed(&self, since: Option<Timestamp>, now: Instant) -> Duration {
+        match since {
+            // A clock that was stepped back has not counted at all.
+            Some(since) => Duration::try_from(self.cx.wall_time().duration_since(since)).unwrap_or_default(),
+            None => now.saturating_duration_since(self.first_began),
+        }
+    }
+
+    /// Tells the user's hook. Its panic is its own affair.
+    fn escalate(&self, delivery: Option<DeliveryId>, attempts: u32, cause: Cause) {
+        let Some(tell) = &self.policy.on_escalation else { return };
+        let worker = self.shared.name.clone();
+        let escalation = Escalation { worker, delivery, attempts, cause };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| tell(&escalation))) {
+            let panic = panicked(&*panic);
+            tracing::error!(worker = &*self.shared.name, error = %panic.error(), "the escalation hook panicked");
+        }
+    }
+
     async fn run_cycle(
         &mut self,
         input: W::Input,
         began: Instant,
         cycle: CycleId,
         attempt: u32,
-        delivery: Option<shiftwork_queue::DeliveryId>,
+        delivery: Option<DeliveryId>,
     ) -> Result<(), Failure> {
         let deadline = self.policy.cycle_timeout.and_then(|timeout| began.checked_add(timeout));
         let span = tracing::info_span!(
@@ -128,6 +222,10 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         // In a block of its own, so that a cycle that panics before it returns its future is caught too.
         let cycle = async { worker.cycle(input, &cx).await };
         let result = RunCycle::new(cycle, deadline, control, &span).await;
+        let result = match &self.policy.classify {
+            Some(classify) => result.map_err(|failure| failure.classified(&**classify)),
+            None => result,
+        };
         if control.is_cancelled() { result.map_err(Failure::while_cancelled) } else { result }
     }
 

@@ -7,16 +7,19 @@
 //! | --- | --- |
 //! | `decide` | the host and its workers: start order, the gate, the stop sequence, budgets |
 //! | `settle` | one cycle: what follows from how it ended |
+//! | `breaker` | a dependency that is down: pause, probe, resume |
 //! | `budget` | how long each part of a stop may take |
 //! | `fault` | what a worker's fault leads to: restarts, and when they are too many |
 //! | `rule` | the numbered rules, by which invariants and tests are named |
 
+pub(crate) mod breaker;
 mod budget;
 pub(crate) mod decide;
 mod fault;
 mod rule;
 pub(crate) mod settle;
 
+pub use breaker::Breaker;
 pub use budget::StopBudget;
 pub use fault::{GiveUp, OnFault, Restart};
 pub use rule::Rule;

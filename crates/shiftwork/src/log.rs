@@ -105,6 +105,15 @@ impl Log {
                     }
                 }
             }
+            Event::BreakerOpened { worker, failures, probe_in } => {
+                warn!(worker = self.name(*worker), failures, ?probe_in, "breaker opened: intake pauses");
+            }
+            Event::BreakerProbing { worker, cycle } => {
+                trace!(worker = self.name(*worker), cycle = cycle.0, "breaker probes");
+            }
+            Event::BreakerClosed { worker, after } => {
+                info!(worker = self.name(*worker), ?after, "breaker closed: work goes on");
+            }
             Event::LeaseLost { worker, delivery } => {
                 warn!(worker = self.name(*worker), delivery = delivery.0, "lease lost");
             }

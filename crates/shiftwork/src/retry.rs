@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Exponential backoff with jitter, capped in attempts.
+/// Exponential backoff with jitter, capped in attempts and, if asked for, in total time.
 ///
 /// The delay before attempt *n + 1* is `initial × factorⁿ⁻¹`, at most `max`, spread by `jitter` to either side.
 /// [`Default`] is 5 attempts, from 1 s, doubling, at most 5 minutes, ± 20 %: the whole series takes about
@@ -27,6 +27,8 @@ pub struct Retry {
     factor: u32,
     max_ms: u64,
     jitter_percent: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_max_ms: Option<u64>,
 }
 
 /// A policy as it is written in a file: every key may be left out.
@@ -38,12 +40,13 @@ struct Written {
     factor: u32,
     max_ms: u64,
     jitter_percent: u8,
+    total_max_ms: Option<u64>,
 }
 
 impl Default for Written {
     fn default() -> Self {
-        let Retry { attempts_max, initial_ms, factor, max_ms, jitter_percent } = Retry::default();
-        Self { attempts_max, initial_ms, factor, max_ms, jitter_percent }
+        let Retry { attempts_max, initial_ms, factor, max_ms, jitter_percent, total_max_ms } = Retry::default();
+        Self { attempts_max, initial_ms, factor, max_ms, jitter_percent, total_max_ms }
     }
 }
 
@@ -51,26 +54,27 @@ impl TryFrom<Written> for Retry {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Self, String> {
-        let Written { attempts_max, initial_ms, factor, max_ms, jitter_percent } = written;
+        let Written { attempts_max, initial_ms, factor, max_ms, jitter_percent, total_max_ms } = written;
         let at_least_one = [
             ("attempts_max", u64::from(attempts_max)),
             ("initial_ms", initial_ms),
             ("factor", u64::from(factor)),
             ("max_ms", max_ms),
+            ("total_max_ms", total_max_ms.unwrap_or(u64::MAX)),
         ];
         match at_least_one.into_iter().find(|(_, value)| *value == 0) {
             Some((key, _)) => Err(format!("retry: {key} is 0; it is at least 1")),
             None if jitter_percent > 100 => {
                 Err(format!("retry: jitter_percent is {jitter_percent}; it is at most 100"))
             }
-            None => Ok(Self { attempts_max, initial_ms, factor, max_ms, jitter_percent }),
+            None => Ok(Self { attempts_max, initial_ms, factor, max_ms, jitter_percent, total_max_ms }),
         }
     }
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { attempts_max: 5, initial_ms: 1_000, factor: 2, max_ms: 300_000, jitter_percent: 20 }
+        Self { attempts_max: 5, initial_ms: 1_000, factor: 2, max_ms: 300_000, jitter_percent: 20, total_max_ms: None }
     }
 }
 
@@ -121,6 +125,32 @@ impl Retry {
     pub fn jitter_percent(mut self, percent: u8) -> Self {
         self.jitter_percent = percent.min(100);
         self
+    }
+
+    /// How long there may be attempts at one input, in whole milliseconds; without limit by default. At least 1 ms.
+    ///
+    /// An attempt that would begin later than this is not made: the input is exhausted, whatever attempts are left. The
+    /// first attempt is always made, and one that was promised is made however late its turn comes. The time counts from
+    /// the first attempt for a tick or a continuous input; a queue knows only when a delivery was *pushed*, so that the
+    /// time it waited for its turn, was held back on purpose or lay in the dead letters before a requeue counts too.
+    /// For a queue this is therefore how old work may become and still be worth another try: more than its backlog
+    /// takes.
+    #[must_use]
+    pub fn total_max(mut self, time: Duration) -> Self {
+        self.total_max_ms = Some(millis(time).max(1));
+        self
+    }
+
+    /// How long there may be attempts at one input; `None` is without limit.
+    #[must_use]
+    pub fn total(&self) -> Option<Duration> {
+        self.total_max_ms.map(Duration::from_millis)
+    }
+
+    /// Whether an attempt may begin at an input this long after its time began to count.
+    #[must_use]
+    pub fn allows_after(&self, elapsed: Duration) -> bool {
+        self.total().is_none_or(|total| elapsed <= total)
     }
 
     /// Whether another attempt may follow attempt number `attempt` (from 1).
@@ -197,6 +227,11 @@ mod tests {
         assert_eq!(read(r#"{"attempts_max": 9}"#), Ok(Retry::default().attempts_max(9)));
         assert_eq!(read(r#"{"jitter_percent": 200}"#).unwrap_err(), "retry: jitter_percent is 200; it is at most 100");
         assert_eq!(read(r#"{"factor": 0}"#).unwrap_err(), "retry: factor is 0; it is at least 1");
+        assert_eq!(read(r#"{"total_max_ms": 0}"#).unwrap_err(), "retry: total_max_ms is 0; it is at least 1");
+        let limited = Retry::default().total_max(Duration::from_secs(60));
+        assert_eq!(read(r#"{"total_max_ms": 60000}"#), Ok(limited));
+        assert_eq!(read(&serde_json::to_string(&limited).unwrap()), Ok(limited));
+        assert_eq!(read(&serde_json::to_string(&Retry::default()).unwrap()), Ok(Retry::default()));
         assert!(read(r#"{"tries": 3}"#).unwrap_err().contains("attempts_max"));
     }
 

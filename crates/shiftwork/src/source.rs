@@ -101,6 +101,9 @@ pub struct Offer<Input> {
     pub attempt: u32,
     /// The delivery that it came as, for a queue.
     pub delivery: Option<DeliveryId>,
+    /// From when [`crate::Retry::total_max`] counts, for an input that outlives its process. `None` is from its first
+    /// attempt, which the lane remembers: then all attempts at an input are offered by the same lane. Wall time.
+    pub since: Option<Timestamp>,
 }
 
 /// What the whole of a source knows of its worker.

@@ -30,6 +30,12 @@ struct Worker {
     not_before: BTreeMap<DeliveryId, Duration>,
     schedule: ScheduleView,
     escalations_due: i64,
+    /// The cycle that its breaker probes with.
+    probe: Option<CycleId>,
+    /// Its breaker has paused it since the last tick.
+    paused: bool,
+    /// When the first attempt at the present input began.
+    first_began: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,6 +55,8 @@ struct Running {
 
 struct Ended {
     at: Duration,
+    /// A probe of the breaker, with a delivery.
+    probe: bool,
     cycle: CycleId,
     attempt: u32,
     failure: Option<FailureKind>,
@@ -129,8 +137,13 @@ impl CycleRules {
             Event::Settled { worker, cycle, delivery, settle } => {
                 self.worker(*worker).settled(*cycle, *delivery, *settle, verdicts);
             }
-            Event::SettleFailed { worker, cycle: Some(cycle), .. } => {
+            Event::BreakerOpened { worker, .. } => self.worker(*worker).paused = true,
+            Event::BreakerProbing { worker, cycle } => self.worker(*worker).probe = Some(*cycle),
+            Event::SettleFailed { worker, cycle: Some(cycle), settle, .. } => {
                 let worker = self.worker(*worker);
+                // It is escalated all the same: whether the store did it after all, nobody knows.
+                let exhausted = matches!(settle, Settle::DeadLetter { cause: DeadLetterCause::Exhausted, .. });
+                worker.escalations_due += i64::from(exhausted);
                 worker.unsettled.retain(|ended| ended.cycle != *cycle);
             }
             Event::Escalated { worker, .. } => self.worker(*worker).escalations_due -= 1,
@@ -154,6 +167,9 @@ impl Worker {
             not_before: BTreeMap::new(),
             schedule: ScheduleView::default(),
             escalations_due: 0,
+            probe: None,
+            paused: false,
+            first_began: Duration::ZERO,
         }
     }
 
@@ -217,6 +233,7 @@ impl Worker {
             || format!("cycle {cycle} started at {at:?}"),
         );
         if attempt == 1 {
+            self.first_began = at;
             self.tick(cycle, verdicts);
         }
         self.running.push(started);
@@ -225,6 +242,8 @@ impl Worker {
     /// Rules D1, D3 and D4: a new tick, not a retry of one.
     fn tick(&mut self, cycle: CycleId, verdicts: &mut Verdicts<'_>) {
         let (at, name) = (verdicts.at, &self.declared.name);
+        // A tick that its breaker has kept waiting is late, but never early.
+        let late_allowed = if std::mem::take(&mut self.paused) { Duration::MAX } else { TIMER };
         let view = &mut self.schedule;
         let Some(first) = view.first else {
             view.first = Some(at);
@@ -239,7 +258,7 @@ impl Worker {
                 let ready = due.max(view.settled_at);
                 verdicts.demand(
                     Rule::D1,
-                    number > view.last && at <= ready + TIMER,
+                    number > view.last && at <= ready.saturating_add(late_allowed),
                     || format!("the tick of {name} after number {} starts at {ready:?}", view.last),
                     || format!("cycle {cycle} started at {at:?}"),
                 );
@@ -257,7 +276,7 @@ impl Worker {
                 let due = view.settled_at + delay;
                 verdicts.demand(
                     Rule::D4,
-                    due <= at && at <= due + TIMER,
+                    due <= at && at <= due.saturating_add(late_allowed),
                     || format!("the next cycle of {name} starts {delay:?} after the last, at {due:?}"),
                     || format!("cycle {cycle} started at {at:?}"),
                 );
@@ -297,7 +316,8 @@ impl Worker {
                 || format!("cycle {cycle} ran {took:?}"),
             );
         }
-        self.unsettled.push(Ended { at: verdicts.at, cycle, attempt: running.attempt, failure });
+        let probe = running.delivery.is_some() && self.probe == Some(cycle);
+        self.unsettled.push(Ended { at: verdicts.at, probe, cycle, attempt: running.attempt, failure });
     }
 
     fn settled(&mut self, cycle: CycleId, delivery: Option<DeliveryId>, settle: Settle, verdicts: &mut Verdicts<'_>) {
@@ -357,14 +377,34 @@ impl Worker {
     /// Which rule says what follows from a cycle's end, and whether it was kept.
     fn follows(&self, ended: &Ended, settle: Settle) -> (Rule, bool) {
         let last = ended.attempt >= self.declared.retry.attempts();
+        let again = match settle {
+            Settle::Retry { delay } | Settle::DeadLetter { pause: delay, .. } => delay,
+            Settle::Ack | Settle::Return => Duration::ZERO,
+        };
+        // How long a delivery is known is its queue's to say; for the others the first attempt was seen.
+        let over = self.is_serial().then(|| {
+            !self.declared.retry.allows_after(ended.at.saturating_sub(self.first_began).saturating_add(again))
+        });
+        let exhausted = matches!(settle, Settle::DeadLetter { cause: DeadLetterCause::Exhausted, .. });
         match ended.failure {
             None => (Rule::Q1, settle == Settle::Ack),
             Some(FailureKind::Interrupted) => (Rule::T4, settle == Settle::Return),
             Some(FailureKind::Invalid) => {
                 (Rule::C4, matches!(settle, Settle::DeadLetter { cause: DeadLetterCause::Invalid, .. }))
             }
+            Some(FailureKind::Transient | FailureKind::Panic | FailureKind::Timeout)
+                if ended.probe && settle == Settle::Return =>
+            {
+                (Rule::B1, true)
+            }
             Some(FailureKind::Transient | FailureKind::Fatal | FailureKind::Panic | FailureKind::Timeout) if last => {
-                (Rule::C7, matches!(settle, Settle::DeadLetter { cause: DeadLetterCause::Exhausted, .. }))
+                (Rule::C7, exhausted)
+            }
+            Some(FailureKind::Transient | FailureKind::Fatal | FailureKind::Panic | FailureKind::Timeout)
+                if self.declared.retry.total().is_some() =>
+            {
+                let over = over.unwrap_or(exhausted);
+                (Rule::C2, if over { exhausted } else { matches!(settle, Settle::Retry { .. }) })
             }
             Some(FailureKind::Transient | FailureKind::Fatal | FailureKind::Panic | FailureKind::Timeout) => {
                 (Rule::C2, matches!(settle, Settle::Retry { .. }))

@@ -4,16 +4,25 @@ use std::{error::Error, fmt, future::Future, sync::Arc, time::Duration};
 
 use super::{Host, shell, unit};
 use crate::{
-    Environment, HostReport, IntoWorker, Listener, Retry, Source, System,
-    event::{Declaration, WorkerId},
+    Breaker, Environment, Escalation, FailureClass, HostReport, IntoWorker, Listener, Retry, Source, System,
+    event::{Declaration, SourceKind, WorkerId},
     lifecycle::{OnFault, StopBudget, decide::WorkerPlan},
 };
 
+/// What the user makes of an error that came through `?`.
+pub(crate) type Classify = Arc<dyn Fn(&(dyn Error + 'static)) -> Option<FailureClass> + Send + Sync>;
+
+/// Whom the user tells of an exhausted input.
+pub(crate) type OnEscalation = Arc<dyn Fn(&Escalation) + Send + Sync>;
+
 /// What a worker's cycles are run by.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Policy {
     pub(crate) concurrency: usize,
     pub(crate) retry: Retry,
+    pub(crate) classify: Option<Classify>,
+    pub(crate) breaker: Option<Breaker>,
+    pub(crate) on_escalation: Option<OnEscalation>,
     pub(crate) cycle_timeout: Option<Duration>,
     pub(crate) start_timeout: Duration,
     pub(crate) drain: Option<Duration>,
@@ -26,6 +35,9 @@ impl Default for Policy {
         Self {
             concurrency: 1,
             retry: Retry::default(),
+            classify: None,
+            breaker: None,
+            on_escalation: None,
             cycle_timeout: Some(Duration::from_secs(300)),
             start_timeout: Duration::from_secs(30),
             drain: None,
@@ -39,7 +51,7 @@ struct Registration {
     name: Arc<str>,
     after: Vec<String>,
     policy: Policy,
-    source: crate::event::SourceKind,
+    source: SourceKind,
     lanes_max: usize,
     launch: unit::Launch,
 }
@@ -89,11 +101,14 @@ impl HostBuilder {
         S: Source,
         W: IntoWorker<S::Input, Kind>,
     {
+        let kind = source.kind();
+        // Only a queue has something to burn, and a backlog to burn it with.
+        let breaker = (kind == SourceKind::Queue).then(Breaker::default);
         self.registrations.push(Registration {
             name: name.into(),
             after: Vec::new(),
-            policy: Policy::default(),
-            source: source.kind(),
+            policy: Policy { breaker, ..Policy::default() },
+            source: kind,
             lanes_max: source.lanes_max().max(1),
             launch: unit::launch(source, worker.into_worker()),
         });
@@ -146,6 +161,7 @@ impl HostBuilder {
                 after: plan.after.clone(),
                 concurrency: it.policy.concurrency,
                 retry: it.policy.retry,
+                breaker: it.policy.breaker,
                 cycle_timeout: it.policy.cycle_timeout,
                 crashes_max: it.policy.crashes_max,
                 on_fault: it.policy.on_fault,
@@ -233,6 +249,53 @@ impl WorkerBuilder {
     /// How failed attempts are tried again; see [`Retry`] for the default.
     pub fn retry(self, retry: Retry) -> Self {
         self.policy(|policy| policy.retry = retry)
+    }
+
+    /// Looks at every error that a cycle returns through `?` and may say what kind of failure it is, so that the cycle's code
+    /// need not: `None` leaves it transient. What the cycle says itself, with a constructor of [`crate::Failure`],
+    /// stands. The error is the one that met the `?`; its causes are behind [`Error::source`].
+    ///
+    /// ```
+    /// use std::{io, time::Duration};
+    /// use shiftwork::{Context, Failure, FailureClass, Host, Schedule, Tick};
+    ///
+    /// async fn tidy(_: Tick, _: Context) -> Result<(), Failure> {
+    ///     std::fs::remove_dir_all("/var/tmp/scratch")?;
+    ///     Ok(())
+    /// }
+    ///
+    /// let host = Host::builder()
+    ///     .worker("tidy", Schedule::every(Duration::from_secs(60)), tidy)
+    ///     .classify(|error| match error.downcast_ref::<io::Error>()?.kind() {
+    ///         io::ErrorKind::PermissionDenied => Some(FailureClass::Fatal),
+    ///         _ => None,
+    ///     });
+    /// # let _ = host;
+    /// ```
+    pub fn classify(
+        self,
+        classify: impl Fn(&(dyn Error + 'static)) -> Option<FailureClass> + Send + Sync + 'static,
+    ) -> Self {
+        self.policy(|policy| policy.classify = Some(Arc::new(classify)))
+    }
+
+    /// After how many failures in a row intake pauses, and how it resumes; see [`Breaker`] for the default. A queue worker
+    /// has one by default; a schedule and a continuous worker do not, because they wait out their retries anyway and
+    /// have no backlog that could be spent on an outage.
+    pub fn breaker(self, breaker: Breaker) -> Self {
+        self.policy(|policy| policy.breaker = Some(breaker))
+    }
+
+    /// Takes in work whatever fails.
+    pub fn no_breaker(self) -> Self {
+        self.policy(|policy| policy.breaker = None)
+    }
+
+    /// Calls `tell` for each input whose attempts are exhausted, once it is moved aside. It runs on the worker's task: it
+    /// must be quick and must not block. A panic in it is logged and goes no further. An input whose settlement
+    /// could not be stored comes again, and may be told of again.
+    pub fn on_escalation(self, tell: impl Fn(&Escalation) + Send + Sync + 'static) -> Self {
+        self.policy(|policy| policy.on_escalation = Some(Arc::new(tell)))
     }
 
     /// How long one cycle may run before it is cancelled and counts as failed; 5 minutes by default, because a call that hangs

@@ -7,6 +7,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
     task::{JoinError, JoinSet},
+    time::Instant,
 };
 use tracing::Instrument;
 
@@ -18,6 +19,7 @@ use crate::{
     cycle::{RunCycle, panicked},
     emitter::Emitter,
     event::WorkerId,
+    gate::Gate,
     lane::LaneRun,
     lifecycle::decide::Input,
     source::{CycleCounter, LaneContext, SourceContext},
@@ -75,7 +77,7 @@ impl Launch {
 
     /// One life of the worker.
     pub(super) fn run(&self, surroundings: Surroundings) -> Running {
-        (self.launch)(self.policy, surroundings)
+        (self.launch)(self.policy.clone(), surroundings)
     }
 }
 
@@ -138,6 +140,7 @@ async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
     });
     let cycles = Arc::new(CycleCounter::default());
     source.begin();
+    let gate = policy.breaker.map(|breaker| Arc::new(Gate::new(breaker)));
     let mut lanes = JoinSet::new();
     for (index, shared) in shared.into_iter().enumerate() {
         let cx = LaneContext { source: cx.clone(), index };
@@ -146,10 +149,12 @@ async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
             id,
             lane: source.lane(&cx),
             worker: worker.clone(),
-            policy,
+            policy: policy.clone(),
+            gate: gate.clone(),
             cycles: cycles.clone(),
             cx,
             shared,
+            first_began: Instant::now(),
             chance: fastrand::Rng::with_seed(stream(unit.seed, &unit.name, index)),
             fault: Box::new(move |failure: Failure| inbox.tell(Input::Faulted(id, failure.cause()))),
         };

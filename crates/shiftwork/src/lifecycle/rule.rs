@@ -63,6 +63,7 @@ rules! {
     D2 = "ticks of a schedule do not overlap",
     D3 = "missed ticks are merged into one and counted",
     D4 = "a fixed delay is kept between cycles",
+    B1 = "an open breaker starts no cycle but its probes",
     T1 = "no cycle starts after intake closed",
     T2 = "workers stop in the reverse of their start order",
     T3 = "a stop ends within its budget",

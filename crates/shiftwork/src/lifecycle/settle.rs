@@ -15,6 +15,10 @@ pub(crate) struct Ended {
     pub(crate) failure: Option<FailureKind>,
     /// The least delay that the other side asked for.
     pub(crate) asked_delay: Option<Duration>,
+    /// How long the total time of the policy has counted.
+    pub(crate) elapsed: Duration,
+    /// It was a delivery that a breaker probed with: the attempt was the breaker's, not its own.
+    pub(crate) spared: bool,
 }
 
 /// What is to be done about a cycle that ended.
@@ -33,17 +37,22 @@ pub(crate) fn decide(retry: &Retry, ended: Ended, chance: f64) -> Decision {
     let plain = |settle| Decision { settle, escalate: false, fault: false };
     // Worked out only when it is needed: a success pays for no powers and no floats.
     let backoff = || retry.delay(ended.attempt, chance);
-    let again = || Settle::Retry { delay: backoff().max(ended.asked_delay.unwrap_or_default()) };
-    let aside = |cause| Settle::DeadLetter { cause, pause: backoff() };
+    let delay = || backoff().max(ended.asked_delay.unwrap_or_default());
+    let aside = |cause| Settle::DeadLetter { cause, pause: delay() };
     match ended.failure {
         None => plain(Settle::Ack),
         Some(FailureKind::Interrupted) => plain(Settle::Return),
+        Some(FailureKind::Transient | FailureKind::Panic | FailureKind::Timeout) if ended.spared => {
+            plain(Settle::Return)
+        }
         Some(FailureKind::Invalid) => plain(aside(DeadLetterCause::Invalid)),
         // The fault is the worker's, but the input may be what sets it off: the attempt counts.
         Some(kind @ (FailureKind::Transient | FailureKind::Fatal | FailureKind::Panic | FailureKind::Timeout)) => {
-            let exhausted = !retry.allows(ended.attempt);
+            let delay = delay();
+            let in_time = retry.allows_after(ended.elapsed.saturating_add(delay));
+            let exhausted = !retry.allows(ended.attempt) || !in_time;
             Decision {
-                settle: if exhausted { aside(DeadLetterCause::Exhausted) } else { again() },
+                settle: if exhausted { aside(DeadLetterCause::Exhausted) } else { Settle::Retry { delay } },
                 escalate: exhausted,
                 fault: kind == FailureKind::Fatal,
             }
@@ -58,7 +67,7 @@ mod tests {
     use super::*;
 
     fn ended(attempt: u32, failure: Option<FailureKind>) -> Ended {
-        Ended { attempt, failure, asked_delay: None }
+        Ended { attempt, failure, asked_delay: None, elapsed: Duration::ZERO, spared: false }
     }
 
     #[test]
@@ -82,7 +91,49 @@ mod tests {
         assert_eq!(decide(&Retry::default(), shorter, 0.5).settle, Settle::Retry { delay: Duration::from_secs(1) });
     }
 
+    #[test]
+    fn no_attempt_begins_after_the_total_time() {
+        let retry = Retry::exponential().total_max(Duration::from_secs(10));
+        let after = |elapsed| Ended { elapsed: Duration::from_secs(elapsed), ..ended(2, Some(FailureKind::Transient)) };
+        // The delay after the second attempt is 2 s.
+        let last = decide(&retry, after(8), 0.5);
+        assert_eq!(last.settle, Settle::Retry { delay: Duration::from_secs(2) });
+        let over = decide(&retry, after(9), 0.5);
+        assert!(matches!(over.settle, Settle::DeadLetter { cause: DeadLetterCause::Exhausted, .. }));
+        assert!(over.escalate);
+    }
+
+    #[test]
+    fn a_probe_that_fails_is_returned_even_at_the_last_attempt_unless_the_input_is_bad() {
+        let spared = |kind| Ended { spared: true, ..ended(1, Some(kind)) };
+        for kind in [FailureKind::Transient, FailureKind::Panic, FailureKind::Timeout] {
+            let decision = decide(&Retry::never(), spared(kind), 0.5);
+            assert_eq!((decision.settle, decision.escalate), (Settle::Return, false));
+        }
+        let bad = decide(&Retry::never(), spared(FailureKind::Invalid), 0.5);
+        assert!(matches!(bad.settle, Settle::DeadLetter { cause: DeadLetterCause::Invalid, .. }));
+        assert!(decide(&Retry::never(), spared(FailureKind::Fatal), 0.5).fault);
+    }
+
     proptest! {
+        #[test]
+        fn a_total_time_is_kept_whatever_the_attempts(
+            attempt in 1u32..20, total_ms in 1u64..1_000_000, elapsed_ms in 0u64..1_000_000,
+            asked_ms in prop::option::of(0u64..100_000), chance in 0.0f64..=1.0,
+        ) {
+            let total = Duration::from_millis(total_ms);
+            let retry = Retry::exponential().attempts_max(20).total_max(total);
+            let elapsed = Duration::from_millis(elapsed_ms);
+            let asked_delay = asked_ms.map(Duration::from_millis);
+            let failure = Some(FailureKind::Transient);
+            let decision = decide(&retry, Ended { elapsed, asked_delay, ..ended(attempt, failure) }, chance);
+            match decision.settle {
+                Settle::Retry { delay } => prop_assert!(elapsed + delay <= total),
+                Settle::DeadLetter { pause, .. } => prop_assert!(elapsed + pause > total && decision.escalate),
+                Settle::Ack | Settle::Return => prop_assert!(false, "it failed"),
+            }
+        }
+
         #[test]
         fn every_failure_that_counts_is_tried_again_until_the_last_attempt_and_then_escalated(
             kind in prop::sample::select(vec![

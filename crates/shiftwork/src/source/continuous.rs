@@ -67,7 +67,7 @@ impl Lane for ContinuousLane {
         {
             return Ok(None);
         }
-        Ok(Some(Offer { input: (), attempt: self.attempt, delivery: None }))
+        Ok(Some(Offer { input: (), attempt: self.attempt, delivery: None, since: None }))
     }
 
     async fn settle(&mut self, settle: Settle, _: Option<&Failure>, _: &LaneContext) -> Result<(), BoxError> {

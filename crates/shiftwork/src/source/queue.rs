@@ -286,7 +286,7 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
 impl<T: Send + 'static, Q: Queue<T>> QueueLane<Q, T> {
     /// Makes a delivery the lane's current one, unless it can be settled without a cycle.
     async fn accept(&mut self, delivery: Delivery<T>, cx: &LaneContext) -> Option<Offer<T>> {
-        let Delivery { lease, attempt, crashes, payload, .. } = delivery;
+        let Delivery { lease, attempt, crashes, pushed_at, payload } = delivery;
         self.shared.hold(cx.index, Some(Held { lease, settling: false }));
         self.current = Some(Current { lease, attempt });
         let (cause, failure) = match payload {
@@ -299,7 +299,9 @@ impl<T: Send + 'static, Q: Queue<T>> QueueLane<Q, T> {
             Ok(_) if attempt > cx.source.attempts_max => {
                 (DeadLetterCause::Exhausted, Failure::transient(format!("{} attempts have failed", attempt - 1)))
             }
-            Ok(input) => return Some(Offer { input, attempt, delivery: Some(lease.delivery) }),
+            Ok(input) => {
+                return Some(Offer { input, attempt, delivery: Some(lease.delivery), since: Some(pushed_at) });
+            }
             Err(undecodable) => (DeadLetterCause::Undecodable, Failure::invalid(undecodable)),
         };
         let settle = Settle::DeadLetter { cause, pause: Duration::ZERO };

@@ -128,7 +128,7 @@ impl Lane for ScheduleLane {
             if cx.wait_until(time).await {
                 return Ok(None);
             }
-            return Ok(Some(Offer { input: tick, attempt: self.attempt, delivery: None }));
+            return Ok(Some(Offer { input: tick, attempt: self.attempt, delivery: None, since: None }));
         }
         let due = self.due.unwrap_or_else(|| later(Instant::now(), self.schedule.first_after));
         self.due = Some(due);
@@ -153,7 +153,7 @@ impl Lane for ScheduleLane {
         let due = wall.checked_sub(late).unwrap_or(wall);
         let tick = Tick { number: self.number, due, missed };
         self.current = Some((tick, now));
-        Ok(Some(Offer { input: tick, attempt: self.attempt, delivery: None }))
+        Ok(Some(Offer { input: tick, attempt: self.attempt, delivery: None, since: None }))
     }
 
     async fn settle(&mut self, settle: Settle, _: Option<&Failure>, _: &LaneContext) -> Result<(), BoxError> {

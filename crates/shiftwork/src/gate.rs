@@ -1,0 +1,96 @@
+//! How the lanes of a worker share its breaker.
+//!
+//! [`crate::lifecycle::breaker`] decides; this file keeps its state for the lanes and does the waiting. A cycle that succeeds
+//! while nothing is on record reads one flag before it starts and one after: the lock is for trouble.
+//! Where lanes run on several threads, one that looked a moment before may start its cycle a moment after the breaker
+//! opened, as with intake.
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use crate::{
+    lifecycle::breaker::{Admission, Asking, Breaker, Change, Consequence, Ended, Machine},
+    source::LaneContext,
+};
+
+/// One worker's breaker.
+pub(crate) struct Gate {
+    /// Whether there is anything on record. Written under the lock only.
+    trouble: AtomicBool,
+    machine: Mutex<Machine>,
+    bell: Notify,
+}
+
+impl Gate {
+    pub(crate) fn new(breaker: Breaker) -> Self {
+        Self {
+            trouble: AtomicBool::new(false),
+            machine: Mutex::new(Machine::new(breaker, Instant::now())),
+            bell: Notify::new(),
+        }
+    }
+
+    /// Whether a lane need not look closer.
+    #[inline]
+    pub(crate) fn is_quiet(&self) -> bool {
+        !self.trouble.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the lane may ask its source, or until intake closes. Whether it asks for the probe: then
+    /// [`Gate::give_up`] if nothing comes of it.
+    pub(crate) async fn pass(&self, cx: &LaneContext) -> bool {
+        loop {
+            // Made before the question, so that no change is missed.
+            let changed = self.bell.notified();
+            let asking = self.change(|machine| machine.ask(Instant::now()));
+            match asking {
+                Asking::Go => return false,
+                Asking::ForProbe => return true,
+                Asking::Until(time) => tokio::select! {
+                    biased;
+                    () = cx.closed() => return false,
+                    () = changed => {}
+                    () = tokio::time::sleep_until(time) => {}
+                },
+                Asking::Wait => tokio::select! {
+                    biased;
+                    () = cx.closed() => return false,
+                    () = changed => {}
+                },
+            }
+        }
+    }
+
+    pub(crate) fn give_up(&self) {
+        if self.change(|machine| machine.give_up(Instant::now())) {
+            self.bell.notify_waiters();
+        }
+    }
+
+    pub(crate) fn admit(&self) -> Admission {
+        if self.is_quiet() { Admission::Run } else { self.change(|machine| machine.admit(Instant::now())) }
+    }
+
+    pub(crate) fn ended(&self, ended: Ended, now: Instant, chance: f64) -> Consequence {
+        if ended.failure.is_none() && self.is_quiet() {
+            return Consequence { change: None, spared: false };
+        }
+        let consequence = self.change(|machine| machine.ended(ended, now, chance));
+        match consequence.change {
+            None => {}
+            Some(Change::Opened { .. } | Change::Undecided | Change::Closed { .. }) => self.bell.notify_waiters(),
+        }
+        consequence
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Machine) -> T) -> T {
+        let mut machine: MutexGuard<'_, Machine> = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut machine);
+        self.trouble.store(!machine.is_quiet(), Ordering::Relaxed);
+        result
+    }
+}
