@@ -71,14 +71,12 @@ impl Gate {
         }
     }
 
+    #[inline]
     pub(crate) fn admit(&self) -> Admission {
         if self.is_quiet() { Admission::Run } else { self.change(|machine| machine.admit(Instant::now())) }
     }
 
     pub(crate) fn ended(&self, ended: Ended, now: Instant, chance: f64) -> Consequence {
-        if ended.failure.is_none() && self.is_quiet() {
-            return Consequence { change: None, spared: false };
-        }
         let consequence = self.change(|machine| machine.ended(ended, now, chance));
         match consequence.change {
             None => {}

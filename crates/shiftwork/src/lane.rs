@@ -56,6 +56,16 @@ pub(crate) struct LaneRun<L, W> {
     pub(crate) fault: Box<dyn Fn(Failure) + Send>,
 }
 
+/// A cycle that failed.
+#[derive(Clone, Copy)]
+struct Failed {
+    at: Instant,
+    attempt: u32,
+    delivery: Option<DeliveryId>,
+    since: Option<Timestamp>,
+    probe: bool,
+}
+
 impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
     /// Runs until the source ends or intake closes.
     pub(crate) async fn run(mut self) -> LaneEnd {
@@ -132,13 +142,20 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         self.emit(ended, &Event::CycleEnded { worker, cycle, failure: cause.clone(), took });
 
         let kind = failure.as_ref().map(Failure::kind);
-        let asked_delay = failure.as_ref().and_then(Failure::delay);
-        // Drawn only where it is used, so that a success leaves the series alone.
-        let chance = if kind.is_some() { self.chance.f64() } else { 0.5 };
-        let spared = self.tell_breaker(breaker::Ended { failure: kind, probe, delivery }, ended, chance);
-        let elapsed = if kind.is_some() { self.elapsed(since, ended) } else { Duration::ZERO };
-        let Decision { settle, escalate, fault } =
-            decide(&self.policy.retry, Ended { attempt, failure: kind, asked_delay, elapsed, spared }, chance);
+        let decision = match &failure {
+            None => {
+                if let Some(gate) = self.gate.as_deref().filter(|gate| !gate.is_quiet()) {
+                    self.tell_breaker(gate, breaker::Ended { failure: None, probe, delivery }, ended, 0.5);
+                }
+                Decision::SUCCESS
+            }
+            Some(failure) => {
+                // Drawn only where it is used, so that a success leaves the series alone.
+                let chance = self.chance.f64();
+                self.decide(failure, Failed { at: ended, attempt, delivery, since, probe }, chance)
+            }
+        };
+        let Decision { settle, escalate, fault } = decision;
         let (settled, at) = {
             let mut settling = pin!(self.lane.settle(settle, failure.as_ref(), &self.cx));
             // One that does not wait takes no time, and no look at the clock.
@@ -166,9 +183,23 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         kind == Some(FailureKind::Interrupted) && self.shared.control.worker.is_at_least(Level::Abort)
     }
 
+    /// What follows from a failure, for the breaker first. Out of the way of cycles that succeed.
+    #[cold]
+    fn decide(&self, failure: &Failure, how: Failed, chance: f64) -> Decision {
+        let Failed { at, attempt, delivery, since, probe } = how;
+        let kind = Some(failure.kind());
+        let spared = self
+            .gate
+            .as_ref()
+            .is_some_and(|gate| self.tell_breaker(gate, breaker::Ended { failure: kind, probe, delivery }, at, chance));
+        let elapsed = self.elapsed(since, at);
+        let ended = Ended { attempt, failure: kind, asked_delay: failure.delay(), elapsed, spared };
+        decide(&self.policy.retry, ended, chance)
+    }
+
     /// Tells the breaker how a cycle ended. Whether the attempt does not count, since it was a probe.
-    fn tell_breaker(&self, how: breaker::Ended, at: Instant, chance: f64) -> bool {
-        let Some(gate) = &self.gate else { return false };
+    #[cold]
+    fn tell_breaker(&self, gate: &Gate, how: breaker::Ended, at: Instant, chance: f64) -> bool {
         let Consequence { change, spared } = gate.ended(how, at, chance);
         let worker = self.id;
         match change {
@@ -191,6 +222,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
     }
 
     /// Tells the user's hook. Its panic is its own affair.
+    #[cold]
     fn escalate(&self, delivery: Option<DeliveryId>, attempts: u32, cause: Cause) {
         let Some(tell) = &self.policy.on_escalation else { return };
         let worker = self.shared.name.clone();
@@ -198,6 +230,14 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| tell(&escalation))) {
             let panic = panicked(&*panic);
             tracing::error!(worker = &*self.shared.name, error = %panic.error(), "the escalation hook panicked");
+        }
+    }
+
+    #[cold]
+    fn classify(&self, failure: Failure) -> Failure {
+        match &self.policy.classify {
+            Some(classify) => failure.classified(&**classify),
+            None => failure,
         }
     }
 
@@ -222,10 +262,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         // In a block of its own, so that a cycle that panics before it returns its future is caught too.
         let cycle = async { worker.cycle(input, &cx).await };
         let result = RunCycle::new(cycle, deadline, control, &span).await;
-        let result = match &self.policy.classify {
-            Some(classify) => result.map_err(|failure| failure.classified(&**classify)),
-            None => result,
-        };
+        let result = result.map_err(|failure| self.classify(failure));
         if control.is_cancelled() { result.map_err(Failure::while_cancelled) } else { result }
     }
 

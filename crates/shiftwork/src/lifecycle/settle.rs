@@ -32,6 +32,11 @@ pub(crate) struct Decision {
     pub(crate) fault: bool,
 }
 
+impl Decision {
+    /// What follows from a success.
+    pub(crate) const SUCCESS: Decision = Decision { settle: Settle::Ack, escalate: false, fault: false };
+}
+
 /// Rules C2 to C7 and T4 of `docs/lifecycle.md`. `chance` is a draw from 0 to 1 for the jitter.
 pub(crate) fn decide(retry: &Retry, ended: Ended, chance: f64) -> Decision {
     let plain = |settle| Decision { settle, escalate: false, fault: false };
@@ -40,7 +45,7 @@ pub(crate) fn decide(retry: &Retry, ended: Ended, chance: f64) -> Decision {
     let delay = || backoff().max(ended.asked_delay.unwrap_or_default());
     let aside = |cause| Settle::DeadLetter { cause, pause: delay() };
     match ended.failure {
-        None => plain(Settle::Ack),
+        None => Decision::SUCCESS,
         Some(FailureKind::Interrupted) => plain(Settle::Return),
         Some(FailureKind::Transient | FailureKind::Panic | FailureKind::Timeout) if ended.spared => {
             plain(Settle::Return)
