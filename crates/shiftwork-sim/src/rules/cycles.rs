@@ -104,11 +104,17 @@ impl CycleRules {
         let (before, after) = (wall_at(at, self.stepped_ms), wall_at(at, stepped_ms));
         let wall_max = self.wall_max.map_or(before, |max| max.max(before));
         self.wall_max = Some(wall_max);
+        let forward =
+            u64::try_from(stepped_ms.saturating_sub(self.stepped_ms)).map_or(Duration::ZERO, Duration::from_millis);
         self.stepped_ms = stepped_ms;
         let rewound = after.checked_add(REWIND).is_ok_and(|after| after < wall_max);
         for worker in &mut self.workers {
             worker.schedule.stepped = true;
             worker.schedule.rewound |= rewound;
+            // A delivery waits in its queue for a wall time, which comes so much sooner.
+            for not_before in worker.not_before.values_mut() {
+                *not_before = not_before.saturating_sub(forward);
+            }
         }
     }
 
