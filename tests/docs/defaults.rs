@@ -5,8 +5,8 @@ use std::{sync::mpsc, time::Duration};
 use serde_json::Value;
 use shiftwork::{
     Breaker, Context, Failure, Host, IntoWorker, OnFault, QueueSourceExt, Restart, Retry, Schedule, Signal, Source,
-    StopBudget, Tick, Worker,
-    event::{Declaration, Event},
+    StopBudget, Tick, TickPolicy, Worker,
+    event::{Declaration, Event, SourceKind},
     queue::MemoryQueue,
 };
 use shiftwork_sim::{Script, secs};
@@ -65,6 +65,10 @@ fn expected() -> Vec<(&'static str, String)> {
         ("QueueSource::lease", of_queue("lease")),
         ("QueueSource::poll_interval", of_queue("poll")),
         ("Schedule::first_after", first_tick()),
+        ("Schedule::zone", zone()),
+        ("Schedule::missed", format!("{:?}", policy().missed)),
+        ("Schedule::overlap", format!("{:?}", policy().overlap)),
+        ("Schedule::jitter", seconds(policy().jitter)),
     ]
 }
 
@@ -130,6 +134,22 @@ fn first_tick() -> String {
     });
     let first = outcome.events().find(|(_, event)| matches!(event, Event::CycleStarted { .. }));
     seconds(first.expect("it ticks").0)
+}
+
+/// In which zone a cron expression is meant.
+fn zone() -> String {
+    let noon = Schedule::cron("0 12 * * *").expect("a cron expression");
+    let midnight = "2026-07-01T00:00:00Z".parse().expect("a time");
+    let due = noon.next_after(midnight).map(|due| due.to_string());
+    if due.as_deref() == Some("2026-07-01T12:00:00Z") { "UTC".to_owned() } else { format!("{due:?}") }
+}
+
+/// What becomes of a schedule's ticks.
+fn policy() -> TickPolicy {
+    match Schedule::every(secs(1)).kind() {
+        SourceKind::FixedRate { policy, .. } => policy,
+        other => panic!("a fixed rate is declared as {other:?}"),
+    }
 }
 
 /// Does nothing.

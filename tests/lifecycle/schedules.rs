@@ -5,14 +5,28 @@ use std::{
     time::Duration,
 };
 
-use shiftwork::{Context, Failure, Schedule, Signal, Tick, event::Event};
-use shiftwork_sim::{Outcome, Script, dependency::Latency, millis, secs, site};
+use shiftwork::{
+    Context, Failure, Missed, Overlap, Schedule, Signal, Tick,
+    event::{Event, WorkerPhase},
+};
+use shiftwork_sim::{
+    Outcome, Script,
+    dependency::Latency,
+    millis,
+    plan::{clock_back, clock_forward},
+    secs, site,
+};
 
 /// Runs a schedule whose cycles take `takes`, for ten minutes. The ticks that it served.
 fn ticks(schedule: Schedule, takes: Duration, script: Script) -> (Outcome, Vec<Tick>) {
+    ticks_on(1, schedule, takes, script.at(secs(600), Signal::Terminate))
+}
+
+/// Runs a schedule with so many lanes until the script ends it.
+fn ticks_on(lanes: usize, schedule: Schedule, takes: Duration, script: Script) -> (Outcome, Vec<Tick>) {
     let ticks: Arc<Mutex<Vec<Tick>>> = Arc::default();
     let inside = ticks.clone();
-    let outcome = script.at(secs(600), Signal::Terminate).run_once(move |world| {
+    let outcome = script.run_once(move |world| {
         let backend = world.dependency_with("backend", Latency::constant(takes));
         world.node("node", move |node| {
             let (backend, ticks) = (backend.clone(), inside.clone());
@@ -23,7 +37,7 @@ fn ticks(schedule: Schedule, takes: Duration, script: Script) -> (Outcome, Vec<T
                     Ok::<(), Failure>(backend.call(async {}).await?)
                 }
             };
-            node.host().worker("ticks", schedule, work).run_until_signal()
+            node.host().worker("ticks", schedule.clone(), work).concurrency(lanes).run_until_signal()
         });
     });
     let ticks = ticks.lock().unwrap().clone();
@@ -96,4 +110,178 @@ fn a_retry_that_is_asked_to_wait_for_ever_harms_nobody() {
     });
     outcome.assert_rules_kept();
     assert_eq!(outcome.count(|event| matches!(event, Event::CycleStarted { .. })), 1);
+}
+
+fn cron(expression: &str) -> Schedule {
+    Schedule::cron(expression).unwrap()
+}
+
+/// Runs a schedule from 2026-01-01, midnight UTC, with cycles that take no time, for so many days.
+fn days(schedule: Schedule, days: u64, script: Script) -> (Outcome, Vec<Tick>) {
+    ticks_on(1, schedule, millis(0), script.at(secs(days * 24 * 3600), Signal::Terminate))
+}
+
+fn due(ticks: &[Tick]) -> Vec<String> {
+    ticks.iter().map(|tick| tick.due.to_string()).collect()
+}
+
+#[test]
+fn overlap_on_slow_runs() {
+    // Cycles of 25 s on a rate of 10 s: at no policy do two run at once, unless it is asked for.
+    for overlap in [Overlap::Wait, Overlap::Skip, Overlap::Allow] {
+        let (outcome, _) = ticks(Schedule::every(secs(10)).overlap(overlap), secs(25), Script::new());
+        outcome.assert_rules_kept();
+    }
+    let schedule = Schedule::every(secs(10)).overlap(Overlap::Allow);
+    let (outcome, ticks) = ticks_on(3, schedule, secs(25), Script::new().at(secs(600), Signal::Terminate));
+    outcome.assert_rules_kept();
+    assert_eq!(starts(&outcome)[..4], [secs(0), secs(10), secs(20), secs(30)]);
+    assert!(ticks.iter().all(|tick| tick.missed == 0));
+}
+
+#[test]
+fn an_overlapping_tick_that_is_to_be_skipped_is_counted_and_the_grid_is_kept() {
+    let (outcome, ticks) = ticks(Schedule::every(secs(10)).overlap(Overlap::Skip), secs(25), Script::new());
+    outcome.assert_rules_kept();
+    assert_eq!(starts(&outcome)[..3], [secs(0), secs(30), secs(60)]);
+    let told: Vec<(u64, u64)> = ticks.iter().take(3).map(|tick| (tick.number, tick.missed)).collect();
+    assert_eq!(told, [(1, 0), (4, 2), (7, 2)]);
+}
+
+#[test]
+fn drift() {
+    // A month of hours, on both clocks, with cycles that take a while.
+    for schedule in [Schedule::every(secs(3600)), cron("0 * * * *")] {
+        let end = Script::new().at(secs(30 * 24 * 3600 + 60), Signal::Terminate);
+        let (outcome, _) = ticks_on(1, schedule, secs(241), end);
+        outcome.assert_rules_kept();
+        assert!(starts(&outcome).iter().all(|at| at.as_millis() % 3_600_000 == 0));
+        assert!(starts(&outcome).len() >= 720);
+    }
+}
+
+#[test]
+fn a_fixed_offset_instead_of_a_zone() {
+    let schedule = cron("0 3 * * *").zone("Europe/Vienna").unwrap();
+    let (outcome, ticks) = days(schedule, 90, Script::new());
+    outcome.assert_rules_kept();
+    let due = due(&ticks);
+    // The clocks went forward on 29 March.
+    assert_eq!(due[86..88], ["2026-03-28T02:00:00Z", "2026-03-29T01:00:00Z"]);
+    assert_eq!(ticks.last().map(|tick| tick.number), Some(90));
+}
+
+#[test]
+fn a_tick_in_the_gap_comes_right_after_it_and_one_in_the_fold_comes_once() {
+    let schedule = cron("30 2 * * *").zone("Europe/Vienna").unwrap();
+    let (outcome, ticks) = days(schedule, 300, Script::new());
+    outcome.assert_rules_kept();
+    let due = due(&ticks);
+    let of = |day: &str| due.iter().filter(|due| due.starts_with(day)).cloned().collect::<Vec<_>>();
+    assert_eq!(of("2026-03-29"), ["2026-03-29T01:00:00Z"]);
+    assert_eq!(of("2026-10-25"), ["2026-10-25T00:30:00Z"]);
+    assert_eq!(ticks.len(), 300);
+}
+
+#[test]
+fn a_two_week_backlog_fired_at_once() {
+    // The process was down for two weeks, and knows from its database when it last ran.
+    let since = "2025-12-18T00:00:00Z".parse().unwrap();
+    let (outcome, ticks) = ticks(cron("0 * * * *").since(since), secs(1), Script::new());
+    outcome.assert_rules_kept();
+    assert_eq!(starts(&outcome), [secs(0)]);
+    assert_eq!((ticks[0].number, ticks[0].missed), (336, 335));
+    assert_eq!(due(&ticks), ["2026-01-01T00:00:00Z"]);
+
+    let (outcome, ticks) = self::ticks(cron("0 * * * *").since(since).missed(Missed::Skip), secs(1), Script::new());
+    outcome.assert_rules_kept();
+    // The newest of them is due in this very second.
+    assert_eq!((ticks[0].number, ticks[0].missed), (336, 335));
+
+    let catch_up = cron("0 * * * *").since(since).missed(Missed::CatchUp { max: 3 });
+    let (outcome, ticks) = self::ticks(catch_up, secs(1), Script::new());
+    outcome.assert_rules_kept();
+    assert_eq!(starts(&outcome), [secs(0), secs(1), secs(2)]);
+    assert_eq!(ticks.iter().map(|tick| tick.missed).collect::<Vec<_>>(), [333, 0, 0]);
+}
+
+#[test]
+fn a_clock_that_steps_over_a_month_of_ticks_fires_them_once() {
+    let script = Script::new().at(secs(90), clock_forward(secs(30 * 24 * 3600)));
+    let (outcome, ticks) = ticks(cron("0 3 * * *"), secs(1), script);
+    outcome.assert_rules_kept();
+    assert_eq!(ticks.len(), 1);
+    assert_eq!((ticks[0].number, ticks[0].missed, due(&ticks)), (30, 29, vec!["2026-01-30T03:00:00Z".to_owned()]));
+    assert!(starts(&outcome)[0] <= secs(90 + 60), "a step is noticed within a minute");
+}
+
+#[test]
+fn schedules_that_stop_for_good_after_a_clock_step() {
+    // The clock was ten years ahead, and is put right.
+    let years = secs(10 * 365 * 24 * 3600);
+    let script = Script::new().at(secs(30), clock_forward(years)).at(secs(200), clock_back(years));
+    let (outcome, ticks) = ticks(cron("* * * * *"), secs(1), script);
+    outcome.assert_rules_kept();
+    let last: Vec<String> = due(&ticks)[ticks.len() - 3..].to_vec();
+    assert_eq!(last, ["2026-01-01T00:08:00Z", "2026-01-01T00:09:00Z", "2026-01-01T00:10:00Z"]);
+}
+
+#[test]
+fn a_small_step_back_fires_nothing_twice() {
+    let script = Script::new().at(secs(185), clock_back(secs(120)));
+    let (outcome, ticks) = ticks(cron("* * * * *"), secs(1), script);
+    outcome.assert_rules_kept();
+    let due = due(&ticks);
+    assert_eq!(due[2..4], ["2026-01-01T00:03:00Z", "2026-01-01T00:04:00Z"]);
+    // Two minutes pass a second time, and are not served a second time.
+    assert!(starts(&outcome).contains(&secs(180)) && starts(&outcome).contains(&secs(360)));
+}
+
+#[test]
+fn a_fixed_rate_does_not_notice_a_clock_step() {
+    let script = Script::new().at(secs(95), clock_forward(secs(86_400))).at(secs(195), clock_back(secs(2 * 86_400)));
+    let (outcome, ticks) = ticks(Schedule::every(secs(10)), secs(1), script);
+    outcome.assert_rules_kept();
+    assert_eq!(starts(&outcome)[..60], (0..60).map(|number| secs(number * 10)).collect::<Vec<_>>());
+    assert!(ticks.iter().all(|tick| tick.missed == 0));
+}
+
+#[test]
+fn a_one_off_runs_once_and_its_worker_is_done() {
+    let once = Schedule::once_at("2026-01-01T00:05:00Z".parse().unwrap());
+    let step_back = Script::new().at(secs(301), clock_back(secs(86_400)));
+    let (outcome, ticks) = ticks(once, secs(2), step_back);
+    outcome.assert_rules_kept();
+    assert_eq!(starts(&outcome), [secs(300)]);
+    assert_eq!(due(&ticks), ["2026-01-01T00:05:00Z"]);
+    assert_eq!(outcome.ended_at(), secs(302));
+    let stopped = |event: &Event| matches!(event, Event::WorkerStopped { phase: WorkerPhase::Stopped, .. });
+    assert_eq!(outcome.count(stopped), 1);
+}
+
+#[test]
+fn a_one_off_that_comes_too_late_is_served_or_missed_as_the_policy_says() {
+    let once = Schedule::once_at("2025-12-31T00:00:00Z".parse().unwrap());
+    let (outcome, ticks) = ticks(once.clone(), secs(1), Script::new());
+    outcome.assert_rules_kept();
+    assert_eq!((starts(&outcome), ticks.len()), (vec![secs(0)], 1));
+    let (outcome, ticks) = self::ticks(once.missed(Missed::Skip), secs(1), Script::new());
+    outcome.assert_rules_kept();
+    assert_eq!((outcome.count(|event| matches!(event, Event::TicksMissed { count: 1, .. })), ticks.len()), (1, 0));
+}
+
+#[test]
+fn jitter_puts_each_tick_off_and_moves_neither_the_grid_nor_the_next_tick() {
+    for schedule in [Schedule::every(secs(60)), cron("* * * * *")] {
+        // More than there is room for: it ends where the next tick begins.
+        let of = |seed| {
+            let (outcome, ticks) = ticks(schedule.clone().jitter(secs(300)), millis(0), Script::new().seed(seed));
+            outcome.assert_rules_kept();
+            assert!(ticks.iter().all(|tick| tick.missed == 0 && tick.due.as_second() % 60 == 0), "{ticks:?}");
+            starts(&outcome)
+        };
+        assert_eq!(of(1), of(1));
+        assert_ne!(of(1), of(2));
+        assert!(of(1).iter().any(|at| at.as_millis() % 60_000 > 5_000));
+    }
 }

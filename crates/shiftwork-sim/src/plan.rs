@@ -114,6 +114,11 @@ pub enum FaultKind {
         /// Which.
         signal: Signal,
     },
+    /// The wall clock jumps, and goes on from there.
+    ClockStep {
+        /// How far, in milliseconds; back if less than nothing.
+        by_ms: i64,
+    },
 }
 
 impl FaultKind {
@@ -130,12 +135,13 @@ impl FaultKind {
             FaultKind::Crash { .. } => "crash",
             FaultKind::CrashInCall { .. } => "crash_in_call",
             FaultKind::Signal { .. } => "signal",
+            FaultKind::ClockStep { .. } => "clock_step",
         }
     }
 
     /// Every name, in the order of the type.
-    pub const NAMES: [&'static str; 9] =
-        ["slow", "error", "outage", "hang", "reply_lost", "panic", "crash", "crash_in_call", "signal"];
+    pub const NAMES: [&'static str; 10] =
+        ["slow", "error", "outage", "hang", "reply_lost", "panic", "crash", "crash_in_call", "signal", "clock_step"];
 
     /// The site that it strikes, if it strikes one.
     #[must_use]
@@ -148,7 +154,7 @@ impl FaultKind {
             | FaultKind::ReplyLost { site, .. }
             | FaultKind::Panic { site }
             | FaultKind::CrashInCall { site, .. } => Some(site),
-            FaultKind::Crash { .. } | FaultKind::Signal { .. } => None,
+            FaultKind::Crash { .. } | FaultKind::Signal { .. } | FaultKind::ClockStep { .. } => None,
         }
     }
 
@@ -164,7 +170,8 @@ impl FaultKind {
             FaultKind::Panic { .. }
             | FaultKind::Crash { .. }
             | FaultKind::CrashInCall { .. }
-            | FaultKind::Signal { .. } => None,
+            | FaultKind::Signal { .. }
+            | FaultKind::ClockStep { .. } => None,
         }
     }
 
@@ -178,7 +185,7 @@ impl FaultKind {
             | FaultKind::Hang { for_ms, .. }
             | FaultKind::ReplyLost { for_ms, .. } => *for_ms = Some(whole_ms(duration)),
             FaultKind::Crash { down_ms } | FaultKind::CrashInCall { down_ms, .. } => *down_ms = whole_ms(duration),
-            FaultKind::Panic { .. } | FaultKind::Signal { .. } => {}
+            FaultKind::Panic { .. } | FaultKind::Signal { .. } | FaultKind::ClockStep { .. } => {}
         }
         self
     }
@@ -228,6 +235,10 @@ impl fmt::Display for FaultKind {
                 )
             }
             FaultKind::Signal { signal } => f.write_str(signal.as_str()),
+            FaultKind::ClockStep { by_ms } => {
+                let way = if *by_ms < 0 { "back" } else { "forward" };
+                write!(f, "the wall clock steps {way} by {}", Seconds(by_ms.unsigned_abs()))
+            }
         }
     }
 }
@@ -370,6 +381,18 @@ pub fn crash(down: Duration) -> FaultKind {
     FaultKind::Crash { down_ms: whole_ms(down) }
 }
 
+/// The wall clock steps forward by `by`.
+#[must_use]
+pub fn clock_forward(by: Duration) -> FaultKind {
+    FaultKind::ClockStep { by_ms: i64::try_from(by.as_millis()).unwrap_or(i64::MAX) }
+}
+
+/// The wall clock steps back by `by`.
+#[must_use]
+pub fn clock_back(by: Duration) -> FaultKind {
+    FaultKind::ClockStep { by_ms: i64::try_from(by.as_millis()).map_or(i64::MIN, |ms| -ms) }
+}
+
 /// A plan written by hand, for a test.
 #[derive(Debug, Clone)]
 pub struct Script {
@@ -444,7 +467,8 @@ mod tests {
         let script = Script::new()
             .at(Duration::from_secs(1), site("smtp").hang().lasting(Duration::from_secs(5)))
             .at(Duration::from_secs(2), Signal::Terminate)
-            .at(Duration::from_secs(3), crash(Duration::from_secs(1)));
+            .at(Duration::from_secs(3), crash(Duration::from_secs(1)))
+            .at(Duration::from_secs(4), clock_back(Duration::from_secs(1)));
         assert_eq!(&Plan::from_json(&script.plan.to_json()).unwrap(), script.plan());
     }
 

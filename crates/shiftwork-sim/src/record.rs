@@ -283,6 +283,12 @@ pub(crate) fn describe(event: &Event, workers: &[Declaration]) -> String {
         Event::HostRunning => "host running".to_owned(),
         Event::IntakeOpened { worker } => format!("{}: intake opened", name(worker)),
         Event::TicksMissed { worker, count } => format!("{}: {count} ticks missed", name(worker)),
+        Event::TickDue { worker, number, due, late, .. } if late.is_zero() => {
+            format!("{}: tick {number}, due {due}", name(worker))
+        }
+        Event::TickDue { worker, number, due, late, .. } => {
+            format!("{}: tick {number}, due {due}, {late:?} late", name(worker))
+        }
         Event::CycleStarted { worker, cycle, attempt, delivery } => {
             format!("{}: cycle {cycle} started, attempt {attempt}{}", name(worker), of(delivery))
         }

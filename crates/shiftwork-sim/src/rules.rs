@@ -174,6 +174,11 @@ impl Rulebook {
         }
     }
 
+    /// The wall clock has stepped, by so much in all.
+    pub(crate) fn clock_stepped(&mut self, at: Duration, stepped_ms: i64) {
+        self.cycles.clock_stepped(at, stepped_ms);
+    }
+
     /// Rule Q3, once the world is over: what the queues still hold is what should be left.
     pub(crate) fn check_end(&mut self, at: Duration, held: &BTreeSet<DeliveryId>, report: &mut dyn FnMut(Violation)) {
         self.deliveries.check_end(held, &mut Verdicts { at, report });

@@ -14,6 +14,8 @@
 //!   fenced: what its destructors try on the outside is refused, because a killed process runs no destructors.
 //! - **Signal.** Delivered through the environment like a real one. A signal that comes before the host listens kills the
 //!   process, as the default action of the real ones does. When nothing runs it is lost.
+//! - **Clock step.** The wall clock jumps, forward or back, and goes on from there, as when it is set by hand or put right
+//!   after the machine was asleep. What waits does not notice: tokio's clock never steps. Nothing undoes it.
 //! - **Restart.** An orchestrator starts the process again a second after it exits, or after the crash's own time.
 
 mod drive;
@@ -25,7 +27,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 pub use node::Node;
 pub use outcome::{Outcome, Stats};
-pub(crate) use shared::{Meets, Shared, Visit};
+pub(crate) use shared::{Meets, Shared, Visit, wall_at};
 use shiftwork::HostReport;
 
 use crate::{Dependency, Plan, Record, SimQueue, control, dependency::Latency, plan::whole_ms, streams::stream};

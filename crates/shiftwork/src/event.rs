@@ -5,10 +5,10 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use shiftwork_queue::{DeadLetterCause, DeliveryId};
+use shiftwork_queue::{DeadLetterCause, DeliveryId, Timestamp};
 use tokio::time::Instant;
 
-use crate::{Breaker, Cause, Retry, Signal, lifecycle::OnFault, report::ExitStatus};
+use crate::{Breaker, Cause, Retry, Signal, lifecycle::OnFault, report::ExitStatus, source::TickPolicy};
 
 /// Names a worker within its host: its place in the order in which the workers were added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,11 +63,27 @@ pub enum SourceKind {
     FixedRate {
         /// From one tick to the next.
         period: Duration,
+        /// What becomes of its ticks.
+        policy: TickPolicy,
     },
     /// Cycles with a pause in between.
     FixedDelay {
         /// From the end of one cycle to the next.
         delay: Duration,
+        /// By how much each may be put off.
+        jitter: Duration,
+    },
+    /// Cycles at times of the calendar.
+    Cron {
+        /// What becomes of its ticks.
+        policy: TickPolicy,
+    },
+    /// One cycle, at a time of the calendar.
+    Once {
+        /// When.
+        at: Timestamp,
+        /// What becomes of it.
+        policy: TickPolicy,
     },
     /// Deliveries of a queue.
     Queue,
@@ -107,12 +123,25 @@ pub enum Event {
         /// Which.
         worker: WorkerId,
     },
-    /// The schedule's ticks passed while they could not be served, and are dropped or merged.
+    /// Ticks of the schedule passed while they could not be served, and get no cycle of their own.
     TicksMissed {
         /// Which worker's.
         worker: WorkerId,
         /// How many.
         count: u64,
+    },
+    /// A tick of the schedule is served; its first cycle begins next.
+    TickDue {
+        /// Which worker's.
+        worker: WorkerId,
+        /// Which tick, from 1; those that were missed are counted.
+        number: u64,
+        /// When it was due. Wall time.
+        due: Timestamp,
+        /// How many before it were missed.
+        missed: u64,
+        /// How long ago it was due, on the clock that the schedule goes by.
+        late: Duration,
     },
     /// A cycle begins.
     CycleStarted {
@@ -325,6 +354,7 @@ impl Event {
             Event::HostRunning => "host_running",
             Event::IntakeOpened { .. } => "intake_opened",
             Event::TicksMissed { .. } => "ticks_missed",
+            Event::TickDue { .. } => "tick_due",
             Event::CycleStarted { .. } => "cycle_started",
             Event::CycleEnded { .. } => "cycle_ended",
             Event::Settled { .. } => "settled",

@@ -66,5 +66,7 @@ pub use lifecycle::{Breaker, GiveUp, OnFault, Restart, Rule, StopBudget};
 pub use report::{ExitStatus, HostReport};
 pub use retry::Retry;
 pub use shiftwork_queue as queue;
-pub use source::{Continuous, QueueSource, QueueSourceExt, Schedule, Source, Tick};
+pub use source::{
+    Continuous, Missed, Overlap, QueueSource, QueueSourceExt, Schedule, ScheduleError, Source, Tick, TickPolicy,
+};
 pub use worker::{IntoWorker, Worker};

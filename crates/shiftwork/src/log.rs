@@ -36,6 +36,9 @@ impl Log {
                 trace!(worker = self.name(*worker), cycle = cycle.0, ?took, "cycle succeeded");
             }
             Event::Settled { settle: Settle::Ack, .. } => {}
+            Event::TickDue { worker, number, due, missed, late } => {
+                trace!(worker = self.name(*worker), number, %due, missed, ?late, "tick due");
+            }
             other => self.on_rare(other),
         }
     }
@@ -52,9 +55,9 @@ impl Log {
             Event::HostRunning => info!("host running"),
             Event::IntakeOpened { worker } => info!(worker = self.name(*worker), "intake opened"),
             Event::TicksMissed { worker, count } => {
-                warn!(worker = self.name(*worker), count, "ticks missed, merged into the next");
+                warn!(worker = self.name(*worker), count, "ticks missed");
             }
-            Event::CycleStarted { .. } | Event::CycleEnded { failure: None, .. } => {}
+            Event::TickDue { .. } | Event::CycleStarted { .. } | Event::CycleEnded { failure: None, .. } => {}
             Event::CycleEnded { worker, cycle, failure: Some(cause), took } => {
                 let worker = self.name(*worker);
                 match cause.kind {

@@ -12,7 +12,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 pub use continuous::Continuous;
 pub use queue::{QueueSource, QueueSourceExt};
-pub use schedule::{Schedule, Tick};
+pub use schedule::{Missed, Overlap, Schedule, ScheduleError, Tick, TickPolicy};
 use shiftwork_queue::{DeliveryId, Timestamp};
 use tokio::time::Instant;
 
@@ -37,7 +37,7 @@ pub trait Source: Send + Sync + 'static {
         SourceKind::Other
     }
 
-    /// How many lanes it can serve, whatever concurrency was asked for. A schedule serves one: its ticks must not
+    /// How many lanes it can serve, whatever concurrency was asked for. A schedule serves one, unless its ticks may
     /// overlap.
     fn lanes_max(&self) -> usize {
         usize::MAX
@@ -111,6 +111,8 @@ pub struct SourceContext {
     pub(crate) worker: WorkerId,
     pub(crate) crashes_max: u32,
     pub(crate) attempts_max: u32,
+    /// The seed of the source's own draws.
+    pub(crate) seed: u64,
     pub(crate) lanes: Box<[Arc<LaneShared>]>,
     pub(crate) emitter: Arc<Emitter>,
 }
@@ -183,6 +185,13 @@ impl LaneContext {
     #[must_use]
     pub fn wall_time(&self) -> Timestamp {
         self.source.wall_time()
+    }
+
+    /// The seed of the source's random draws, from the host's environment: one for each worker, the same in all of its
+    /// lanes.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.source.seed
     }
 
     /// Says that the source could not be read, for the `consecutive`th time in a row, and will be tried again after

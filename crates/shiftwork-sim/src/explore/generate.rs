@@ -141,6 +141,13 @@ fn kinds(surface: &Surface, profile: Profile) -> Vec<BoxedStrategy<FaultKind>> {
     }
     if profile.kills() {
         kinds.push(down().prop_map(|down_ms| FaultKind::Crash { down_ms }).boxed());
+        // Forward by up to a month. Back by half a minute at most: whatever is due by the wall clock waits for so much longer, and
+        // all the steps of a world together must leave it the time to recover.
+        let step = prop_oneof![
+            (0u32..32).prop_map(|exponent| 1i64 << exponent),
+            (0u32..15).prop_map(|exponent| -(1i64 << exponent)),
+        ];
+        kinds.push(step.prop_map(|by_ms| FaultKind::ClockStep { by_ms }).boxed());
     }
     kinds.push(signal.prop_map(|signal| FaultKind::Signal { signal }).boxed());
     kinds

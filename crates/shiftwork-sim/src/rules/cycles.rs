@@ -3,19 +3,27 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use shiftwork::{
-    FailureKind, Rule,
+    FailureKind, Missed, Overlap, Rule, TickPolicy,
     event::{CycleId, Declaration, Event, Settle, SourceKind, WorkerId},
-    queue::{DeadLetterCause, DeliveryId},
+    queue::{DeadLetterCause, DeliveryId, Timestamp},
 };
 
 use super::Verdicts;
+use crate::world::wall_at;
 
 /// What a timer of whole milliseconds may be late.
 const TIMER: Duration = Duration::from_millis(2);
 
+/// How far the wall clock must step back before its ticks come due again.
+const REWIND: Duration = Duration::from_secs(3 * 3600);
+
 #[derive(Default)]
 pub(super) struct CycleRules {
     workers: Vec<Worker>,
+    /// How far the wall clock has been stepped in all.
+    stepped_ms: i64,
+    /// The latest wall time before a step.
+    wall_max: Option<Timestamp>,
 }
 
 struct Worker {
@@ -71,16 +79,51 @@ struct Next {
 /// What is known of a schedule's ticks so far.
 #[derive(Default)]
 struct ScheduleView {
+    /// The number of the last tick, and when it was due.
+    last: Option<(u64, Timestamp)>,
+    /// When tick number 1 was due, for a fixed rate.
     first: Option<Duration>,
-    /// How many periods after the first the last served tick was.
-    last: u64,
-    settled_at: Duration,
+    /// When the last tick was done with.
+    settled_at: Option<Duration>,
+    /// How many ticks were said to be missed since the last one.
     missed: u64,
+    /// How many ticks were said whose cycle has not begun.
+    announced: u32,
+    /// The wall clock has stepped since the last tick.
+    stepped: bool,
+    /// It has stepped back so far that ticks come due again.
+    rewound: bool,
+}
+
+/// A tick, as it was said.
+struct TickSaid {
+    number: u64,
+    due: Timestamp,
+    missed: u64,
+    late: Duration,
 }
 
 impl CycleRules {
     pub(super) fn boot(&mut self) {
         self.workers.clear();
+    }
+
+    pub(super) fn clock_stepped(&mut self, at: Duration, stepped_ms: i64) {
+        let (before, after) = (wall_at(at, self.stepped_ms), wall_at(at, stepped_ms));
+        let wall_max = self.wall_max.map_or(before, |max| max.max(before));
+        self.wall_max = Some(wall_max);
+        let forward =
+            u64::try_from(stepped_ms.saturating_sub(self.stepped_ms)).map_or(Duration::ZERO, Duration::from_millis);
+        self.stepped_ms = stepped_ms;
+        let rewound = after.checked_add(REWIND).is_ok_and(|after| after < wall_max);
+        for worker in &mut self.workers {
+            worker.schedule.stepped = true;
+            worker.schedule.rewound |= rewound;
+            // A delivery waits in its queue for a wall time, which comes so much sooner.
+            for not_before in worker.not_before.values_mut() {
+                *not_before = not_before.saturating_sub(forward);
+            }
+        }
     }
 
     pub(super) fn panic_injected(&mut self, task: u32) {
@@ -124,7 +167,12 @@ impl CycleRules {
             }
             Event::IntakeOpened { worker } => self.worker(*worker).begin_life(),
             Event::IntakeClosed { worker, .. } => self.worker(*worker).intake = Intake::Closed,
-            Event::TicksMissed { worker, count } => self.worker(*worker).schedule.missed = *count,
+            Event::TicksMissed { worker, count } => self.worker(*worker).schedule.missed += *count,
+            Event::TickDue { worker, number, due, missed, late } => {
+                let wall = wall_at(verdicts.at, self.stepped_ms);
+                let said = TickSaid { number: *number, due: *due, missed: *missed, late: *late };
+                self.worker(*worker).tick(&said, wall, verdicts);
+            }
             Event::CycleStarted { worker, cycle, attempt, delivery } => {
                 let running =
                     Running { cycle: *cycle, task, attempt: *attempt, delivery: *delivery, panic_injected: false };
@@ -196,7 +244,13 @@ impl Worker {
                 format!("cycle {cycle} started {when}")
             },
         );
-        let scheduled = matches!(self.declared.source, SourceKind::FixedRate { .. } | SourceKind::FixedDelay { .. });
+        let scheduled = matches!(
+            self.declared.source,
+            SourceKind::FixedRate { .. }
+                | SourceKind::FixedDelay { .. }
+                | SourceKind::Cron { .. }
+                | SourceKind::Once { .. }
+        );
         let limit = self.declared.concurrency;
         verdicts.demand(
             if scheduled { Rule::D2 } else { Rule::C9 },
@@ -234,57 +288,112 @@ impl Worker {
         );
         if attempt == 1 {
             self.first_began = at;
-            self.tick(cycle, verdicts);
+        }
+        if scheduled && attempt == 1 {
+            verdicts.demand(
+                Rule::D3,
+                self.schedule.announced > 0,
+                || format!("a tick of {name} is said before its first cycle begins"),
+                || format!("cycle {cycle} has none"),
+            );
+            self.schedule.announced = self.schedule.announced.saturating_sub(1);
         }
         self.running.push(started);
     }
 
-    /// Rules D1, D3 and D4: a new tick, not a retry of one.
-    fn tick(&mut self, cycle: CycleId, verdicts: &mut Verdicts<'_>) {
-        let (at, name) = (verdicts.at, &self.declared.name);
+    /// Rules D1 and D3 to D5: a tick is served.
+    fn tick(&mut self, said: &TickSaid, wall: Timestamp, verdicts: &mut Verdicts<'_>) {
+        let (at, name, serial) = (verdicts.at, &self.declared.name, self.declared.concurrency == 1);
+        let TickSaid { number, due, missed, late } = *said;
         // A tick that its breaker has kept waiting is late, but never early.
-        let late_allowed = if std::mem::take(&mut self.paused) { Duration::MAX } else { TIMER };
+        let paused = std::mem::take(&mut self.paused);
         let view = &mut self.schedule;
-        let Some(first) = view.first else {
-            view.first = Some(at);
-            view.missed = 0;
-            return;
-        };
+        let last = view.last.map_or(0, |(number, _)| number);
+        verdicts.demand(
+            Rule::D3,
+            number == last + missed + 1 && missed == view.missed,
+            || format!("the tick of {name} after number {last}, of which {} were missed, is counted", view.missed),
+            || format!("it has number {number}, after {missed} that were missed"),
+        );
         match self.declared.source {
-            SourceKind::FixedRate { period } => {
-                let number = u64::try_from(at.saturating_sub(first).as_nanos() / period.as_nanos().max(1));
-                let number = number.unwrap_or(u64::MAX);
-                let due = first + period * u32::try_from(view.last + 1).unwrap_or(u32::MAX);
-                let ready = due.max(view.settled_at);
+            SourceKind::FixedRate { period, policy } => {
+                let due_at = |first: Duration, number: u64| {
+                    first.saturating_add(period.saturating_mul(u32::try_from(number - 1).unwrap_or(u32::MAX)))
+                };
+                let on_grid = at.saturating_sub(late);
+                let first = *view.first.get_or_insert_with(|| on_grid.saturating_sub(due_at(Duration::ZERO, number)));
                 verdicts.demand(
                     Rule::D1,
-                    number > view.last && at <= ready.saturating_add(late_allowed),
-                    || format!("the tick of {name} after number {} starts at {ready:?}", view.last),
-                    || format!("cycle {cycle} started at {at:?}"),
+                    on_grid == due_at(first, number),
+                    || format!("tick {number} of {name} is due at {:?}", due_at(first, number)),
+                    || format!("it was due at {on_grid:?}"),
                 );
-                let (missed, said) = (number.saturating_sub(view.last + 1), view.missed);
+                let ready = due_at(first, last + 1).max(view.settled_at.unwrap_or_default());
+                let latest = match latest(policy, period) {
+                    // The first that is still to come.
+                    Some(latest) if policy.overlap == Overlap::Skip || policy.missed == Missed::Skip => {
+                        on_grid.min(ready.saturating_add(period)).saturating_add(latest)
+                    }
+                    Some(latest) => ready.saturating_add(latest),
+                    None => Duration::MAX,
+                };
                 verdicts.demand(
-                    Rule::D3,
-                    missed == said,
-                    || format!("{missed} ticks of {name} were missed, and that is said"),
-                    || format!("{said} were said"),
+                    Rule::D1,
+                    !serial || paused || at <= latest,
+                    || format!("the tick of {name} after number {last} starts by {latest:?}"),
+                    || format!("tick {number} started at {at:?}"),
                 );
-                view.last = number;
-                view.missed = 0;
             }
-            SourceKind::FixedDelay { delay } => {
-                let due = view.settled_at + delay;
+            SourceKind::FixedDelay { delay, jitter } => {
+                if let Some(settled_at) = view.settled_at {
+                    let due = settled_at + delay;
+                    verdicts.demand(
+                        Rule::D4,
+                        due <= at && (paused || at <= due + jitter.min(delay) + TIMER),
+                        || format!("the next cycle of {name} starts {delay:?} after the last, at {due:?}"),
+                        || format!("tick {number} started at {at:?}"),
+                    );
+                }
+            }
+            SourceKind::Cron { policy } => {
+                let before = view.last.map(|(_, due)| due);
                 verdicts.demand(
-                    Rule::D4,
-                    due <= at && at <= due.saturating_add(late_allowed),
-                    || format!("the next cycle of {name} starts {delay:?} after the last, at {due:?}"),
-                    || format!("cycle {cycle} started at {at:?}"),
+                    Rule::D5,
+                    view.rewound || before.is_none_or(|before| before < due),
+                    || format!("no tick of {name} is served twice, and none out of order"),
+                    || format!("tick {number} was due {due}, and the one before {before:?}"),
+                );
+                let ready = at.saturating_sub(late).max(view.settled_at.unwrap_or_default());
+                let in_time = before.is_none()
+                    || paused
+                    || view.stepped
+                    || !serial
+                    || policy.overlap == Overlap::Skip
+                    || at <= ready + policy.jitter + TIMER;
+                verdicts.demand(
+                    Rule::D5,
+                    (view.stepped || due <= wall) && in_time,
+                    || format!("tick {number} of {name}, due {due}, starts at {ready:?}"),
+                    || format!("it started at {at:?}, which is {wall}"),
+                );
+            }
+            SourceKind::Once { at: asked, .. } => {
+                verdicts.demand(
+                    Rule::D5,
+                    number == 1 && due == asked && (view.stepped || due <= wall),
+                    || format!("{name} has one tick, due {asked}"),
+                    || format!("tick {number} was due {due} and started at {at:?}, which is {wall}"),
                 );
             }
             SourceKind::Continuous | SourceKind::Queue | SourceKind::Other => {}
             // A kind that this version does not know has no rule here.
             _ => {}
         }
+        view.last = Some((number, due));
+        view.missed = 0;
+        view.announced += 1;
+        view.stepped = false;
+        view.rewound = false;
     }
 
     fn ended(&mut self, cycle: CycleId, failure: Option<FailureKind>, took: Duration, verdicts: &mut Verdicts<'_>) {
@@ -370,7 +479,7 @@ impl Worker {
             None => self.next = next,
         }
         if next.attempt == 1 {
-            self.schedule.settled_at = at;
+            self.schedule.settled_at = Some(at);
         }
     }
 
@@ -411,4 +520,10 @@ impl Worker {
             }
         }
     }
+}
+
+/// How long after it could start a tick of a fixed rate starts at the latest.
+fn latest(policy: TickPolicy, period: Duration) -> Option<Duration> {
+    let grace = if policy.missed == Missed::Skip { Duration::from_secs(1).min(period / 2) } else { Duration::ZERO };
+    grace.checked_add(policy.jitter.min(period))?.checked_add(TIMER)
 }

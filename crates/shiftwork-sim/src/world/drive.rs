@@ -31,6 +31,11 @@ const BOOTS_MAX: u32 = 1_000;
 enum Step {
     /// The fault of this number begins; only crashes and signals need the driver's hand.
     Fault(usize),
+    /// The wall clock steps, whether the node lives or not.
+    SetClock {
+        fault: usize,
+        by_ms: i64,
+    },
     Arrival(Arrival),
     Heal,
     /// Look whether the work is done; give up at the time given.
@@ -65,8 +70,19 @@ pub(super) fn drive(mut world: World, plan: &Plan, options: Options) -> Outcome 
     let mut steps: Vec<(Duration, Step)> = Vec::new();
     for (index, fault) in plan.faults.iter().enumerate() {
         let at = Duration::from_millis(fault.at_ms);
-        if matches!(fault.kind, FaultKind::Crash { .. } | FaultKind::Signal { .. }) && at < heal_at {
-            steps.push((at, Step::Fault(index)));
+        match fault.kind {
+            FaultKind::Crash { .. } | FaultKind::Signal { .. } if at < heal_at => steps.push((at, Step::Fault(index))),
+            FaultKind::ClockStep { by_ms } if at < heal_at => steps.push((at, Step::SetClock { fault: index, by_ms })),
+            FaultKind::Slow { .. }
+            | FaultKind::Error { .. }
+            | FaultKind::Outage { .. }
+            | FaultKind::Hang { .. }
+            | FaultKind::ReplyLost { .. }
+            | FaultKind::Panic { .. }
+            | FaultKind::Crash { .. }
+            | FaultKind::CrashInCall { .. }
+            | FaultKind::Signal { .. }
+            | FaultKind::ClockStep { .. } => {}
         }
     }
     for arrival in std::mem::take(&mut world.arrivals) {
@@ -242,7 +258,8 @@ impl Driver<'_> {
                 | FaultKind::Hang { .. }
                 | FaultKind::ReplyLost { .. }
                 | FaultKind::Panic { .. }
-                | FaultKind::CrashInCall { .. } => {}
+                | FaultKind::CrashInCall { .. }
+                | FaultKind::ClockStep { .. } => {}
             },
             Step::LastStop => {
                 self.stopping = true;
@@ -255,7 +272,9 @@ impl Driver<'_> {
                 self.violate(Rule::T3, expected.into(), format!("it still runs {LAST_STOP:?} later"));
                 return Some(Ended::WorldOver);
             }
-            surroundings @ (Step::Arrival(_) | Step::Heal | Step::Look { .. }) => self.surround(surroundings),
+            surroundings @ (Step::SetClock { .. } | Step::Arrival(_) | Step::Heal | Step::Look { .. }) => {
+                self.surround(surroundings);
+            }
         }
         None
     }
@@ -273,6 +292,7 @@ impl Driver<'_> {
     /// What happens whether the node lives or not.
     fn surround(&mut self, step: Step) {
         match step {
+            Step::SetClock { fault, by_ms } => self.world.shared.lock().step_clock(fault, by_ms),
             Step::Arrival(arrival) => {
                 (arrival.act)();
                 self.world.shared.record(What::Arrived { what: arrival.what });
@@ -335,7 +355,9 @@ impl Driver<'_> {
                     self.plan_step(until + Duration::from_millis(1), Step::LastStop);
                 }
                 Step::Fault(_) | Step::GiveUp => {}
-                surroundings @ (Step::Arrival(_) | Step::Heal | Step::Look { .. }) => self.surround(surroundings),
+                surroundings @ (Step::SetClock { .. } | Step::Arrival(_) | Step::Heal | Step::Look { .. }) => {
+                    self.surround(surroundings);
+                }
             }
         }
         self.world.shared.lock().skip_to(until);

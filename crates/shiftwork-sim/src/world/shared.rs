@@ -71,6 +71,8 @@ pub(crate) struct State {
 struct Clock {
     before: Duration,
     since: Option<Instant>,
+    /// How far the wall clock has been stepped, in all.
+    stepped_ms: i64,
 }
 
 struct PlannedFault {
@@ -159,7 +161,7 @@ impl Shared {
         });
         Self {
             state: Mutex::new(State {
-                clock: Clock { before: Duration::ZERO, since: None },
+                clock: Clock { before: Duration::ZERO, since: None, stepped_ms: 0 },
                 faults: faults.collect(),
                 heal_at,
                 sites: Vec::new(),
@@ -189,8 +191,8 @@ impl Shared {
 
     /// The wall time in the world.
     pub(crate) fn wall_time(&self) -> Timestamp {
-        let epoch = Timestamp::from_second(WALL_EPOCH_SECONDS).unwrap_or(Timestamp::UNIX_EPOCH);
-        epoch.checked_add(self.lock().now()).unwrap_or(Timestamp::MAX)
+        let state = self.lock();
+        wall_at(state.now(), state.clock.stepped_ms)
     }
 
     pub(crate) fn record(&self, what: What) {
@@ -297,6 +299,18 @@ impl Tasks {
         self.spawned += 1;
         self.alive.push((task, self.spawned));
         self.spawned
+    }
+}
+
+/// The wall time at `at`, when the wall clock has been stepped so far in all.
+pub(crate) fn wall_at(at: Duration, stepped_ms: i64) -> Timestamp {
+    let epoch = Timestamp::from_second(WALL_EPOCH_SECONDS).unwrap_or(Timestamp::UNIX_EPOCH);
+    let by = Duration::from_millis(stepped_ms.unsigned_abs());
+    let unstepped = epoch.checked_add(at).unwrap_or(Timestamp::MAX);
+    if stepped_ms < 0 {
+        unstepped.checked_sub(by).unwrap_or(Timestamp::MIN)
+    } else {
+        unstepped.checked_add(by).unwrap_or(Timestamp::MAX)
     }
 }
 
@@ -419,6 +433,14 @@ impl State {
         }
     }
 
+    /// The wall clock steps.
+    pub(super) fn step_clock(&mut self, fault: usize, by_ms: i64) {
+        self.clock.stepped_ms = self.clock.stepped_ms.saturating_add(by_ms);
+        let at = self.now();
+        self.recorder.rules.clock_stepped(at, self.clock.stepped_ms);
+        self.strike(fault);
+    }
+
     /// Whether a site's fault is in force at `now`.
     fn in_force(fault: &PlannedFault, heal_at: Duration, now: Duration) -> bool {
         fault.at <= now && now < fault.until.unwrap_or(heal_at).min(heal_at)
@@ -490,7 +512,8 @@ impl State {
                 | FaultKind::Panic { .. }
                 | FaultKind::Crash { .. }
                 | FaultKind::CrashInCall { .. }
-                | FaultKind::Signal { .. } => continue,
+                | FaultKind::Signal { .. }
+                | FaultKind::ClockStep { .. } => continue,
             };
             self.strike(index);
             return meets;

@@ -1,63 +1,224 @@
-//! Sources that start cycles by time: a fixed rate, or a fixed delay.
+//! Sources that start cycles by time: a fixed rate, a fixed delay, the calendar, or once.
 //!
-//! 1. A fixed rate does not drift: tick *n* is due at the first tick plus *n* periods, whatever the cycles before it took.
-//! 2. Ticks do not overlap. Those that were missed while a cycle or its retries ran are merged into the next one, which
-//!    says how many they were.
-//! 3. Retries of a tick wait for the retry policy, not for the schedule.
-//!
-//! Periods are tokio time, which never steps. When a tick was due by the calendar is told in wall time.
+//! 1. Which tick is served next is a synchronous decision (`schedule/series.rs`); this file waits, asks and serves.
+//! 2. Retries of a tick wait for the retry policy, not for the schedule.
+//! 3. A fixed rate and a fixed delay go by tokio time, which never steps; when a tick was due by the calendar is told in
+//!    wall time. Cron and one-off schedules go by the wall clock, which steps: the wait for a tick is cut into pieces
+//!    of at most a minute, and what time it is is asked anew after each.
+//! 4. Lanes share one clockwork. The one that finds it free waits for the next tick in it, the others wait for their turn.
 
-use std::time::Duration;
+mod cron;
+mod error;
+mod policy;
+mod series;
 
+use std::{
+    fmt,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+pub use error::ScheduleError;
+pub use policy::{Missed, Overlap, TickPolicy};
 use shiftwork_queue::Timestamp;
-use tokio::time::Instant;
+use tokio::{sync::Mutex, time::Instant};
 
+use self::{
+    cron::Calendar,
+    series::{Decision, Grid, Rate, Series, Wall},
+};
 use super::{Lane, LaneContext, Offer, Source, later};
 use crate::{
     BoxError, Failure,
     event::{Event, Settle, SourceKind},
 };
 
+/// The longest wait without a look at the wall clock: how late a tick can be after the clock stepped forward.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// What tokio's timers resolve.
+const TIMER: Duration = Duration::from_millis(1);
+
 /// Starts cycles by time.
 ///
 /// ```
 /// use std::time::Duration;
-/// use shiftwork::Schedule;
+/// use shiftwork::{Missed, Overlap, Schedule};
 ///
+/// # fn main() -> Result<(), shiftwork::ScheduleError> {
 /// let every_minute = Schedule::every(Duration::from_secs(60)).first_after(Duration::from_secs(10));
 /// let with_a_pause = Schedule::with_delay(Duration::from_secs(5));
-/// # let _ = (every_minute, with_a_pause);
+/// let at_night = Schedule::cron("0 3 * * *")?.zone("Europe/Vienna")?.jitter(Duration::from_secs(300));
+/// let each_hour = Schedule::cron("@hourly")?.missed(Missed::CatchUp { max: 24 }).overlap(Overlap::Skip);
+/// # let _ = (every_minute, with_a_pause, at_night, each_hour);
+/// # Ok(())
+/// # }
 /// ```
-#[derive(Debug, Clone, Copy)]
+///
+/// # Time zones and daylight saving time
+///
+/// A cron expression means local time in its zone; UTC by default. An expression with one value each for second, minute
+/// and hour comes due once on every day that it matches. Where the clocks go forward over its time, that is right after
+/// the gap: `30 2 * * *` at 03:00. Where they go back over it, it is the first time. Any other expression, such as
+/// `*/15 * * * *` or `30 1,2 * * *`, comes due whenever the local clock shows a time that it matches: not at all in
+/// the gap, and both times where the clocks go back. Zones are read from the system's database; there is a bundled one
+/// for machines without.
+///
+/// # When the wall clock steps
+///
+/// A fixed rate and a fixed delay do not notice. For a cron schedule a step forward makes ticks come due, and what
+/// becomes of them is the missed policy's affair; it is noticed within a minute. After a step back, up to three hours,
+/// no tick is served a second time: the schedule waits until the clock is where it was. A longer step back is believed,
+/// and the ticks of that time come due again.
 pub struct Schedule {
-    pace: Pace,
-    first_after: Duration,
+    plan: Plan,
+    /// What the lanes of this life of the worker share.
+    clockwork: std::sync::Mutex<Arc<Mutex<Clockwork>>>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
+struct Plan {
+    pace: Pace,
+    first_after: Duration,
+    policy: TickPolicy,
+}
+
+#[derive(Debug, Clone)]
 enum Pace {
     Rate(Duration),
     Delay(Duration),
+    Cron { calendar: Calendar, since: Option<Timestamp> },
+    Once(Timestamp),
 }
 
 impl Schedule {
-    /// A tick every `period`, aligned to the first one. The shortest period is 1 ms, which is what tokio's timers resolve.
+    fn new(pace: Pace) -> Self {
+        let plan = Plan { pace, first_after: Duration::ZERO, policy: TickPolicy::default() };
+        Self { plan, clockwork: std::sync::Mutex::default() }
+    }
+
+    /// A tick every `period`, aligned to the first one. The shortest period is 1 ms, which is what tokio's timers resolve;
+    /// there is no longest.
     #[must_use]
     pub fn every(period: Duration) -> Self {
-        Self { pace: Pace::Rate(period.max(Duration::from_millis(1))), first_after: Duration::ZERO }
+        Self::new(Pace::Rate(period.max(TIMER)))
     }
 
     /// A tick `delay` after the last cycle ended; at least 1 ms.
     #[must_use]
     pub fn with_delay(delay: Duration) -> Self {
-        Self { pace: Pace::Delay(delay.max(Duration::from_millis(1))), first_after: Duration::ZERO }
+        Self::new(Pace::Delay(delay.max(TIMER)))
     }
 
-    /// When the first tick is due after the host runs; at once by default.
+    /// A tick whenever the local clock shows a time that `expression` matches: minute, hour, day of month, month and day
+    /// of week, or six fields with seconds first. Lists, ranges, steps, names, `L`, `W`, `#` and `@daily` and its like are
+    /// understood. The first tick is after the host runs, not at the instant at which it begins to.
+    ///
+    /// # Errors
+    ///
+    /// When it is not a cron expression, or no day matches it. The message says which field is wrong.
+    pub fn cron(expression: &str) -> Result<Self, ScheduleError> {
+        Ok(Self::new(Pace::Cron { calendar: Calendar::parse(expression)?, since: None }))
+    }
+
+    /// One tick, at `time`; then the worker has run to its end. If that time has passed when the host runs, the tick
+    /// is served at once, or, with [`Missed::Skip`], not at all.
+    #[must_use]
+    pub fn once_at(time: Timestamp) -> Self {
+        Self::new(Pace::Once(time))
+    }
+
+    /// In which time zone a cron expression is meant, by its IANA name. UTC by default.
+    ///
+    /// # Errors
+    ///
+    /// When there is no zone of that name, or the schedule is not a cron schedule.
+    pub fn zone(mut self, name: &str) -> Result<Self, ScheduleError> {
+        let Pace::Cron { calendar, since } = self.plan.pace else { return Err(ScheduleError::no_calendar(name)) };
+        self.plan.pace = Pace::Cron { calendar: calendar.zone(name)?, since };
+        Ok(self)
+    }
+
+    /// The cron ticks after `time` are owed, even those from before the host ran: what was missed while the process was
+    /// down is then missed like anything else. `time` is when the last run began, from wherever that is kept. Without it,
+    /// ticks from before the host runs do not exist. Other schedules have no calendar and ignore it.
+    #[must_use]
+    pub fn since(mut self, time: Timestamp) -> Self {
+        if let Pace::Cron { since, .. } = &mut self.plan.pace {
+            *since = Some(time);
+        }
+        self
+    }
+
+    /// When the schedule begins, after the host runs: the first tick of a fixed rate or delay is due then, and no other
+    /// schedule has one before. At once by default.
     #[must_use]
     pub fn first_after(mut self, delay: Duration) -> Self {
-        self.first_after = delay;
+        self.plan.first_after = delay;
         self
+    }
+
+    /// What becomes of ticks that could not be served when they were due. [`Missed::Merge`] by default.
+    #[must_use]
+    pub fn missed(mut self, missed: Missed) -> Self {
+        self.plan.policy.missed = missed;
+        self
+    }
+
+    /// What becomes of a tick that comes due while a cycle is at work. [`Overlap::Wait`] by default. A fixed delay and a
+    /// one-off have no such ticks.
+    #[must_use]
+    pub fn overlap(mut self, overlap: Overlap) -> Self {
+        self.plan.policy.overlap = overlap;
+        self
+    }
+
+    /// Puts off each tick by a random time below `jitter`, so that a fleet does not act in the same second. It is drawn for
+    /// each tick from the environment's seed, never reaches the next tick, and moves neither the grid nor [`Tick::due`]. A
+    /// tick that is late already is put off only as far as it would have been in time. None by default.
+    #[must_use]
+    pub fn jitter(mut self, jitter: Duration) -> Self {
+        self.plan.policy.jitter = jitter;
+        self
+    }
+
+    /// When a cron or one-off schedule is next due after `time`; `None` if it never is, and for the others, whose ticks
+    /// begin with the host.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let at_night = shiftwork::Schedule::cron("0 3 * * *")?.zone("Europe/Vienna")?;
+    /// // The clocks went forward at 02:00 that night.
+    /// let due = at_night.next_after("2026-03-28T12:00:00Z".parse()?);
+    /// assert_eq!(due, Some("2026-03-29T01:00:00Z".parse()?));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
+        match &self.plan.pace {
+            Pace::Rate(_) | Pace::Delay(_) => None,
+            Pace::Cron { calendar, .. } => calendar.after(time),
+            Pace::Once(at) => Wall::Once(*at).after(time),
+        }
+    }
+}
+
+impl Clone for Schedule {
+    /// The same schedule for another worker: it has ticks of its own.
+    fn clone(&self) -> Self {
+        Self { plan: self.plan.clone(), clockwork: std::sync::Mutex::default() }
+    }
+}
+
+impl fmt::Debug for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Plan { pace, first_after, policy } = &self.plan;
+        f.debug_struct("Schedule")
+            .field("pace", pace)
+            .field("first_after", first_after)
+            .field("policy", policy)
+            .finish()
     }
 }
 
@@ -68,7 +229,8 @@ pub struct Tick {
     pub number: u64,
     /// When it was due. Wall time.
     pub due: Timestamp,
-    /// How many ticks before it were missed and are merged into it.
+    /// How many ticks before it were missed since the last one. Of a backlog of more than 10,000 cron ticks, not all are
+    /// counted.
     pub missed: u64,
 }
 
@@ -77,47 +239,226 @@ impl Source for Schedule {
     type Lane = ScheduleLane;
 
     fn kind(&self) -> SourceKind {
-        match self.pace {
-            Pace::Rate(period) => SourceKind::FixedRate { period },
-            Pace::Delay(delay) => SourceKind::FixedDelay { delay },
+        let Plan { ref pace, policy, .. } = self.plan;
+        match *pace {
+            Pace::Rate(period) => SourceKind::FixedRate { period, policy },
+            Pace::Delay(delay) => SourceKind::FixedDelay { delay, jitter: policy.jitter },
+            Pace::Cron { .. } => SourceKind::Cron { policy },
+            Pace::Once(at) => SourceKind::Once { at, policy },
         }
     }
 
     fn lanes_max(&self) -> usize {
-        1
+        match (&self.plan.pace, self.plan.policy.overlap) {
+            (Pace::Rate(_) | Pace::Cron { .. }, Overlap::Allow) => usize::MAX,
+            (Pace::Rate(_) | Pace::Cron { .. }, Overlap::Wait | Overlap::Skip)
+            | (Pace::Delay(_) | Pace::Once(_), _) => 1,
+        }
+    }
+
+    /// The ticks of a new life begin with it.
+    fn begin(&self) {
+        *self.clockwork.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
     }
 
     fn lane(&self, _: &LaneContext) -> ScheduleLane {
-        ScheduleLane { schedule: *self, due: None, number: 0, current: None, attempt: 1 }
+        let clockwork = self.clockwork.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        ScheduleLane { plan: self.plan.clone(), clockwork, current: None, attempt: 1 }
     }
 }
 
+/// One lane of a [`Schedule`].
 #[derive(Debug)]
 pub struct ScheduleLane {
-    schedule: Schedule,
-    /// When the next tick is due; unknown until the first call.
-    due: Option<Instant>,
-    number: u64,
+    plan: Plan,
+    clockwork: Arc<Mutex<Clockwork>>,
     /// The tick that is to be tried again, and when.
     current: Option<(Tick, Instant)>,
     attempt: u32,
 }
 
-/// The ticks of a fixed rate up to `now`: which one is served, and when the one after it is due.
-///
-/// `due` is the oldest tick that was not served; it has come. Returns how many were missed before the one that is
-/// served, when that one was due, and the next.
-fn merge_missed(due: Instant, period: Duration, now: Instant) -> (u64, Instant, Instant) {
-    let late = now.saturating_duration_since(due);
-    if late < period {
-        return (0, due, later(due, period));
+/// Where the ticks of one worker have come to.
+#[derive(Debug, Default)]
+struct Clockwork {
+    /// `None` until the first lane asks.
+    hands: Option<Hands>,
+    /// How many ticks were due.
+    number: u64,
+}
+
+#[derive(Debug)]
+struct Hands {
+    drive: Drive,
+    /// The draws of the jitter.
+    chance: fastrand::Rng,
+}
+
+#[derive(Debug)]
+enum Drive {
+    /// By tokio time, since the instant given.
+    Rate(Instant, Series<Rate>),
+    /// When the next is due.
+    Delay(Instant),
+    /// By the wall clock, from the instant given on.
+    Wall(Instant, Option<Series<Wall>>),
+}
+
+/// A tick that has come due.
+struct Served {
+    /// Due so long ago, on the schedule's own clock.
+    late: Duration,
+    /// When, if that is a wall time.
+    due: Option<Timestamp>,
+    missed: u64,
+    /// Until the tick after it was due.
+    room: Option<Duration>,
+}
+
+impl Hands {
+    fn new(plan: &Plan, cx: &LaneContext) -> Self {
+        let begin = later(Instant::now(), plan.first_after);
+        let drive = match &plan.pace {
+            Pace::Rate(period) => {
+                let zero = Duration::ZERO;
+                Drive::Rate(begin, Series::new(Rate(*period), plan.policy.missed, Some(zero), zero))
+            }
+            Pace::Delay(_) => Drive::Delay(begin),
+            Pace::Cron { .. } | Pace::Once(_) => Drive::Wall(begin, None),
+        };
+        Self { drive, chance: fastrand::Rng::with_seed(cx.seed()) }
     }
-    let late = late.as_nanos();
-    let period_nanos = period.as_nanos().max(1);
-    let missed = u64::try_from(late / period_nanos).unwrap_or(u64::MAX);
-    let behind = Duration::from_nanos(u64::try_from(late % period_nanos).unwrap_or(u64::MAX));
-    let served = now.checked_sub(behind).unwrap_or(due);
-    (missed, served, later(served, period))
+
+    /// Waits for the next tick; `None` when there will be none, or intake closed.
+    async fn tick(&mut self, plan: &Plan, cx: &LaneContext) -> Option<Served> {
+        match &mut self.drive {
+            Drive::Rate(begin, series) => {
+                if cx.wait_until(*begin).await {
+                    return None;
+                }
+                loop {
+                    let now = Instant::now().saturating_duration_since(*begin);
+                    match decide(series, now, cx) {
+                        Decision::Serve { due, missed, next } => {
+                            let room = next.map(|next| next.saturating_sub(due));
+                            return Some(Served { late: now.saturating_sub(due), due: None, missed, room });
+                        }
+                        Decision::Wait { until } => {
+                            if cx.wait_until(later(*begin, until)).await {
+                                return None;
+                            }
+                        }
+                        Decision::End => return None,
+                    }
+                }
+            }
+            Drive::Delay(due) => {
+                if cx.wait_until(*due).await {
+                    return None;
+                }
+                let late = Instant::now().saturating_duration_since(*due);
+                let Pace::Delay(delay) = plan.pace else { return None };
+                Some(Served { late, due: None, missed: 0, room: Some(delay) })
+            }
+            Drive::Wall(begin, series) => {
+                if cx.wait_until(*begin).await {
+                    return None;
+                }
+                let series = series.get_or_insert_with(|| start(plan, cx.wall_time()));
+                loop {
+                    let now = cx.wall_time();
+                    let between = |from: Timestamp, to: Timestamp| {
+                        Duration::try_from(to.duration_since(from)).unwrap_or_default()
+                    };
+                    match decide(series, now, cx) {
+                        Decision::Serve { due, missed, next } => {
+                            let room = next.map(|next| between(due, next));
+                            return Some(Served { late: between(due, now), due: Some(due), missed, room });
+                        }
+                        Decision::Wait { until } => {
+                            let pause = between(now, until).clamp(TIMER, LOOK_EVERY);
+                            if cx.wait_until(later(Instant::now(), pause)).await {
+                                return None;
+                            }
+                        }
+                        Decision::End => return None,
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The ticks of the wall clock, from when the schedule begins.
+fn start(plan: &Plan, now: Timestamp) -> Series<Wall> {
+    let (wall, next) = match &plan.pace {
+        Pace::Cron { calendar, since } => {
+            (Wall::Cron(calendar.clone()), calendar.after(since.map_or(now, |since| since.min(now))))
+        }
+        Pace::Once(at) => (Wall::Once(*at), Some(*at)),
+        Pace::Rate(_) | Pace::Delay(_) => unreachable!("a fixed rate and a fixed delay do not go by the wall clock"),
+    };
+    Series::new(wall, plan.policy.missed, next, now)
+}
+
+/// Asks, and says what was found to be missed.
+fn decide<G: Grid>(series: &mut Series<G>, now: G::Time, cx: &LaneContext) -> Decision<G::Time> {
+    let (decision, missed) = series.decide(now);
+    say_missed(missed, cx);
+    decision
+}
+
+fn say_missed(count: u64, cx: &LaneContext) {
+    if count > 0 {
+        cx.emit(&Event::TicksMissed { worker: cx.worker(), count });
+    }
+}
+
+impl ScheduleLane {
+    /// Waits for the clockwork, and in it for the next tick.
+    async fn tick(&self, cx: &LaneContext) -> Option<Tick> {
+        let mut clockwork = self.clockwork.lock().await;
+        let Clockwork { hands, number } = &mut *clockwork;
+        let hands = hands.get_or_insert_with(|| Hands::new(&self.plan, cx));
+        let served = hands.tick(&self.plan, cx).await?;
+        let Served { mut late, due, missed, room } = served;
+        let jitter = self.plan.policy.jitter.min(room.unwrap_or(Duration::MAX));
+        if !jitter.is_zero() {
+            let put_off = jitter.mul_f64(hands.chance.f64()).saturating_sub(late);
+            if !put_off.is_zero() {
+                let began = Instant::now();
+                if cx.wait_until(later(began, put_off)).await {
+                    return None;
+                }
+                late += began.elapsed();
+            }
+        }
+        *number = number.saturating_add(missed).saturating_add(1);
+        let due = due.unwrap_or_else(|| {
+            let wall = cx.wall_time();
+            wall.checked_sub(late).unwrap_or(wall)
+        });
+        cx.emit(&Event::TickDue { worker: cx.worker(), number: *number, due, missed, late });
+        Some(Tick { number: *number, due, missed })
+    }
+
+    /// The tick is done with, for good.
+    async fn done(&self, cx: &LaneContext) {
+        let skips = self.plan.policy.overlap == Overlap::Skip;
+        if !skips && !matches!(self.plan.pace, Pace::Delay(_)) {
+            return;
+        }
+        let mut clockwork = self.clockwork.lock().await;
+        let Some(hands) = &mut clockwork.hands else { return };
+        let now = Instant::now();
+        match (&mut hands.drive, &self.plan.pace) {
+            (Drive::Delay(due), Pace::Delay(delay)) => *due = later(now, *delay),
+            (Drive::Rate(begin, series), _) if skips => {
+                say_missed(series.pass_over(now.saturating_duration_since(*begin)), cx);
+            }
+            (Drive::Wall(_, Some(series)), _) if skips => say_missed(series.pass_over(cx.wall_time()), cx),
+            (Drive::Delay(_) | Drive::Rate(..) | Drive::Wall(..), _) => {}
+        }
+    }
 }
 
 impl Lane for ScheduleLane {
@@ -130,33 +471,12 @@ impl Lane for ScheduleLane {
             }
             return Ok(Some(Offer { input: tick, attempt: self.attempt, delivery: None, since: None }));
         }
-        let due = self.due.unwrap_or_else(|| later(Instant::now(), self.schedule.first_after));
-        self.due = Some(due);
-        if cx.wait_until(due).await {
-            return Ok(None);
-        }
-        let now = Instant::now();
-        let (missed, served) = match self.schedule.pace {
-            Pace::Rate(period) => {
-                let (missed, served, next) = merge_missed(due, period, now);
-                self.due = Some(next);
-                (missed, served)
-            }
-            Pace::Delay(_) => (0, due),
-        };
-        if missed > 0 {
-            cx.emit(&Event::TicksMissed { worker: cx.worker(), count: missed });
-        }
-        self.number = self.number.saturating_add(missed).saturating_add(1);
-        let late = now.saturating_duration_since(served);
-        let wall = cx.wall_time();
-        let due = wall.checked_sub(late).unwrap_or(wall);
-        let tick = Tick { number: self.number, due, missed };
-        self.current = Some((tick, now));
+        let Some(tick) = self.tick(cx).await else { return Ok(None) };
+        self.current = Some((tick, Instant::now()));
         Ok(Some(Offer { input: tick, attempt: self.attempt, delivery: None, since: None }))
     }
 
-    async fn settle(&mut self, settle: Settle, _: Option<&Failure>, _: &LaneContext) -> Result<(), BoxError> {
+    async fn settle(&mut self, settle: Settle, _: Option<&Failure>, cx: &LaneContext) -> Result<(), BoxError> {
         if let Settle::Retry { delay } = settle {
             self.attempt += 1;
             if let Some((_, time)) = &mut self.current {
@@ -166,32 +486,7 @@ impl Lane for ScheduleLane {
         }
         self.attempt = 1;
         self.current = None;
-        if let Pace::Delay(delay) = self.schedule.pace {
-            self.due = Some(later(Instant::now(), delay));
-        }
+        self.done(cx).await;
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn a_fixed_rate_never_drifts_and_merges_what_it_missed(
-            period_ms in 1u64..100_000, late_ms in 0u64..10_000_000,
-        ) {
-            let first = Instant::now();
-            let period = Duration::from_millis(period_ms);
-            let now = first + Duration::from_millis(late_ms);
-            let (missed, served, next) = merge_missed(first, period, now);
-            prop_assert_eq!(missed, late_ms / period_ms);
-            prop_assert!(served <= now && now < next);
-            let since_first = (next - first).as_millis();
-            prop_assert_eq!(since_first % u128::from(period_ms), 0, "the grid is kept");
-        }
     }
 }
