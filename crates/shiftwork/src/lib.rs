@@ -51,6 +51,7 @@ pub mod host;
 mod lane;
 pub mod lifecycle;
 mod log;
+mod panics;
 pub mod report;
 pub mod retry;
 pub mod source;

@@ -25,6 +25,7 @@ use crate::{
 
 /// Runs the host to its end.
 pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals: Option<Signals>) -> HostReport {
+    crate::panics::note_places();
     let Host { declarations, plans, units, budget, environment, listeners } = host;
     let emitter = Arc::new(Emitter::new(&declarations, listeners));
     let (inbox, mut inputs) = mpsc::unbounded_channel();
