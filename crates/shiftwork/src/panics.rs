@@ -84,7 +84,7 @@ mod tests {
         let line = line!() + 1;
         let said = check(|| panic!("the index is corrupt"));
         assert_eq!(said, format!("the index is corrupt ({}:{line})", file!()));
-        let said = check(|| drop(Err::<(), _>("no").unwrap()));
+        let said = check(|| Err::<(), _>("no").unwrap());
         assert!(said.starts_with("called `Result::unwrap()` on an `Err` value: \"no\" ("), "{said}");
         assert!(said.contains(file!()), "{said}");
         assert!(check(|| std::panic::panic_any(7)).starts_with("a panic without a message ("));

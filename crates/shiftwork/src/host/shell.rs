@@ -27,7 +27,7 @@ use crate::{
 pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals: Option<Signals>) -> HostReport {
     crate::panics::note_places();
     let Host { declarations, plans, units, budget, environment, listeners } = host;
-    let emitter = Arc::new(Emitter::new(&declarations, listeners));
+    let emitter = Arc::new(Emitter::new(&declarations, listeners, &environment));
     let (inbox, mut inputs) = mpsc::unbounded_channel();
     let mut machine = Lifecycle::new(plans, budget);
     let mut tasks = JoinSet::new();
