@@ -104,7 +104,8 @@ impl Environment for Clock {
 
 /// A queue worker whose jobs all fail in their own way, and a schedule.
 fn run_a_host_with_failures() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
         let jobs = MemoryQueue::new();
         let job = |job: String, _: Context| async move {
@@ -117,7 +118,7 @@ fn run_a_host_with_failures() {
         };
         let kinds = ["invalid", "panic", "transient", "fine"].map(|kind| Message::new(kind.to_owned()));
         let clock = Clock { began: (System.now(), Instant::now()) };
-        jobs.push(kinds.into(), clock.now()).await.unwrap();
+        jobs.push(kinds.into(), clock.now()).await.expect("the queue has no bound");
         let tick = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
         let host = Host::builder()
             .environment(Arc::new(clock))
@@ -198,9 +199,12 @@ fn every_metric_is_written_with_its_type_unit_labels_and_meaning() {
     assert!(FailureKind::ALL.iter().all(|kind| values["outcome"].contains(&format!("`{kind}`"))));
 }
 
+/// Name, level and fields.
+type Span = (String, String, Vec<String>);
+
 /// Hears what spans there are.
 #[derive(Clone, Default)]
-struct Spans(Arc<Mutex<BTreeSet<(String, String, Vec<String>)>>>);
+struct Spans(Arc<Mutex<BTreeSet<Span>>>);
 
 impl Subscriber for Spans {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -211,7 +215,7 @@ impl Subscriber for Spans {
         let metadata = span.metadata();
         let fields = metadata.fields().iter().map(|field| field.name().to_owned()).collect();
         let level = metadata.level().as_str().to_lowercase();
-        self.0.lock().unwrap().insert((metadata.name().to_owned(), level, fields));
+        self.0.lock().expect("no test panics with it").insert((metadata.name().to_owned(), level, fields));
         span::Id::from_u64(1)
     }
 

@@ -2,15 +2,19 @@
 //!
 //! A program chooses where they go by installing a recorder before it runs its host. Every series of a worker is
 //! registered when the host starts, so that each is there, at zero, before anything happens, and a cycle looks nothing up.
-//! Without a recorder a handle is empty: an update is one branch, and what it would need is not asked for (1).
 //!
-//! 1. The wall clock is read only by a handle that is kept ([`Now`]).
+//! 1. Without a recorder, an event costs one branch. Whether there is one is asked once, of the gauges ([`Probe`]), so a
+//!    recorder that keeps no gauge at all counts as none.
+//! 2. The wall clock is read only by a handle that is kept ([`Now`]).
 //!
 //! Names, units and labels are a contract (`docs/observability.md`).
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, AtomicUsize, Ordering},
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
 };
 
 use metrics::{Counter, Gauge, Histogram, IntoF64, Label, Unit};
@@ -24,6 +28,8 @@ use crate::{
 /// The metrics of one host.
 pub(crate) struct Metrics {
     workers: Box<[OfWorker]>,
+    /// Whether anybody keeps them.
+    recorded: bool,
     environment: Arc<dyn Environment>,
 }
 
@@ -31,7 +37,13 @@ impl Metrics {
     /// Registers every series with the recorder of this moment.
     pub(crate) fn new(workers: &[Declaration], environment: Arc<dyn Environment>) -> Self {
         describe();
-        Self { workers: workers.iter().map(|worker| OfWorker::new(&worker.name)).collect(), environment }
+        let workers: Box<[OfWorker]> = workers.iter().map(|worker| OfWorker::new(&worker.name)).collect();
+        let recorded = Cell::new(false);
+        for of in &workers {
+            of.in_flight.increment(Probe(&recorded));
+            of.last_success.increment(Probe(&recorded));
+        }
+        Self { workers, recorded: recorded.get(), environment }
     }
 
     fn of(&self, worker: WorkerId) -> &OfWorker {
@@ -41,6 +53,9 @@ impl Metrics {
     #[inline]
     #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is matched in full, out of the way of the cycle path")]
     pub(crate) fn on(&self, event: &Event) {
+        if !self.recorded {
+            return;
+        }
         match event {
             Event::CycleStarted { worker, attempt, .. } => {
                 let of = self.of(*worker);
@@ -181,6 +196,16 @@ impl OfWorker {
     fn source_failed(&self, consecutive: u32) {
         let told = self.source_failures_told.fetch_max(consecutive, Ordering::Relaxed);
         self.source_failures.increment(consecutive.saturating_sub(told).into());
+    }
+}
+
+/// Nothing, and a note when somebody keeps it.
+struct Probe<'a>(&'a Cell<bool>);
+
+impl IntoF64 for Probe<'_> {
+    fn into_f64(self) -> f64 {
+        self.0.set(true);
+        0.0
     }
 }
 
