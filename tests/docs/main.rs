@@ -4,6 +4,7 @@
 
 mod defaults;
 mod links;
+mod observability;
 mod page;
 
 use std::collections::BTreeSet;

@@ -90,6 +90,25 @@ async fn c8_every_failed_cycle_is_a_line_in_the_log() {
 }
 
 #[tokio::test(start_paused = true)]
+#[tracing_test::traced_test]
+async fn c8_an_outage_is_a_line_a_minute_that_counts_the_others_and_one_line_at_its_end() {
+    let fails = |tick: Tick, _: Context| async move {
+        if tick.number <= 181 { Err(Failure::transient("disk is full")) } else { Ok(()) }
+    };
+    let host = Host::builder().worker("indexer", Schedule::every(secs(1)), fails).retry(Retry::never());
+    let report = host.run_until(tokio::time::sleep(millis(200_500))).await;
+
+    assert_eq!(report.worker("indexer").unwrap().cycles.failed, 181);
+    logs_assert(|lines| {
+        let with = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+        let said = ["cycle failed", "attempts exhausted", "worker recovered", "failures=181"].map(with);
+        // At 0, 1, 2 and 3 minutes.
+        let counted = lines.iter().filter(|line| line.contains("cycle failed") && line.contains("unlogged=59")).count();
+        if said == [4, 4, 1, 1] && counted == 3 { Ok(()) } else { Err(format!("{said:?}, {counted}: {lines:#?}")) }
+    });
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_host_waits_for_its_stop_and_then_for_the_cycle_in_flight() {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let slow = |(): (), _: Context| async {

@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use crate::{Failure, FailureKind, control::AttemptControl};
+use crate::{Failure, FailureKind, control::AttemptControl, panics};
 
 pin_project! {
     /// The future of one guarded cycle.
@@ -104,12 +104,7 @@ impl<F: Future<Output = Result<(), Failure>>> Future for RunCycle<'_, F> {
     }
 }
 
-/// The failure that a caught panic makes, with its message where it has one.
+/// The failure that a caught panic makes: its message, and its place where that is known.
 pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Failure {
-    let message = panic
-        .downcast_ref::<&'static str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a panic without a message");
-    Failure::new(FailureKind::Panic, message.to_owned())
+    Failure::new(FailureKind::Panic, panics::said(panic))
 }

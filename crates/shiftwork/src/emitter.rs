@@ -1,4 +1,4 @@
-//! Where events go: the log, the counts of the report, and whoever listens.
+//! Where events go: the log, the metrics, the counts of the report, and whoever listens.
 
 use std::sync::{
     Arc,
@@ -8,23 +8,32 @@ use std::sync::{
 use tokio::time::Instant;
 
 use crate::{
-    FailureKind,
+    Environment, FailureKind,
     event::{Declaration, Event, Listener, Settle, WorkerId},
     log::Log,
     report::CycleCounts,
 };
 
-/// Tells every listener of every event. The two that are always there are called directly; the others dynamically.
+/// Tells every listener of every event. Those that are always there are called directly; the others dynamically.
 pub(crate) struct Emitter {
     log: Log,
+    #[cfg(feature = "metrics")]
+    metrics: crate::metrics::Metrics,
     tallies: Box<[Tally]>,
     listeners: Box<[Arc<dyn Listener>]>,
 }
 
 impl Emitter {
-    pub(crate) fn new(workers: &[Declaration], listeners: Vec<Arc<dyn Listener>>) -> Self {
+    #[cfg_attr(not(feature = "metrics"), expect(unused_variables, reason = "only metrics ask for the time"))]
+    pub(crate) fn new(
+        workers: &[Declaration],
+        listeners: Vec<Arc<dyn Listener>>,
+        environment: &Arc<dyn Environment>,
+    ) -> Self {
         Self {
             log: Log::new(workers),
+            #[cfg(feature = "metrics")]
+            metrics: crate::metrics::Metrics::new(workers, environment.clone()),
             tallies: workers.iter().map(|_| Tally::default()).collect(),
             listeners: listeners.into(),
         }
@@ -33,7 +42,9 @@ impl Emitter {
     #[inline]
     pub(crate) fn emit(&self, at: Instant, event: &Event) {
         self.count(event);
-        self.log.on(event);
+        #[cfg(feature = "metrics")]
+        self.metrics.on(event);
+        self.log.on(at, event);
         for listener in &self.listeners {
             listener.on(at, event);
         }

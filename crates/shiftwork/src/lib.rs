@@ -34,7 +34,7 @@
 //! | [`source`] | what starts cycles: continuous, schedules, queues |
 //! | [`retry`], [`lifecycle`] | the decisions, as pure functions, and the numbered rules that they keep |
 //! | [`host`], [`report`] | what owns, starts, supervises and stops workers, and its verdict |
-//! | [`event`] | the one stream of everything that happens; logs and counts listen to it |
+//! | [`event`] | the one stream of everything that happens; logs, metrics and counts listen to it |
 //! | [`environment`] | wall time, chance and signals: the door that a simulator can own |
 
 // A closed enum must be thought about again when it grows.
@@ -52,6 +52,9 @@ pub mod host;
 mod lane;
 pub mod lifecycle;
 mod log;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod panics;
 pub mod report;
 pub mod retry;
 pub mod source;

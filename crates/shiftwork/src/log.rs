@@ -1,11 +1,22 @@
 //! Events as `tracing` lines: the first listener.
 //!
-//! What an operator acts on is a warning or an error; changes of state are infos; the two lines of each cycle are traces.
-//! Field names are the same everywhere: `worker`, `cycle`, `attempt`, `delivery`, `kind`, `error`. No line has a payload.
+//! What an operator acts on is a warning or an error; changes of state are infos; what follows from a cycle is debug, and
+//! the two lines of each cycle are traces. What may repeat with every cycle has a [`Quota`]. Field names are the same
+//! everywhere (`docs/observability.md`). No line has a payload.
 
-use std::sync::Arc;
+mod quota;
 
-use tracing::{error, info, trace, warn};
+use std::{
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+};
+
+use quota::Quota;
+use tokio::time::Instant;
+use tracing::{debug, error, info, trace, warn};
 
 use crate::{
     FailureKind,
@@ -13,98 +24,220 @@ use crate::{
 };
 
 pub(crate) struct Log {
-    names: Box<[Arc<str>]>,
+    workers: Box<[OfWorker]>,
+}
+
+/// What is kept of one worker, so that its lines are news.
+struct OfWorker {
+    name: Arc<str>,
+    /// One of the three below.
+    health: AtomicU8,
+    /// Cycles that failed since it was last said to be well; inputs that are invalid are not the worker's failure.
+    failures: AtomicU64,
+    quotas: [Quota; Sort::COUNT],
+}
+
+/// No cycle has succeeded yet.
+const NEW: u8 = 0;
+const HEALTHY: u8 = 1;
+const FAILING: u8 = 2;
+
+/// A sort of line that may repeat with every cycle. Those of failures come first, in the order of [`FailureKind::ALL`].
+#[derive(Clone, Copy)]
+enum Sort {
+    Failed(FailureKind),
+    Recovered,
+    TicksMissed,
+    MovedAside,
+    Unrun,
+    Escalated,
+    SettleFailed,
+    LeaseLost,
+    RenewalFailed,
+}
+
+impl Sort {
+    const COUNT: usize = FailureKind::ALL.len() + 8;
+
+    fn index(self) -> usize {
+        let rest = match self {
+            Sort::Failed(kind) => return FailureKind::ALL.iter().position(|it| *it == kind).unwrap_or_default(),
+            Sort::Recovered => 0,
+            Sort::TicksMissed => 1,
+            Sort::MovedAside => 2,
+            Sort::Unrun => 3,
+            Sort::Escalated => 4,
+            Sort::SettleFailed => 5,
+            Sort::LeaseLost => 6,
+            Sort::RenewalFailed => 7,
+        };
+        FailureKind::ALL.len() + rest
+    }
 }
 
 impl Log {
     pub(crate) fn new(workers: &[Declaration]) -> Self {
-        Self { names: workers.iter().map(|worker| worker.name.clone()).collect() }
+        let of = |worker: &Declaration| OfWorker {
+            name: worker.name.clone(),
+            health: AtomicU8::new(NEW),
+            failures: AtomicU64::new(0),
+            quotas: Default::default(),
+        };
+        Self { workers: workers.iter().map(of).collect() }
     }
 
     fn name(&self, worker: WorkerId) -> &str {
-        &self.names[worker.index()]
+        &self.workers[worker.index()].name
+    }
+
+    /// Whether a line of this sort may be written now; see [`Quota::admit`].
+    fn admit(&self, worker: WorkerId, sort: Sort, at: Instant, text: impl Hash) -> Option<Option<u64>> {
+        self.workers[worker.index()].quotas[sort.index()].admit(at, text)
     }
 
     #[inline]
     #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is matched in full, out of the way of the cycle path")]
-    pub(crate) fn on(&self, event: &Event) {
+    pub(crate) fn on(&self, at: Instant, event: &Event) {
         match event {
             Event::CycleStarted { worker, cycle, attempt, .. } => {
                 trace!(worker = self.name(*worker), cycle = cycle.0, attempt, "cycle started");
             }
             Event::CycleEnded { worker, cycle, failure: None, took } => {
                 trace!(worker = self.name(*worker), cycle = cycle.0, ?took, "cycle succeeded");
+                if self.workers[worker.index()].health.load(Ordering::Relaxed) != HEALTHY {
+                    self.succeeded(at, *worker);
+                }
             }
             Event::Settled { settle: Settle::Ack, .. } => {}
             Event::TickDue { worker, number, due, missed, late } => {
                 trace!(worker = self.name(*worker), number, %due, missed, ?late, "tick due");
             }
-            other => self.on_rare(other),
+            other => self.on_rare(at, other),
+        }
+    }
+
+    /// A cycle of a worker that was not known to be well has succeeded.
+    #[cold]
+    fn succeeded(&self, at: Instant, id: WorkerId) {
+        let of = &self.workers[id.index()];
+        let worker = &*of.name;
+        // A worker that is well by turns says so once a minute; in between, its failures go on adding up.
+        if self.admit(id, Sort::Recovered, at, ()).is_none() {
+            return;
+        }
+        let before = of.health.swap(HEALTHY, Ordering::Relaxed);
+        let failures = of.failures.swap(0, Ordering::Relaxed);
+        // The next failure is news.
+        let unlogged: u64 = FailureKind::ALL.iter().map(|kind| of.quotas[Sort::Failed(*kind).index()].reset()).sum();
+        if failures > 0 {
+            info!(worker, failures, unlogged, "worker recovered");
+        } else if before == NEW {
+            info!(worker, "worker healthy: its first cycle succeeded");
+        }
+    }
+
+    /// A cycle failed, for a reason that may be the worker's.
+    fn failed(&self, at: Instant, id: WorkerId, kind: FailureKind, message: &str) -> Option<Option<u64>> {
+        let of = &self.workers[id.index()];
+        match kind {
+            FailureKind::Transient | FailureKind::Fatal | FailureKind::Panic | FailureKind::Timeout => {
+                of.failures.fetch_add(1, Ordering::Relaxed);
+                of.health.store(FAILING, Ordering::Relaxed);
+            }
+            FailureKind::Invalid | FailureKind::Interrupted => {}
+        }
+        self.admit(id, Sort::Failed(kind), at, message)
+    }
+
+    /// The last word on what was left out.
+    fn say_rest(&self, id: WorkerId) {
+        let of = &self.workers[id.index()];
+        let unlogged: u64 = of.quotas.iter().map(Quota::reset).sum();
+        if unlogged > 0 {
+            warn!(worker = &*of.name, unlogged, "repeated lines were left out");
         }
     }
 
     #[cold]
-    fn on_rare(&self, event: &Event) {
+    fn on_rare(&self, at: Instant, event: &Event) {
         match event {
             Event::HostStarting { workers } => info!(workers = workers.len(), "host starting"),
             Event::WorkerStarting { worker } => info!(worker = self.name(*worker), "worker starting"),
             Event::WorkerReady { worker } => info!(worker = self.name(*worker), "worker ready"),
             Event::WorkerStartFailed { worker, cause } => {
-                error!(worker = self.name(*worker), kind = %cause.kind, error = %cause.message, "worker did not start");
+                error!(worker = self.name(*worker), kind = %cause.kind, error = &*cause.message, "worker did not start");
             }
             Event::HostRunning => info!("host running"),
             Event::IntakeOpened { worker } => info!(worker = self.name(*worker), "intake opened"),
             Event::TicksMissed { worker, count } => {
-                warn!(worker = self.name(*worker), count, "ticks missed");
+                let Some(unlogged) = self.admit(*worker, Sort::TicksMissed, at, ()) else { return };
+                warn!(worker = self.name(*worker), count, unlogged, "ticks missed");
             }
             Event::TickDue { .. } | Event::CycleStarted { .. } | Event::CycleEnded { failure: None, .. } => {}
             Event::CycleEnded { worker, cycle, failure: Some(cause), took } => {
-                let worker = self.name(*worker);
-                match cause.kind {
+                let Some(unlogged) = self.failed(at, *worker, cause.kind, &cause.message) else { return };
+                let (worker, cycle, kind, error) = (self.name(*worker), cycle.0, cause.kind, &*cause.message);
+                match kind {
                     FailureKind::Panic => {
-                        error!(worker, cycle = cycle.0, kind = %cause.kind, error = %cause.message, ?took, "cycle panicked");
+                        error!(worker, cycle, %kind, error, ?took, unlogged, "cycle panicked");
                     }
                     FailureKind::Interrupted => {
-                        info!(worker, cycle = cycle.0, kind = %cause.kind, error = %cause.message, ?took, "cycle interrupted");
+                        info!(worker, cycle, %kind, error, ?took, unlogged, "cycle interrupted");
                     }
                     FailureKind::Transient | FailureKind::Invalid | FailureKind::Fatal | FailureKind::Timeout => {
-                        warn!(worker, cycle = cycle.0, kind = %cause.kind, error = %cause.message, ?took, "cycle failed");
+                        warn!(worker, cycle, %kind, error, ?took, unlogged, "cycle failed");
                     }
                 }
             }
             Event::Settled { worker, cycle, delivery, settle } => {
-                let delivery = delivery.map(|id| id.0);
+                let (id, worker, cycle) = (*worker, self.name(*worker), cycle.0);
                 match settle {
                     Settle::Ack => {}
                     Settle::Retry { delay } => {
-                        info!(worker = self.name(*worker), cycle = cycle.0, delivery, ?delay, "will be tried again");
+                        let delivery = delivery.map(|id| id.0);
+                        debug!(worker, cycle, delivery, ?delay, "will be tried again");
                     }
                     Settle::DeadLetter { cause, .. } => {
-                        warn!(worker = self.name(*worker), cycle = cycle.0, delivery, %cause, "moved aside");
+                        let Some(unlogged) = self.admit(id, Sort::MovedAside, at, (delivery, cause)) else { return };
+                        match delivery.map(|id| id.0) {
+                            Some(delivery) => warn!(worker, cycle, delivery, %cause, unlogged, "moved aside"),
+                            None => warn!(worker, cycle, %cause, unlogged, "input given up"),
+                        }
                     }
                     Settle::Return => {
-                        info!(worker = self.name(*worker), cycle = cycle.0, delivery, "returned, attempt not spent");
+                        let delivery = delivery.map(|id| id.0);
+                        debug!(worker, cycle, delivery, "returned, attempt not spent");
                     }
                 }
             }
             Event::SettleFailed { worker, cycle, delivery, settle, cause } => {
+                let Some(unlogged) = self.admit(*worker, Sort::SettleFailed, at, &cause.message) else { return };
                 error!(
-                    worker = self.name(*worker), cycle = cycle.map(|id| id.0), delivery = delivery.map(|id| id.0),
-                    settle = settle.as_str(), error = %cause.message, "could not settle: the delivery comes again"
+                    worker = self.name(*worker),
+                    cycle = cycle.map(|id| id.0),
+                    delivery = delivery.map(|id| id.0),
+                    settle = settle.as_str(),
+                    error = &*cause.message,
+                    unlogged,
+                    "could not settle: the delivery comes again"
                 );
             }
             Event::Escalated { worker, cycle, attempts, cause } => {
+                let Some(unlogged) = self.admit(*worker, Sort::Escalated, at, &cause.message) else { return };
                 error!(
-                    worker = self.name(*worker), cycle = cycle.0, attempts, kind = %cause.kind, error = %cause.message,
-                    "attempts exhausted"
+                    worker = self.name(*worker), cycle = cycle.0, attempts, kind = %cause.kind,
+                    error = &*cause.message, unlogged, "attempts exhausted"
                 );
             }
             Event::SettledUnrun { worker, delivery, settle } => {
-                let (worker, delivery) = (self.name(*worker), delivery.0);
+                let (id, worker, delivery) = (*worker, self.name(*worker), delivery.0);
                 match settle {
-                    Settle::DeadLetter { cause, .. } => warn!(worker, delivery, %cause, "moved aside without a cycle"),
+                    Settle::DeadLetter { cause, .. } => {
+                        let Some(unlogged) = self.admit(id, Sort::Unrun, at, (delivery, cause)) else { return };
+                        warn!(worker, delivery, %cause, unlogged, "moved aside without a cycle");
+                    }
                     Settle::Ack | Settle::Retry { .. } | Settle::Return => {
-                        info!(worker, delivery, settle = settle.as_str(), "settled without a cycle");
+                        debug!(worker, delivery, settle = settle.as_str(), "settled without a cycle");
                     }
                 }
             }
@@ -118,19 +251,27 @@ impl Log {
                 info!(worker = self.name(*worker), ?after, "breaker closed: work goes on");
             }
             Event::LeaseLost { worker, delivery } => {
-                warn!(worker = self.name(*worker), delivery = delivery.0, "lease lost");
+                let Some(unlogged) = self.admit(*worker, Sort::LeaseLost, at, delivery) else { return };
+                warn!(worker = self.name(*worker), delivery = delivery.0, unlogged, "lease lost");
             }
             Event::RenewalFailed { worker, cause } => {
-                warn!(worker = self.name(*worker), error = %cause.message, "could not renew leases");
+                let Some(unlogged) = self.admit(*worker, Sort::RenewalFailed, at, &cause.message) else { return };
+                warn!(worker = self.name(*worker), error = &*cause.message, unlogged, "could not renew leases");
             }
             Event::SourceFailed { worker, consecutive, delay, cause } => {
-                warn!(worker = self.name(*worker), consecutive, ?delay, error = %cause.message, "could not read the source");
+                warn!(
+                    worker = self.name(*worker),
+                    consecutive,
+                    ?delay,
+                    error = &*cause.message,
+                    "could not read the source"
+                );
             }
             Event::SourceRecovered { worker, failures } => {
                 info!(worker = self.name(*worker), failures, "source recovered");
             }
             Event::WorkerFaulted { worker, cause } => {
-                error!(worker = self.name(*worker), kind = %cause.kind, error = %cause.message, "worker cannot go on");
+                error!(worker = self.name(*worker), kind = %cause.kind, error = &*cause.message, "worker cannot go on");
             }
             Event::WorkerRestarting { worker, restarts, delay } => {
                 warn!(worker = self.name(*worker), restarts, ?delay, "worker will be restarted");
@@ -164,9 +305,12 @@ impl Log {
                 error!(worker = self.name(*worker), %phase, "worker did not end: the host goes on without it");
             }
             Event::StopHookFailed { worker, cause } => {
-                error!(worker = self.name(*worker), kind = %cause.kind, error = %cause.message, "stop hook failed");
+                error!(worker = self.name(*worker), kind = %cause.kind, error = &*cause.message, "stop hook failed");
             }
-            Event::WorkerStopped { worker, phase } => info!(worker = self.name(*worker), %phase, "worker stopped"),
+            Event::WorkerStopped { worker, phase } => {
+                self.say_rest(*worker);
+                info!(worker = self.name(*worker), %phase, "worker stopped");
+            }
             Event::HostStopped { exit } => info!(%exit, code = exit.code(), "host stopped"),
         }
     }

@@ -26,12 +26,13 @@ use crate::{
 
 /// Runs the host to its end.
 pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals: Option<Signals>) -> HostReport {
+    crate::panics::note_places();
     let Host { declarations, plans, units, budget, environment, mut listeners, control } = host;
     let mut commands = control.map(|(handle, commands)| {
         listeners.push(Arc::new(handle.board()));
         commands
     });
-    let emitter = Arc::new(Emitter::new(&declarations, listeners));
+    let emitter = Arc::new(Emitter::new(&declarations, listeners, &environment));
     let (inbox, mut inputs) = mpsc::unbounded_channel();
     let mut machine = Lifecycle::new(plans, budget);
     let mut tasks = JoinSet::new();

@@ -1,0 +1,320 @@
+//! Events as metrics, through the `metrics` facade: a listener that is called directly.
+//!
+//! A program chooses where they go by installing a recorder before it runs its host. Every series of a worker is
+//! registered when the host starts, so that each is there, at zero, before anything happens, and a cycle looks nothing up.
+//!
+//! 1. Without a recorder, an event costs one branch. Whether there is one is asked once, of the gauges ([`Probe`]), so a
+//!    recorder that keeps no gauge at all counts as none.
+//! 2. The wall clock is read only by a handle that is kept ([`Now`]).
+//!
+//! Names, units and labels are a contract (`docs/observability.md`).
+
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+};
+
+use metrics::{Counter, Gauge, Histogram, IntoF64, Label, Unit};
+use shiftwork_queue::DeadLetterCause;
+
+use crate::{
+    Environment, FailureKind,
+    event::{Declaration, Event, Settle, WorkerId, WorkerPhase},
+};
+
+/// The metrics of one host.
+pub(crate) struct Metrics {
+    workers: Box<[OfWorker]>,
+    /// Whether anybody keeps them.
+    recorded: bool,
+    environment: Arc<dyn Environment>,
+}
+
+impl Metrics {
+    /// Registers every series with the recorder of this moment.
+    pub(crate) fn new(workers: &[Declaration], environment: Arc<dyn Environment>) -> Self {
+        describe();
+        let workers: Box<[OfWorker]> = workers.iter().map(|worker| OfWorker::new(&worker.name)).collect();
+        let recorded = Cell::new(false);
+        for of in &workers {
+            of.in_flight.increment(Probe(&recorded));
+            of.last_success.increment(Probe(&recorded));
+        }
+        Self { workers, recorded: recorded.get(), environment }
+    }
+
+    fn of(&self, worker: WorkerId) -> &OfWorker {
+        &self.workers[worker.index()]
+    }
+
+    #[inline]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is matched in full, out of the way of the cycle path")]
+    pub(crate) fn on(&self, event: &Event) {
+        if !self.recorded {
+            return;
+        }
+        match event {
+            Event::CycleStarted { worker, attempt, .. } => {
+                let of = self.of(*worker);
+                of.in_flight.increment(1.0);
+                if *attempt > 1 {
+                    of.retries.increment(1);
+                }
+            }
+            Event::CycleEnded { worker, failure, took, .. } => {
+                let of = self.of(*worker);
+                of.in_flight.decrement(1.0);
+                of.cycle_duration.record(*took);
+                match failure {
+                    None => {
+                        of.succeeded.increment(1);
+                        of.last_success.set(Now(&*self.environment));
+                    }
+                    Some(cause) => of.failed[kind_index(cause.kind)].increment(1),
+                }
+            }
+            Event::Settled { worker, settle: Settle::Ack, .. } => self.of(*worker).settled[ACK].increment(1),
+            other => self.on_rare(other),
+        }
+    }
+
+    #[cold]
+    fn on_rare(&self, event: &Event) {
+        match event {
+            Event::HostStarting { .. } => self.workers.iter().for_each(|of| of.enter(WorkerPhase::Pending)),
+            Event::WorkerStarting { worker } => self.of(*worker).enter(WorkerPhase::Starting),
+            Event::WorkerReady { worker } => self.of(*worker).enter(WorkerPhase::Ready),
+            Event::IntakeOpened { worker } => self.of(*worker).enter(WorkerPhase::Running),
+            Event::TicksMissed { worker, count } => self.of(*worker).ticks_missed.increment(*count),
+            Event::Settled { worker, delivery, settle, .. } => self.of(*worker).settled(*settle, delivery.is_some()),
+            Event::SettledUnrun { worker, delivery: _, settle } => self.of(*worker).settled(*settle, true),
+            Event::SettleFailed { worker, .. } => self.of(*worker).settle_failures.increment(1),
+            Event::Escalated { worker, .. } => self.of(*worker).escalations.increment(1),
+            Event::LeaseLost { worker, .. } => self.of(*worker).lease_lost.increment(1),
+            Event::RenewalFailed { worker, .. } => self.of(*worker).renewal_failures.increment(1),
+            Event::SourceFailed { worker, consecutive, .. } => self.of(*worker).source_failed(*consecutive),
+            Event::SourceRecovered { worker, failures } => {
+                let of = self.of(*worker);
+                of.source_failed(*failures);
+                of.source_failures_told.store(0, Ordering::Relaxed);
+            }
+            Event::WorkerFaulted { worker, .. } => self.of(*worker).faults.increment(1),
+            Event::WorkerRestarting { worker, .. } => {
+                let of = self.of(*worker);
+                of.enter(WorkerPhase::Restarting);
+                of.in_flight.set(0.0);
+            }
+            Event::IntakeClosed { worker, .. } => self.of(*worker).enter(WorkerPhase::Draining),
+            Event::WorkerCancelled { worker } => self.of(*worker).enter(WorkerPhase::Cancelling),
+            Event::WorkerAborted { worker } => self.of(*worker).enter(WorkerPhase::Aborting),
+            Event::WorkerStopped { worker, phase } => {
+                let of = self.of(*worker);
+                of.enter(*phase);
+                // A cycle of an abandoned worker does not end.
+                of.in_flight.set(0.0);
+            }
+            Event::CycleStarted { .. }
+            | Event::CycleEnded { .. }
+            | Event::WorkerStartFailed { .. }
+            | Event::HostRunning
+            | Event::TickDue { .. }
+            | Event::BreakerOpened { .. }
+            | Event::BreakerProbing { .. }
+            | Event::BreakerClosed { .. }
+            | Event::SignalReceived { .. }
+            | Event::HostStopping { .. }
+            | Event::WorkerAbandoned { .. }
+            | Event::StopHookFailed { .. }
+            | Event::HostStopped { .. } => {}
+        }
+    }
+}
+
+/// The series of one worker.
+struct OfWorker {
+    succeeded: Counter,
+    in_flight: Gauge,
+    cycle_duration: Histogram,
+    last_success: Gauge,
+    settled: [Counter; SETTLES.len()],
+    /// In the order of [`FailureKind::ALL`].
+    failed: [Counter; FailureKind::ALL.len()],
+    retries: Counter,
+    dead_letters: [Counter; CAUSES.len()],
+    settle_failures: Counter,
+    escalations: Counter,
+    ticks_missed: Counter,
+    lease_lost: Counter,
+    renewal_failures: Counter,
+    source_failures: Counter,
+    /// How many of the current row of source failures are counted: only some of them are events, each with its number.
+    source_failures_told: AtomicU32,
+    faults: Counter,
+    /// In the order of [`WorkerPhase::ALL`].
+    phases: [Gauge; WorkerPhase::ALL.len()],
+    phase: AtomicUsize,
+}
+
+impl OfWorker {
+    fn new(name: &Arc<str>) -> Self {
+        let worker = || Label::new("worker", name.clone());
+        let counter = |metric: &'static str| metrics::counter!(metric, vec![worker()]);
+        let one_of = |metric: &'static str, key: &'static str, value: &'static str| {
+            metrics::counter!(metric, vec![worker(), Label::new(key, value)])
+        };
+        Self {
+            succeeded: one_of(CYCLES, "outcome", "success"),
+            in_flight: metrics::gauge!(CYCLES_IN_FLIGHT, vec![worker()]),
+            cycle_duration: metrics::histogram!(CYCLE_DURATION, vec![worker()]),
+            last_success: metrics::gauge!(LAST_SUCCESS, vec![worker()]),
+            settled: SETTLES.map(|settle| one_of(SETTLEMENTS, "settle", settle)),
+            failed: FailureKind::ALL.map(|kind| one_of(CYCLES, "outcome", kind.as_str())),
+            retries: counter(RETRIES),
+            dead_letters: CAUSES.map(|cause| one_of(DEAD_LETTERS, "cause", cause.as_str())),
+            settle_failures: counter(SETTLE_FAILURES),
+            escalations: counter(ESCALATIONS),
+            ticks_missed: counter(TICKS_MISSED),
+            lease_lost: counter(LEASE_LOST),
+            renewal_failures: counter(RENEWAL_FAILURES),
+            source_failures: counter(SOURCE_FAILURES),
+            source_failures_told: AtomicU32::new(0),
+            faults: counter(WORKER_FAULTS),
+            phases: WorkerPhase::ALL
+                .map(|phase| metrics::gauge!(WORKER_PHASE, vec![worker(), Label::new("phase", phase.as_str())])),
+            phase: AtomicUsize::new(0),
+        }
+    }
+
+    fn enter(&self, phase: WorkerPhase) {
+        let next = WorkerPhase::ALL.iter().position(|it| *it == phase).unwrap_or_default();
+        let last = self.phase.swap(next, Ordering::Relaxed);
+        self.phases[last].set(0.0);
+        self.phases[next].set(1.0);
+    }
+
+    fn settled(&self, settle: Settle, is_delivery: bool) {
+        self.settled[settle_index(settle)].increment(1);
+        if let (Settle::DeadLetter { cause, .. }, true) = (settle, is_delivery) {
+            self.dead_letters[cause_index(cause)].increment(1);
+        }
+    }
+
+    fn source_failed(&self, consecutive: u32) {
+        let told = self.source_failures_told.fetch_max(consecutive, Ordering::Relaxed);
+        self.source_failures.increment(consecutive.saturating_sub(told).into());
+    }
+}
+
+/// Nothing, and a note when somebody keeps it.
+struct Probe<'a>(&'a Cell<bool>);
+
+impl IntoF64 for Probe<'_> {
+    fn into_f64(self) -> f64 {
+        self.0.set(true);
+        0.0
+    }
+}
+
+/// The wall time in seconds of the Unix epoch, read when somebody keeps it.
+struct Now<'a>(&'a dyn Environment);
+
+impl IntoF64 for Now<'_> {
+    fn into_f64(self) -> f64 {
+        self.0.now().as_duration().as_secs_f64()
+    }
+}
+
+const SETTLES: [&str; 4] = ["ack", "retry", "dead_letter", "return"];
+const ACK: usize = 0;
+
+fn settle_index(settle: Settle) -> usize {
+    match settle {
+        Settle::Ack => ACK,
+        Settle::Retry { .. } => 1,
+        Settle::DeadLetter { .. } => 2,
+        Settle::Return => 3,
+    }
+}
+
+fn kind_index(kind: FailureKind) -> usize {
+    FailureKind::ALL.iter().position(|it| *it == kind).unwrap_or_default()
+}
+
+const CAUSES: [DeadLetterCause; 4] =
+    [DeadLetterCause::Invalid, DeadLetterCause::Undecodable, DeadLetterCause::Exhausted, DeadLetterCause::CrashLoop];
+
+fn cause_index(cause: DeadLetterCause) -> usize {
+    match cause {
+        DeadLetterCause::Invalid => 0,
+        DeadLetterCause::Undecodable => 1,
+        DeadLetterCause::Exhausted => 2,
+        DeadLetterCause::CrashLoop => 3,
+    }
+}
+
+const CYCLES: &str = "shiftwork_cycles_total";
+const CYCLES_IN_FLIGHT: &str = "shiftwork_cycles_in_flight";
+const CYCLE_DURATION: &str = "shiftwork_cycle_duration_seconds";
+const LAST_SUCCESS: &str = "shiftwork_last_success_timestamp_seconds";
+const RETRIES: &str = "shiftwork_retries_total";
+const SETTLEMENTS: &str = "shiftwork_settlements_total";
+const SETTLE_FAILURES: &str = "shiftwork_settle_failures_total";
+const DEAD_LETTERS: &str = "shiftwork_dead_letters_total";
+const ESCALATIONS: &str = "shiftwork_escalations_total";
+const TICKS_MISSED: &str = "shiftwork_ticks_missed_total";
+const LEASE_LOST: &str = "shiftwork_lease_lost_total";
+const RENEWAL_FAILURES: &str = "shiftwork_renewal_failures_total";
+const SOURCE_FAILURES: &str = "shiftwork_source_failures_total";
+const WORKER_FAULTS: &str = "shiftwork_worker_faults_total";
+const WORKER_PHASE: &str = "shiftwork_worker_phase";
+
+/// Says what each metric means, in the words of `docs/observability.md`.
+fn describe() {
+    for (name, meaning) in [
+        (CYCLES, "Cycles that ended, by outcome"),
+        (RETRIES, "Cycles begun as a second or later attempt at their input"),
+        (SETTLEMENTS, "Settlements done, by what was done"),
+        (SETTLE_FAILURES, "Settlements that could not be stored; their deliveries come again"),
+        (DEAD_LETTERS, "Deliveries moved aside, by cause"),
+        (ESCALATIONS, "Inputs whose last attempt failed"),
+        (TICKS_MISSED, "Ticks of a schedule that passed while they could not be served"),
+        (LEASE_LOST, "Leases lost while their cycle ran"),
+        (RENEWAL_FAILURES, "Renewals of leases that failed and were tried again"),
+        (SOURCE_FAILURES, "Tries to read the source that failed"),
+        (WORKER_FAULTS, "Faults: the worker could not go on"),
+    ] {
+        metrics::describe_counter!(name, Unit::Count, meaning);
+    }
+    metrics::describe_gauge!(CYCLES_IN_FLIGHT, Unit::Count, "Cycles that run now");
+    metrics::describe_gauge!(
+        LAST_SUCCESS,
+        Unit::Seconds,
+        "When a cycle last succeeded, since the Unix epoch; 0 is never"
+    );
+    metrics::describe_gauge!(WORKER_PHASE, Unit::Count, "1 for the phase that the worker is in, 0 for the others");
+    metrics::describe_histogram!(CYCLE_DURATION, Unit::Seconds, "How long cycles ran");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_label_has_its_own_series() {
+        for (index, cause) in CAUSES.into_iter().enumerate() {
+            assert_eq!(cause_index(cause), index);
+        }
+        let settles = [
+            Settle::Ack,
+            Settle::Retry { delay: Default::default() },
+            Settle::DeadLetter { cause: DeadLetterCause::Invalid, pause: Default::default() },
+            Settle::Return,
+        ];
+        for settle in settles {
+            assert_eq!(SETTLES[settle_index(settle)], settle.as_str());
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The page on observability, held against the code: events and lines as they are written, metrics and spans as a
+//! recorder and a subscriber hear of them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    sync::{Arc, Mutex},
+};
+
+use metrics_util::{
+    MetricKind,
+    debugging::{DebugValue, DebuggingRecorder},
+};
+use shiftwork::{
+    Context, Environment, Failure, FailureKind, Host, QueueSourceExt, Retry, Schedule, Signals, System, Tick,
+    queue::{MemoryQueue, Message, Queue, Timestamp},
+};
+use shiftwork_sim::secs;
+use tokio::time::Instant;
+use tracing::{Metadata, Subscriber, span};
+
+use crate::page::{Page, bare, root};
+
+const PAGE: &str = "docs/observability.md";
+
+/// The words in code marks of one cell.
+fn words(cell: &str) -> Vec<String> {
+    cell.split(", ").map(bare).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+fn code(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("could not read {path}: {error}"))
+}
+
+#[test]
+fn every_event_is_written_once_with_its_fields() {
+    let source = code("crates/shiftwork/src/event.rs");
+    let mut fields: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut variant = String::new();
+    let body = source.split("pub enum Event {\n").nth(1).and_then(|rest| rest.split("\n}").next()).unwrap();
+    for line in body.lines().filter(|line| !line.trim().starts_with("//")) {
+        if let Some(name) = line.strip_prefix("    ").filter(|line| line.starts_with(char::is_uppercase)) {
+            variant = name.trim_end_matches([' ', '{', ',']).to_owned();
+            fields.insert(variant.clone(), Vec::new());
+        } else if let Some((field, _)) = line.trim().split_once(": ") {
+            fields.get_mut(&variant).unwrap().push(field.to_owned());
+        }
+    }
+    let name = |variant: &str| {
+        let arm = source.split(&format!("Event::{variant}")).find_map(|rest| {
+            let rest = rest.strip_prefix(" { .. }").unwrap_or(rest);
+            rest.strip_prefix(" => \"")?.split('"').next()
+        });
+        arm.unwrap_or_else(|| panic!("Event::name has no word for {variant}")).to_owned()
+    };
+    let mut in_code: Vec<(String, Vec<String>)> =
+        fields.into_iter().map(|(variant, fields)| (name(&variant), fields)).collect();
+    in_code.sort();
+    let mut written: Vec<(String, Vec<String>)> =
+        Page::read(PAGE).table("event").iter().map(|row| (bare(&row[0]).to_owned(), words(&row[2]))).collect();
+    written.sort();
+    assert_eq!(written, in_code);
+}
+
+#[test]
+fn every_line_of_the_log_is_written_once_with_its_level() {
+    let mut in_code: Vec<(String, String)> = Vec::new();
+    for path in ["crates/shiftwork/src/log.rs", "crates/shiftwork/src/host/shell.rs"] {
+        // Each call on one line, with its text right before its end.
+        let source = code(path).lines().map(str::trim).collect::<Vec<_>>().join(" ").replace("\" )", "\")");
+        for level in ["error", "warn", "info", "debug", "trace"] {
+            for call in source.split(&format!("{level}!(")).skip(1) {
+                // A line's text is its macro's last argument.
+                let text = call.split("\")").next().and_then(|call| call.rsplit('"').next()).unwrap();
+                in_code.push((text.to_owned(), level.to_owned()));
+            }
+        }
+    }
+    in_code.sort();
+    let mut written: Vec<(String, String)> =
+        Page::read(PAGE).table("line").iter().map(|row| (row[0].clone(), row[1].clone())).collect();
+    written.sort();
+    assert_eq!(written, in_code);
+}
+
+/// A wall clock that goes with tokio's, which jumps.
+struct Clock {
+    began: (Timestamp, Instant),
+}
+
+impl Environment for Clock {
+    fn now(&self) -> Timestamp {
+        self.began.0 + self.began.1.elapsed()
+    }
+
+    fn seed(&self) -> u64 {
+        1
+    }
+
+    fn signals(&self) -> std::io::Result<Signals> {
+        Signals::system()
+    }
+}
+
+/// A queue worker whose jobs all fail in their own way, and a schedule.
+fn run_a_host_with_failures() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    runtime.block_on(async {
+        let jobs = MemoryQueue::new();
+        let job = |job: String, _: Context| async move {
+            match &*job {
+                "invalid" => Err(Failure::invalid("not a job")),
+                "panic" => panic!("the index is corrupt"),
+                "transient" => Err(Failure::transient("disk is full")),
+                _ => Ok(()),
+            }
+        };
+        let kinds = ["invalid", "panic", "transient", "fine"].map(|kind| Message::new(kind.to_owned()));
+        let clock = Clock { began: (System.now(), Instant::now()) };
+        jobs.push(kinds.into(), clock.now()).await.expect("the queue has no bound");
+        let tick = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+        let host = Host::builder()
+            .environment(Arc::new(clock))
+            .worker("jobs", jobs.source(), job)
+            .retry(Retry::exponential().attempts_max(2))
+            .worker("ticks", Schedule::every(secs(1)), tick);
+        let _ = host.run_until(tokio::time::sleep(secs(60))).await;
+    });
+}
+
+#[test]
+fn every_metric_is_written_with_its_type_unit_labels_and_meaning() {
+    let recorder = DebuggingRecorder::new();
+    metrics::with_local_recorder(&recorder, run_a_host_with_failures);
+    let mut heard: BTreeMap<String, [String; 4]> = BTreeMap::new();
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (key, unit, description, value) in recorder.snapshotter().snapshot().into_vec() {
+        let (kind, key) = key.into_parts();
+        let kind = match kind {
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
+        };
+        let labels: Vec<String> = key.labels().map(|label| format!("`{}`", label.key())).collect();
+        let unit = unit.map(|unit| unit.as_str().to_owned()).unwrap_or_default();
+        let meaning = description.map(|it| it.to_string()).unwrap_or_default();
+        heard.insert(key.name().to_owned(), [kind.to_owned(), unit, labels.join(", "), meaning]);
+        for label in key.labels() {
+            values.entry(label.key().to_owned()).or_default().insert(format!("`{}`", label.value()));
+        }
+        let named: Vec<&str> = key.labels().map(metrics::Label::value).collect();
+        let name = format!("{} {}", key.name(), named.join(" "));
+        match value {
+            DebugValue::Counter(count) => drop(counts.insert(name, count)),
+            DebugValue::Gauge(gauge) => {
+                if key.name() == "shiftwork_cycles_in_flight" {
+                    assert_eq!(gauge.into_inner(), 0.0, "{name}");
+                }
+                if key.name() == "shiftwork_last_success_timestamp_seconds" {
+                    assert!(gauge.into_inner() > 1e9, "{name} is a time of our age: {gauge}");
+                }
+                if named.contains(&"stopped") {
+                    assert_eq!(gauge.into_inner(), 1.0, "{name}");
+                }
+            }
+            DebugValue::Histogram(took) => assert!(!took.is_empty(), "{name}"),
+        }
+    }
+    let count = |name: &str| counts[name];
+    assert_eq!(count("shiftwork_cycles_total jobs success"), 1);
+    assert_eq!(count("shiftwork_cycles_total jobs invalid"), 1);
+    assert_eq!(count("shiftwork_cycles_total jobs panic"), 2);
+    assert_eq!(count("shiftwork_cycles_total jobs transient"), 2);
+    assert_eq!(count("shiftwork_retries_total jobs"), 2);
+    assert_eq!(count("shiftwork_settlements_total jobs ack"), 1);
+    assert_eq!(count("shiftwork_settlements_total jobs retry"), 2);
+    assert_eq!(count("shiftwork_settlements_total jobs dead_letter"), 3);
+    assert_eq!(count("shiftwork_dead_letters_total jobs invalid"), 1);
+    assert_eq!(count("shiftwork_dead_letters_total jobs exhausted"), 2);
+    assert_eq!(count("shiftwork_escalations_total jobs"), 2);
+    assert!([60, 61].contains(&count("shiftwork_cycles_total ticks success")));
+
+    let page = Page::read(PAGE);
+    let table = page.table("metric");
+    let mut written = BTreeMap::new();
+    for row in &table {
+        let cells = [row[1].clone(), row[2].clone(), row[3].clone(), row[4].clone()];
+        assert!(written.insert(bare(&row[0]).to_owned(), cells).is_none(), "{} is written twice", row[0]);
+    }
+    assert_eq!(written, heard);
+    for row in page.table("label") {
+        let listed: BTreeSet<String> = row[1].split(", ").map(str::to_owned).collect();
+        if listed.iter().all(|value| value.starts_with('`')) {
+            assert_eq!(listed, values[bare(&row[0])], "the values of {}", row[0]);
+        }
+    }
+    assert!(FailureKind::ALL.iter().all(|kind| values["outcome"].contains(&format!("`{kind}`"))));
+}
+
+/// Name, level and fields.
+type Span = (String, String, Vec<String>);
+
+/// Hears what spans there are.
+#[derive(Clone, Default)]
+struct Spans(Arc<Mutex<BTreeSet<Span>>>);
+
+impl Subscriber for Spans {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_span() && metadata.target().starts_with("shiftwork")
+    }
+
+    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
+        let metadata = span.metadata();
+        let fields = metadata.fields().iter().map(|field| field.name().to_owned()).collect();
+        let level = metadata.level().as_str().to_lowercase();
+        self.0.lock().expect("no test panics with it").insert((metadata.name().to_owned(), level, fields));
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn every_span_is_written_with_its_level_and_fields() {
+    let spans = Spans::default();
+    tracing::subscriber::with_default(spans.clone(), run_a_host_with_failures);
+    let written: BTreeSet<_> = Page::read(PAGE)
+        .table("span")
+        .iter()
+        .map(|row| (bare(&row[0]).to_owned(), row[1].clone(), words(&row[2])))
+        .collect();
+    assert_eq!(written, *spans.0.lock().unwrap());
+}
