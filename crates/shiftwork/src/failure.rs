@@ -1,7 +1,7 @@
 //! Why a cycle did not succeed, as user code says it.
 //!
 //! What follows from a failure (retry, dead letter, a fault of the worker) is not decided here but in
-//! [`crate::lifecycle::settle`].
+//! `lifecycle/settle.rs`.
 
 use std::{
     error::Error,

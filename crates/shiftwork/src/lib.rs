@@ -40,7 +40,7 @@
 // A closed enum must be thought about again when it grows.
 #![warn(clippy::wildcard_enum_match_arm)]
 
-mod context;
+pub mod context;
 mod control;
 mod cycle;
 mod emitter;

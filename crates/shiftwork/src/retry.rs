@@ -184,7 +184,8 @@ impl Retry {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+/// Policies keep whole milliseconds, which is what timers resolve.
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use shiftwork_queue::{DeliveryId, FailureKind};
 use tokio::time::Instant;
 
-use crate::Retry;
+use crate::{Retry, retry::millis};
 
 /// When a worker stops asking for work because a dependency seems to be down, and how it finds out that it is back.
 ///
@@ -136,10 +136,6 @@ impl Breaker {
             .max(Duration::from_millis(self.probe_max_ms))
             .jitter_percent(self.jitter_percent)
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
 /// Whether a failure speaks of a dependency that is down.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::retry::millis;
+
 /// The time that a stop may take, part by part.
 ///
 /// [`Default`] is 20 s to drain, 3 s between `cancelled()` and the abort, 2 s for settlements and stop hooks: 25 s in all, so
@@ -71,8 +73,4 @@ impl StopBudget {
     pub(crate) fn cancel_time(&self) -> Duration {
         Duration::from_millis(self.cancel_ms)
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

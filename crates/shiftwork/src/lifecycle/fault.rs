@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Retry;
+use crate::{Retry, retry::millis};
 
 /// What a host does when a worker cannot go on: a fatal failure, or a source that broke.
 ///
@@ -110,10 +110,6 @@ impl Restart {
         let backoff = backoff.initial(Duration::from_millis(self.initial_ms)).max(Duration::from_millis(self.max_ms));
         backoff.delay(restart, 0.5)
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What is to be done about a fault.
