@@ -343,6 +343,23 @@ pub enum Event {
 }
 
 impl Event {
+    /// The phase that it brings a worker to, if it brings one to another.
+    #[must_use]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other events change no phase")]
+    pub fn phase(&self) -> Option<(WorkerId, WorkerPhase)> {
+        match self {
+            Event::WorkerStarting { worker } => Some((*worker, WorkerPhase::Starting)),
+            Event::WorkerReady { worker } => Some((*worker, WorkerPhase::Ready)),
+            Event::IntakeOpened { worker } => Some((*worker, WorkerPhase::Running)),
+            Event::WorkerRestarting { worker, .. } => Some((*worker, WorkerPhase::Restarting)),
+            Event::IntakeClosed { worker, .. } => Some((*worker, WorkerPhase::Draining)),
+            Event::WorkerCancelled { worker } => Some((*worker, WorkerPhase::Cancelling)),
+            Event::WorkerAborted { worker } => Some((*worker, WorkerPhase::Aborting)),
+            Event::WorkerStopped { worker, phase } => Some((*worker, *phase)),
+            _ => None,
+        }
+    }
+
     /// The word for it in logs, metrics and files.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -93,23 +93,10 @@ impl Watcher {
     }
 
     pub(super) fn on(&mut self, event: &Event) {
-        #[expect(clippy::wildcard_enum_match_arm, reason = "only events that change a phase matter here")]
-        let (worker, to) = match event {
-            Event::HostStarting { workers } => {
-                self.phases = vec![WorkerPhase::Pending; workers.len()];
-                return;
-            }
-            Event::WorkerStarting { worker } => (worker, WorkerPhase::Starting),
-            Event::WorkerReady { worker } => (worker, WorkerPhase::Ready),
-            Event::IntakeOpened { worker } => (worker, WorkerPhase::Running),
-            Event::IntakeClosed { worker, .. } => (worker, WorkerPhase::Draining),
-            Event::WorkerCancelled { worker } => (worker, WorkerPhase::Cancelling),
-            Event::WorkerAborted { worker } => (worker, WorkerPhase::Aborting),
-            Event::WorkerRestarting { worker, .. } => (worker, WorkerPhase::Restarting),
-            Event::WorkerStopped { worker, phase } => (worker, *phase),
-            _ => return,
-        };
-        let WorkerId(index) = *worker;
+        if let Event::HostStarting { workers } = event {
+            self.phases = vec![WorkerPhase::Pending; workers.len()];
+        }
+        let Some((WorkerId(index), to)) = event.phase() else { return };
         if let Some(phase) = self.phases.get_mut(index as usize) {
             self.seen.insert(*phase, to);
             *phase = to;

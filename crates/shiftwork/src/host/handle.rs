@@ -106,18 +106,11 @@ impl Listener for Arc<Board> {
 impl Board {
     #[expect(clippy::wildcard_enum_match_arm, reason = "only what changes a worker's standing is kept")]
     fn keep(&self, event: &Event) {
+        if let Some((worker, phase)) = event.phase() {
+            self.set(worker, |it| it.phase = phase);
+        }
         match event {
-            Event::WorkerStarting { worker } => self.set(*worker, |it| it.phase = WorkerPhase::Starting),
-            Event::WorkerReady { worker } => self.set(*worker, |it| it.phase = WorkerPhase::Ready),
-            Event::IntakeOpened { worker } => self.set(*worker, |it| it.phase = WorkerPhase::Running),
-            Event::IntakeClosed { worker, .. } => self.set(*worker, |it| it.phase = WorkerPhase::Draining),
-            Event::WorkerCancelled { worker } => self.set(*worker, |it| it.phase = WorkerPhase::Cancelling),
-            Event::WorkerAborted { worker } => self.set(*worker, |it| it.phase = WorkerPhase::Aborting),
-            Event::WorkerRestarting { worker, restarts, .. } => self.set(*worker, |it| {
-                it.phase = WorkerPhase::Restarting;
-                it.restarts = *restarts;
-            }),
-            Event::WorkerStopped { worker, phase } => self.set(*worker, |it| it.phase = *phase),
+            Event::WorkerRestarting { worker, restarts, .. } => self.set(*worker, |it| it.restarts = *restarts),
             Event::CycleEnded { worker, failure, .. } => self.set(*worker, |it| it.failing = failure.is_some()),
             _ => {}
         }
