@@ -83,11 +83,11 @@ impl Metrics {
 
     #[cold]
     fn on_rare(&self, event: &Event) {
+        if let Some((worker, phase)) = event.phase() {
+            self.of(worker).enter(phase);
+        }
         match event {
             Event::HostStarting { .. } => self.workers.iter().for_each(|of| of.enter(WorkerPhase::Pending)),
-            Event::WorkerStarting { worker } => self.of(*worker).enter(WorkerPhase::Starting),
-            Event::WorkerReady { worker } => self.of(*worker).enter(WorkerPhase::Ready),
-            Event::IntakeOpened { worker } => self.of(*worker).enter(WorkerPhase::Running),
             Event::TicksMissed { worker, count } => self.of(*worker).ticks_missed.increment(*count),
             Event::Settled { worker, delivery, settle, .. } => self.of(*worker).settled(*settle, delivery.is_some()),
             Event::SettledUnrun { worker, delivery: _, settle } => self.of(*worker).settled(*settle, true),
@@ -102,23 +102,19 @@ impl Metrics {
                 of.source_failures_told.store(0, Ordering::Relaxed);
             }
             Event::WorkerFaulted { worker, .. } => self.of(*worker).faults.increment(1),
-            Event::WorkerRestarting { worker, .. } => {
-                let of = self.of(*worker);
-                of.enter(WorkerPhase::Restarting);
-                of.in_flight.set(0.0);
-            }
-            Event::IntakeClosed { worker, .. } => self.of(*worker).enter(WorkerPhase::Draining),
-            Event::WorkerCancelled { worker } => self.of(*worker).enter(WorkerPhase::Cancelling),
-            Event::WorkerAborted { worker } => self.of(*worker).enter(WorkerPhase::Aborting),
-            Event::WorkerStopped { worker, phase } => {
-                let of = self.of(*worker);
-                of.enter(*phase);
-                // A cycle of an abandoned worker does not end.
-                of.in_flight.set(0.0);
+            // A cycle of an abandoned worker does not end.
+            Event::WorkerRestarting { worker, .. } | Event::WorkerStopped { worker, .. } => {
+                self.of(*worker).in_flight.set(0.0);
             }
             Event::CycleStarted { .. }
             | Event::CycleEnded { .. }
+            | Event::WorkerStarting { .. }
+            | Event::WorkerReady { .. }
             | Event::WorkerStartFailed { .. }
+            | Event::IntakeOpened { .. }
+            | Event::IntakeClosed { .. }
+            | Event::WorkerCancelled { .. }
+            | Event::WorkerAborted { .. }
             | Event::HostRunning
             | Event::TickDue { .. }
             | Event::BreakerOpened { .. }
