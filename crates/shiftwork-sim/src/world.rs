@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `world.rs` | the world as a scenario sees it while it builds |
 //! | `world/shared.rs` | the state that the node, its dependencies and the driver share |
+//! | `world/strikes.rs` | what the calls of a site meet: where faults strike them, and when |
 //! | `world/node.rs` | one life of the node's process: its runtime, environment and program |
 //! | `world/drive.rs` | the clockwork: boots, faults, signals, healing, the last stop |
 //! | `world/outcome.rs` | what became of it |
@@ -22,13 +23,15 @@ mod drive;
 mod node;
 mod outcome;
 mod shared;
+mod strikes;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 pub use node::Node;
 pub use outcome::{Outcome, Stats};
-pub(crate) use shared::{Meets, Shared, Visit, wall_at};
+pub(crate) use shared::{Shared, wall_at};
 use shiftwork::HostReport;
+pub(crate) use strikes::{Meets, Visit};
 
 use crate::{Dependency, Plan, Record, SimQueue, control, dependency::Latency, plan::whole_ms, streams::stream};
 

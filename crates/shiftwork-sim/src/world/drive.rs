@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{Arrival, Node, Options, Outcome, RECOVERY, RESTART_AFTER, World, outcome::Stats};
-use crate::{FaultKind, Plan, RuleName, Violation, What, record::QueueOperation};
+use crate::{Plan, RuleName, Violation, What, plan::Driven, record::QueueOperation};
 
 /// How often a healed world looks whether its work is done.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -70,19 +70,12 @@ pub(super) fn drive(mut world: World, plan: &Plan, options: Options) -> Outcome 
     let mut steps: Vec<(Duration, Step)> = Vec::new();
     for (index, fault) in plan.faults.iter().enumerate() {
         let at = Duration::from_millis(fault.at_ms);
-        match fault.kind {
-            FaultKind::Crash { .. } | FaultKind::Signal { .. } if at < heal_at => steps.push((at, Step::Fault(index))),
-            FaultKind::ClockStep { by_ms } if at < heal_at => steps.push((at, Step::SetClock { fault: index, by_ms })),
-            FaultKind::Slow { .. }
-            | FaultKind::Error { .. }
-            | FaultKind::Outage { .. }
-            | FaultKind::Hang { .. }
-            | FaultKind::ReplyLost { .. }
-            | FaultKind::Panic { .. }
-            | FaultKind::Crash { .. }
-            | FaultKind::CrashInCall { .. }
-            | FaultKind::Signal { .. }
-            | FaultKind::ClockStep { .. } => {}
+        match fault.kind.driven() {
+            Some(Driven::Crash { .. } | Driven::Signal(_)) if at < heal_at => steps.push((at, Step::Fault(index))),
+            Some(Driven::ClockStep { by_ms }) if at < heal_at => {
+                steps.push((at, Step::SetClock { fault: index, by_ms }));
+            }
+            Some(Driven::Crash { .. } | Driven::Signal(_) | Driven::ClockStep { .. }) | None => {}
         }
     }
     for arrival in std::mem::take(&mut world.arrivals) {
@@ -243,23 +236,16 @@ impl Driver<'_> {
     /// Does one step while the node lives.
     fn take(&mut self, step: Step) -> Option<Ended> {
         match step {
-            Step::Fault(index) => match &self.plan.faults[index].kind {
-                FaultKind::Crash { down_ms } => {
+            Step::Fault(index) => match self.plan.faults[index].kind.driven() {
+                Some(Driven::Crash { down }) => {
                     self.world.shared.lock().strike(index);
-                    return Some(Ended::Crashed { down: Duration::from_millis(*down_ms) });
+                    return Some(Ended::Crashed { down });
                 }
-                FaultKind::Signal { signal } => {
+                Some(Driven::Signal(signal)) => {
                     self.world.shared.lock().strike(index);
-                    return self.signal(*signal);
+                    return self.signal(signal);
                 }
-                FaultKind::Slow { .. }
-                | FaultKind::Error { .. }
-                | FaultKind::Outage { .. }
-                | FaultKind::Hang { .. }
-                | FaultKind::ReplyLost { .. }
-                | FaultKind::Panic { .. }
-                | FaultKind::CrashInCall { .. }
-                | FaultKind::ClockStep { .. } => {}
+                Some(Driven::ClockStep { .. }) | None => {}
             },
             Step::LastStop => {
                 self.stopping = true;

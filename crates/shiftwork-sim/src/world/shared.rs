@@ -18,9 +18,12 @@ use tokio::{
     time::Instant,
 };
 
-use super::Options;
+use super::{
+    Options,
+    strikes::{PlannedFault, Visit},
+};
 use crate::{
-    Fault, FaultKind, Plan, Record, RuleName, Timeline, Violation, What,
+    Plan, Record, RuleName, Timeline, Violation, What,
     record::SiteId,
     rules::{Invariant, Rulebook, UserRule},
     streams::StableHasher,
@@ -54,9 +57,9 @@ type Held = Box<dyn Fn() -> Vec<(DeliveryId, bool)> + Send>;
 
 pub(crate) struct State {
     clock: Clock,
-    faults: Vec<PlannedFault>,
+    pub(super) faults: Vec<PlannedFault>,
     heal_at: Duration,
-    sites: Vec<Site>,
+    pub(super) sites: Vec<Site>,
     /// Whether the node's process is gone while its memory is not yet: nothing it tries happens.
     pub(crate) fenced: bool,
     /// How long the node stays down after the crash that was asked for from inside of it.
@@ -75,18 +78,9 @@ struct Clock {
     stepped_ms: i64,
 }
 
-struct PlannedFault {
-    at: Duration,
-    /// `None`: until the world heals.
-    until: Option<Duration>,
-    site: Option<SiteId>,
-    kind: FaultKind,
-    struck: bool,
-}
-
-struct Site {
+pub(super) struct Site {
     name: Arc<str>,
-    chance: fastrand::Rng,
+    pub(super) chance: fastrand::Rng,
     calls: u64,
 }
 
@@ -124,45 +118,15 @@ pub(crate) struct Tasks {
     instant: Duration,
 }
 
-/// What becomes of one call to a site.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Visit {
-    pub(crate) site: SiteId,
-    pub(crate) call: u64,
-}
-
-/// What a call meets on its way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Meets {
-    /// Nothing.
-    Nothing,
-    /// An error, before the effect or after it.
-    Error(&'static str),
-    /// No answer until this time.
-    Silence(Duration),
-    /// A panic.
-    Panic,
-    /// The end of the process.
-    Crash,
-}
-
 impl Shared {
     pub(super) fn new(plan: &Plan, options: &Options) -> Self {
         let mut hash = StableHasher::new(plan.seed);
         plan.scenario.hash(&mut hash);
         let heal_at = options.horizon.unwrap_or(Duration::from_secs(60));
-        let ms = Duration::from_millis;
-        let faults = plan.faults.iter().map(|Fault { at_ms, kind }| PlannedFault {
-            at: ms(*at_ms),
-            until: kind.lasts_ms().map(|lasts| ms(*at_ms).saturating_add(ms(lasts))),
-            site: None,
-            kind: kind.clone(),
-            struck: false,
-        });
         Self {
             state: Mutex::new(State {
                 clock: Clock { before: Duration::ZERO, since: None, stepped_ms: 0 },
-                faults: faults.collect(),
+                faults: plan.faults.iter().map(PlannedFault::new).collect(),
                 heal_at,
                 sites: Vec::new(),
                 fenced: false,
@@ -423,27 +387,12 @@ impl State {
         self.heal_at
     }
 
-    pub(super) fn strike(&mut self, fault: usize) {
-        if let Some(planned) = self.faults.get_mut(fault)
-            && !planned.struck
-        {
-            planned.struck = true;
-            let at = self.now();
-            self.record(at, What::Struck { fault });
-        }
-    }
-
     /// The wall clock steps.
     pub(super) fn step_clock(&mut self, fault: usize, by_ms: i64) {
         self.clock.stepped_ms = self.clock.stepped_ms.saturating_add(by_ms);
         let at = self.now();
         self.recorder.rules.clock_stepped(at, self.clock.stepped_ms);
         self.strike(fault);
-    }
-
-    /// Whether a site's fault is in force at `now`.
-    fn in_force(fault: &PlannedFault, heal_at: Duration, now: Duration) -> bool {
-        fault.at <= now && now < fault.until.unwrap_or(heal_at).min(heal_at)
     }
 
     pub(crate) fn visit(&mut self, site: SiteId) -> Visit {
@@ -461,64 +410,6 @@ impl State {
 
     pub(crate) fn site_name(&self, site: SiteId) -> Arc<str> {
         self.sites[usize::from(site.0)].name.clone()
-    }
-
-    /// How much longer a call takes that begins now.
-    pub(crate) fn slowness(&mut self, site: SiteId) -> Duration {
-        let (now, heal_at) = (self.now(), self.heal_at);
-        let mut slower = Duration::ZERO;
-        for index in 0..self.faults.len() {
-            let fault = &self.faults[index];
-            if fault.site == Some(site)
-                && let FaultKind::Slow { by_ms, .. } = fault.kind
-                && Self::in_force(fault, heal_at, now)
-            {
-                slower += Duration::from_millis(by_ms);
-                self.strike(index);
-            }
-        }
-        slower
-    }
-
-    /// What a call meets before (or, with `after`, just after) its effect.
-    pub(crate) fn meets(&mut self, site: SiteId, after: bool) -> Meets {
-        let (now, heal_at) = (self.now(), self.heal_at);
-        for index in 0..self.faults.len() {
-            let fault = &self.faults[index];
-            if fault.site != Some(site) || !Self::in_force(fault, heal_at, now) {
-                continue;
-            }
-            let until = fault.until.unwrap_or(heal_at).min(heal_at);
-            let (kind, struck) = (&fault.kind, fault.struck);
-            let chance = &mut self.sites[usize::from(site.0)].chance;
-            let mut one_in_hundred = |percent: u8| chance.u8(0..100) < percent;
-            let meets = match *kind {
-                FaultKind::Outage { .. } if !after => Meets::Error("is out"),
-                FaultKind::Hang { .. } if !after => Meets::Silence(until),
-                FaultKind::Error { percent, .. } if !after && one_in_hundred(percent) => Meets::Error("failed"),
-                FaultKind::ReplyLost { percent, .. } if after && one_in_hundred(percent) => {
-                    Meets::Error("did its work, but the reply was lost")
-                }
-                FaultKind::Panic { .. } if !after && !struck => Meets::Panic,
-                FaultKind::CrashInCall { after_effect, down_ms, .. } if after == after_effect && !struck => {
-                    self.crash = Some(Duration::from_millis(down_ms));
-                    Meets::Crash
-                }
-                FaultKind::Slow { .. }
-                | FaultKind::Error { .. }
-                | FaultKind::Outage { .. }
-                | FaultKind::Hang { .. }
-                | FaultKind::ReplyLost { .. }
-                | FaultKind::Panic { .. }
-                | FaultKind::Crash { .. }
-                | FaultKind::CrashInCall { .. }
-                | FaultKind::Signal { .. }
-                | FaultKind::ClockStep { .. } => continue,
-            };
-            self.strike(index);
-            return meets;
-        }
-        Meets::Nothing
     }
 }
 

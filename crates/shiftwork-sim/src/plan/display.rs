@@ -1,0 +1,70 @@
+//! Plans as a person reads them.
+
+use std::fmt;
+
+use super::{FaultKind, Plan};
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lasting = |f: &mut fmt::Formatter<'_>, for_ms: &Option<u64>| match for_ms {
+            Some(ms) => write!(f, " for {}", Seconds(*ms)),
+            None => Ok(()),
+        };
+        match self {
+            FaultKind::Slow { site, by_ms, for_ms } => {
+                write!(f, "{site} slow by {}", Seconds(*by_ms))?;
+                lasting(f, for_ms)
+            }
+            FaultKind::Error { site, percent, for_ms } => {
+                write!(f, "{site} fails {percent} % of calls")?;
+                lasting(f, for_ms)
+            }
+            FaultKind::Outage { site, for_ms } => {
+                write!(f, "{site} is out")?;
+                lasting(f, for_ms)
+            }
+            FaultKind::Hang { site, for_ms } => {
+                write!(f, "{site} hangs")?;
+                lasting(f, for_ms)
+            }
+            FaultKind::ReplyLost { site, percent, for_ms } => {
+                write!(f, "{site} loses {percent} % of replies")?;
+                lasting(f, for_ms)
+            }
+            FaultKind::Panic { site } => write!(f, "the next call to {site} panics"),
+            FaultKind::Crash { down_ms } => write!(f, "the process is killed, down for {}", Seconds(*down_ms)),
+            FaultKind::CrashInCall { site, after_effect, down_ms } => {
+                let when = if *after_effect { "after" } else { "before" };
+                write!(
+                    f,
+                    "the process is killed in the next call to {site}, {when} its effect, down for {}",
+                    Seconds(*down_ms)
+                )
+            }
+            FaultKind::Signal { signal } => f.write_str(signal.as_str()),
+            FaultKind::ClockStep { by_ms } => {
+                let way = if *by_ms < 0 { "back" } else { "forward" };
+                write!(f, "the wall clock steps {way} by {}", Seconds(by_ms.unsigned_abs()))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}, seed {}, {} faults", self.scenario, self.seed, self.faults.len())?;
+        for fault in &self.faults {
+            writeln!(f, "  {:>12}  {}", Seconds(fault.at_ms).to_string(), fault.kind)?;
+        }
+        Ok(())
+    }
+}
+
+/// Milliseconds, written as seconds.
+pub(crate) struct Seconds(pub(crate) u64);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03} s", self.0 / 1000, self.0 % 1000)
+    }
+}

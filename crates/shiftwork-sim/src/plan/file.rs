@@ -1,0 +1,91 @@
+//! Plans as they are kept in files.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::{Plan, VERSION};
+
+impl Plan {
+    /// The plan as it is kept in a file.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut json = serde_json::to_string_pretty(self).unwrap_or_default();
+        json.push('\n');
+        json
+    }
+
+    /// Reads a plan that [`Plan::to_json`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// When it is of another version, which is told before anything else, or not a plan at all.
+    pub fn from_json(json: &str) -> Result<Self, PlanError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let Versioned { version } = serde_json::from_str(json).map_err(PlanError::Unreadable)?;
+        if version != VERSION {
+            return Err(PlanError::Version(version));
+        }
+        serde_json::from_str(json).map_err(PlanError::Unreadable)
+    }
+}
+
+/// Why a text is not a plan.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// It is of another version of the format.
+    Version(u32),
+    /// It is not JSON, or not a plan.
+    Unreadable(serde_json::Error),
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PlanError::Version(version) => {
+                write!(f, "the plan has version {version}; this program reads version {VERSION}")
+            }
+            PlanError::Unreadable(error) => write!(f, "not a plan: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for PlanError {}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use shiftwork::Signal;
+
+    use super::*;
+    use crate::plan::{Script, clock_back, crash, site};
+
+    #[test]
+    fn a_plan_comes_back_from_its_file_as_it_was() {
+        let script = Script::new()
+            .at(Duration::from_secs(1), site("smtp").hang().lasting(Duration::from_secs(5)))
+            .at(Duration::from_secs(2), Signal::Terminate)
+            .at(Duration::from_secs(3), crash(Duration::from_secs(1)))
+            .at(Duration::from_secs(4), clock_back(Duration::from_secs(1)));
+        assert_eq!(&Plan::from_json(&script.plan().to_json()).unwrap(), script.plan());
+    }
+
+    #[test]
+    fn a_plan_of_another_version_is_refused_with_both_versions_named() {
+        let json = Plan::quiet("email", 1).to_json().replace("\"version\": 1", "\"version\": 7");
+        let error = Plan::from_json(&json).unwrap_err().to_string();
+        assert_eq!(error, "the plan has version 7; this program reads version 1");
+    }
+
+    #[test]
+    fn an_unknown_fault_is_refused_with_the_known_ones_named() {
+        let json = Plan::quiet("email", 1).to_json().replace("[]", r#"[{"at_ms": 1, "fault": "gremlin"}]"#);
+        let error = Plan::from_json(&json).unwrap_err().to_string();
+        assert!(error.contains("gremlin") && error.contains("reply_lost"), "{error}");
+    }
+}
