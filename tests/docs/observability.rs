@@ -12,7 +12,8 @@ use metrics_util::{
     debugging::{DebugValue, DebuggingRecorder},
 };
 use shiftwork::{
-    Context, Environment, Failure, FailureKind, Host, QueueSourceExt, Retry, Schedule, Signals, System, Tick,
+    Context, Environment, Failure, FailureKind, Host, QueueSourceExt, Retry, Schedule, ServiceContext, Signals, System,
+    Tick,
     queue::{MemoryQueue, Message, Queue, Timestamp},
 };
 use shiftwork_sim::secs;
@@ -124,7 +125,11 @@ fn run_a_host_with_failures() {
             .environment(Arc::new(clock))
             .worker("jobs", jobs.source(), job)
             .retry(Retry::exponential().attempts_max(2))
-            .worker("ticks", Schedule::every(secs(1)), tick);
+            .worker("ticks", Schedule::every(secs(1)), tick)
+            .service("http", |cx: ServiceContext| async move {
+                cx.stopped().await;
+                Ok(())
+            });
         let _ = host.run_until(tokio::time::sleep(secs(60))).await;
     });
 }

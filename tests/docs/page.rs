@@ -68,7 +68,7 @@ impl Page {
     pub(crate) fn cited_rules(&self) -> Vec<&str> {
         let is_id = |word: &&str| {
             let mut chars = word.chars();
-            chars.next().is_some_and(|letter| "SCQDBTVL".contains(letter))
+            chars.next().is_some_and(|letter| "SCFQDBPTVL".contains(letter))
                 && chars.next().is_some_and(|digit| digit.is_ascii_digit())
                 && chars.next().is_none()
         };

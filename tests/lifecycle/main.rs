@@ -11,6 +11,7 @@
 //! | `promises.rs` | mocks, captured logs and futures polled by hand |
 //! | `process.rs` | a real process with real signals, beside its simulated twin |
 //! | `control.rs` | a host's handle: stop, status, subscriptions |
+//! | `services.rs` | services and jobs: long-running futures beside the workers |
 //! | `supervision.rs` | faults: restarts, their intensity, degraded hosts |
 //! | `harness.rs` | the simulator itself: what must be found is found |
 //! | `worlds.rs` | the small worlds that the others are set in |
@@ -24,6 +25,7 @@ mod harness;
 mod process;
 mod promises;
 mod schedules;
+mod services;
 mod shutdown;
 mod startup;
 mod supervision;

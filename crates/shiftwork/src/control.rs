@@ -1,11 +1,11 @@
-//! How the host's decisions reach the tasks of a worker: one level that only rises, and a bell.
+//! How the host's decisions reach the tasks of a worker: one word with a level that only rises, and a bell.
 //!
 //! 1. A level never falls. A task that saw `Drain` never sees `Open` again.
-//! 2. Whoever waits for a level registers with the bell before it looks at the level, so that no rise is missed.
+//! 2. Whoever waits registers with the bell before it looks, so that no change is missed.
 //!
 //! Reading the level is one atomic load: the cycle path looks at it before each cycle.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use tokio::sync::{Notify, futures::Notified};
 
@@ -25,21 +25,33 @@ pub(crate) enum Level {
     Abort,
 }
 
-/// The level of one worker.
+/// The bits of the word that hold the level.
+const LEVEL: u32 = 0x0f;
+
+/// Set when intake was opened, whatever came after.
+const OPENED: u32 = 0x10;
+
+/// The control of one life of one worker.
 #[derive(Debug)]
 pub(crate) struct Control {
-    level: AtomicU8,
+    word: AtomicU32,
     bell: Notify,
 }
 
 impl Control {
     pub(crate) fn new() -> Self {
-        Self { level: AtomicU8::new(Level::Hold as u8), bell: Notify::new() }
+        Self { word: AtomicU32::new(Level::Hold as u32), bell: Notify::new() }
     }
 
     /// Raises the level and wakes whoever waits. Lowering it is impossible.
     pub(crate) fn raise(&self, level: Level) {
-        self.level.fetch_max(level as u8, Ordering::AcqRel);
+        let opened = if level == Level::Open { OPENED } else { 0 };
+        self.change(|word| (word & !LEVEL) | (word & LEVEL).max(level as u32) | opened);
+    }
+
+    fn change(&self, change: impl Fn(u32) -> u32) {
+        // It is never refused: the closure always returns a word.
+        let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| Some(change(word)));
         self.ring();
     }
 
@@ -48,8 +60,17 @@ impl Control {
         self.bell.notify_waiters();
     }
 
+    fn word(&self) -> u32 {
+        self.word.load(Ordering::Acquire)
+    }
+
     pub(crate) fn is_at_least(&self, level: Level) -> bool {
-        self.level.load(Ordering::Acquire) >= level as u8
+        self.word() & LEVEL >= level as u32
+    }
+
+    /// Whether intake was ever opened in this life.
+    pub(crate) fn was_opened(&self) -> bool {
+        self.word() & OPENED != 0
     }
 
     /// A registration with the bell. It counts from the moment it was made.
@@ -111,5 +132,27 @@ impl AttemptControl {
     /// Completes when the attempt is asked to stop.
     pub(crate) async fn cancelled(&self) {
         self.worker.until(|| self.is_cancelled()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_never_falls() {
+        let control = Control::new();
+        control.raise(Level::Open);
+        control.raise(Level::Drain);
+        control.raise(Level::Open);
+        assert!(control.is_at_least(Level::Drain) && !control.is_at_least(Level::Cancel));
+        assert!(control.was_opened());
+    }
+
+    #[test]
+    fn an_intake_that_closed_before_it_was_opened_was_never_opened() {
+        let control = Control::new();
+        control.raise(Level::Drain);
+        assert!(!control.was_opened());
     }
 }

@@ -87,6 +87,11 @@ pub enum SourceKind {
     },
     /// Deliveries of a queue.
     Queue,
+    /// None: the worker is a service or a job, whose one long run counts as a cycle.
+    Service {
+        /// It is a job: its return is its end.
+        completes: bool,
+    },
     /// A source of the user's own.
     Other,
 }
@@ -109,7 +114,7 @@ pub enum Event {
         /// Which.
         worker: WorkerId,
     },
-    /// A worker's start hook failed, panicked or ran out of time.
+    /// A worker's start hook failed, panicked or ran out of time, or a service ended before its host ran.
     WorkerStartFailed {
         /// Which.
         worker: WorkerId,

@@ -7,7 +7,9 @@
 //! | `host/handle.rs` | a handle to a host from outside |
 //! | `host/shell.rs` | the loop that waits for the next event, asks [`crate::lifecycle`], and acts |
 //! | `host/unit.rs` | the life of one worker's tasks |
+//! | `host/body.rs` | the same of a service, or a job |
 
+mod body;
 mod builder;
 mod handle;
 mod shell;
@@ -18,7 +20,7 @@ use std::{future::Future, sync::Arc};
 use tokio::sync::mpsc;
 
 pub(crate) use builder::Policy;
-pub use builder::{BuildError, HostBuilder, WorkerBuilder};
+pub use builder::{BuildError, HostBuilder, OfCycles, OfService, ServiceBuilder, WorkerBuilder};
 pub use handle::{Heard, HostHandle, Subscription, WorkerStatus};
 
 use crate::{

@@ -31,6 +31,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`worker`], [`failure`], [`context`] | what a user writes: a cycle, why it failed, what it knows |
+//! | [`service`] | what a long-running future beside the workers knows |
 //! | [`source`] | what starts cycles: continuous, schedules, queues |
 //! | [`retry`], [`lifecycle`] | the decisions, as pure functions, and the numbered rules that they keep |
 //! | [`host`], [`report`] | what owns, starts, supervises and stops workers, and its verdict |
@@ -57,6 +58,7 @@ mod metrics;
 mod panics;
 pub mod report;
 pub mod retry;
+pub mod service;
 pub mod source;
 pub mod worker;
 
@@ -64,10 +66,13 @@ pub use context::Context;
 pub use environment::{Environment, Signal, Signals, System};
 pub use event::{Event, Listener};
 pub use failure::{BoxError, Cause, Escalation, Failure, FailureClass, FailureKind};
-pub use host::{BuildError, Heard, Host, HostBuilder, HostHandle, Subscription, WorkerBuilder, WorkerStatus};
+pub use host::{
+    BuildError, Heard, Host, HostBuilder, HostHandle, ServiceBuilder, Subscription, WorkerBuilder, WorkerStatus,
+};
 pub use lifecycle::{Breaker, GiveUp, OnFault, Restart, Rule, StopBudget};
 pub use report::{ExitStatus, HostReport};
 pub use retry::Retry;
+pub use service::ServiceContext;
 pub use shiftwork_queue as queue;
 pub use source::{
     Continuous, Missed, Overlap, QueueSource, QueueSourceExt, Schedule, ScheduleError, Source, Tick, TickPolicy,

@@ -7,11 +7,13 @@
 //! | --- | --- |
 //! | `decide` | the host and its workers: start order, the gate, the stop sequence, budgets |
 //! | `settle` | one cycle: what follows from how it ended |
+//! | `body` | a service: what its return means |
 //! | `breaker` | a dependency that is down: pause, probe, resume |
 //! | `budget` | how long each part of a stop may take |
 //! | `fault` | what a worker's fault leads to: restarts, and when they are too many |
 //! | `rule` | the numbered rules, by which invariants and tests are named |
 
+pub(crate) mod body;
 pub(crate) mod breaker;
 mod budget;
 pub(crate) mod decide;

@@ -20,7 +20,7 @@ use tracing::{debug, error, info, trace, warn};
 
 use crate::{
     FailureKind,
-    event::{Declaration, Event, NextSignal, Settle, StopReason, WorkerId},
+    event::{Declaration, Event, NextSignal, Settle, SourceKind, StopReason, WorkerId},
 };
 
 pub(crate) struct Log {
@@ -79,7 +79,8 @@ impl Log {
     pub(crate) fn new(workers: &[Declaration]) -> Self {
         let of = |worker: &Declaration| OfWorker {
             name: worker.name.clone(),
-            health: AtomicU8::new(NEW),
+            // A service says nothing by a first success: that is its end.
+            health: AtomicU8::new(if matches!(worker.source, SourceKind::Service { .. }) { HEALTHY } else { NEW }),
             failures: AtomicU64::new(0),
             quotas: Default::default(),
         };

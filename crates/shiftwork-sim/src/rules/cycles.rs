@@ -385,7 +385,7 @@ impl Worker {
                     || format!("tick {number} was due {due} and started at {at:?}, which is {wall}"),
                 );
             }
-            SourceKind::Continuous | SourceKind::Queue | SourceKind::Other => {}
+            SourceKind::Continuous | SourceKind::Queue | SourceKind::Service { .. } | SourceKind::Other => {}
             // A kind that this version does not know has no rule here.
             _ => {}
         }
@@ -424,6 +424,10 @@ impl Worker {
                 || format!("a cycle of {name} runs at most {timeout:?}"),
                 || format!("cycle {cycle} ran {took:?}"),
             );
+        }
+        if matches!(self.declared.source, SourceKind::Service { .. }) {
+            // What follows is its fault policy's affair (F3): it has no input that could be settled.
+            return;
         }
         let probe = running.delivery.is_some() && self.probe == Some(cycle);
         self.unsettled.push(Ended { at: verdicts.at, probe, cycle, attempt: running.attempt, failure });

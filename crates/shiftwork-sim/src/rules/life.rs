@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use shiftwork::{
-    ExitStatus, OnFault, Rule, Signal,
-    event::{Declaration, Event, NextSignal, StopReason, WorkerId, WorkerPhase},
+    ExitStatus, FailureKind, OnFault, Rule, Signal,
+    event::{Declaration, Event, NextSignal, SourceKind, StopReason, WorkerId, WorkerPhase},
 };
 
 use super::Verdicts;
@@ -39,7 +39,13 @@ struct Worker {
     ready: bool,
     start_failed: bool,
     opened: bool,
+    /// Its intake is open now.
+    open: bool,
     faulted: bool,
+    /// It is a service, and whether it runs to completion.
+    service: Option<bool>,
+    /// A service has failed, which must be a fault.
+    owes_fault: bool,
     abandoned: bool,
     stopped: Option<WorkerPhase>,
     on_fault: OnFault,
@@ -69,7 +75,13 @@ impl LifeRules {
                 self.names = Some(workers.clone());
                 self.workers = workers
                     .iter()
-                    .map(|it| Worker { after: it.after.clone(), on_fault: it.on_fault, ..Worker::default() })
+                    .map(|it| {
+                        let service = match it.source {
+                            SourceKind::Service { completes } => Some(completes),
+                            _ => None,
+                        };
+                        Worker { after: it.after.clone(), on_fault: it.on_fault, service, ..Worker::default() }
+                    })
                     .collect();
             }
             Event::WorkerStarting { worker } => {
@@ -97,14 +109,20 @@ impl LifeRules {
                     || "a worker was not ready".to_owned(),
                 );
                 self.workers[worker.0 as usize].opened = true;
+                self.workers[worker.0 as usize].open = true;
                 // Restarted: the fault was dealt with.
                 self.workers[worker.0 as usize].faulted = false;
                 self.restarted(*worker, verdicts);
             }
             Event::WorkerFaulted { worker, .. } => {
                 self.workers[worker.0 as usize].faulted = true;
+                self.workers[worker.0 as usize].owes_fault = false;
+            }
+            Event::CycleEnded { worker, failure, .. } => {
+                self.service_ended(*worker, failure.as_ref().map(|cause| cause.kind), verdicts);
             }
             Event::IntakeClosed { worker, .. } => {
+                self.workers[worker.0 as usize].open = false;
                 let alone = self.stopping.is_some() || self.workers[worker.0 as usize].faulted;
                 verdicts.demand(
                     Rule::F2,
@@ -124,6 +142,20 @@ impl LifeRules {
             Event::HostStopped { exit } => self.stopped = Some(*exit),
             _ => {}
         }
+    }
+
+    /// Rule F3: a service that ends unasked has failed, and what it failed with is a fault.
+    fn service_ended(&mut self, id: WorkerId, failure: Option<FailureKind>, verdicts: &mut Verdicts<'_>) {
+        let name = self.name(id);
+        let worker = &mut self.workers[id.0 as usize];
+        let Some(completes) = worker.service else { return };
+        verdicts.demand(
+            Rule::F3,
+            failure.is_some() || completes || !worker.open,
+            || format!("{name} ends well only once it was asked to stop"),
+            || "it ended well before".to_owned(),
+        );
+        worker.owes_fault = failure.is_some_and(|kind| kind != FailureKind::Interrupted);
     }
 
     /// Rule F1: a restart is what the policy allows, no more often than it says.
@@ -202,6 +234,18 @@ impl LifeRules {
             worker.stopped.is_none() && phase.is_terminal(),
             || format!("{} ends once, in a last phase", self.name(id)),
             || format!("it ended as {phase}"),
+        );
+        verdicts.demand(
+            Rule::F3,
+            !worker.owes_fault || worker.abandoned,
+            || format!("{} has faulted, because it failed", self.name(id)),
+            || format!("it ended as {phase} without a fault"),
+        );
+        verdicts.demand(
+            Rule::S8,
+            phase != WorkerPhase::Failed || worker.opened || worker.start_failed,
+            || format!("{}, which failed before its host ran, is said not to have started", self.name(id)),
+            || "nothing was said".to_owned(),
         );
         let never = phase == WorkerPhase::NeverStarted;
         let never_ran = !worker.opened && !worker.start_failed;

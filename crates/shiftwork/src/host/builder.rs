@@ -1,10 +1,11 @@
 //! Workers and their policies, checked before anything runs.
 
-use std::{error::Error, fmt, future::Future, sync::Arc, time::Duration};
+use std::{error::Error, fmt, future::Future, marker::PhantomData, sync::Arc, time::Duration};
 
-use super::{Host, shell, unit};
+use super::{Host, body, shell, unit};
 use crate::{
-    Breaker, Environment, Escalation, FailureClass, HostReport, IntoWorker, Listener, Retry, Source, System,
+    Breaker, Environment, Escalation, Failure, FailureClass, HostReport, IntoWorker, Listener, Retry, ServiceContext,
+    Source, System,
     event::{Declaration, SourceKind, WorkerId},
     lifecycle::{OnFault, StopBudget, decide::WorkerPlan},
 };
@@ -28,6 +29,8 @@ pub(crate) struct Policy {
     pub(crate) drain: Option<Duration>,
     pub(crate) crashes_max: u32,
     pub(crate) on_fault: OnFault,
+    /// A service says itself when it is ready.
+    pub(crate) handshake: bool,
 }
 
 impl Default for Policy {
@@ -43,6 +46,7 @@ impl Default for Policy {
             drain: None,
             crashes_max: 3,
             on_fault: OnFault::default(),
+            handshake: false,
         }
     }
 }
@@ -112,7 +116,62 @@ impl HostBuilder {
             lanes_max: source.lanes_max().max(1),
             launch: unit::launch(source, worker.into_worker()),
         });
-        WorkerBuilder { host: self }
+        WorkerBuilder::of(self)
+    }
+
+    /// Adds a service: one future that runs for as long as the host does. It begins when the host runs, is asked to stop
+    /// through [`ServiceContext::stopped`], and has the same budget for that as a worker's cycles. Once it is asked to, it
+    /// ends well by returning `Ok`. If it returns unasked, fails or panics, that is a fault ([`OnFault`]). It is a function
+    /// because it is called again when the service is restarted.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use shiftwork::{Failure, Host, ServiceContext};
+    ///
+    /// async fn serve(cx: ServiceContext) -> Result<(), Failure> {
+    ///     // An HTTP server would get `cx.stopped()` as its graceful shutdown.
+    ///     cx.stopped().await;
+    ///     Ok(())
+    /// }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let report = Host::builder().service("http", serve).run_until(tokio::time::sleep(Duration::from_millis(1))).await;
+    /// assert!(report.is_clean());
+    /// # });
+    /// ```
+    pub fn service<F, Fut>(self, name: &str, service: F) -> ServiceBuilder
+    where
+        F: Fn(ServiceContext) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        self.body(name, false, service)
+    }
+
+    /// Adds a job: as [`HostBuilder::service`], but one that runs to completion. Returning `Ok` is its end, and a host
+    /// whose workers have all come to their end has too. What it fails with is a fault, so that a job that did not do its
+    /// work never exits 0; [`OnFault::Restart`] runs it again from its beginning.
+    pub fn job<F, Fut>(self, name: &str, job: F) -> ServiceBuilder
+    where
+        F: Fn(ServiceContext) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        self.body(name, true, job)
+    }
+
+    fn body<F, Fut>(mut self, name: &str, completes: bool, body: F) -> ServiceBuilder
+    where
+        F: Fn(ServiceContext) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        self.registrations.push(Registration {
+            name: name.into(),
+            after: Vec::new(),
+            policy: Policy { retry: Retry::never(), cycle_timeout: None, ..Policy::default() },
+            source: SourceKind::Service { completes },
+            lanes_max: 1,
+            launch: body::launch(body, completes),
+        });
+        WorkerBuilder::of(self)
     }
 
     /// Checks the whole and makes it a host.
@@ -227,20 +286,35 @@ fn find_circle(plans: &[WorkerPlan]) -> Option<Vec<WorkerId>> {
     (0..plans.len()).find_map(|index| visit(WorkerId(u32::try_from(index).ok()?), plans, &mut Vec::new(), &mut done))
 }
 
-/// Sets the policies of the worker that was added last.
+/// Sets the policies of the worker that was added last. `Kind` says whether it has cycles or is a service, because some
+/// policies mean nothing to the other.
 #[must_use = "a worker runs only when its host is built and run"]
-pub struct WorkerBuilder {
+pub struct WorkerBuilder<Kind = OfCycles> {
     host: HostBuilder,
+    kind: PhantomData<fn(Kind)>,
+}
+
+/// Sets the policies of the service or job that was added last.
+pub type ServiceBuilder = WorkerBuilder<OfService>;
+
+/// Marks the builder of a worker with cycles.
+#[derive(Debug)]
+pub struct OfCycles(());
+
+/// Marks the builder of a service or a job.
+#[derive(Debug)]
+pub struct OfService(());
+
+impl WorkerBuilder<OfService> {
+    /// The service begins while the host starts, and says itself when it is ready, with [`ServiceContext::ready`]: after it has
+    /// bound its port, for example. Workers that come after it start then, and the host runs only then. It has its
+    /// [`WorkerBuilder::start_timeout`] for that. Without this call it is ready at once, and begins when the host runs.
+    pub fn handshake(self) -> Self {
+        self.policy(|policy| policy.handshake = true)
+    }
 }
 
 impl WorkerBuilder {
-    fn policy(mut self, change: impl FnOnce(&mut Policy)) -> Self {
-        if let Some(last) = self.host.registrations.last_mut() {
-            change(&mut last.policy);
-        }
-        self
-    }
-
     /// How many cycles run side by side at most; 1 by default. A schedule always runs one.
     pub fn concurrency(self, cycles: usize) -> Self {
         self.policy(|policy| policy.concurrency = cycles.max(1))
@@ -309,7 +383,25 @@ impl WorkerBuilder {
         self.policy(|policy| policy.cycle_timeout = None)
     }
 
-    /// How long the start hook may take; 30 s by default.
+    /// How many lapsed leases make a delivery a crash loop; 3 by default. At least 1.
+    pub fn crashes_max(self, crashes: u32) -> Self {
+        self.policy(|policy| policy.crashes_max = crashes.max(1))
+    }
+}
+
+impl<Kind> WorkerBuilder<Kind> {
+    fn of(host: HostBuilder) -> Self {
+        Self { host, kind: PhantomData }
+    }
+
+    fn policy(mut self, change: impl FnOnce(&mut Policy)) -> Self {
+        if let Some(last) = self.host.registrations.last_mut() {
+            change(&mut last.policy);
+        }
+        self
+    }
+
+    /// How long the start hook, or the handshake of a service, may take; 30 s by default.
     pub fn start_timeout(self, timeout: Duration) -> Self {
         self.policy(|policy| policy.start_timeout = timeout)
     }
@@ -317,11 +409,6 @@ impl WorkerBuilder {
     /// How long this worker's cycles may drain, within the host's [`StopBudget`]; all of it by default.
     pub fn drain(self, time: Duration) -> Self {
         self.policy(|policy| policy.drain = Some(time))
-    }
-
-    /// How many lapsed leases make a delivery a crash loop; 3 by default. At least 1.
-    pub fn crashes_max(self, crashes: u32) -> Self {
-        self.policy(|policy| policy.crashes_max = crashes.max(1))
     }
 
     /// What the host does when this worker cannot go on; it stops by default. See [`OnFault`].
@@ -338,12 +425,30 @@ impl WorkerBuilder {
     }
 
     /// Adds another worker.
-    pub fn worker<S, W, Kind>(self, name: &str, source: S, worker: W) -> WorkerBuilder
+    pub fn worker<S, W, Form>(self, name: &str, source: S, worker: W) -> WorkerBuilder
     where
         S: Source,
-        W: IntoWorker<S::Input, Kind>,
+        W: IntoWorker<S::Input, Form>,
     {
         self.host.worker(name, source, worker)
+    }
+
+    /// Adds a service: a future that runs for as long as the host does. See [`HostBuilder::service`].
+    pub fn service<F, Fut>(self, name: &str, service: F) -> ServiceBuilder
+    where
+        F: Fn(ServiceContext) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        self.host.service(name, service)
+    }
+
+    /// Adds a job: a future that runs to completion. See [`HostBuilder::job`].
+    pub fn job<F, Fut>(self, name: &str, job: F) -> ServiceBuilder
+    where
+        F: Fn(ServiceContext) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        self.host.job(name, job)
     }
 
     /// Back to the host's own settings.
@@ -372,13 +477,13 @@ impl WorkerBuilder {
     }
 }
 
-impl From<WorkerBuilder> for HostBuilder {
-    fn from(worker: WorkerBuilder) -> Self {
+impl<Kind> From<WorkerBuilder<Kind>> for HostBuilder {
+    fn from(worker: WorkerBuilder<Kind>) -> Self {
         worker.host
     }
 }
 
-impl fmt::Debug for WorkerBuilder {
+impl<Kind> fmt::Debug for WorkerBuilder<Kind> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.host.fmt(f)
     }

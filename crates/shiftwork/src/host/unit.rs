@@ -1,4 +1,4 @@
-//! The life of one worker's tasks: start hook, lanes and source, stop hook.
+//! The life of one worker's tasks: start hook, lanes and source, stop hook. That of a service is in `host/body.rs`.
 //!
 //! The unit does what its level says and tells the host what happened; when anything is due is not its business.
 
@@ -52,7 +52,7 @@ impl Inbox {
     }
 }
 
-type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(super) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A worker, ready to be launched. The one place where its types are erased: once for each worker, not for each cycle.
 pub(crate) struct Launch {
@@ -62,15 +62,17 @@ pub(crate) struct Launch {
 
 pub(super) fn launch<S: Source, W: Worker<Input = S::Input>>(source: S, worker: W) -> Launch {
     let (source, worker) = (Arc::new(source), Arc::new(worker));
-    Launch {
-        policy: Policy::default(),
-        launch: Box::new(move |policy, surroundings| {
-            Box::pin(run(source.clone(), worker.clone(), policy, surroundings))
-        }),
-    }
+    Launch::new(move |policy, surroundings| {
+        let life: Running = Box::pin(run(source.clone(), worker.clone(), policy, surroundings));
+        life
+    })
 }
 
 impl Launch {
+    pub(super) fn new(launch: impl Fn(Policy, Surroundings) -> Running + Send + 'static) -> Self {
+        Self { policy: Policy::default(), launch: Box::new(launch) }
+    }
+
     pub(super) fn with(self, policy: Policy) -> Self {
         Self { policy, ..self }
     }

@@ -263,23 +263,40 @@ impl Lifecycle {
         actions.push(Action::OpenIntake(id));
     }
 
+    /// A start hook failed. Or a service ended that had said it is ready, before its intake was open (rule S8); by then the
+    /// machine may have opened it.
     fn start_failed(&mut self, id: WorkerId, cause: Cause, now: Duration, actions: &mut Vec<Action>) {
-        if self.worker(id).phase != WorkerPhase::Starting {
-            return;
-        }
-        if self.host == HostPhase::Stopping {
-            // Interrupted by the stop: what it says now is not the root cause. One that was to be restarted had failed before.
-            let failed_before = self.worker(id).ran;
-            self.end(id, if failed_before { WorkerPhase::Failed } else { WorkerPhase::NeverStarted }, actions);
-            return;
-        }
-        if self.host == HostPhase::Running {
-            self.worker(id).cause = None;
+        let (host, worker) = (self.host, self.worker(id));
+        let opened = match worker.phase {
+            WorkerPhase::Starting | WorkerPhase::Ready => false,
+            WorkerPhase::Closing if !worker.ran => false,
+            WorkerPhase::Running | WorkerPhase::Draining | WorkerPhase::Cancelling | WorkerPhase::Aborting => true,
+            WorkerPhase::Pending
+            | WorkerPhase::Restarting
+            | WorkerPhase::Closing
+            | WorkerPhase::Stopped
+            | WorkerPhase::Failed
+            | WorkerPhase::Aborted
+            | WorkerPhase::NeverStarted => return,
+        };
+        if opened {
             self.faulted(id, cause, now, actions);
             self.over(id, WorkerPhase::Failed, now, actions);
             return;
         }
-        self.worker(id).cause = Some(cause.clone());
+        if host == HostPhase::Stopping {
+            // Interrupted by the stop: what it says now is not the root cause. One that was to be restarted had failed before.
+            let failed_before = worker.ran;
+            self.end(id, if failed_before { WorkerPhase::Failed } else { WorkerPhase::NeverStarted }, actions);
+            return;
+        }
+        if host == HostPhase::Running {
+            worker.cause = None;
+            self.faulted(id, cause, now, actions);
+            self.over(id, WorkerPhase::Failed, now, actions);
+            return;
+        }
+        worker.cause = Some(cause.clone());
         actions.push(Action::Emit(Event::WorkerStartFailed { worker: id, cause }));
         self.end(id, WorkerPhase::Failed, actions);
         self.stop(StopReason::StartFailure(id), now, actions);

@@ -1,0 +1,136 @@
+//! The life of a service or a job: one future instead of lanes, under the same levels, phases and events.
+//!
+//! What its end means is decided in [`crate::lifecycle::body`]; when it must end is the host's business.
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use tokio::time::Instant;
+
+use super::unit::{Launch, Running, Surroundings};
+use crate::{
+    Failure, ServiceContext,
+    control::{AttemptControl, Level},
+    cycle::RunCycle,
+    event::{CycleId, Event},
+    lifecycle::{
+        body::{Asked, Ended, ended},
+        decide::Input,
+    },
+};
+
+/// A service, ready to be launched. `completes` makes it a job.
+pub(super) fn launch<F, Fut>(body: F, completes: bool) -> Launch
+where
+    F: Fn(ServiceContext) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    let body = Arc::new(body);
+    Launch::new(move |policy, unit| {
+        let life: Running = Box::pin(run(body.clone(), completes, policy.handshake, unit));
+        life
+    })
+}
+
+async fn run<F, Fut>(body: Arc<F>, completes: bool, handshake: bool, unit: Surroundings)
+where
+    F: Fn(ServiceContext) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    let tell = |input| unit.inbox.tell(input);
+    let (id, control) = (unit.id, &unit.control);
+    let cx = ServiceContext::new(unit.name.clone(), control.clone(), unit.environment.clone());
+    let attempt = AttemptControl::new(control.clone());
+    let span = tracing::info_span!("service", worker = &*unit.name);
+    // In a block of its own, so that a function that panics before it returns its future is caught too.
+    let future = async { body(cx.clone()).await };
+    let mut future = Box::pin(RunCycle::new(future, None, &attempt, &span));
+
+    // Rule S7: one without a handshake is ready at once, and begins only when the host runs.
+    let mut result = None;
+    if handshake {
+        tokio::select! {
+            biased;
+            early = &mut future => result = Some(early),
+            () = cx.said_ready() => {}
+        }
+        // A job that is done is as ready as it will ever be.
+        let done = completes && matches!(result, Some(Ok(())));
+        if !(cx.is_ready() || done) {
+            let early = result.unwrap_or(Ok(()));
+            let failure = early.err().unwrap_or_else(|| Failure::fatal("it returned before it was ready"));
+            return tell(Input::StartFailed(id, failure.cause()));
+        }
+    }
+    tell(Input::Started(id));
+
+    if handshake && result.is_none() {
+        tokio::select! {
+            biased;
+            () = control.reached(Level::Open) => {}
+            early = &mut future => result = Some(early),
+        }
+    }
+    match result {
+        // Rule S8: it did not hold out until the host ran.
+        Some(Err(failure)) if !control.is_at_least(Level::Drain) => {
+            return tell(Input::StartFailed(id, failure.cause()));
+        }
+        Some(Ok(())) if !completes && !control.is_at_least(Level::Open) => {
+            let failure = Failure::fatal("it returned before its host ran");
+            return tell(Input::StartFailed(id, failure.cause()));
+        }
+        Some(Ok(()) | Err(_)) | None => control.reached(Level::Open).await,
+    }
+    let interrupted = if control.was_opened() {
+        run_open(&unit, completes, async {
+            match result {
+                Some(result) => result,
+                None => future.await,
+            }
+        })
+        .await
+    } else {
+        // The host stops before it ran: like a start hook, what has begun is dropped.
+        drop(catch_unwind(AssertUnwindSafe(|| drop(future))));
+        false
+    };
+    tell(Input::LanesEnded { worker: id, interrupted });
+    tell(Input::Closed(id, None));
+}
+
+/// Runs it to its end, from when intake is open. Whether it had to be dropped.
+async fn run_open(
+    unit: &Surroundings,
+    completes: bool,
+    future: impl Future<Output = Result<(), Failure>> + Send,
+) -> bool {
+    let (worker, control) = (unit.id, &unit.control);
+    // Its run is the one cycle of each of its lives.
+    let cycle = CycleId(u64::from(unit.inbox.life));
+    let began = Instant::now();
+    unit.emitter.emit(began, &Event::CycleStarted { worker, cycle, attempt: 1, delivery: None });
+    let result = future.await;
+    let asked = if control.is_at_least(Level::Cancel) {
+        Asked::End
+    } else if control.is_at_least(Level::Drain) {
+        Asked::Stop
+    } else {
+        Asked::Nothing
+    };
+    let Ended { failure, fault } = ended(result, asked, completes);
+    let now = Instant::now();
+    let (cause, took) = (failure.as_ref().map(Failure::cause), now.saturating_duration_since(began));
+    unit.emitter.emit(now, &Event::CycleEnded { worker, cycle, failure: cause.clone(), took });
+    match cause {
+        Some(cause) if fault => {
+            unit.inbox.tell(Input::Faulted(worker, cause));
+            false
+        }
+        Some(_) => control.is_at_least(Level::Abort),
+        None => false,
+    }
+}
