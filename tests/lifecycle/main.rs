@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `startup.rs` | order, readiness, failed and interrupted starts |
 //! | `failure.rs` | retries, bad input, panics, timeouts, faults |
+//! | `faults.rs` | what each kind of injected fault looks like to the worker that meets it |
 //! | `deliveries.rs` | leases, renewals, crashes, fencing |
 //! | `shutdown.rs` | drain, cancel, abort, signals, stop hooks |
 //! | `schedules.rs` | ticks: drift, overlap, missed |
@@ -21,6 +22,7 @@
 mod control;
 mod deliveries;
 mod failure;
+mod faults;
 mod harness;
 mod process;
 mod promises;

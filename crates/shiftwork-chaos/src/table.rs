@@ -66,7 +66,7 @@ impl Text<'_> {
     fn tables(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = &self.report.scenarios;
         let mut worlds = table(["scenario", "worlds", "worlds/s", "virtual time", "transitions", "failures"]);
-        let mut faults = table(["faults, struck/planned"].into_iter().chain(FaultKind::NAMES));
+        let mut columns: Vec<(&str, FaultCounts)> = rows.iter().map(|row| (row.name, row.faults)).collect();
         for row in rows {
             add(
                 &mut worlds,
@@ -79,7 +79,6 @@ impl Text<'_> {
                     row.failures.to_string(),
                 ],
             );
-            add(&mut faults, row.name, fault_cells(&row.faults));
         }
         if rows.len() > 1 {
             let mut all_faults = FaultCounts::default();
@@ -99,7 +98,15 @@ impl Text<'_> {
                     rows.iter().map(|row| row.failures).sum::<u64>().to_string(),
                 ],
             );
-            add(&mut faults, "all", fault_cells(&all_faults));
+            columns.push(("all", all_faults));
+        }
+        let mut faults = table(["faults, struck/planned"].into_iter().chain(columns.iter().map(|(name, _)| *name)));
+        for (index, kind) in FaultKind::NAMES.into_iter().enumerate() {
+            // There are more kinds than fit side by side, and a mix may leave most of them out.
+            let counts = columns.iter().filter_map(|(_, counts)| counts.by_kind().nth(index)).map(|(_, count)| count);
+            if counts.clone().any(|count| count.planned > 0) {
+                add(&mut faults, kind, counts.map(fault_cell));
+            }
         }
         writeln!(f, "{}\n\n{}", worlds.trim_fmt(), faults.trim_fmt())
     }
@@ -271,12 +278,8 @@ fn add(table: &mut Table, name: &str, cells: impl IntoIterator<Item = String>) {
     table.add_row([Cell::new(name)].into_iter().chain(cells.into_iter().map(Cell::new)));
 }
 
-fn fault_cells(faults: &FaultCounts) -> impl Iterator<Item = String> {
-    faults.by_kind().map(
-        |(_, FaultCount { planned, struck })| {
-            if planned == 0 { "-".to_owned() } else { format!("{}/{}", Short(struck), Short(planned)) }
-        },
-    )
+fn fault_cell(FaultCount { planned, struck }: FaultCount) -> String {
+    if planned == 0 { "-".to_owned() } else { format!("{}/{}", Short(struck), Short(planned)) }
 }
 
 fn coverage(transitions: Transitions) -> String {

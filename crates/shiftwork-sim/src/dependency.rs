@@ -6,18 +6,36 @@
 //!
 //! | fault | what the real one does |
 //! | --- | --- |
-//! | slow | a loaded server, a long way: the latency grows |
-//! | error | a refused request, a brownout: fails before any effect |
+//! | slow | a loaded server, a long way: the latency grows, by a time of one shape or another |
+//! | brownout | one server of several is loaded: some calls are slow, the others are not |
+//! | error | a refused request: fails before any effect, and may succeed when tried again |
+//! | permanent error | the same, and the other side says that trying again is no use |
+//! | rate limit | the same, and the other side says when to come back |
 //! | outage | nobody listens: every call fails at once |
+//! | flap | a server that crashes and is started again, over and over: out and well by turns |
 //! | hang | packets are dropped: no answer; the connection breaks when the fault is over |
 //! | reply lost | the connection breaks after the effect: the caller cannot know |
+//! | effect after drop | the caller gives up, and the request that it had sent arrives all the same |
 //! | panic | a bug in the client: the calling task panics |
+//! | spin | a client that polls for an answer instead of waiting for it: the task wakes itself |
 //! | crash in call | the process dies while it waits, before or after the effect |
 //!
 //! The effect itself takes no time and is not torn apart: it is a future, and a dropped call drops it at an await point of its own.
+//! Where a dropped call has its effect all the same, it has as much of it as needs no waiting.
+//!
+//! Too large a reply, and a reply that is not true, are not here: what a client makes of the bytes is its own affair, and
+//! tested where they are read.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+mod error;
+mod latency;
+mod on_its_way;
 
+use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
+
+pub use error::DependencyError;
+pub(crate) use error::Trouble;
+pub use latency::Latency;
+use on_its_way::OnItsWay;
 use tokio::time::sleep_until;
 
 use crate::{
@@ -25,34 +43,6 @@ use crate::{
     record::SiteId,
     world::{Meets, Shared, Visit},
 };
-
-/// How long the calls of a dependency take when nothing is wrong, in whole milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Latency {
-    low_ms: u64,
-    high_ms: u64,
-}
-
-impl Latency {
-    /// No time at all: something inside the process.
-    #[must_use]
-    pub fn none() -> Self {
-        Self { low_ms: 0, high_ms: 0 }
-    }
-
-    /// Always the same.
-    #[must_use]
-    pub fn constant(latency: Duration) -> Self {
-        Self::uniform(latency, latency)
-    }
-
-    /// Anything from `low` to `high`, equally likely.
-    #[must_use]
-    pub fn uniform(low: Duration, high: Duration) -> Self {
-        let low_ms = crate::plan::whole_ms(low);
-        Self { low_ms, high_ms: crate::plan::whole_ms(high).max(low_ms) }
-    }
-}
 
 /// A handle that user code calls through. Cheap to clone.
 #[derive(Clone)]
@@ -82,9 +72,11 @@ impl Dependency {
     /// Like a real request: a dropped call may or may not have had its effect.
     pub async fn call<T>(&self, effect: impl Future<Output = T>) -> Result<T, DependencyError> {
         let visit = self.begin().await;
-        self.shared.record(What::CallBegan { site: visit.site, call: visit.call });
-        let result = self.pass(visit, effect).await;
-        self.shared.record(What::CallEnded { site: visit.site, call: visit.call, ok: result.is_ok() });
+        let Visit { site, call } = visit;
+        self.shared.record(What::CallBegan { site, call });
+        let took_effect = |_: &T, _| self.shared.record(What::CallTookEffect { site, call });
+        let result = self.pass(visit, effect, Duration::MAX, took_effect).await;
+        self.shared.record(What::CallEnded { site, call, ok: result.is_ok() });
         result
     }
 
@@ -97,15 +89,7 @@ impl Dependency {
         done: impl FnOnce(&T, bool),
     ) -> Result<T, DependencyError> {
         let visit = self.begin().await;
-        let (there, back) = self.travel_times();
-        pause(there).await;
-        self.before(visit).await?;
-        let value = effect.await;
-        let meets = self.shared.lock().meets(visit.site, true);
-        done(&value, meets == Meets::Nothing && there + back <= patience);
-        self.obey(meets).await?;
-        pause(back).await;
-        Ok(value)
+        self.pass(visit, effect, patience, done).await
     }
 
     /// The site's number, for what tells sites apart.
@@ -119,22 +103,33 @@ impl Dependency {
         self.shared.lock().visit(self.site)
     }
 
-    async fn pass<T>(&self, visit: Visit, effect: impl Future<Output = T>) -> Result<T, DependencyError> {
+    async fn pass<T>(
+        &self,
+        visit: Visit,
+        effect: impl Future<Output = T>,
+        patience: Duration,
+        done: impl FnOnce(&T, bool),
+    ) -> Result<T, DependencyError> {
+        let effect = pin!(effect);
+        let mut on_its_way = OnItsWay::new(self, effect, done);
         let (there, back) = self.travel_times();
         pause(there).await;
-        self.before(visit).await?;
-        let value = effect.await;
-        self.shared.record(What::CallTookEffect { site: visit.site, call: visit.call });
-        self.after(visit).await?;
+        if let Err(error) = self.before(visit).await {
+            on_its_way.refuse();
+            return Err(error);
+        }
+        let value = on_its_way.arrive().await;
+        let meets = self.shared.lock().meets(visit.site, true);
+        on_its_way.tell(&value, meets == Meets::Nothing && there.saturating_add(back) <= patience);
+        self.obey(meets).await?;
         pause(back).await;
         Ok(value)
     }
 
     fn travel_times(&self) -> (Duration, Duration) {
         let mut state = self.shared.lock();
-        let Latency { low_ms, high_ms } = self.latency;
-        let usual = if low_ms == high_ms { low_ms } else { state.chance(self.site).u64(low_ms..=high_ms) };
-        let whole = Duration::from_millis(usual) + state.slowness(self.site);
+        let usual = self.latency.draw(state.chance(self.site));
+        let whole = usual + state.slowness(self.site);
         // Whole milliseconds each, since timers have no finer ones.
         let there = Duration::from_millis(crate::plan::whole_ms(whole) / 2);
         (there, whole - there)
@@ -142,37 +137,45 @@ impl Dependency {
 
     async fn before(&self, visit: Visit) -> Result<(), DependencyError> {
         self.fenced().await;
-        let meets = self.shared.lock().meets(visit.site, false);
-        match meets {
-            Meets::Silence(until) => {
-                let until = self.shared.lock().instant_of(until);
-                sleep_until(until).await;
-                Err(self.error("stopped answering"))
+        loop {
+            let meets = self.shared.lock().meets(visit.site, false);
+            match meets {
+                Meets::Spin(polls) => {
+                    for _ in 0..polls {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                Meets::Silence(until) => {
+                    let until = self.shared.lock().instant_of(until);
+                    sleep_until(until).await;
+                    return Err(self.error(Trouble::Silent));
+                }
+                Meets::Panic => {
+                    self.shared.record(What::PanicInjected);
+                    let name = self.name();
+                    // Not `panic!`: an injected panic must not look like a found bug in the output of a test.
+                    std::panic::resume_unwind(Box::new(format!("injected panic in a call to {name}")));
+                }
+                other @ (Meets::Nothing | Meets::Error(_) | Meets::Crash) => return self.obey(other).await,
             }
-            Meets::Panic => {
-                self.shared.record(What::PanicInjected);
-                let name = self.name();
-                // Not `panic!`: an injected panic must not look like a found bug in the output of a test.
-                std::panic::resume_unwind(Box::new(format!("injected panic in a call to {name}")));
-            }
-            other @ (Meets::Nothing | Meets::Error(_) | Meets::Crash) => self.obey(other).await,
         }
-    }
-
-    async fn after(&self, visit: Visit) -> Result<(), DependencyError> {
-        let meets = self.shared.lock().meets(visit.site, true);
-        self.obey(meets).await
     }
 
     async fn obey(&self, meets: Meets) -> Result<(), DependencyError> {
         match meets {
-            Meets::Nothing | Meets::Silence(_) | Meets::Panic => Ok(()),
-            Meets::Error(what) => Err(self.error(what)),
+            Meets::Nothing | Meets::Silence(_) | Meets::Panic | Meets::Spin(_) => Ok(()),
+            Meets::Error(trouble) => Err(self.error(trouble)),
             Meets::Crash => {
                 self.shared.bell.notify_one();
                 std::future::pending().await
             }
         }
+    }
+
+    /// Whether a call that is dropped now has its effect all the same.
+    fn has_effect_after_drop(&self) -> bool {
+        let mut state = self.shared.lock();
+        !state.fenced && state.has_effect_after_drop(self.site)
     }
 
     /// A killed process does nothing any more.
@@ -186,8 +189,8 @@ impl Dependency {
         self.shared.lock().site_name(self.site)
     }
 
-    fn error(&self, what: &'static str) -> DependencyError {
-        DependencyError { site: self.name(), what }
+    fn error(&self, trouble: Trouble) -> DependencyError {
+        DependencyError::new(self.name(), trouble)
     }
 }
 
@@ -202,18 +205,3 @@ impl fmt::Debug for Dependency {
         f.debug_struct("Dependency").field("name", &self.name()).field("latency", &self.latency).finish_non_exhaustive()
     }
 }
-
-/// A fault of the plan, as the caller sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DependencyError {
-    site: Arc<str>,
-    what: &'static str,
-}
-
-impl fmt::Display for DependencyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} (injected)", self.site, self.what)
-    }
-}
-
-impl std::error::Error for DependencyError {}

@@ -1,9 +1,11 @@
 //! Plans from seeds, and the shrinking of those that failed.
 
 mod generate;
+mod mix;
 mod shrink;
 
-pub use generate::{Profile, generate};
+pub use generate::generate;
+pub use mix::{FaultMix, FaultMixError, Profile};
 use proptest::strategy::ValueTree as _;
 pub use shrink::{Shrunk, shrink};
 

@@ -59,7 +59,7 @@ pub mod world;
 use std::time::Duration;
 
 pub use dependency::{Dependency, DependencyError};
-pub use plan::{Fault, FaultKind, Plan, Script, site};
+pub use plan::{Fault, FaultKind, FaultName, Plan, Script, site};
 pub use queue::SimQueue;
 pub use record::{Record, Timeline, What};
 pub use rules::{RuleName, Violation};

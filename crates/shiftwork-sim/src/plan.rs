@@ -2,10 +2,19 @@
 //!
 //! A plan can be scripted in a test, generated from a seed, saved to a file, replayed and shrunk. It outlives the code that
 //! made it: sites are names, times are whole milliseconds since the world began, and a file of another version is refused.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `plan/kind.rs` | what can go wrong |
+//! | `plan/name.rs` | the names of the kinds, for what is counted or weighed by kind |
+//! | `plan/display.rs` | plans as a person reads them |
+//! | `plan/file.rs` | plans as they are kept in files |
+//! | `plan/script.rs` | plans written by hand, for a test |
 
 mod display;
 mod file;
 mod kind;
+mod name;
 mod script;
 
 use std::time::Duration;
@@ -13,8 +22,9 @@ use std::time::Duration;
 pub(crate) use display::Seconds;
 pub use file::PlanError;
 pub(crate) use kind::Driven;
-pub use kind::FaultKind;
-pub use script::{Script, Site, clock_back, clock_forward, crash, site};
+pub use kind::{FaultKind, Spread};
+pub use name::FaultName;
+pub use script::{Script, Site, clock_back, clock_forward, crash, crash_at_poll, site};
 use serde::{Deserialize, Serialize};
 
 /// The version of the plan format that this crate reads and writes.

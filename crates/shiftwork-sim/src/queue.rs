@@ -3,6 +3,19 @@
 //! It is the in-memory model queue behind a site, so that every fault of a dependency can strike each of its operations: the
 //! store is out, slow, hangs, fails before the write or after it. Like a real client it gives up on an operation after
 //! [`OPERATION_TIMEOUT`]. It survives crashes of the node, as a database does.
+//!
+//! Some faults are a queue's alone. They strike when the operation gets to the store:
+//!
+//! | fault | what the real one does |
+//! | --- | --- |
+//! | duplicate | a producer got no reply and pushed once more, without a unique key |
+//! | malformed | a producer of another version, or a damaged row: the payload cannot be decoded |
+//! | reorder | another consumer takes the oldest deliveries and gives them back: the order of the queue is a wish |
+//! | late | a claim skips rows that are locked, or asks a partition that has nothing: it comes back empty |
+//! | lease taken | a fail-over to a replica that had not heard of the claim, or an operator who unlocks a row |
+//!
+//! A stale read is not among them: claims, renewals and settlements are writes, and no store that can keep the contract lets
+//! a write see an old state. A payload that is too large is refused by the producer's push, or by the worker that reads it.
 
 use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
 
@@ -14,7 +27,7 @@ use shiftwork::queue::{
 use crate::{
     Dependency, What,
     record::{QueueOperation, Settled},
-    world::Shared,
+    world::{ClaimMeets, Shared},
 };
 
 /// How long the client of the queue waits for its store: a common statement timeout.
@@ -83,6 +96,64 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
     fn record_claim(&self, lease: Lease, attempt: u32, crashes: u32, told: bool) {
         let (delivery, token) = (self.outside(lease.delivery), lease.token.0);
         self.shared.record(What::Queue(QueueOperation::Claimed { delivery, token, attempt, crashes, told }));
+    }
+
+    /// What the store does about a claim, with its faults.
+    async fn claim_of_store(
+        &self,
+        claim: Claim,
+        claimed: &mut VecDeque<Delivery<T>>,
+    ) -> Result<Option<Timestamp>, QueueError> {
+        let ClaimMeets { malformed, put_off, duplicate, passes_over } =
+            self.shared.lock().meets_claim(self.site.site());
+        if malformed {
+            let id = self.store.push_undecodable("a newer producer wrote it (injected)", claim.now);
+            self.record_pushed(&[Pushed::Added(id)]);
+        }
+        if let Some(by) = put_off {
+            return Ok(Some(claim.now.checked_add(by).unwrap_or(Timestamp::MAX)));
+        }
+        let mut aside = VecDeque::new();
+        if let Some((fault, most)) = passes_over {
+            // One is left to be claimed: a claim that is given nothing, and told at once that there is something, would
+            // ask for ever.
+            let due = self.store.depth(claim.now).await?.ready;
+            let max = most.min(due.saturating_sub(1));
+            self.store.claim(Claim { max, ..claim }, &mut aside).await?;
+            for delivery in &aside {
+                self.record_claim(delivery.lease, delivery.attempt, delivery.crashes, false);
+            }
+            if !aside.is_empty() {
+                self.shared.lock().strike(fault);
+            }
+        }
+        let before = claimed.len();
+        let answer = self.store.claim(claim, claimed).await;
+        for delivery in aside {
+            let (id, token) = (self.outside(delivery.lease.delivery), delivery.lease.token.0);
+            self.store.settle(delivery.lease, Settlement::Return, claim.now).await?;
+            self.shared.record(What::Queue(QueueOperation::Settled { delivery: id, token, how: Settled::Returned }));
+        }
+        let first = claimed.range(before..).find_map(|delivery| delivery.payload.as_ref().ok().cloned());
+        if let (Some(fault), Some(payload)) = (duplicate, first) {
+            let pushed = self.store.push(vec![Message::new(payload)], claim.now).await?;
+            self.shared.lock().strike(fault);
+            self.record_pushed(&pushed);
+        }
+        answer
+    }
+
+    /// If the plan says so, the store forgets the first of these leases that is still held: its delivery waits again.
+    fn forget_lease(&self, leases: &[Lease]) {
+        let Some(fault) = self.shared.lock().forgets_lease(self.site.site()) else { return };
+        let now = self.shared.wall_time();
+        let held =
+            leases.iter().find(|lease| now_or_never(self.store.settle(**lease, Settlement::Return, now)).is_ok());
+        if let Some(lease) = held {
+            self.shared.lock().strike(fault);
+            let (delivery, token) = (self.outside(lease.delivery), lease.token.0);
+            self.shared.record(What::Queue(QueueOperation::LeaseTaken { delivery, token }));
+        }
     }
 
     /// What the store still has work to do for, and whether it is leased.
@@ -166,7 +237,7 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
     async fn claim(&self, claim: Claim, claimed: &mut VecDeque<Delivery<T>>) -> Result<Option<Timestamp>, QueueError> {
         let before = claimed.len();
         let granted = async {
-            let answer = self.store.claim(claim, claimed).await;
+            let answer = self.claim_of_store(claim, claimed).await;
             let granted: Vec<_> = claimed.range(before..).map(|it| (it.lease, it.attempt, it.crashes)).collect();
             for delivery in claimed.range_mut(before..) {
                 delivery.lease.delivery = self.outside(delivery.lease.delivery);
@@ -187,7 +258,11 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
 
     async fn renew(&self, leases: &[Lease], until: Timestamp) -> Result<Vec<Lease>, QueueError> {
         let leases: Vec<Lease> = leases.iter().map(|lease| self.lease_inside(*lease)).collect();
-        let mut lost = self.operate(self.store.renew(&leases, until), |_, _| {}).await?;
+        let renewed = async {
+            self.forget_lease(&leases);
+            self.store.renew(&leases, until).await
+        };
+        let mut lost = self.operate(renewed, |_, _| {}).await?;
         for lease in &mut lost {
             lease.delivery = self.outside(lease.delivery);
         }
@@ -208,7 +283,12 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
                 Err(_) => QueueOperation::Fenced { delivery, token },
             }));
         };
-        self.operate(self.store.settle(self.lease_inside(lease), settlement, now), record).await
+        let inside = self.lease_inside(lease);
+        let settled = async {
+            self.forget_lease(&[inside]);
+            self.store.settle(inside, settlement, now).await
+        };
+        self.operate(settled, record).await
     }
 
     fn changed(&self) -> impl Future<Output = ()> + Send + 'static {

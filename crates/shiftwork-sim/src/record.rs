@@ -127,6 +127,13 @@ pub enum QueueOperation {
         /// Under which claim.
         token: u64,
     },
+    /// The store forgot the lease of a claim: the delivery waits, its attempt not spent.
+    LeaseTaken {
+        /// Of which delivery.
+        delivery: DeliveryId,
+        /// Of which claim.
+        token: u64,
+    },
     /// When the node had exited, this delivery was still leased.
     StillLeased(DeliveryId),
 }
@@ -265,6 +272,9 @@ impl fmt::Display for QueueOperation {
             }
             QueueOperation::Fenced { delivery, token } => {
                 write!(f, "settlement of delivery {delivery} refused: claim {token} is not current")
+            }
+            QueueOperation::LeaseTaken { delivery, token } => {
+                write!(f, "lease of delivery {delivery} forgotten by its store (claim {token})")
             }
             QueueOperation::StillLeased(id) => write!(f, "delivery {id} is still leased"),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::World;
+use crate::{World, explore::FaultMix};
 
 /// What faults may strike in the worlds of a scenario.
 #[derive(Debug, Clone)]
@@ -28,6 +28,12 @@ pub trait Scenario: Send + Sync {
 
     /// What faults may strike.
     fn surface(&self) -> Surface;
+
+    /// Bends a mix of faults to what the scenario's code can be blamed for: a queue whose producers use unique keys, say,
+    /// can refuse duplicates by giving them no weight. By default the mix stays as it is.
+    fn bend(&self, mix: FaultMix) -> FaultMix {
+        mix
+    }
 
     /// Fills a world: dependencies, durable state, the node's program, invariants.
     fn build(&self, world: &mut World);

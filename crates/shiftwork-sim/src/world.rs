@@ -13,6 +13,7 @@
 //!
 //! - **Crash.** The node's runtime is dropped where it stands, as `kill -9` or a power cut ends a process. Before that the node is
 //!   fenced: what its destructors try on the outside is refused, because a killed process runs no destructors.
+//!   It may strike at any time, in the middle of a call, or at any await point: right after the poll of a task.
 //! - **Signal.** Delivered through the environment like a real one. A signal that comes before the host listens kills the
 //!   process, as the default action of the real ones does. When nothing runs it is lost.
 //! - **Clock step.** The wall clock jumps, forward or back, and goes on from there, as when it is set by hand or put right
@@ -31,7 +32,7 @@ pub use node::Node;
 pub use outcome::{Outcome, Stats};
 pub(crate) use shared::{Shared, wall_at};
 use shiftwork::HostReport;
-pub(crate) use strikes::{Meets, Visit};
+pub(crate) use strikes::{ClaimMeets, Meets, Visit};
 
 use crate::{Dependency, Plan, Record, SimQueue, control, dependency::Latency, plan::whole_ms, streams::stream};
 

@@ -25,7 +25,7 @@ fn shape(text: &str, folder: &std::path::Path) -> String {
 }
 
 #[test]
-fn the_tables_have_a_row_for_each_scenario_and_one_for_all() {
+fn the_tables_have_each_scenario_and_all_of_them_together() {
     let folder = setup();
     let run = chaos(
         folder.path(),
@@ -114,7 +114,9 @@ fn injected_faults_strike() {
     assert_eq!(run.code, 0, "{}", run.err);
     let report: serde_json::Value = serde_json::from_str(&run.out).unwrap();
     for (kind, count) in report["scenarios"][0]["faults"].as_object().unwrap() {
-        assert!(count["struck"].as_u64().unwrap() > 0, "no {kind} ever had an effect");
+        let [planned, struck] = ["planned", "struck"].map(|field| count[field].as_u64().unwrap());
+        // A scenario without a queue is planned none of its faults; and this one never drops a call half-way.
+        assert!(planned == 0 || struck > 0 || kind == "effect_after_drop", "no {kind} ever had an effect");
     }
 }
 

@@ -4,59 +4,30 @@
 //! another (Groce and others, "Swarm testing", ISSTA 2012). A quarter of the times is drawn close to another fault's, since it is
 //! faults together that break things.
 
-use std::{rc::Rc, time::Duration};
+use std::rc::Rc;
 
 use proptest::{
     prelude::*,
     strategy::{BoxedStrategy, Union},
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
-use serde::{Deserialize, Serialize};
 use shiftwork::Signal;
 
-use super::Candidate;
-use crate::{Fault, FaultKind, Scenario, Surface, plan::whole_ms, streams::stream};
+use super::{Candidate, FaultMix};
+use crate::{
+    Fault, FaultKind, Scenario, Surface,
+    plan::{FaultName, Spread, whole_ms},
+    streams::stream,
+};
 
-/// How much goes wrong in a generated world.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Profile {
-    /// One or two short faults, and no crash.
-    Gentle,
-    /// A handful of any kind.
-    Harsh,
-    /// Many, and long.
-    Hostile,
-}
-
-impl Profile {
-    fn faults_max(self) -> usize {
-        match self {
-            Profile::Gentle => 2,
-            Profile::Harsh => 6,
-            Profile::Hostile => 14,
-        }
-    }
-
-    fn lasts_max(self) -> Duration {
-        match self {
-            Profile::Gentle => Duration::from_secs(5),
-            Profile::Harsh => Duration::from_secs(40),
-            Profile::Hostile => Duration::from_secs(90),
-        }
-    }
-
-    fn kills(self) -> bool {
-        self != Profile::Gentle
-    }
-}
-
-/// The plan of `seed`: always the same for the same scenario, profile and seed.
+/// The plan of `seed`: always the same for the same scenario, mix and seed. The scenario may have bent the mix to what its
+/// code can be blamed for ([`Scenario::bend`]).
 #[must_use]
-pub fn generate(scenario: &dyn Scenario, profile: Profile, seed: u64) -> Candidate {
+pub fn generate(scenario: &dyn Scenario, mix: impl Into<FaultMix>, seed: u64) -> Candidate {
     let name = scenario.name();
+    let mix = scenario.bend(mix.into());
     let mut chance = fastrand::Rng::with_seed(stream(seed, name));
-    let strategy = faults(&scenario.surface(), profile, &mut chance);
+    let strategy = faults(&scenario.surface(), mix, &mut chance);
     let mut bytes = [0; 32];
     chance.fill(&mut bytes);
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
@@ -68,16 +39,25 @@ pub fn generate(scenario: &dyn Scenario, profile: Profile, seed: u64) -> Candida
 }
 
 /// Which kinds this seed allows: each with even odds, and at least one.
-fn faults(surface: &Surface, profile: Profile, chance: &mut fastrand::Rng) -> BoxedStrategy<Vec<Fault>> {
-    let all = kinds(surface, profile);
+fn faults(surface: &Surface, mix: FaultMix, chance: &mut fastrand::Rng) -> BoxedStrategy<Vec<Fault>> {
+    let ingredients = Ingredients::new(surface, mix);
+    let kind = |name: FaultName| {
+        let weight = u32::from(mix.weight_of(name));
+        let strategy = if weight == 0 { None } else { ingredients.kind(name) };
+        strategy.map(|strategy| (weight, strategy))
+    };
+    let all: Vec<_> = FaultName::ALL.into_iter().filter_map(kind).collect();
+    if all.is_empty() {
+        return Just(Vec::new()).boxed();
+    }
     let mut allowed: Vec<_> = all.iter().filter(|_| chance.bool()).cloned().collect();
     if allowed.is_empty() {
         allowed.push(all[chance.usize(0..all.len())].clone());
     }
     let horizon = whole_ms(surface.horizon).max(1);
-    let fault = (0..horizon, Union::new(allowed)).prop_map(|(at_ms, kind)| Fault { at_ms, kind });
+    let fault = (0..horizon, Union::new_weighted(allowed)).prop_map(|(at_ms, kind)| Fault { at_ms, kind });
     let together = chance.u8(0..4) == 0;
-    (0..horizon, prop::collection::vec((fault, 0u64..50), 0..=profile.faults_max()))
+    (0..horizon, prop::collection::vec((fault, 0u64..50), mix.faults_range()))
         .prop_map(move |(base, faults)| {
             let near =
                 |(fault, offset): (Fault, u64)| if together { Fault { at_ms: base + offset, ..fault } } else { fault };
@@ -86,69 +66,192 @@ fn faults(surface: &Surface, profile: Profile, chance: &mut fastrand::Rng) -> Bo
         .boxed()
 }
 
-fn kinds(surface: &Surface, profile: Profile) -> Vec<BoxedStrategy<FaultKind>> {
-    let lasts_max = whole_ms(profile.lasts_max());
-    // Many short ones, some long ones: the exponent is what is uniform.
-    let lasts = move || {
-        (0u32..=lasts_max.ilog2(), any::<u16>()).prop_map(move |(exponent, more)| {
-            let base = 1u64 << exponent;
-            Some((base + u64::from(more) % base).min(lasts_max))
-        })
-    };
-    let percent = || prop::sample::select(vec![5u8, 20, 50, 100]);
-    let down = || (0u32..16).prop_map(|exponent| 1u64 << exponent);
-    let signal = prop_oneof![
-        4 => Just(Signal::Terminate),
-        2 => Just(Signal::Interrupt),
-        1 => Just(Signal::Quit),
-    ];
-    let mut kinds: Vec<BoxedStrategy<FaultKind>> = Vec::new();
-    let sites: Vec<String> = surface.dependencies.iter().chain(&surface.queues).cloned().collect();
-    if !sites.is_empty() {
-        let sites: Rc<[String]> = sites.into();
-        let site = move || {
-            let sites = sites.clone();
-            (0..sites.len()).prop_map(move |index| sites[index].clone())
-        };
-        kinds.push(
-            (site(), 1u64..8_000, lasts())
-                .prop_map(|(site, by_ms, for_ms)| FaultKind::Slow { site, by_ms, for_ms })
-                .boxed(),
-        );
-        kinds.push(
-            (site(), percent(), lasts())
-                .prop_map(|(site, percent, for_ms)| FaultKind::Error { site, percent, for_ms })
-                .boxed(),
-        );
-        kinds.push((site(), lasts()).prop_map(|(site, for_ms)| FaultKind::Outage { site, for_ms }).boxed());
-        kinds.push((site(), lasts()).prop_map(|(site, for_ms)| FaultKind::Hang { site, for_ms }).boxed());
-        kinds.push(
-            (site(), percent(), lasts())
-                .prop_map(|(site, percent, for_ms)| FaultKind::ReplyLost { site, percent, for_ms })
-                .boxed(),
-        );
-        if profile.kills() {
-            kinds.push(
-                (site(), any::<bool>(), down())
-                    .prop_map(|(site, after_effect, down_ms)| FaultKind::CrashInCall { site, after_effect, down_ms })
-                    .boxed(),
-            );
+/// What kinds of faults are made of.
+struct Ingredients {
+    sites: Rc<[String]>,
+    dependencies: Rc<[String]>,
+    queues: Rc<[String]>,
+    lasts_max_ms: u64,
+    down_max_ms: u64,
+}
+
+impl Ingredients {
+    fn new(surface: &Surface, mix: FaultMix) -> Self {
+        let sites: Vec<String> = surface.dependencies.iter().chain(&surface.queues).cloned().collect();
+        Self {
+            sites: sites.into(),
+            dependencies: surface.dependencies.clone().into(),
+            queues: surface.queues.clone().into(),
+            lasts_max_ms: mix.lasts_max_ms(),
+            down_max_ms: mix.down_max_ms(),
         }
     }
-    if !surface.dependencies.is_empty() {
-        let sites: Rc<[String]> = surface.dependencies.clone().into();
-        kinds.push((0..sites.len()).prop_map(move |index| FaultKind::Panic { site: sites[index].clone() }).boxed());
+
+    /// Faults of one kind; `None` if the scenario has nothing that they could strike.
+    fn kind(&self, name: FaultName) -> Option<BoxedStrategy<FaultKind>> {
+        let (sites, dependencies, queues) =
+            (|| one_of(&self.sites), || one_of(&self.dependencies), || one_of(&self.queues));
+        let lasts = || exponential(self.lasts_max_ms).prop_map(Some);
+        let down = || exponential(self.down_max_ms);
+        Some(match name {
+            FaultName::Slow => (sites()?, 1u64..8_000, spread(), lasts())
+                .prop_map(|(site, by_ms, spread, for_ms)| FaultKind::Slow { site, by_ms, spread, for_ms })
+                .boxed(),
+            FaultName::Brownout => (sites()?, percent(), 1u64..8_000, lasts())
+                .prop_map(|(site, percent, by_ms, for_ms)| FaultKind::Brownout { site, percent, by_ms, for_ms })
+                .boxed(),
+            FaultName::Error => (sites()?, percent(), lasts())
+                .prop_map(|(site, percent, for_ms)| FaultKind::Error { site, percent, for_ms })
+                .boxed(),
+            // Of dependencies alone: a queue that says that trying again is no use is broken, not in trouble.
+            FaultName::PermanentError => (dependencies()?, percent(), lasts())
+                .prop_map(|(site, percent, for_ms)| FaultKind::PermanentError { site, percent, for_ms })
+                .boxed(),
+            FaultName::RateLimit => (dependencies()?, percent(), 1u64..30_000, lasts())
+                .prop_map(|(site, percent, retry_after_ms, for_ms)| FaultKind::RateLimit {
+                    site,
+                    percent,
+                    retry_after_ms,
+                    for_ms,
+                })
+                .boxed(),
+            FaultName::Outage => {
+                (sites()?, lasts()).prop_map(|(site, for_ms)| FaultKind::Outage { site, for_ms }).boxed()
+            }
+            FaultName::Flap => (sites()?, exponential(8_000), exponential(8_000), lasts())
+                .prop_map(|(site, down_ms, up_ms, for_ms)| FaultKind::Flap { site, down_ms, up_ms, for_ms })
+                .boxed(),
+            FaultName::Hang => (sites()?, lasts()).prop_map(|(site, for_ms)| FaultKind::Hang { site, for_ms }).boxed(),
+            FaultName::ReplyLost => (sites()?, percent(), lasts())
+                .prop_map(|(site, percent, for_ms)| FaultKind::ReplyLost { site, percent, for_ms })
+                .boxed(),
+            FaultName::EffectAfterDrop => {
+                (sites()?, lasts()).prop_map(|(site, for_ms)| FaultKind::EffectAfterDrop { site, for_ms }).boxed()
+            }
+            FaultName::Spin => {
+                (sites()?, 1u32..1_000).prop_map(|(site, polls)| FaultKind::Spin { site, polls }).boxed()
+            }
+            FaultName::Panic => dependencies()?.prop_map(|site| FaultKind::Panic { site }).boxed(),
+            FaultName::Duplicate => queues()?.prop_map(|site| FaultKind::Duplicate { site }).boxed(),
+            FaultName::Malformed => queues()?.prop_map(|site| FaultKind::Malformed { site }).boxed(),
+            FaultName::LeaseTaken => queues()?.prop_map(|site| FaultKind::LeaseTaken { site }).boxed(),
+            FaultName::Reorder => (queues()?, 1u8..8, lasts())
+                .prop_map(|(site, by, for_ms)| FaultKind::Reorder { site, by, for_ms })
+                .boxed(),
+            FaultName::Late => (queues()?, percent(), exponential(16_000), lasts())
+                .prop_map(|(site, percent, by_ms, for_ms)| FaultKind::Late { site, percent, by_ms, for_ms })
+                .boxed(),
+            FaultName::Crash => down().prop_map(|down_ms| FaultKind::Crash { down_ms }).boxed(),
+            FaultName::CrashInCall => (sites()?, any::<bool>(), down())
+                .prop_map(|(site, after_effect, down_ms)| FaultKind::CrashInCall { site, after_effect, down_ms })
+                .boxed(),
+            FaultName::CrashAtPoll => {
+                (1u64..400, down()).prop_map(|(polls, down_ms)| FaultKind::CrashAtPoll { polls, down_ms }).boxed()
+            }
+            FaultName::Signal => prop_oneof![
+                4 => Just(Signal::Terminate),
+                2 => Just(Signal::Interrupt),
+                1 => Just(Signal::Quit),
+            ]
+            .prop_map(|signal| FaultKind::Signal { signal })
+            .boxed(),
+            // Forward by up to a month. Back by half a minute at most: whatever is due by the wall clock waits for so
+            // much longer, and all the steps of a world together must leave it the time to recover.
+            FaultName::ClockStep => prop_oneof![
+                (0u32..32).prop_map(|exponent| 1i64 << exponent),
+                (0u32..15).prop_map(|exponent| -(1i64 << exponent)),
+            ]
+            .prop_map(|by_ms| FaultKind::ClockStep { by_ms })
+            .boxed(),
+        })
     }
-    if profile.kills() {
-        kinds.push(down().prop_map(|down_ms| FaultKind::Crash { down_ms }).boxed());
-        // Forward by up to a month. Back by half a minute at most: whatever is due by the wall clock waits for so much longer, and
-        // all the steps of a world together must leave it the time to recover.
-        let step = prop_oneof![
-            (0u32..32).prop_map(|exponent| 1i64 << exponent),
-            (0u32..15).prop_map(|exponent| -(1i64 << exponent)),
-        ];
-        kinds.push(step.prop_map(|by_ms| FaultKind::ClockStep { by_ms }).boxed());
+}
+
+/// One of these names, if there is one.
+fn one_of(names: &Rc<[String]>) -> Option<impl Strategy<Value = String> + use<>> {
+    let names = names.clone();
+    (!names.is_empty()).then(|| (0..names.len()).prop_map(move |index| names[index].clone()))
+}
+
+/// A time from 1 ms to `max`: many short ones, some long ones, since the exponent is what is uniform.
+fn exponential(max_ms: u64) -> impl Strategy<Value = u64> + use<> {
+    let max_ms = max_ms.max(1);
+    (0u32..=max_ms.ilog2(), any::<u16>()).prop_map(move |(exponent, more)| {
+        let base = 1u64 << exponent;
+        (base + u64::from(more) % base).min(max_ms)
+    })
+}
+
+fn percent() -> impl Strategy<Value = u8> {
+    prop::sample::select(vec![5u8, 20, 50, 100])
+}
+
+fn spread() -> impl Strategy<Value = Spread> {
+    prop::sample::select(vec![Spread::Constant, Spread::Uniform, Spread::LongTail])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{World, explore::Profile, secs};
+
+    /// Something of everything that faults can strike.
+    struct Bare;
+
+    impl Scenario for Bare {
+        fn name(&self) -> &'static str {
+            "bare"
+        }
+
+        fn about(&self) -> &'static str {
+            "never built"
+        }
+
+        fn surface(&self) -> Surface {
+            Surface { dependencies: vec!["smtp".into()], queues: vec!["mails".into()], horizon: secs(60) }
+        }
+
+        fn build(&self, _: &mut World) {}
     }
-    kinds.push(signal.prop_map(|signal| FaultKind::Signal { signal }).boxed());
-    kinds
+
+    fn plans(mix: impl Into<FaultMix>) -> impl Iterator<Item = Vec<Fault>> {
+        let mix = mix.into();
+        (0..2_000).map(move |seed| generate(&Bare, mix, seed).plan().faults)
+    }
+
+    #[test]
+    fn every_kind_is_generated() {
+        let seen: BTreeSet<FaultName> = plans(Profile::Hostile).flatten().map(|fault| fault.kind.kind()).collect();
+        assert_eq!(seen, BTreeSet::from(FaultName::ALL));
+    }
+
+    #[test]
+    fn a_world_has_what_the_mix_says_and_nothing_else() {
+        let mix =
+            FaultMix::none().faults(2..=3).lasts_max(secs(4)).weight(FaultName::Hang, 1).weight(FaultName::Slow, 9);
+        for faults in plans(mix) {
+            assert!((2..=3).contains(&faults.len()));
+            for fault in faults {
+                assert!(matches!(fault.kind.kind(), FaultName::Hang | FaultName::Slow));
+                assert!(fault.kind.lasts_ms().is_some_and(|ms| (1..=4_000).contains(&ms)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_kind_that_weighs_more_comes_more_often() {
+        let mix = FaultMix::none().weight(FaultName::Hang, 1).weight(FaultName::Slow, 9);
+        let count = |name: FaultName| plans(mix).flatten().filter(|fault| fault.kind.kind() == name).count();
+        // Where a seed allows both, nine in ten are slow: beside those that allow but one, two in three of all.
+        let (slow, hang) = (count(FaultName::Slow), count(FaultName::Hang));
+        assert!(2 * slow > 3 * hang, "{slow} to {hang}");
+    }
+
+    #[test]
+    fn queues_are_not_told_that_trying_again_is_no_use() {
+        let refusing = plans(FaultMix::none().weight(FaultName::PermanentError, 1)).flatten();
+        assert!(refusing.into_iter().all(|fault| fault.kind.site() == Some("smtp")));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{FaultKind, Plan};
+use super::{FaultKind, Plan, Spread};
 
 impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -11,8 +11,13 @@ impl fmt::Display for FaultKind {
             None => Ok(()),
         };
         match self {
-            FaultKind::Slow { site, by_ms, for_ms } => {
-                write!(f, "{site} slow by {}", Seconds(*by_ms))?;
+            FaultKind::Slow { site, by_ms, spread, for_ms } => {
+                let how = match spread {
+                    Spread::Constant => "slow by",
+                    Spread::Uniform => "slow by up to",
+                    Spread::LongTail => "slow with a long tail, by up to",
+                };
+                write!(f, "{site} {how} {}", Seconds(*by_ms))?;
                 lasting(f, for_ms)
             }
             FaultKind::Error { site, percent, for_ms } => {
@@ -42,6 +47,41 @@ impl fmt::Display for FaultKind {
                 )
             }
             FaultKind::Signal { signal } => f.write_str(signal.as_str()),
+            FaultKind::Brownout { site, percent, by_ms, for_ms } => {
+                write!(f, "{site} slow by {} in {percent} % of calls", Seconds(*by_ms))?;
+                lasting(f, for_ms)
+            }
+            FaultKind::Flap { site, down_ms, up_ms, for_ms } => {
+                write!(f, "{site} is out for {}, up for {}, and so on", Seconds(*down_ms), Seconds(*up_ms))?;
+                lasting(f, for_ms)
+            }
+            FaultKind::PermanentError { site, percent, for_ms } => {
+                write!(f, "{site} refuses {percent} % of calls for good")?;
+                lasting(f, for_ms)
+            }
+            FaultKind::RateLimit { site, percent, retry_after_ms, for_ms } => {
+                write!(f, "{site} puts {percent} % of calls off by {}", Seconds(*retry_after_ms))?;
+                lasting(f, for_ms)
+            }
+            FaultKind::EffectAfterDrop { site, for_ms } => {
+                write!(f, "dropped calls to {site} have their effect all the same")?;
+                lasting(f, for_ms)
+            }
+            FaultKind::Spin { site, polls } => write!(f, "the next call to {site} wakes itself {polls} times"),
+            FaultKind::Duplicate { site } => write!(f, "the next delivery of {site} comes twice"),
+            FaultKind::Malformed { site } => write!(f, "{site} has a delivery that cannot be decoded"),
+            FaultKind::Reorder { site, by, for_ms } => {
+                write!(f, "claims of {site} pass over up to {by} deliveries")?;
+                lasting(f, for_ms)
+            }
+            FaultKind::Late { site, percent, by_ms, for_ms } => {
+                write!(f, "{site} puts {percent} % of claims off by {}", Seconds(*by_ms))?;
+                lasting(f, for_ms)
+            }
+            FaultKind::LeaseTaken { site } => write!(f, "{site} forgets a lease"),
+            FaultKind::CrashAtPoll { polls, down_ms } => {
+                write!(f, "the process is killed after {polls} polls of its tasks, down for {}", Seconds(*down_ms))
+            }
             FaultKind::ClockStep { by_ms } => {
                 let way = if *by_ms < 0 { "back" } else { "forward" };
                 write!(f, "the wall clock steps {way} by {}", Seconds(by_ms.unsigned_abs()))

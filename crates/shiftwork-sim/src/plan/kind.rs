@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use shiftwork::Signal;
 
-use super::whole_ms;
+use super::{FaultName, whole_ms};
 
 /// What can go wrong. A fault without an end lasts until the world heals.
 ///
@@ -23,6 +23,9 @@ pub enum FaultKind {
         site: String,
         /// How much longer, in milliseconds.
         by_ms: u64,
+        /// How this differs from call to call.
+        #[serde(default, skip_serializing_if = "Spread::is_constant")]
+        spread: Spread,
         /// For how long, in milliseconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         for_ms: Option<u64>,
@@ -92,29 +95,152 @@ pub enum FaultKind {
         /// How far, in milliseconds; back if less than nothing.
         by_ms: i64,
     },
+    /// Some calls to the site take longer.
+    Brownout {
+        /// Which site.
+        site: String,
+        /// How many of a hundred.
+        percent: u8,
+        /// How much longer, in milliseconds.
+        by_ms: u64,
+        /// For how long, in milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_ms: Option<u64>,
+    },
+    /// The site goes down and comes up again by turns, down first: calls fail at once while it is down.
+    Flap {
+        /// Which site.
+        site: String,
+        /// How long it is down each time, in milliseconds.
+        down_ms: u64,
+        /// How long it is up in between, in milliseconds.
+        up_ms: u64,
+        /// For how long, in milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_ms: Option<u64>,
+    },
+    /// Some calls to the site are refused before they have any effect, and told that trying again is no use.
+    PermanentError {
+        /// Which site.
+        site: String,
+        /// How many of a hundred.
+        percent: u8,
+        /// For how long, in milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_ms: Option<u64>,
+    },
+    /// Some calls to the site are refused before they have any effect, and told when to come back.
+    RateLimit {
+        /// Which site.
+        site: String,
+        /// How many of a hundred.
+        percent: u8,
+        /// When to come back, in milliseconds.
+        retry_after_ms: u64,
+        /// For how long, in milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_ms: Option<u64>,
+    },
+    /// A call to the site that its caller drops has its effect all the same.
+    EffectAfterDrop {
+        /// Which site.
+        site: String,
+        /// For how long, in milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_ms: Option<u64>,
+    },
+    /// The next call to the site is polled again and again before it goes on, once: it wakes itself, and no time passes.
+    Spin {
+        /// Which site.
+        site: String,
+        /// How many times. From 100,000 on it is a hot loop to rule L2.
+        polls: u32,
+    },
+    /// The next delivery that the queue hands out was stored twice: it comes once more, under an id of its own.
+    Duplicate {
+        /// Which queue.
+        site: String,
+    },
+    /// A delivery whose payload cannot be decoded is in the queue by the next claim.
+    Malformed {
+        /// Which queue.
+        site: String,
+    },
+    /// Claims pass over some deliveries that are due, and get younger ones.
+    Reorder {
+        /// Which queue.
+        site: String,
+        /// How many deliveries each claim passes over at most.
+        by: u8,
+        /// For how long, in milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_ms: Option<u64>,
+    },
+    /// Some claims find nothing, though something is due, and are told when to come back.
+    Late {
+        /// Which queue.
+        site: String,
+        /// How many of a hundred.
+        percent: u8,
+        /// When to come back, in milliseconds.
+        by_ms: u64,
+        /// For how long, in milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_ms: Option<u64>,
+    },
+    /// The store forgets a lease, once: at the next operation for which one is held, the delivery waits again.
+    LeaseTaken {
+        /// Which queue.
+        site: String,
+    },
+    /// The node's process is killed at an await point: right after one of its tasks was polled for the last of so many
+    /// times, counted over all of its tasks. Needs `--cfg tokio_unstable`, and never strikes without.
+    CrashAtPoll {
+        /// How many polls, from 1.
+        polls: u64,
+        /// Until it is started again, in milliseconds.
+        down_ms: u64,
+    },
 }
 
 impl FaultKind {
-    /// The word for it in tables and files.
+    /// Its name, without its particulars.
     #[must_use]
-    pub fn name(&self) -> &'static str {
+    pub fn kind(&self) -> FaultName {
         match self {
-            FaultKind::Slow { .. } => "slow",
-            FaultKind::Error { .. } => "error",
-            FaultKind::Outage { .. } => "outage",
-            FaultKind::Hang { .. } => "hang",
-            FaultKind::ReplyLost { .. } => "reply_lost",
-            FaultKind::Panic { .. } => "panic",
-            FaultKind::Crash { .. } => "crash",
-            FaultKind::CrashInCall { .. } => "crash_in_call",
-            FaultKind::Signal { .. } => "signal",
-            FaultKind::ClockStep { .. } => "clock_step",
+            FaultKind::Slow { .. } => FaultName::Slow,
+            FaultKind::Error { .. } => FaultName::Error,
+            FaultKind::Outage { .. } => FaultName::Outage,
+            FaultKind::Hang { .. } => FaultName::Hang,
+            FaultKind::ReplyLost { .. } => FaultName::ReplyLost,
+            FaultKind::Panic { .. } => FaultName::Panic,
+            FaultKind::Crash { .. } => FaultName::Crash,
+            FaultKind::CrashInCall { .. } => FaultName::CrashInCall,
+            FaultKind::Signal { .. } => FaultName::Signal,
+            FaultKind::ClockStep { .. } => FaultName::ClockStep,
+            FaultKind::Brownout { .. } => FaultName::Brownout,
+            FaultKind::Flap { .. } => FaultName::Flap,
+            FaultKind::PermanentError { .. } => FaultName::PermanentError,
+            FaultKind::RateLimit { .. } => FaultName::RateLimit,
+            FaultKind::EffectAfterDrop { .. } => FaultName::EffectAfterDrop,
+            FaultKind::Spin { .. } => FaultName::Spin,
+            FaultKind::Duplicate { .. } => FaultName::Duplicate,
+            FaultKind::Malformed { .. } => FaultName::Malformed,
+            FaultKind::Reorder { .. } => FaultName::Reorder,
+            FaultKind::Late { .. } => FaultName::Late,
+            FaultKind::LeaseTaken { .. } => FaultName::LeaseTaken,
+            FaultKind::CrashAtPoll { .. } => FaultName::CrashAtPoll,
         }
     }
 
+    /// The word for it in tables and files.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.kind().as_str()
+    }
+
     /// Every name, in the order of the type.
-    pub const NAMES: [&'static str; 10] =
-        ["slow", "error", "outage", "hang", "reply_lost", "panic", "crash", "crash_in_call", "signal", "clock_step"];
+    pub const NAMES: [&'static str; FaultName::ALL.len()] = FaultName::WORDS;
 
     /// The site that it strikes, if it strikes one.
     #[must_use]
@@ -125,9 +251,23 @@ impl FaultKind {
             | FaultKind::Outage { site, .. }
             | FaultKind::Hang { site, .. }
             | FaultKind::ReplyLost { site, .. }
-            | FaultKind::Panic { site }
-            | FaultKind::CrashInCall { site, .. } => Some(site),
-            FaultKind::Crash { .. } | FaultKind::Signal { .. } | FaultKind::ClockStep { .. } => None,
+            | FaultKind::Brownout { site, .. }
+            | FaultKind::Flap { site, .. }
+            | FaultKind::PermanentError { site, .. }
+            | FaultKind::RateLimit { site, .. }
+            | FaultKind::EffectAfterDrop { site, .. }
+            | FaultKind::Reorder { site, .. }
+            | FaultKind::Late { site, .. }
+            | FaultKind::Panic { site, .. }
+            | FaultKind::CrashInCall { site, .. }
+            | FaultKind::Spin { site, .. }
+            | FaultKind::Duplicate { site, .. }
+            | FaultKind::Malformed { site, .. }
+            | FaultKind::LeaseTaken { site, .. } => Some(site),
+            FaultKind::Crash { .. }
+            | FaultKind::Signal { .. }
+            | FaultKind::ClockStep { .. }
+            | FaultKind::CrashAtPoll { .. } => None,
         }
     }
 
@@ -139,16 +279,28 @@ impl FaultKind {
             | FaultKind::Error { for_ms, .. }
             | FaultKind::Outage { for_ms, .. }
             | FaultKind::Hang { for_ms, .. }
-            | FaultKind::ReplyLost { for_ms, .. } => *for_ms,
+            | FaultKind::ReplyLost { for_ms, .. }
+            | FaultKind::Brownout { for_ms, .. }
+            | FaultKind::Flap { for_ms, .. }
+            | FaultKind::PermanentError { for_ms, .. }
+            | FaultKind::RateLimit { for_ms, .. }
+            | FaultKind::EffectAfterDrop { for_ms, .. }
+            | FaultKind::Reorder { for_ms, .. }
+            | FaultKind::Late { for_ms, .. } => *for_ms,
             FaultKind::Panic { .. }
-            | FaultKind::Crash { .. }
             | FaultKind::CrashInCall { .. }
+            | FaultKind::Spin { .. }
+            | FaultKind::Duplicate { .. }
+            | FaultKind::Malformed { .. }
+            | FaultKind::LeaseTaken { .. }
+            | FaultKind::Crash { .. }
             | FaultKind::Signal { .. }
-            | FaultKind::ClockStep { .. } => None,
+            | FaultKind::ClockStep { .. }
+            | FaultKind::CrashAtPoll { .. } => None,
         }
     }
 
-    /// The same fault, ending after `duration`.
+    /// The same fault, ending after `duration`. A crash is then down for so long; what happens once stays as it is.
     #[must_use]
     pub fn lasting(mut self, duration: Duration) -> Self {
         match &mut self {
@@ -156,9 +308,24 @@ impl FaultKind {
             | FaultKind::Error { for_ms, .. }
             | FaultKind::Outage { for_ms, .. }
             | FaultKind::Hang { for_ms, .. }
-            | FaultKind::ReplyLost { for_ms, .. } => *for_ms = Some(whole_ms(duration)),
-            FaultKind::Crash { down_ms } | FaultKind::CrashInCall { down_ms, .. } => *down_ms = whole_ms(duration),
-            FaultKind::Panic { .. } | FaultKind::Signal { .. } | FaultKind::ClockStep { .. } => {}
+            | FaultKind::ReplyLost { for_ms, .. }
+            | FaultKind::Brownout { for_ms, .. }
+            | FaultKind::Flap { for_ms, .. }
+            | FaultKind::PermanentError { for_ms, .. }
+            | FaultKind::RateLimit { for_ms, .. }
+            | FaultKind::EffectAfterDrop { for_ms, .. }
+            | FaultKind::Reorder { for_ms, .. }
+            | FaultKind::Late { for_ms, .. } => *for_ms = Some(whole_ms(duration)),
+            FaultKind::Crash { down_ms }
+            | FaultKind::CrashInCall { down_ms, .. }
+            | FaultKind::CrashAtPoll { down_ms, .. } => *down_ms = whole_ms(duration),
+            FaultKind::Panic { .. }
+            | FaultKind::Spin { .. }
+            | FaultKind::Duplicate { .. }
+            | FaultKind::Malformed { .. }
+            | FaultKind::LeaseTaken { .. }
+            | FaultKind::Signal { .. }
+            | FaultKind::ClockStep { .. } => {}
         }
         self
     }
@@ -170,11 +337,34 @@ impl From<Signal> for FaultKind {
     }
 }
 
+/// How much longer each call takes while a site is slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spread {
+    /// The whole time, each.
+    #[default]
+    Constant,
+    /// Anything up to the whole time, equally likely.
+    Uniform,
+    /// A sixteenth of it as a rule, twice as long four times as rarely, up to the whole time: see
+    /// [`Latency::long_tail`](crate::dependency::Latency::long_tail).
+    LongTail,
+}
+
+impl Spread {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+    fn is_constant(&self) -> bool {
+        *self == Spread::Constant
+    }
+}
+
 /// What the driver of a world does itself when a fault's time has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Driven {
     /// Kills the process.
     Crash { down: Duration },
+    /// Kills the process after so many polls of its tasks.
+    CrashAtPoll { polls: u64, down: Duration },
     /// Sends the process a signal.
     Signal(Signal),
     /// Steps the wall clock, whether the process lives or not.
@@ -186,6 +376,9 @@ impl FaultKind {
     pub(crate) fn driven(&self) -> Option<Driven> {
         match *self {
             FaultKind::Crash { down_ms } => Some(Driven::Crash { down: Duration::from_millis(down_ms) }),
+            FaultKind::CrashAtPoll { polls, down_ms } => {
+                Some(Driven::CrashAtPoll { polls, down: Duration::from_millis(down_ms) })
+            }
             FaultKind::Signal { signal } => Some(Driven::Signal(signal)),
             FaultKind::ClockStep { by_ms } => Some(Driven::ClockStep { by_ms }),
             FaultKind::Slow { .. }
@@ -193,8 +386,19 @@ impl FaultKind {
             | FaultKind::Outage { .. }
             | FaultKind::Hang { .. }
             | FaultKind::ReplyLost { .. }
+            | FaultKind::Brownout { .. }
+            | FaultKind::Flap { .. }
+            | FaultKind::PermanentError { .. }
+            | FaultKind::RateLimit { .. }
+            | FaultKind::EffectAfterDrop { .. }
+            | FaultKind::Reorder { .. }
+            | FaultKind::Late { .. }
             | FaultKind::Panic { .. }
-            | FaultKind::CrashInCall { .. } => None,
+            | FaultKind::CrashInCall { .. }
+            | FaultKind::Spin { .. }
+            | FaultKind::Duplicate { .. }
+            | FaultKind::Malformed { .. }
+            | FaultKind::LeaseTaken { .. } => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Fault, FaultKind, Plan, whole_ms};
+use super::{Fault, FaultKind, Plan, Spread, whole_ms};
 use crate::{Outcome, World, world};
 
 /// Names a site in a script.
@@ -19,7 +19,90 @@ impl Site {
     /// Calls take `by` longer.
     #[must_use]
     pub fn slow(&self, by: Duration) -> FaultKind {
-        FaultKind::Slow { site: self.0.clone(), by_ms: whole_ms(by), for_ms: None }
+        self.slow_as(by, Spread::Constant)
+    }
+
+    /// Calls take up to `by` longer, any time as likely.
+    #[must_use]
+    pub fn slow_up_to(&self, by: Duration) -> FaultKind {
+        self.slow_as(by, Spread::Uniform)
+    }
+
+    /// Most calls take a little longer, few of them up to `by`.
+    #[must_use]
+    pub fn slow_tail(&self, by: Duration) -> FaultKind {
+        self.slow_as(by, Spread::LongTail)
+    }
+
+    fn slow_as(&self, by: Duration, spread: Spread) -> FaultKind {
+        FaultKind::Slow { site: self.0.clone(), by_ms: whole_ms(by), spread, for_ms: None }
+    }
+
+    /// `percent` of the calls take `by` longer.
+    #[must_use]
+    pub fn brownout(&self, percent: u8, by: Duration) -> FaultKind {
+        FaultKind::Brownout { site: self.0.clone(), percent, by_ms: whole_ms(by), for_ms: None }
+    }
+
+    /// Calls fail at once for `down`, are well for `up`, and so on.
+    #[must_use]
+    pub fn flap(&self, down: Duration, up: Duration) -> FaultKind {
+        FaultKind::Flap { site: self.0.clone(), down_ms: whole_ms(down), up_ms: whole_ms(up), for_ms: None }
+    }
+
+    /// `percent` of the calls are refused, and told that trying again is no use.
+    #[must_use]
+    pub fn permanent_error(&self, percent: u8) -> FaultKind {
+        FaultKind::PermanentError { site: self.0.clone(), percent, for_ms: None }
+    }
+
+    /// `percent` of the calls are refused, and told to come back after `retry_after`.
+    #[must_use]
+    pub fn rate_limit(&self, percent: u8, retry_after: Duration) -> FaultKind {
+        let retry_after_ms = whole_ms(retry_after);
+        FaultKind::RateLimit { site: self.0.clone(), percent, retry_after_ms, for_ms: None }
+    }
+
+    /// Calls that are dropped have their effect all the same.
+    #[must_use]
+    pub fn effect_after_drop(&self) -> FaultKind {
+        FaultKind::EffectAfterDrop { site: self.0.clone(), for_ms: None }
+    }
+
+    /// The next call wakes itself `polls` times before it goes on.
+    #[must_use]
+    pub fn spin(&self, polls: u32) -> FaultKind {
+        FaultKind::Spin { site: self.0.clone(), polls }
+    }
+
+    /// The next delivery that the queue hands out comes twice.
+    #[must_use]
+    pub fn duplicate(&self) -> FaultKind {
+        FaultKind::Duplicate { site: self.0.clone() }
+    }
+
+    /// A delivery that cannot be decoded is in the queue by the next claim.
+    #[must_use]
+    pub fn malformed(&self) -> FaultKind {
+        FaultKind::Malformed { site: self.0.clone() }
+    }
+
+    /// Each claim passes over up to `by` deliveries that are due.
+    #[must_use]
+    pub fn reorder(&self, by: u8) -> FaultKind {
+        FaultKind::Reorder { site: self.0.clone(), by, for_ms: None }
+    }
+
+    /// `percent` of the claims find nothing, and are told to come back after `by`.
+    #[must_use]
+    pub fn late(&self, percent: u8, by: Duration) -> FaultKind {
+        FaultKind::Late { site: self.0.clone(), percent, by_ms: whole_ms(by), for_ms: None }
+    }
+
+    /// The queue forgets one lease.
+    #[must_use]
+    pub fn lease_taken(&self) -> FaultKind {
+        FaultKind::LeaseTaken { site: self.0.clone() }
     }
 
     /// `percent` of the calls fail before they have any effect.
@@ -63,6 +146,12 @@ impl Site {
 #[must_use]
 pub fn crash(down: Duration) -> FaultKind {
     FaultKind::Crash { down_ms: whole_ms(down) }
+}
+
+/// The process is killed after `polls` more polls of its tasks, and started again after a second.
+#[must_use]
+pub fn crash_at_poll(polls: u64) -> FaultKind {
+    FaultKind::CrashAtPoll { polls, down_ms: 1_000 }
 }
 
 /// The wall clock steps forward by `by`.

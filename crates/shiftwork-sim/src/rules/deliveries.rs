@@ -23,7 +23,8 @@ const AT_ONCE: Duration = Duration::from_millis(1);
 pub(super) struct DeliveryRules {
     life: u32,
     deliveries: BTreeMap<DeliveryId, Tracked>,
-    cycles: BTreeMap<(WorkerId, CycleId), DeliveryId>,
+    /// Which delivery a cycle runs, and under which claim.
+    cycles: BTreeMap<(WorkerId, CycleId), (DeliveryId, u64)>,
     crashes_max: Vec<u32>,
 }
 
@@ -140,6 +141,11 @@ impl DeliveryRules {
                     || format!("claim {} of it still holds the lease", tracked.token),
                 );
             }
+            QueueOperation::LeaseTaken { delivery, .. } => {
+                // Its cycle may run on until it learns of it, and is not live any more.
+                let tracked = self.deliveries.entry(delivery).or_default();
+                tracked.claimed_in = 0;
+            }
             QueueOperation::Fenced { .. } => {}
         }
     }
@@ -151,11 +157,11 @@ impl DeliveryRules {
                 self.crashes_max = workers.iter().map(|worker| worker.crashes_max).collect();
             }
             Event::CycleStarted { worker, cycle, attempt, delivery: Some(delivery) } => {
-                self.cycles.insert((*worker, *cycle), *delivery);
                 let crashes_max = self.crashes_max.get(worker.0 as usize).copied().unwrap_or(u32::MAX);
                 let tracked = self.deliveries.entry(*delivery).or_default();
                 tracked.starts += 1;
                 tracked.running = true;
+                self.cycles.insert((*worker, *cycle), (*delivery, tracked.token));
                 verdicts.demand(
                     Rule::Q2,
                     tracked.starts == 1,
@@ -176,8 +182,12 @@ impl DeliveryRules {
                 );
             }
             Event::CycleEnded { worker, cycle, failure, .. } => {
-                let Some(delivery) = self.cycles.remove(&(*worker, *cycle)) else { return };
+                let Some((delivery, token)) = self.cycles.remove(&(*worker, *cycle)) else { return };
                 let tracked = self.deliveries.entry(delivery).or_default();
+                if token != tracked.token {
+                    // It was claimed again meanwhile: how the old cycle ends says nothing of the new claim.
+                    return;
+                }
                 tracked.running = false;
                 tracked.succeeded = failure.is_none();
                 let lost_at = tracked.lease_lost_at.take();

@@ -71,11 +71,14 @@ pub(super) fn drive(mut world: World, plan: &Plan, options: Options) -> Outcome 
     for (index, fault) in plan.faults.iter().enumerate() {
         let at = Duration::from_millis(fault.at_ms);
         match fault.kind.driven() {
-            Some(Driven::Crash { .. } | Driven::Signal(_)) if at < heal_at => steps.push((at, Step::Fault(index))),
+            Some(Driven::Crash { .. } | Driven::CrashAtPoll { .. } | Driven::Signal(_)) if at < heal_at => {
+                steps.push((at, Step::Fault(index)));
+            }
             Some(Driven::ClockStep { by_ms }) if at < heal_at => {
                 steps.push((at, Step::SetClock { fault: index, by_ms }));
             }
-            Some(Driven::Crash { .. } | Driven::Signal(_) | Driven::ClockStep { .. }) | None => {}
+            Some(Driven::Crash { .. } | Driven::CrashAtPoll { .. } | Driven::Signal(_) | Driven::ClockStep { .. })
+            | None => {}
         }
     }
     for arrival in std::mem::take(&mut world.arrivals) {
@@ -240,6 +243,9 @@ impl Driver<'_> {
                 Some(Driven::Crash { down }) => {
                     self.world.shared.lock().strike(index);
                     return Some(Ended::Crashed { down });
+                }
+                Some(Driven::CrashAtPoll { polls, down }) => {
+                    self.world.shared.lock().crash_at_poll(index, polls, down);
                 }
                 Some(Driven::Signal(signal)) => {
                     self.world.shared.lock().strike(index);

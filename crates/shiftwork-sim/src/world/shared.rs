@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     Options,
-    strikes::{PlannedFault, Visit},
+    strikes::{CrashAtPoll, PlannedFault, Visit},
 };
 use crate::{
     Plan, Record, RuleName, Timeline, Violation, What,
@@ -64,6 +64,8 @@ pub(crate) struct State {
     pub(crate) fenced: bool,
     /// How long the node stays down after the crash that was asked for from inside of it.
     pub(crate) crash: Option<Duration>,
+    /// The crash that comes after so many polls more, and its fault.
+    pub(super) crash_at_poll: Option<CrashAtPoll>,
     /// Where the running host takes its signals from.
     pub(crate) signals: Option<mpsc::UnboundedSender<Signal>>,
     pub(crate) tasks: Tasks,
@@ -131,6 +133,7 @@ impl Shared {
                 sites: Vec::new(),
                 fenced: false,
                 crash: None,
+                crash_at_poll: None,
                 signals: None,
                 tasks: Tasks::default(),
                 recorder: Recorder {
@@ -242,7 +245,12 @@ impl Shared {
     }
 
     pub(super) fn poll_ended(&self) {
-        self.lock().tasks.current = 0;
+        let mut state = self.lock();
+        state.tasks.current = 0;
+        if state.poll_kills() {
+            drop(state);
+            self.bell.notify_one();
+        }
     }
 
     pub(super) fn task_spawned(&self, task: tokio::task::Id) {
@@ -304,6 +312,7 @@ impl State {
         self.clock.since = Some(Instant::now());
         self.fenced = false;
         self.crash = None;
+        self.crash_at_poll = None;
         self.signals = None;
         self.tasks = Tasks::default();
     }
@@ -378,6 +387,7 @@ impl State {
     }
 
     pub(super) fn heal(&mut self) {
+        self.crash_at_poll = None;
         for fault in &mut self.faults {
             fault.until = Some(fault.until.map_or(self.heal_at, |until| until.min(self.heal_at)));
         }

@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use super::shared::State;
-use crate::{Fault, FaultKind, What, record::SiteId};
+use crate::{
+    Fault, FaultKind, What,
+    dependency::{Latency, Trouble},
+    plan::Spread,
+    record::SiteId,
+};
 
 /// What becomes of one call to a site.
 #[derive(Debug, Clone, Copy)]
@@ -18,9 +23,11 @@ pub(crate) enum Meets {
     /// Nothing.
     Nothing,
     /// An error, before the effect or after it.
-    Error(&'static str),
+    Error(Trouble),
     /// No answer until this time.
     Silence(Duration),
+    /// So many polls without progress.
+    Spin(u32),
     /// A panic.
     Panic,
     /// The end of the process.
@@ -35,6 +42,13 @@ pub(super) struct PlannedFault {
     pub(super) site: Option<SiteId>,
     pub(super) kind: FaultKind,
     pub(super) struck: bool,
+}
+
+/// A crash at an await point that is to come.
+pub(super) struct CrashAtPoll {
+    fault: usize,
+    polls_left: u64,
+    down: Duration,
 }
 
 impl PlannedFault {
@@ -52,7 +66,8 @@ impl State {
         fault.at <= now && now < fault.until.unwrap_or(heal_at).min(heal_at)
     }
 
-    pub(super) fn strike(&mut self, fault: usize) {
+    /// Says that a fault had an effect, the first time.
+    pub(crate) fn strike(&mut self, fault: usize) {
         if let Some(planned) = self.faults.get_mut(fault)
             && !planned.struck
         {
@@ -62,24 +77,77 @@ impl State {
         }
     }
 
+    /// From now on polls are counted: the last of so many is this life's end.
+    pub(super) fn crash_at_poll(&mut self, fault: usize, polls: u64, down: Duration) {
+        self.crash_at_poll = Some(CrashAtPoll { fault, polls_left: polls.max(1), down });
+    }
+
+    /// A task was polled: whether that was the poll after which the process is killed.
+    pub(super) fn poll_kills(&mut self) -> bool {
+        let Some(planned) = &mut self.crash_at_poll else { return false };
+        planned.polls_left -= 1;
+        if planned.polls_left > 0 {
+            return false;
+        }
+        let CrashAtPoll { fault, down, .. } = *planned;
+        self.crash_at_poll = None;
+        self.strike(fault);
+        self.crash = Some(down);
+        // Other tasks may have a turn before the driver has its own. They are dead already.
+        self.fenced = true;
+        true
+    }
+
     /// How much longer a call takes that begins now.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "each place picks the kinds that strike there")]
     pub(crate) fn slowness(&mut self, site: SiteId) -> Duration {
         let (now, heal_at) = (self.now(), self.heal_at());
         let mut slower = Duration::ZERO;
         for index in 0..self.faults.len() {
             let fault = &self.faults[index];
-            if fault.site == Some(site)
-                && let FaultKind::Slow { by_ms, .. } = fault.kind
-                && Self::in_force(fault, heal_at, now)
-            {
-                slower += Duration::from_millis(by_ms);
-                self.strike(index);
+            if fault.site != Some(site) || !Self::in_force(fault, heal_at, now) {
+                continue;
             }
+            let chance = &mut self.sites[usize::from(site.0)].chance;
+            let by = match fault.kind {
+                FaultKind::Slow { by_ms, spread, .. } => {
+                    let by = Duration::from_millis(by_ms);
+                    match spread {
+                        Spread::Constant => by,
+                        Spread::Uniform => Latency::uniform(Duration::ZERO, by).draw(chance),
+                        Spread::LongTail => Latency::long_tail(by / 16, by).draw(chance),
+                    }
+                }
+                FaultKind::Brownout { percent, by_ms, .. } if one_in_hundred(chance, percent) => {
+                    Duration::from_millis(by_ms)
+                }
+                _ => continue,
+            };
+            slower += by;
+            self.strike(index);
         }
         slower
     }
 
+    /// Whether a call to the site that is dropped now has its effect all the same.
+    pub(crate) fn has_effect_after_drop(&mut self, site: SiteId) -> bool {
+        let found = self.find(site, |fault| matches!(fault.kind, FaultKind::EffectAfterDrop { .. }));
+        if let Some(index) = found {
+            self.strike(index);
+        }
+        found.is_some()
+    }
+
+    /// The first fault of the site that is in force and that `matches`.
+    fn find(&self, site: SiteId, matches: impl Fn(&PlannedFault) -> bool) -> Option<usize> {
+        let (now, heal_at) = (self.now(), self.heal_at());
+        self.faults
+            .iter()
+            .position(|fault| fault.site == Some(site) && Self::in_force(fault, heal_at, now) && matches(fault))
+    }
+
     /// What a call meets before (or, with `after`, just after) its effect.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "each place picks the kinds that strike there")]
     pub(crate) fn meets(&mut self, site: SiteId, after: bool) -> Meets {
         let (now, heal_at) = (self.now(), self.heal_at());
         for index in 0..self.faults.len() {
@@ -88,35 +156,95 @@ impl State {
                 continue;
             }
             let until = fault.until.unwrap_or(heal_at).min(heal_at);
-            let (kind, struck) = (&fault.kind, fault.struck);
             let chance = &mut self.sites[usize::from(site.0)].chance;
-            let mut one_in_hundred = |percent: u8| chance.u8(0..100) < percent;
-            let meets = match *kind {
-                FaultKind::Outage { .. } if !after => Meets::Error("is out"),
-                FaultKind::Hang { .. } if !after => Meets::Silence(until),
-                FaultKind::Error { percent, .. } if !after && one_in_hundred(percent) => Meets::Error("failed"),
-                FaultKind::ReplyLost { percent, .. } if after && one_in_hundred(percent) => {
-                    Meets::Error("did its work, but the reply was lost")
+            let meets = match fault.kind {
+                FaultKind::Outage { .. } if !after => Meets::Error(Trouble::Out),
+                FaultKind::Flap { down_ms, up_ms, .. } if !after && is_down(now - fault.at, down_ms, up_ms) => {
+                    Meets::Error(Trouble::Out)
                 }
-                FaultKind::Panic { .. } if !after && !struck => Meets::Panic,
-                FaultKind::CrashInCall { after_effect, down_ms, .. } if after == after_effect && !struck => {
+                FaultKind::Hang { .. } if !after => Meets::Silence(until),
+                FaultKind::Error { percent, .. } if !after && one_in_hundred(chance, percent) => {
+                    Meets::Error(Trouble::Failed)
+                }
+                FaultKind::PermanentError { percent, .. } if !after && one_in_hundred(chance, percent) => {
+                    Meets::Error(Trouble::Refused)
+                }
+                FaultKind::RateLimit { percent, retry_after_ms, .. } if !after && one_in_hundred(chance, percent) => {
+                    Meets::Error(Trouble::RateLimited(Duration::from_millis(retry_after_ms)))
+                }
+                FaultKind::ReplyLost { percent, .. } if after && one_in_hundred(chance, percent) => {
+                    Meets::Error(Trouble::ReplyLost)
+                }
+                FaultKind::Spin { polls, .. } if !after && !fault.struck => Meets::Spin(polls),
+                FaultKind::Panic { .. } if !after && !fault.struck => Meets::Panic,
+                FaultKind::CrashInCall { after_effect, down_ms, .. } if after == after_effect && !fault.struck => {
                     self.crash = Some(Duration::from_millis(down_ms));
                     Meets::Crash
                 }
-                FaultKind::Slow { .. }
-                | FaultKind::Error { .. }
-                | FaultKind::Outage { .. }
-                | FaultKind::Hang { .. }
-                | FaultKind::ReplyLost { .. }
-                | FaultKind::Panic { .. }
-                | FaultKind::Crash { .. }
-                | FaultKind::CrashInCall { .. }
-                | FaultKind::Signal { .. }
-                | FaultKind::ClockStep { .. } => continue,
+                _ => continue,
             };
             self.strike(index);
             return meets;
         }
         Meets::Nothing
     }
+
+    /// What a claim of a queue meets when it gets to the store.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "each place picks the kinds that strike there")]
+    pub(crate) fn meets_claim(&mut self, site: SiteId) -> ClaimMeets {
+        let (now, heal_at) = (self.now(), self.heal_at());
+        let mut meets = ClaimMeets::default();
+        for index in 0..self.faults.len() {
+            let fault = &self.faults[index];
+            if fault.site != Some(site) || !Self::in_force(fault, heal_at, now) {
+                continue;
+            }
+            let chance = &mut self.sites[usize::from(site.0)].chance;
+            match fault.kind {
+                FaultKind::Malformed { .. } if !fault.struck => {
+                    meets.malformed = true;
+                    self.strike(index);
+                }
+                FaultKind::Late { percent, by_ms, .. } if one_in_hundred(chance, percent) => {
+                    meets.put_off = Some(Duration::from_millis(by_ms.max(1)));
+                    self.strike(index);
+                }
+                FaultKind::Duplicate { .. } if !fault.struck => meets.duplicate = Some(index),
+                FaultKind::Reorder { by, .. } => {
+                    meets.passes_over = Some((index, chance.usize(0..=usize::from(by))));
+                }
+                _ => {}
+            }
+        }
+        meets
+    }
+
+    /// The fault that makes the queue forget a lease now, if there is one.
+    pub(crate) fn forgets_lease(&self, site: SiteId) -> Option<usize> {
+        self.find(site, |fault| matches!(fault.kind, FaultKind::LeaseTaken { .. }) && !fault.struck)
+    }
+}
+
+/// What a claim of a queue meets when it gets to the store. Faults that are named by their place in the plan strike only if
+/// the claim finds what they need.
+#[derive(Debug, Default)]
+pub(crate) struct ClaimMeets {
+    /// There is a delivery that cannot be decoded.
+    pub(crate) malformed: bool,
+    /// It finds nothing, and is told to come back after this time.
+    pub(crate) put_off: Option<Duration>,
+    /// Its first delivery was stored twice.
+    pub(crate) duplicate: Option<usize>,
+    /// It passes over so many deliveries.
+    pub(crate) passes_over: Option<(usize, usize)>,
+}
+
+fn one_in_hundred(chance: &mut fastrand::Rng, percent: u8) -> bool {
+    chance.u8(0..100) < percent
+}
+
+/// Whether what is down and up by turns is down `since` it first went down.
+fn is_down(since: Duration, down_ms: u64, up_ms: u64) -> bool {
+    let turn = Duration::from_millis(down_ms.saturating_add(up_ms).max(1));
+    since.as_nanos() % turn.as_nanos() < Duration::from_millis(down_ms).as_nanos()
 }

@@ -1,0 +1,204 @@
+//! What each kind of fault looks like to the worker that meets it: one small world each, in which it strikes.
+
+use std::time::Duration;
+
+use shiftwork::{
+    Context, Failure, FailureKind, Retry, Schedule, Signal, Tick,
+    event::{Event, Settle},
+    queue::DeadLetterCause,
+};
+use shiftwork_sim::{
+    Dependency, DependencyError, FaultKind, Outcome, Script, What, World, dependency::Latency, millis,
+    plan::crash_at_poll, record::QueueOperation, secs, site,
+};
+
+use crate::worlds::{Jobs, Seen, attempts};
+
+/// A worker that calls "backend", which takes 100 ms, every second from 0 on, with what the test makes of an error; ten
+/// times.
+fn calls(fault: FaultKind, failure: fn(DependencyError) -> Failure) -> Outcome {
+    let build = move |world: &mut World| {
+        let backend = world.dependency_with("backend", Latency::constant(millis(100)));
+        world.node("node", move |node| {
+            let backend = backend.clone();
+            let call = move |_: Tick, _: Context| {
+                let backend: Dependency = backend.clone();
+                async move { backend.call(async {}).await.map_err(failure) }
+            };
+            let host = node.host().worker("caller", Schedule::every(secs(1)), call).retry(Retry::never());
+            host.run_until_signal()
+        });
+    };
+    let outcome = Script::new().at(secs(0), fault).at(millis(9_950), Signal::Terminate).run_once(build);
+    outcome.assert_rules_kept();
+    outcome
+}
+
+/// Which of the ten calls failed, and as what.
+fn failed(outcome: &Outcome) -> Vec<(usize, FailureKind)> {
+    let ends = outcome.events().filter_map(|(_, event)| match event {
+        Event::CycleEnded { failure, .. } => Some(failure.as_ref().map(|cause| cause.kind)),
+        _ => None,
+    });
+    ends.enumerate().filter_map(|(index, kind)| Some((index, kind?))).collect()
+}
+
+/// How long each call took, in milliseconds.
+fn took(outcome: &Outcome) -> Vec<u128> {
+    let ends = outcome.events().filter_map(|(_, event)| match event {
+        Event::CycleEnded { took, .. } => Some(took.as_millis()),
+        _ => None,
+    });
+    ends.collect()
+}
+
+/// A world of jobs with this fault from the beginning, which must recover.
+fn jobs(jobs: Jobs, at: Duration, fault: FaultKind) -> (Outcome, Seen) {
+    let (outcome, seen) = jobs.run(|build| Script::new().at(at, fault).heal_at(secs(60)).run(build));
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.stats.struck, [true], "{}", outcome.timeline);
+    (outcome, seen)
+}
+
+fn queue_operations(outcome: &Outcome, matches: impl Fn(&QueueOperation) -> bool) -> usize {
+    let records = outcome.timeline.records().iter();
+    records.filter(|record| matches!(&record.what, What::Queue(operation) if matches(operation))).count()
+}
+
+#[test]
+fn a_brownout_slows_some_calls_and_leaves_the_others() {
+    let outcome = calls(site("backend").brownout(50, millis(400)), DependencyError::into_failure);
+    let took = took(&outcome);
+    assert!(took.contains(&100) && took.contains(&500), "{took:?}");
+    assert!(took.iter().all(|ms| [100, 500].contains(ms)), "{took:?}");
+}
+
+#[test]
+fn slowness_has_the_shape_that_the_script_says() {
+    let up_to = took(&calls(site("backend").slow_up_to(millis(500)), DependencyError::into_failure));
+    assert!(up_to.iter().all(|ms| (100..=600).contains(ms)) && up_to.iter().any(|ms| *ms > 200), "{up_to:?}");
+    let tail = took(&calls(site("backend").slow_tail(millis(800)), DependencyError::into_failure));
+    let typical = tail.iter().filter(|ms| (150..200).contains(*ms)).count();
+    assert!(typical > 5 && tail.iter().all(|ms| (150..=900).contains(ms)), "{tail:?}");
+}
+
+#[test]
+fn a_site_that_flaps_is_out_and_well_by_turns() {
+    let outcome = calls(site("backend").flap(secs(2), secs(1)), DependencyError::into_failure);
+    let out: Vec<_> = failed(&outcome).into_iter().map(|(call, _)| call).collect();
+    assert_eq!(out, [0, 1, 3, 4, 6, 7, 9]);
+}
+
+#[test]
+fn a_permanent_error_says_that_trying_again_is_no_use() {
+    let refusing = site("backend").permanent_error(100).lasting(secs(1));
+    assert_eq!(failed(&calls(refusing.clone(), DependencyError::into_failure)), [(0, FailureKind::Invalid)]);
+    // To `?` it is an error like any other.
+    assert_eq!(failed(&calls(refusing, Failure::from)), [(0, FailureKind::Transient)]);
+}
+
+#[test]
+fn a_rate_limit_says_when_to_come_back() {
+    let put_off = |error: DependencyError| {
+        assert_eq!(error.retry_after(), Some(secs(20)));
+        error.into_failure()
+    };
+    let outcome = calls(site("backend").rate_limit(100, secs(20)).lasting(secs(1)), put_off);
+    assert_eq!(failed(&outcome), [(0, FailureKind::Transient)]);
+}
+
+#[test]
+fn a_spinning_call_takes_polls_and_no_time_and_is_a_hot_loop_only_if_it_spins_long() {
+    assert_eq!(took(&calls(site("backend").spin(5_000), DependencyError::into_failure)), [100; 10]);
+    let (outcome, _) =
+        Jobs::default().run(|build| Script::new().at(secs(0), site("backend").spin(300_000)).run_once(build));
+    outcome.expect_broken("L2");
+}
+
+#[test]
+fn a_dropped_call_has_its_effect_all_the_same_when_the_plan_says_so() {
+    let short = || Jobs { takes: secs(10), timeout: secs(2), retry: Retry::never(), ..Jobs::default() };
+    let (_, seen) = jobs(short(), secs(0), site("backend").effect_after_drop());
+    assert_eq!(seen.done(), [1], "the cycle timed out, and its request arrived");
+    let (outcome, seen) =
+        short().run(|build| Script::new().at(secs(0), site("backend").slow(secs(0))).heal_at(secs(60)).run(build));
+    outcome.assert_rules_kept();
+    assert!(seen.done().is_empty());
+}
+
+#[test]
+fn a_queue_operation_that_its_client_gave_up_may_have_been_stored() {
+    // The client waits 5 s; the claim needs 20 s, and is stored when it is given up.
+    let slow = site("jobs").slow(secs(20)).lasting(secs(1));
+    let (outcome, seen) = Jobs { lease: secs(10), ..Jobs::default() }.run(|build| {
+        let script = Script::new().at(secs(0), slow).at(secs(0), site("jobs").effect_after_drop().lasting(secs(8)));
+        script.heal_at(secs(60)).run(build)
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.stats.struck, [true, true]);
+    assert_eq!(queue_operations(&outcome, |it| matches!(it, QueueOperation::Claimed { told: false, .. })), 1);
+    assert_eq!(seen.done(), [1], "the lease of the claim that nobody heard of lapsed");
+}
+
+#[test]
+fn a_duplicate_is_one_more_delivery_of_the_same_payload() {
+    let (outcome, seen) = jobs(Jobs { jobs: 3, ..Jobs::default() }, secs(0), site("jobs").duplicate());
+    let mut done = seen.done();
+    done.sort_unstable();
+    assert_eq!(done, [1, 1, 2, 3]);
+    assert_eq!(queue_operations(&outcome, |it| matches!(it, QueueOperation::Pushed(_))), 4);
+}
+
+#[test]
+fn c4_a_malformed_delivery_is_moved_aside_and_costs_the_others_nothing() {
+    let (_, seen) = jobs(Jobs { jobs: 2, ..Jobs::default() }, secs(0), site("jobs").malformed());
+    let letters = seen.dead_letters();
+    assert_eq!(letters.iter().map(|letter| letter.cause).collect::<Vec<_>>(), [DeadLetterCause::Undecodable]);
+    assert_eq!(seen.done(), [1, 2]);
+}
+
+#[test]
+fn a_reordering_queue_hands_out_younger_deliveries_first_and_none_twice() {
+    let (_, seen) = jobs(Jobs { jobs: 9, ..Jobs::default() }, secs(0), site("jobs").reorder(4));
+    let done = seen.done();
+    assert_ne!(done, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    let mut sorted = done.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, [1, 2, 3, 4, 5, 6, 7, 8, 9], "{done:?}");
+}
+
+#[test]
+fn a_late_delivery_is_claimed_once_the_store_gives_it_out() {
+    let (outcome, _) = jobs(Jobs::default(), secs(0), site("jobs").late(100, secs(3)).lasting(secs(2)));
+    // The worker asks again before it was told to, and is given it once the fault is over.
+    assert_eq!(attempts(&outcome), [(secs(2), 1)]);
+}
+
+#[test]
+fn q6_a_lease_that_the_store_forgets_interrupts_its_cycle_and_spends_no_attempt() {
+    let long = Jobs { takes: secs(40), lease: secs(30), ..Jobs::default() };
+    let (outcome, seen) = jobs(long, secs(5), site("jobs").lease_taken());
+    // Renewed at 10 s, and lost there.
+    assert_eq!(attempts(&outcome), [(secs(0), 1), (secs(10), 1)]);
+    assert_eq!(outcome.count(|event| matches!(event, Event::LeaseLost { .. })), 1);
+    assert_eq!(seen.done().last(), Some(&1));
+    assert_eq!(outcome.count(|event| matches!(event, Event::Settled { settle: Settle::Ack, .. })), 1);
+}
+
+#[cfg(tokio_unstable)]
+#[test]
+fn a_crash_at_each_await_point_of_the_first_second_loses_nothing() {
+    let mut boots = 0;
+    for polls in 1..60 {
+        let three = Jobs { jobs: 3, takes: millis(200), lease: secs(5), ..Jobs::default() };
+        let (outcome, seen) =
+            three.run(|build| Script::new().at(secs(0), crash_at_poll(polls)).heal_at(secs(30)).run(build));
+        outcome.assert_rules_kept();
+        boots += outcome.stats.boots;
+        let mut done = seen.done();
+        done.sort_unstable();
+        done.dedup();
+        assert_eq!(done, [1, 2, 3], "killed at poll {polls}");
+    }
+    assert!(boots > 90, "most of them were killed: {boots} boots of 59 worlds");
+}
