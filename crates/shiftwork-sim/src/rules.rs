@@ -10,11 +10,13 @@
 //! | `rules/deliveries.rs` | Q: what becomes of every delivery |
 //! | `rules/breaker.rs` | B: a dependency that is down |
 //! | `rules/transitions.rs` | which transitions of the lifecycle were seen |
+//! | `rules/coverage.rs` | where workers stood when faults struck |
 
 // A closed enum must be thought about again when it grows.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod breaker;
+mod coverage;
 mod cycles;
 mod deliveries;
 mod life;
@@ -22,6 +24,7 @@ mod transitions;
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
+pub use coverage::{Coverage, Moment, kind_index};
 use shiftwork::{Rule, queue::DeliveryId};
 pub use transitions::Transitions;
 
@@ -133,10 +136,17 @@ pub(crate) struct Rulebook {
     cycles: cycles::CycleRules,
     deliveries: deliveries::DeliveryRules,
     transitions: transitions::Watcher,
+    coverage: coverage::Watcher,
 }
 
 impl Rulebook {
+    /// For a world with faults of these kinds, by their places in [`crate::FaultKind::NAMES`].
+    pub(crate) fn of_kinds(kinds: Vec<usize>) -> Self {
+        Self { coverage: coverage::Watcher::of_kinds(kinds), ..Self::default() }
+    }
+
     pub(crate) fn on(&mut self, record: &Record, report: &mut dyn FnMut(Violation)) {
+        self.coverage.on(record);
         let mut verdicts = Verdicts { at: record.at, report };
         match &record.what {
             What::Host(event) => {
@@ -182,6 +192,10 @@ impl Rulebook {
     /// Rule Q3, once the world is over: what the queues still hold is what should be left.
     pub(crate) fn check_end(&mut self, at: Duration, held: &BTreeSet<DeliveryId>, report: &mut dyn FnMut(Violation)) {
         self.deliveries.check_end(held, &mut Verdicts { at, report });
+    }
+
+    pub(crate) fn coverage(&self) -> Coverage {
+        self.coverage.seen()
     }
 
     pub(crate) fn transitions(&self) -> Transitions {

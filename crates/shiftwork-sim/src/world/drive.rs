@@ -372,7 +372,8 @@ impl Driver<'_> {
             boots: self.boots,
             records: finished.records,
             struck: finished.struck,
-            transitions: finished.coverage,
+            transitions: finished.transitions,
+            coverage: finished.coverage,
         };
         // Program and invariants hold the world's state, which holds them: taken apart, nothing of a world is left behind.
         self.world.shared.take_apart();

@@ -4,7 +4,10 @@ use std::{fmt, time::Duration};
 
 use shiftwork::{HostReport, event::Event};
 
-use crate::{Plan, Timeline, Violation, rules::Transitions};
+use crate::{
+    Plan, Timeline, Violation,
+    rules::{Coverage, Transitions},
+};
 
 /// What became of a world.
 #[derive(Debug, Clone)]
@@ -38,6 +41,8 @@ pub struct Stats {
     pub struck: Vec<bool>,
     /// Which lifecycle transitions were seen.
     pub transitions: Transitions,
+    /// Where workers stood when faults struck.
+    pub coverage: Coverage,
 }
 
 impl Outcome {

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     Plan, Record, RuleName, Timeline, Violation, What,
     record::SiteId,
-    rules::{Invariant, Rulebook, UserRule},
+    rules::{Invariant, Rulebook, UserRule, kind_index},
     streams::StableHasher,
 };
 
@@ -141,7 +141,7 @@ impl Shared {
                     count: 0,
                     last_at: Duration::ZERO,
                     in_this_instant: 0,
-                    rules: Rulebook::default(),
+                    rules: Rulebook::of_kinds(plan.faults.iter().map(|fault| kind_index(&fault.kind)).collect()),
                     user_rules: Vec::new(),
                     violations: Vec::new(),
                     timeline: options.timeline.then(Vec::new),
@@ -382,7 +382,8 @@ impl State {
             violations: std::mem::take(&mut self.recorder.violations),
             timeline: Timeline { records: self.recorder.timeline.take().unwrap_or_default(), sites: names, faults },
             struck: self.faults.iter().map(|fault| fault.struck).collect(),
-            coverage: self.recorder.rules.transitions(),
+            transitions: self.recorder.rules.transitions(),
+            coverage: self.recorder.rules.coverage(),
         }
     }
 
@@ -430,5 +431,6 @@ pub(super) struct Finished {
     pub(super) violations: Vec<Violation>,
     pub(super) timeline: Timeline,
     pub(super) struck: Vec<bool>,
-    pub(super) coverage: crate::rules::Transitions,
+    pub(super) transitions: crate::rules::Transitions,
+    pub(super) coverage: crate::rules::Coverage,
 }
