@@ -13,6 +13,7 @@
 //! | `process.rs` | a real process with real signals, beside its simulated twin |
 //! | `control.rs` | a host's handle: stop, status, subscriptions |
 //! | `services.rs` | services and jobs: long-running futures beside the workers |
+//! | `steering.rs` | a host's handle: pause, resume, trigger, health |
 //! | `supervision.rs` | faults: restarts, their intensity, degraded hosts |
 //! | `harness.rs` | the simulator itself: what must be found is found |
 //! | `worlds.rs` | the small worlds that the others are set in |
@@ -30,5 +31,6 @@ mod schedules;
 mod services;
 mod shutdown;
 mod startup;
+mod steering;
 mod supervision;
 mod worlds;

@@ -293,6 +293,9 @@ pub(crate) fn describe(event: &Event, workers: &[Declaration]) -> String {
         Event::HostRunning => "host running".to_owned(),
         Event::IntakeOpened { worker } => format!("{}: intake opened", name(worker)),
         Event::TicksMissed { worker, count } => format!("{}: {count} ticks missed", name(worker)),
+        Event::TickDue { worker, number, triggered: true, .. } => {
+            format!("{}: tick served because of a trigger, after number {number}", name(worker))
+        }
         Event::TickDue { worker, number, due, late, .. } if late.is_zero() => {
             format!("{}: tick {number}, due {due}", name(worker))
         }
@@ -338,6 +341,9 @@ pub(crate) fn describe(event: &Event, workers: &[Declaration]) -> String {
         Event::WorkerRestarting { worker, restarts, delay } => {
             format!("{}: will be restarted in {delay:?} (restart {restarts})", name(worker))
         }
+        Event::WorkerPaused { worker } => format!("{}: paused", name(worker)),
+        Event::WorkerResumed { worker } => format!("{}: resumed", name(worker)),
+        Event::WorkerTriggered { worker } => format!("{}: triggered", name(worker)),
         Event::SignalReceived { signal, .. } => format!("{} received", signal.as_str()),
         Event::HostStopping { reason, within, .. } => {
             let reason = match reason {

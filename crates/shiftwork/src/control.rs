@@ -1,9 +1,11 @@
 //! How the host's decisions reach the tasks of a worker: one word with a level that only rises, and a bell.
 //!
 //! 1. A level never falls. A task that saw `Drain` never sees `Open` again.
-//! 2. Whoever waits registers with the bell before it looks, so that no change is missed.
+//! 2. A pause is counted, not only noted: who asks [`Control::pauses`] before it waits can tell afterwards that there was one,
+//!    even if it is over.
+//! 3. Whoever waits registers with the bell before it looks, so that no change is missed.
 //!
-//! Reading the level is one atomic load: the cycle path looks at it before each cycle.
+//! Level, pauses and all are one atomic load: the cycle path looks at it before each cycle.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -31,22 +33,46 @@ const LEVEL: u32 = 0x0f;
 /// Set when intake was opened, whatever came after.
 const OPENED: u32 = 0x10;
 
+/// From this bit up, the word counts how often the worker was paused or resumed: it is paused while that is odd.
+const TURN: u32 = 0x100;
+
 /// The control of one life of one worker.
 #[derive(Debug)]
 pub(crate) struct Control {
     word: AtomicU32,
+    /// How often it was asked not to wait.
+    triggers: AtomicU32,
+    /// How many of these were taken by whoever serves each of them once.
+    taken: AtomicU32,
     bell: Notify,
 }
 
 impl Control {
     pub(crate) fn new() -> Self {
-        Self { word: AtomicU32::new(Level::Hold as u32), bell: Notify::new() }
+        let count = || AtomicU32::new(0);
+        Self { word: AtomicU32::new(Level::Hold as u32), triggers: count(), taken: count(), bell: Notify::new() }
     }
 
     /// Raises the level and wakes whoever waits. Lowering it is impossible.
     pub(crate) fn raise(&self, level: Level) {
         let opened = if level == Level::Open { OPENED } else { 0 };
         self.change(|word| (word & !LEVEL) | (word & LEVEL).max(level as u32) | opened);
+    }
+
+    /// Closes intake until [`Control::resume`]. What is in flight goes on.
+    pub(crate) fn pause(&self) {
+        self.change(|word| if is_paused(word) { word } else { word.wrapping_add(TURN) });
+    }
+
+    /// Ends a pause.
+    pub(crate) fn resume(&self) {
+        self.change(|word| if is_paused(word) { word.wrapping_add(TURN) } else { word });
+    }
+
+    /// Ends whatever the worker's source waits for.
+    pub(crate) fn trigger(&self) {
+        self.triggers.fetch_add(1, Ordering::AcqRel);
+        self.ring();
     }
 
     fn change(&self, change: impl Fn(u32) -> u32) {
@@ -73,6 +99,22 @@ impl Control {
         self.word() & OPENED != 0
     }
 
+    /// Whether no cycle may begin now.
+    pub(crate) fn is_closed(&self) -> bool {
+        let word = self.word();
+        word & LEVEL >= Level::Drain as u32 || is_paused(word)
+    }
+
+    /// How many pauses began and ended so far.
+    pub(crate) fn pauses(&self) -> u32 {
+        self.word() / TURN
+    }
+
+    /// How often the worker was triggered in this life.
+    pub(crate) fn triggers(&self) -> u32 {
+        self.triggers.load(Ordering::Acquire)
+    }
+
     /// A registration with the bell. It counts from the moment it was made.
     pub(crate) fn listen(&self) -> Notified<'_> {
         self.bell.notified()
@@ -81,6 +123,36 @@ impl Control {
     /// Completes when the level is at least `level`.
     pub(crate) async fn reached(&self, level: Level) {
         self.until(|| self.is_at_least(level)).await;
+    }
+
+    /// Completes when no cycle may begin.
+    pub(crate) async fn closed(&self) {
+        self.until(|| self.is_closed()).await;
+    }
+
+    /// Completes when the pause is over, or intake closes for good.
+    pub(crate) async fn resumed(&self) {
+        self.until(|| {
+            let word = self.word();
+            !is_paused(word) || word & LEVEL >= Level::Drain as u32
+        })
+        .await;
+    }
+
+    /// Takes the triggers that nobody has taken; whether there were any.
+    pub(crate) fn take_trigger(&self) -> bool {
+        let triggers = self.triggers();
+        self.taken.swap(triggers, Ordering::AcqRel) != triggers
+    }
+
+    /// Completes when there is a trigger that nobody has taken.
+    pub(crate) async fn has_trigger(&self) {
+        self.until(|| self.triggers() != self.taken.load(Ordering::Acquire)).await;
+    }
+
+    /// Completes when the worker was triggered more often than `before`.
+    pub(crate) async fn triggered(&self, before: u32) {
+        self.until(|| self.triggers() != before).await;
     }
 
     async fn until(&self, condition: impl Fn() -> bool) {
@@ -92,6 +164,10 @@ impl Control {
             bell.await;
         }
     }
+}
+
+fn is_paused(word: u32) -> bool {
+    word & TURN != 0
 }
 
 /// What can interrupt the one attempt that a lane runs: the worker's level, or the loss of its lease.
@@ -140,12 +216,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_level_never_falls() {
+    fn a_level_never_falls_and_leaves_the_pauses_alone() {
         let control = Control::new();
+        control.pause();
         control.raise(Level::Open);
         control.raise(Level::Drain);
         control.raise(Level::Open);
         assert!(control.is_at_least(Level::Drain) && !control.is_at_least(Level::Cancel));
+        assert_eq!(control.pauses(), 1);
         assert!(control.was_opened());
     }
 
@@ -154,5 +232,29 @@ mod tests {
         let control = Control::new();
         control.raise(Level::Drain);
         assert!(!control.was_opened());
+    }
+
+    #[test]
+    fn a_pause_closes_and_a_resume_opens_and_both_are_counted_once() {
+        let control = Control::new();
+        control.raise(Level::Open);
+        assert!(!control.is_closed());
+        control.pause();
+        control.pause();
+        assert!(control.is_closed());
+        control.resume();
+        control.resume();
+        assert!(!control.is_closed());
+        assert_eq!(control.pauses(), 2);
+    }
+
+    #[test]
+    fn a_trigger_is_taken_once_and_several_at_once_are_one() {
+        let control = Control::new();
+        assert!(!control.take_trigger());
+        control.trigger();
+        control.trigger();
+        assert!(control.take_trigger());
+        assert!(!control.take_trigger());
     }
 }

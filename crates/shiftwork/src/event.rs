@@ -147,6 +147,8 @@ pub enum Event {
         missed: u64,
         /// How long ago it was due, on the clock that the schedule goes by.
         late: Duration,
+        /// It is served because somebody asked for it, and was not due.
+        triggered: bool,
     },
     /// A cycle begins.
     CycleStarted {
@@ -286,6 +288,21 @@ pub enum Event {
         /// Until its start hook is called.
         delay: Duration,
     },
+    /// A worker takes in no more work until it is resumed; cycles in flight go on.
+    WorkerPaused {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// A worker that was paused takes in work again.
+    WorkerResumed {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// A worker was asked not to wait for its next cycle.
+    WorkerTriggered {
+        /// Which.
+        worker: WorkerId,
+    },
     /// A signal arrived.
     SignalReceived {
         /// Which.
@@ -392,6 +409,9 @@ impl Event {
             Event::SourceRecovered { .. } => "source_recovered",
             Event::WorkerFaulted { .. } => "worker_faulted",
             Event::WorkerRestarting { .. } => "worker_restarting",
+            Event::WorkerPaused { .. } => "worker_paused",
+            Event::WorkerResumed { .. } => "worker_resumed",
+            Event::WorkerTriggered { .. } => "worker_triggered",
             Event::SignalReceived { .. } => "signal_received",
             Event::HostStopping { .. } => "host_stopping",
             Event::IntakeClosed { .. } => "intake_closed",

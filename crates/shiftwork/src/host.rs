@@ -5,6 +5,7 @@
 //! | `host.rs` | the host as its user sees it |
 //! | `host/builder.rs` | workers and their policies, checked before anything runs |
 //! | `host/handle.rs` | a handle to a host from outside |
+//! | `host/health.rs` | whether it is well, in one word |
 //! | `host/shell.rs` | the loop that waits for the next event, asks [`crate::lifecycle`], and acts |
 //! | `host/unit.rs` | the life of one worker's tasks |
 //! | `host/body.rs` | the same of a service, or a job |
@@ -12,6 +13,7 @@
 mod body;
 mod builder;
 mod handle;
+mod health;
 mod shell;
 mod unit;
 
@@ -21,7 +23,8 @@ use tokio::sync::mpsc;
 
 pub(crate) use builder::Policy;
 pub use builder::{BuildError, HostBuilder, OfCycles, OfService, ServiceBuilder, WorkerBuilder};
-pub use handle::{Heard, HostHandle, Subscription, WorkerStatus};
+pub use handle::{ControlError, Heard, HostHandle, Subscription, WorkerStatus};
+pub use health::Health;
 
 use crate::{
     Environment, HostReport, Listener,
@@ -46,8 +49,8 @@ impl Host {
         HostBuilder::new()
     }
 
-    /// A handle to stop the host from elsewhere, to read where it stands, and to hear its events. A host that nobody has
-    /// a handle to pays nothing for it.
+    /// A handle to stop the host from elsewhere, to pause, resume and trigger its workers, to read where it stands, and to
+    /// hear its events. A host without services that nobody has a handle to pays nothing for it.
     pub fn handle(&mut self) -> HostHandle {
         let (handle, _) = self.control.get_or_insert_with(|| HostHandle::new(&self.declarations));
         handle.clone()

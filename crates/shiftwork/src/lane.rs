@@ -71,6 +71,12 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
     pub(crate) async fn run(mut self) -> LaneEnd {
         let mut interrupted = false;
         loop {
+            let pauses = self.shared.control.worker.pauses();
+            if !pauses.is_multiple_of(2) && !self.shared.control.worker.is_at_least(Level::Drain) {
+                // Rule P1. Whatever it held, the source has given back.
+                self.shared.control.worker.resumed().await;
+                continue;
+            }
             let asks_for_probe = match &self.gate {
                 Some(gate) if !gate.is_quiet() => gate.pass(&self.cx).await,
                 Some(_) | None => false,
@@ -81,8 +87,12 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                     if let (true, Some(gate)) = (asks_for_probe, &self.gate) {
                         gate.give_up();
                     }
-                    if let Err(failure) = ended {
-                        (self.fault)(failure);
+                    let control = &self.shared.control.worker;
+                    match ended {
+                        // It was a pause, which may be over already.
+                        Ok(_) if control.pauses() != pauses && !control.is_at_least(Level::Drain) => continue,
+                        Ok(_) => {}
+                        Err(failure) => (self.fault)(failure),
                     }
                     return LaneEnd { interrupted };
                 }

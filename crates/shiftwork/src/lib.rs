@@ -67,7 +67,8 @@ pub use environment::{Environment, Signal, Signals, System};
 pub use event::{Event, Listener};
 pub use failure::{BoxError, Cause, Escalation, Failure, FailureClass, FailureKind};
 pub use host::{
-    BuildError, Heard, Host, HostBuilder, HostHandle, ServiceBuilder, Subscription, WorkerBuilder, WorkerStatus,
+    BuildError, ControlError, Health, Heard, Host, HostBuilder, HostHandle, ServiceBuilder, Subscription,
+    WorkerBuilder, WorkerStatus,
 };
 pub use lifecycle::{Breaker, GiveUp, OnFault, Restart, Rule, StopBudget};
 pub use report::{ExitStatus, HostReport};

@@ -110,8 +110,8 @@ impl Log {
                 }
             }
             Event::Settled { settle: Settle::Ack, .. } => {}
-            Event::TickDue { worker, number, due, missed, late } => {
-                trace!(worker = self.name(*worker), number, %due, missed, ?late, "tick due");
+            Event::TickDue { worker, number, due, missed, late, triggered } => {
+                trace!(worker = self.name(*worker), number, %due, missed, ?late, triggered, "tick due");
             }
             other => self.on_rare(at, other),
         }
@@ -277,6 +277,9 @@ impl Log {
             Event::WorkerRestarting { worker, restarts, delay } => {
                 warn!(worker = self.name(*worker), restarts, ?delay, "worker will be restarted");
             }
+            Event::WorkerPaused { worker } => info!(worker = self.name(*worker), "worker paused"),
+            Event::WorkerResumed { worker } => info!(worker = self.name(*worker), "worker resumed"),
+            Event::WorkerTriggered { worker } => info!(worker = self.name(*worker), "worker triggered"),
             Event::SignalReceived { signal, next } => {
                 let next = match next {
                     NextSignal::Abort => "interrupt what is in flight and return it",

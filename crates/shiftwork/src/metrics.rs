@@ -102,6 +102,9 @@ impl Metrics {
                 of.source_failures_told.store(0, Ordering::Relaxed);
             }
             Event::WorkerFaulted { worker, .. } => self.of(*worker).faults.increment(1),
+            Event::WorkerPaused { worker } => self.of(*worker).paused.set(1.0),
+            Event::WorkerResumed { worker } => self.of(*worker).paused.set(0.0),
+            Event::WorkerTriggered { worker } => self.of(*worker).triggers.increment(1),
             // A cycle of an abandoned worker does not end.
             Event::WorkerRestarting { worker, .. } | Event::WorkerStopped { worker, .. } => {
                 self.of(*worker).in_flight.set(0.0);
@@ -149,6 +152,8 @@ struct OfWorker {
     /// How many of the current row of source failures are counted: only some of them are events, each with its number.
     source_failures_told: AtomicU32,
     faults: Counter,
+    triggers: Counter,
+    paused: Gauge,
     /// In the order of [`WorkerPhase::ALL`].
     phases: [Gauge; WorkerPhase::ALL.len()],
     phase: AtomicUsize,
@@ -178,6 +183,8 @@ impl OfWorker {
             source_failures: counter(SOURCE_FAILURES),
             source_failures_told: AtomicU32::new(0),
             faults: counter(WORKER_FAULTS),
+            triggers: counter(TRIGGERS),
+            paused: metrics::gauge!(WORKER_PAUSED, vec![worker()]),
             phases: WorkerPhase::ALL
                 .map(|phase| metrics::gauge!(WORKER_PHASE, vec![worker(), Label::new("phase", phase.as_str())])),
             phase: AtomicUsize::new(0),
@@ -265,6 +272,8 @@ const LEASE_LOST: &str = "shiftwork_lease_lost_total";
 const RENEWAL_FAILURES: &str = "shiftwork_renewal_failures_total";
 const SOURCE_FAILURES: &str = "shiftwork_source_failures_total";
 const WORKER_FAULTS: &str = "shiftwork_worker_faults_total";
+const TRIGGERS: &str = "shiftwork_triggers_total";
+const WORKER_PAUSED: &str = "shiftwork_worker_paused";
 const WORKER_PHASE: &str = "shiftwork_worker_phase";
 
 /// Says what each metric means, in the words of `docs/observability.md`.
@@ -281,6 +290,7 @@ fn describe() {
         (RENEWAL_FAILURES, "Renewals of leases that failed and were tried again"),
         (SOURCE_FAILURES, "Tries to read the source that failed"),
         (WORKER_FAULTS, "Faults: the worker could not go on"),
+        (TRIGGERS, "Times that somebody asked the worker not to wait"),
     ] {
         metrics::describe_counter!(name, Unit::Count, meaning);
     }
@@ -290,6 +300,7 @@ fn describe() {
         Unit::Seconds,
         "When a cycle last succeeded, since the Unix epoch; 0 is never"
     );
+    metrics::describe_gauge!(WORKER_PAUSED, Unit::Count, "1 while the worker is paused");
     metrics::describe_gauge!(WORKER_PHASE, Unit::Count, "1 for the phase that the worker is in, 0 for the others");
     metrics::describe_histogram!(CYCLE_DURATION, Unit::Seconds, "How long cycles ran");
 }

@@ -12,7 +12,7 @@ use shiftwork_queue::Timestamp;
 use tokio::sync::Notify;
 
 use crate::{
-    Environment,
+    Environment, HostHandle,
     control::{Control, Level},
 };
 
@@ -26,13 +26,20 @@ struct Shared {
     name: Arc<str>,
     control: Arc<Control>,
     environment: Arc<dyn Environment>,
+    host: Option<HostHandle>,
     ready: AtomicBool,
     bell: Notify,
 }
 
 impl ServiceContext {
-    pub(crate) fn new(name: Arc<str>, control: Arc<Control>, environment: Arc<dyn Environment>) -> Self {
-        let shared = Shared { name, control, environment, ready: AtomicBool::new(false), bell: Notify::new() };
+    pub(crate) fn new(
+        name: Arc<str>,
+        control: Arc<Control>,
+        environment: Arc<dyn Environment>,
+        host: Option<HostHandle>,
+    ) -> Self {
+        let (ready, bell) = (AtomicBool::new(false), Notify::new());
+        let shared = Shared { name, control, environment, host, ready, bell };
         Self { shared: Arc::new(shared) }
     }
 
@@ -98,6 +105,17 @@ impl ServiceContext {
     /// Cancel safe: it may be dropped and asked again.
     pub async fn cancelled(&self) {
         self.shared.control.reached(Level::Cancel).await;
+    }
+
+    /// A handle to the host that the service belongs to: for a health endpoint, or to pause and trigger workers from it.
+    ///
+    /// # Panics
+    ///
+    /// Never: a host with a service has a handle.
+    #[must_use]
+    pub fn host(&self) -> HostHandle {
+        let Some(host) = &self.shared.host else { unreachable!("a host with a service has a handle") };
+        host.clone()
     }
 
     /// The wall time, from the host's environment.

@@ -66,8 +66,8 @@ pub trait Lane: Send + 'static {
     /// What a cycle gets.
     type Input: Send + 'static;
 
-    /// Waits for the next offer. `None` when there will be none: the source is at its end, or intake is closed.
-    /// It must return soon after [`LaneContext::closed`] completes, and must not be in the possession of anything then.
+    /// Waits for the next offer. `None` when there will be none: the source is at its end, or intake is closed. If that was
+    /// only a pause, it is asked again when that is over, and must not have lost anything meanwhile. It must return soon after [`LaneContext::closed`] completes, and must not be in the possession of anything then.
     ///
     /// # Errors
     ///
@@ -144,19 +144,46 @@ impl LaneContext {
         self.index
     }
 
-    /// Whether no more work may be taken in.
+    /// Whether no work may be taken in: intake is closed, or the worker is paused. After a pause the lane is asked for its
+    /// next offer again.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.shared().control.worker.is_at_least(Level::Drain)
+        self.shared().control.worker.is_closed()
     }
 
-    /// Completes when no more work may be taken in.
+    /// Completes when no work may be taken in, as [`LaneContext::is_closed`] says.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
     pub async fn closed(&self) {
-        self.shared().control.worker.reached(Level::Drain).await;
+        self.shared().control.worker.closed().await;
+    }
+
+    /// Waits until `time`, until somebody triggers the worker, or until intake closes; whether it closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn wait_until_or_triggered(&self, time: Instant) -> bool {
+        let control = &self.shared().control.worker;
+        let before = control.triggers();
+        tokio::select! {
+            biased;
+            () = self.closed() => true,
+            () = control.triggered(before) => false,
+            () = tokio::time::sleep_until(time) => false,
+        }
+    }
+
+    /// Completes when there is a trigger that nobody has taken.
+    pub(crate) async fn has_trigger(&self) {
+        self.shared().control.worker.has_trigger().await;
+    }
+
+    /// Takes the trigger, for a source that serves each of them once.
+    pub(crate) fn take_trigger(&self) -> bool {
+        self.shared().control.worker.take_trigger()
     }
 
     /// Waits until `time`, or until intake closes; whether it closed.

@@ -44,6 +44,10 @@ struct Worker {
     paused: bool,
     /// When the first attempt at the present input began.
     first_began: Duration,
+    /// It is paused by whoever has a handle.
+    held: bool,
+    /// When it was triggered, if that is not served yet.
+    triggered_at: Option<Duration>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -168,7 +172,10 @@ impl CycleRules {
             Event::IntakeOpened { worker } => self.worker(*worker).begin_life(),
             Event::IntakeClosed { worker, .. } => self.worker(*worker).intake = Intake::Closed,
             Event::TicksMissed { worker, count } => self.worker(*worker).schedule.missed += *count,
-            Event::TickDue { worker, number, due, missed, late } => {
+            Event::TickDue { worker, number, missed, triggered: true, .. } => {
+                self.worker(*worker).triggered_tick(*number, *missed, verdicts);
+            }
+            Event::TickDue { worker, number, due, missed, late, triggered: false } => {
                 let wall = wall_at(verdicts.at, self.stepped_ms);
                 let said = TickSaid { number: *number, due: *due, missed: *missed, late: *late };
                 self.worker(*worker).tick(&said, wall, verdicts);
@@ -186,6 +193,12 @@ impl CycleRules {
                 self.worker(*worker).settled(*cycle, *delivery, *settle, verdicts);
             }
             Event::BreakerOpened { worker, .. } => self.worker(*worker).paused = true,
+            Event::WorkerPaused { worker } => {
+                self.worker(*worker).paused = true;
+                self.worker(*worker).held = true;
+            }
+            Event::WorkerResumed { worker } => self.worker(*worker).held = false,
+            Event::WorkerTriggered { worker } => self.worker(*worker).triggered_at = Some(verdicts.at),
             Event::BreakerProbing { worker, cycle } => self.worker(*worker).probe = Some(*cycle),
             Event::SettleFailed { worker, cycle: Some(cycle), settle, .. } => {
                 let worker = self.worker(*worker);
@@ -218,6 +231,8 @@ impl Worker {
             probe: None,
             paused: false,
             first_began: Duration::ZERO,
+            held: false,
+            triggered_at: None,
         }
     }
 
@@ -226,6 +241,7 @@ impl Worker {
         self.intake = Intake::Open;
         self.next = Next { attempt: 1, not_before: Duration::ZERO };
         self.schedule = ScheduleView::default();
+        self.triggered_at = None;
     }
 
     /// Whether cycles follow one another, so that the next attempt is known.
@@ -243,6 +259,12 @@ impl Worker {
                 let when = if self.intake == Intake::Closed { "after it was closed" } else { "before it was opened" };
                 format!("cycle {cycle} started {when}")
             },
+        );
+        verdicts.demand(
+            Rule::P1,
+            !self.held,
+            || format!("no cycle of {name} starts while it is paused"),
+            || format!("cycle {cycle} did"),
         );
         let scheduled = matches!(
             self.declared.source,
@@ -280,9 +302,11 @@ impl Worker {
             None => Duration::ZERO,
         };
         let at = verdicts.at;
+        // Whoever triggered it does not want to wait for the retry.
+        let hurried = at < not_before && self.triggered_at.take().is_some();
         verdicts.demand(
             Rule::C3,
-            at >= not_before,
+            at >= not_before || hurried,
             || format!("{name} tries again at {not_before:?}, as its retry policy says"),
             || format!("cycle {cycle} started at {at:?}"),
         );
@@ -299,6 +323,28 @@ impl Worker {
             self.schedule.announced = self.schedule.announced.saturating_sub(1);
         }
         self.running.push(started);
+    }
+
+    /// Rule P3: a tick is served that was asked for.
+    fn triggered_tick(&mut self, number: u64, missed: u64, verdicts: &mut Verdicts<'_>) {
+        let (at, name) = (verdicts.at, &self.declared.name);
+        let last = self.schedule.last.map_or(0, |(number, _)| number);
+        let asked = self.triggered_at.take();
+        let ready = asked.map(|asked| asked.max(self.schedule.settled_at.unwrap_or_default()));
+        let serial = self.declared.concurrency == 1;
+        verdicts.demand(
+            Rule::P3,
+            ready.is_some_and(|ready| !serial || self.paused || at <= ready + TIMER),
+            || format!("a tick of {name} is served at once when it is asked for"),
+            || format!("one is served at {at:?}, asked for at {asked:?}"),
+        );
+        verdicts.demand(
+            Rule::P3,
+            number == last && missed == 0,
+            || format!("a tick of {name} that was asked for does not count"),
+            || format!("it has number {number} after {last}"),
+        );
+        self.schedule.announced += 1;
     }
 
     /// Rules D1 and D3 to D5: a tick is served.

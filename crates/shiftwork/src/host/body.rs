@@ -42,7 +42,7 @@ where
 {
     let tell = |input| unit.inbox.tell(input);
     let (id, control) = (unit.id, &unit.control);
-    let cx = ServiceContext::new(unit.name.clone(), control.clone(), unit.environment.clone());
+    let cx = ServiceContext::new(unit.name.clone(), control.clone(), unit.environment.clone(), unit.host.clone());
     let attempt = AttemptControl::new(control.clone());
     let span = tracing::info_span!("service", worker = &*unit.name);
     // In a block of its own, so that a function that panics before it returns its future is caught too.

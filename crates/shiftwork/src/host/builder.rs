@@ -228,7 +228,7 @@ impl HostBuilder {
             });
             units.push(it.launch.with(it.policy));
         }
-        Ok(Host {
+        let mut host = Host {
             declarations: declarations.into(),
             plans,
             units,
@@ -236,7 +236,12 @@ impl HostBuilder {
             environment: self.environment,
             listeners: self.listeners,
             control: None,
-        })
+        };
+        if host.declarations.iter().any(|it| matches!(it.source, SourceKind::Service { .. })) {
+            // Its service may ask for it.
+            drop(host.handle());
+        }
+        Ok(host)
     }
 
     /// [`HostBuilder::build`] and [`Host::run_until_signal`] in one. A mistake in the build is a failed start: it is

@@ -1,8 +1,15 @@
-//! A handle to a host from outside: stop it, read where it stands, hear its events.
+//! A handle to a host from outside: stop it, steer its workers, read where it stands, hear its events.
+//!
+//! What follows from a command is decided where everything is ([`crate::lifecycle`]); what can be refused at once is refused
+//! here.
 
 use std::{
+    error::Error,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::{
@@ -10,9 +17,10 @@ use tokio::{
     time::Instant,
 };
 
+use super::health::{Health, HostStanding, judge};
 use crate::{
     Event, Listener,
-    event::{Declaration, WorkerId, WorkerPhase},
+    event::{Declaration, SourceKind, WorkerId, WorkerPhase},
 };
 
 /// How many events a subscriber may be behind before it misses some: a second or so of a busy host.
@@ -22,6 +30,9 @@ const SUBSCRIPTION_CAPACITY: usize = 4_096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Command {
     Stop,
+    Pause(WorkerId),
+    Resume(WorkerId),
+    Trigger(WorkerId),
 }
 
 /// A handle to a host. Cheap to clone; it outlives the host harmlessly.
@@ -33,8 +44,16 @@ pub struct HostHandle {
 
 /// Where the workers stand, and who hears the events.
 pub(super) struct Board {
-    workers: Mutex<Vec<WorkerStatus>>,
+    sources: Box<[SourceKind]>,
+    standing: Mutex<Standing>,
+    /// Whether the last cycle of each failed. Outside of the lock: every cycle ends here.
+    failing: Box<[AtomicBool]>,
     events: broadcast::Sender<Event>,
+}
+
+struct Standing {
+    host: HostStanding,
+    workers: Vec<WorkerStatus>,
 }
 
 /// Where one worker stands.
@@ -44,6 +63,10 @@ pub struct WorkerStatus {
     pub name: Arc<str>,
     /// Its phase.
     pub phase: WorkerPhase,
+    /// Whether it is paused: no cycle of it begins, whatever its phase.
+    pub paused: bool,
+    /// Whether its breaker is open, because its dependency seems to be down.
+    pub breaker_open: bool,
     /// Whether its last cycle failed.
     pub failing: bool,
     /// How many times it was restarted after a fault.
@@ -53,14 +76,20 @@ pub struct WorkerStatus {
 impl HostHandle {
     pub(super) fn new(workers: &[Declaration]) -> (Self, mpsc::UnboundedReceiver<Command>) {
         let (commands, receiver) = mpsc::unbounded_channel();
-        let workers = workers.iter().map(|declared| WorkerStatus {
+        let statuses = workers.iter().map(|declared| WorkerStatus {
             name: declared.name.clone(),
             phase: WorkerPhase::Pending,
+            paused: false,
+            breaker_open: false,
             failing: false,
             restarts: 0,
         });
-        let board =
-            Board { workers: Mutex::new(workers.collect()), events: broadcast::Sender::new(SUBSCRIPTION_CAPACITY) };
+        let board = Board {
+            sources: workers.iter().map(|declared| declared.source).collect(),
+            standing: Mutex::new(Standing { host: HostStanding::Starting, workers: statuses.collect() }),
+            failing: workers.iter().map(|_| AtomicBool::new(false)).collect(),
+            events: broadcast::Sender::new(SUBSCRIPTION_CAPACITY),
+        };
         (Self { commands, board: Arc::new(board) }, receiver)
     }
 
@@ -68,16 +97,114 @@ impl HostHandle {
         self.board.clone()
     }
 
+    fn send(&self, command: Command) {
+        // A host that has ended has nothing to do.
+        let _ = self.commands.send(command);
+    }
+
     /// Asks the host to stop, as SIGTERM would. Asking again changes nothing.
     pub fn stop(&self) {
-        // A host that has ended has nothing to stop.
-        let _ = self.commands.send(Command::Stop);
+        self.send(Command::Stop);
+    }
+
+    /// Pauses the worker called `worker`: from [`Event::WorkerPaused`] on no cycle of it begins, until it is resumed. Cycles in
+    /// flight go on, and their leases are renewed. A worker that has not run yet, or is being restarted, will open paused. A
+    /// stop works as ever. Pausing a worker that is paused changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When there is no worker of that name, it has ended, or it is a service, which has no cycles to hold back.
+    pub fn pause(&self, worker: &str) -> Result<(), ControlError> {
+        let (id, status) = self.find(worker)?;
+        self.refuse_ended(&status)?;
+        self.refuse_service(id, &status)?;
+        self.send(Command::Pause(id));
+        Ok(())
+    }
+
+    /// Ends the pause of the worker called `worker`. A schedule's ticks that came due meanwhile are late, and become what its
+    /// [`crate::Missed`] says. Resuming a worker that is not paused changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`HostHandle::pause`].
+    pub fn resume(&self, worker: &str) -> Result<(), ControlError> {
+        let (id, status) = self.find(worker)?;
+        self.refuse_ended(&status)?;
+        self.refuse_service(id, &status)?;
+        self.send(Command::Resume(id));
+        Ok(())
+    }
+
+    /// Asks the worker called `worker` not to wait for its next cycle.
+    ///
+    /// - A schedule serves a tick at once, or as soon as the cycle at work is done; [`crate::Tick::triggered`] says so, and its
+    ///   other ticks come as if it had not been. If it waits for a retry, that is made at once instead. Several triggers before
+    ///   one is served are one.
+    /// - A queue is polled at once.
+    /// - A continuous worker that waits for a retry, or after an input that was given up, goes on at once.
+    ///
+    /// An open breaker is not passed.
+    ///
+    /// # Errors
+    ///
+    /// When there is no worker of that name, it does not run, it is paused, or its source cannot be triggered: a service, or a
+    /// source of the program's own.
+    pub fn trigger(&self, worker: &str) -> Result<(), ControlError> {
+        let (id, status) = self.find(worker)?;
+        self.refuse_ended(&status)?;
+        self.refuse_service(id, &status)?;
+        let refuse = |why| Err(ControlError::refused(&status.name, why));
+        if self.board.sources[id.index()] == SourceKind::Other {
+            return refuse(Why::NoTrigger);
+        }
+        if status.paused {
+            return refuse(Why::Paused);
+        }
+        if status.phase != WorkerPhase::Running {
+            return refuse(Why::NotRunning(status.phase));
+        }
+        self.send(Command::Trigger(id));
+        Ok(())
+    }
+
+    fn find(&self, name: &str) -> Result<(WorkerId, WorkerStatus), ControlError> {
+        let workers = self.status();
+        let found = (0u32..).zip(&workers).find(|(_, status)| *status.name == *name);
+        match found {
+            Some((index, status)) => Ok((WorkerId(index), status.clone())),
+            None => {
+                let known = workers.into_iter().map(|status| status.name).collect();
+                Err(ControlError { worker: name.into(), why: Why::Unknown { known } })
+            }
+        }
+    }
+
+    fn refuse_ended(&self, status: &WorkerStatus) -> Result<(), ControlError> {
+        let ended = status.phase.is_terminal();
+        if ended { Err(ControlError::refused(&status.name, Why::Ended(status.phase))) } else { Ok(()) }
+    }
+
+    fn refuse_service(&self, id: WorkerId, status: &WorkerStatus) -> Result<(), ControlError> {
+        let service = matches!(self.board.sources[id.index()], SourceKind::Service { .. });
+        if service { Err(ControlError::refused(&status.name, Why::Service)) } else { Ok(()) }
     }
 
     /// Where every worker stands, in the order in which they were added.
     #[must_use]
     pub fn status(&self) -> Vec<WorkerStatus> {
-        self.board.workers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut workers = self.board.lock().workers.clone();
+        for (status, failing) in workers.iter_mut().zip(&self.board.failing) {
+            status.failing = failing.load(Ordering::Relaxed);
+        }
+        workers
+    }
+
+    /// Whether the host is well, in one word for a health endpoint.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let workers = self.status();
+        judge(self.board.lock().host, &workers)
     }
 
     /// Hears every event from here on. A subscriber that is slow never slows a worker: it is told how many it missed.
@@ -104,25 +231,90 @@ impl Listener for Arc<Board> {
 }
 
 impl Board {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "only what changes a worker's standing is kept")]
+    fn lock(&self) -> std::sync::MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only what changes where host and workers stand is kept")]
     fn keep(&self, event: &Event) {
         if let Some((worker, phase)) = event.phase() {
             self.set(worker, |it| it.phase = phase);
         }
         match event {
-            Event::WorkerRestarting { worker, restarts, .. } => self.set(*worker, |it| it.restarts = *restarts),
-            Event::CycleEnded { worker, failure, .. } => self.set(*worker, |it| it.failing = failure.is_some()),
+            Event::CycleEnded { worker, failure, .. } => {
+                self.failing[worker.index()].store(failure.is_some(), Ordering::Relaxed);
+            }
+            Event::WorkerRestarting { worker, restarts, .. } => self.set(*worker, |it| {
+                it.restarts = *restarts;
+                it.breaker_open = false;
+            }),
+            Event::WorkerPaused { worker } => self.set(*worker, |it| it.paused = true),
+            Event::WorkerResumed { worker } => self.set(*worker, |it| it.paused = false),
+            Event::BreakerOpened { worker, .. } => self.set(*worker, |it| it.breaker_open = true),
+            Event::BreakerClosed { worker, .. } => self.set(*worker, |it| it.breaker_open = false),
+            Event::HostRunning => self.lock().host = HostStanding::Running,
+            Event::HostStopping { .. } => self.lock().host = HostStanding::Stopping,
             _ => {}
         }
     }
 
     fn set(&self, worker: WorkerId, change: impl FnOnce(&mut WorkerStatus)) {
-        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(status) = workers.get_mut(worker.index()) {
+        if let Some(status) = self.lock().workers.get_mut(worker.index()) {
             change(status);
         }
     }
 }
+
+/// Why a worker cannot be paused, resumed or triggered.
+#[derive(Debug)]
+pub struct ControlError {
+    worker: Arc<str>,
+    why: Why,
+}
+
+#[derive(Debug)]
+enum Why {
+    Unknown { known: Vec<Arc<str>> },
+    Ended(WorkerPhase),
+    Service,
+    NoTrigger,
+    Paused,
+    NotRunning(WorkerPhase),
+}
+
+impl ControlError {
+    fn refused(worker: &Arc<str>, why: Why) -> Self {
+        Self { worker: worker.clone(), why }
+    }
+
+    /// Whether there is no worker of that name.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        matches!(self.why, Why::Unknown { .. })
+    }
+
+    /// Whether it can never be asked that: it is a service, or its source cannot be triggered.
+    #[must_use]
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self.why, Why::Service | Why::NoTrigger)
+    }
+}
+
+impl fmt::Display for ControlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let worker = &self.worker;
+        match &self.why {
+            Why::Unknown { known } => write!(f, "no worker is called {worker:?}: there are {known:?}"),
+            Why::Ended(phase) => write!(f, "worker {worker:?} has ended: {phase}"),
+            Why::Service => write!(f, "{worker:?} is a service, which has no cycles to pause or trigger"),
+            Why::NoTrigger => write!(f, "the source of worker {worker:?} cannot be triggered"),
+            Why::Paused => write!(f, "worker {worker:?} is paused: resume it first"),
+            Why::NotRunning(phase) => write!(f, "worker {worker:?} does not run: it is {phase}"),
+        }
+    }
+}
+
+impl Error for ControlError {}
 
 /// The events of a host, for one subscriber.
 #[derive(Debug)]

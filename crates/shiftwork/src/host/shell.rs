@@ -28,10 +28,10 @@ use crate::{
 pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals: Option<Signals>) -> HostReport {
     crate::panics::note_places();
     let Host { declarations, plans, units, budget, environment, mut listeners, control } = host;
-    let mut commands = control.map(|(handle, commands)| {
+    let (handle, mut commands) = control.unzip();
+    if let Some(handle) = &handle {
         listeners.push(Arc::new(handle.board()));
-        commands
-    });
+    }
     let emitter = Arc::new(Emitter::new(&declarations, listeners, &environment));
     let (inbox, mut inputs) = mpsc::unbounded_channel();
     let mut machine = Lifecycle::new(plans, budget);
@@ -67,6 +67,7 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
                         name: declarations[id.index()].name.clone(),
                         control: slot.control.clone(),
                         environment: environment.clone(),
+                        host: handle.clone(),
                         emitter: emitter.clone(),
                         inbox: Inbox { sender: inbox.clone(), worker: id, life: slot.life },
                         seed,
@@ -77,6 +78,9 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
                 }
                 Action::OpenIntake(id) => workers[id.index()].control.raise(Level::Open),
                 Action::CloseIntake(id) => workers[id.index()].control.raise(Level::Drain),
+                Action::Pause(id) => workers[id.index()].control.pause(),
+                Action::Resume(id) => workers[id.index()].control.resume(),
+                Action::Trigger(id) => workers[id.index()].control.trigger(),
                 Action::Cancel(id) => workers[id.index()].control.raise(Level::Cancel),
                 Action::Abort(id) => workers[id.index()].control.raise(Level::Abort),
                 Action::Abandon(id) => {
@@ -99,6 +103,9 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
             }
             command = next_command(&mut commands) => match command {
                 Command::Stop => Input::StopAsked,
+                Command::Pause(id) => Input::PauseAsked(id),
+                Command::Resume(id) => Input::ResumeAsked(id),
+                Command::Trigger(id) => Input::TriggerAsked(id),
             },
             Some((id, life, input)) = inputs.recv() => {
                 if workers[id.index()].life == life { input } else { continue_with_nothing() }

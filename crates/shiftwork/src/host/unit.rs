@@ -13,7 +13,7 @@ use tracing::Instrument;
 
 use super::Policy;
 use crate::{
-    Environment, Failure, Source, Worker,
+    Environment, Failure, HostHandle, Source, Worker,
     context::LaneShared,
     control::{AttemptControl, Control, Level},
     cycle::{RunCycle, panicked},
@@ -31,6 +31,8 @@ pub(super) struct Surroundings {
     pub(super) name: Arc<str>,
     pub(super) control: Arc<Control>,
     pub(super) environment: Arc<dyn Environment>,
+    /// There is one if somebody asked for it, or may.
+    pub(super) host: Option<HostHandle>,
     pub(super) emitter: Arc<Emitter>,
     pub(super) inbox: Inbox,
     pub(super) seed: u64,

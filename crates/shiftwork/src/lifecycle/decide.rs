@@ -52,6 +52,12 @@ pub(crate) enum Input {
     Signal(Signal),
     /// The program asks for a stop.
     StopAsked,
+    /// The program asks for a worker's pause.
+    PauseAsked(WorkerId),
+    /// The program asks for the end of it.
+    ResumeAsked(WorkerId),
+    /// The program asks for a worker's next cycle now.
+    TriggerAsked(WorkerId),
     /// The time that [`Lifecycle::deadline`] named has come.
     DeadlinePassed,
 }
@@ -67,6 +73,12 @@ pub(crate) enum Action {
     OpenIntake(WorkerId),
     /// Let a worker take in no more. A worker that is only ready goes straight to its stop hook.
     CloseIntake(WorkerId),
+    /// Let it begin no cycle for now.
+    Pause(WorkerId),
+    /// Let it begin cycles again.
+    Resume(WorkerId),
+    /// Let it wait no longer for its next cycle.
+    Trigger(WorkerId),
     /// Complete `cancelled()` in its cycles.
     Cancel(WorkerId),
     /// Drop what it runs: the start hook, or the cycles in flight.
@@ -111,6 +123,8 @@ struct WorkerState {
     deadline: Option<Duration>,
     /// Whether its intake was ever opened.
     ran: bool,
+    /// No cycle of it begins, in this life and those that follow.
+    paused: bool,
     /// Whether cycles in flight had to be dropped.
     interrupted: bool,
     cause: Option<Cause>,
@@ -152,6 +166,7 @@ impl Lifecycle {
                 phase: WorkerPhase::Pending,
                 deadline: None,
                 ran: false,
+                paused: false,
                 interrupted: false,
                 cause: None,
                 abandoned: None,
@@ -178,6 +193,9 @@ impl Lifecycle {
             Input::Closed(id, failure) => self.closed(id, failure, now, actions),
             Input::Signal(signal) => self.signal(signal, now, actions),
             Input::StopAsked => self.stop(StopReason::Asked, now, actions),
+            Input::PauseAsked(id) => self.pause(id, actions),
+            Input::ResumeAsked(id) => self.resume(id, actions),
+            Input::TriggerAsked(id) => self.trigger(id, actions),
             Input::DeadlinePassed => {}
         }
         self.pass_deadlines(now, actions);
@@ -410,6 +428,39 @@ impl Lifecycle {
         }
     }
 
+    /// Rule P1: at once, whatever the phase; a worker that has not run yet opens paused.
+    fn pause(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
+        let stopping = self.stopping.is_some();
+        let worker = self.worker(id);
+        if stopping || worker.paused || worker.phase.is_terminal() {
+            return;
+        }
+        worker.paused = true;
+        actions.push(Action::Pause(id));
+        actions.push(Action::Emit(Event::WorkerPaused { worker: id }));
+    }
+
+    fn resume(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
+        let stopping = self.stopping.is_some();
+        let worker = self.worker(id);
+        if stopping || !worker.paused || worker.phase.is_terminal() {
+            return;
+        }
+        worker.paused = false;
+        // Said first: a cycle may begin as soon as it is done.
+        actions.push(Action::Emit(Event::WorkerResumed { worker: id }));
+        actions.push(Action::Resume(id));
+    }
+
+    fn trigger(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
+        let worker = self.worker(id);
+        if worker.paused || worker.phase != WorkerPhase::Running {
+            return;
+        }
+        actions.push(Action::Emit(Event::WorkerTriggered { worker: id }));
+        actions.push(Action::Trigger(id));
+    }
+
     fn force(&mut self) {
         if let Some(stopping) = &mut self.stopping {
             stopping.forced = true;
@@ -580,6 +631,9 @@ impl Lifecycle {
         worker.deadline = Some(now.saturating_add(worker.plan.start_timeout));
         actions.push(Action::Emit(Event::WorkerStarting { worker: id }));
         actions.push(Action::Start(id));
+        if self.worker(id).paused {
+            actions.push(Action::Pause(id));
+        }
     }
 
     fn advance_start(&mut self, now: Duration, actions: &mut Vec<Action>) {

@@ -62,10 +62,11 @@ impl Lane for ContinuousLane {
         if self.left == Some(0) || cx.is_closed() {
             return Ok(None);
         }
-        if let Some(time) = self.not_before.take()
-            && cx.wait_until(time).await
-        {
-            return Ok(None);
+        if let Some(time) = self.not_before {
+            if cx.wait_until_or_triggered(time).await {
+                return Ok(None);
+            }
+            self.not_before = None;
         }
         Ok(Some(Offer { input: (), attempt: self.attempt, delivery: None, since: None }))
     }

@@ -356,15 +356,14 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                         let pause = due.unwrap_or(poll).clamp(Duration::from_millis(1), poll);
                         tokio::select! {
                             biased;
-                            () = cx.closed() => {}
+                            _ = cx.wait_until_or_triggered(Instant::now() + pause) => {}
                             () = changed => {}
-                            () = tokio::time::sleep(pause) => {}
                         }
                     }
                     changed = Some(Box::pin(self.queue.changed()));
                 }
                 Err(delay) => {
-                    cx.wait_until(Instant::now() + delay).await;
+                    cx.wait_until_or_triggered(Instant::now() + delay).await;
                 }
             }
         }

@@ -229,6 +229,10 @@ pub struct Tick {
     pub number: u64,
     /// When it was due. Wall time.
     pub due: Timestamp,
+    /// It is served because somebody asked for it ([`crate::HostHandle::trigger`]), not because it was due: `due` is when
+    /// it was served, `number` that of the last tick that was due, and the ticks of the schedule come as if it had not
+    /// been.
+    pub triggered: bool,
     /// How many ticks before it were missed since the last one. Of a backlog of more than 10,000 cron ticks, not all are
     /// counted.
     pub missed: u64,
@@ -284,6 +288,16 @@ struct Clockwork {
     hands: Option<Hands>,
     /// How many ticks were due.
     number: u64,
+    /// A tick that has come due and is put off by its jitter.
+    put_off: Option<PutOff>,
+}
+
+/// A tick that waits for its jitter to pass.
+#[derive(Debug)]
+struct PutOff {
+    served: Served,
+    since: Instant,
+    until: Instant,
 }
 
 #[derive(Debug)]
@@ -304,6 +318,7 @@ enum Drive {
 }
 
 /// A tick that has come due.
+#[derive(Debug, Clone, Copy)]
 struct Served {
     /// Due so long ago, on the schedule's own clock.
     late: Duration,
@@ -414,31 +429,55 @@ fn say_missed(count: u64, cx: &LaneContext) {
 }
 
 impl ScheduleLane {
-    /// Waits for the clockwork, and in it for the next tick.
+    /// Waits for the clockwork, and in it for the next tick, or for a trigger.
     async fn tick(&self, cx: &LaneContext) -> Option<Tick> {
         let mut clockwork = self.clockwork.lock().await;
-        let Clockwork { hands, number } = &mut *clockwork;
-        let hands = hands.get_or_insert_with(|| Hands::new(&self.plan, cx));
-        let served = hands.tick(&self.plan, cx).await?;
-        let Served { mut late, due, missed, room } = served;
-        let jitter = self.plan.policy.jitter.min(room.unwrap_or(Duration::MAX));
-        if !jitter.is_zero() {
-            let put_off = jitter.mul_f64(hands.chance.f64()).saturating_sub(late);
-            if !put_off.is_zero() {
-                let began = Instant::now();
-                if cx.wait_until(later(began, put_off)).await {
-                    return None;
-                }
-                late += began.elapsed();
-            }
+        let triggered = tokio::select! {
+            biased;
+            () = cx.has_trigger() => true,
+            tick = self.due_tick(&mut clockwork, cx) => return tick,
+        };
+        if !triggered || cx.is_closed() || !cx.take_trigger() {
+            return None;
         }
+        let (number, due) = (clockwork.number, cx.wall_time());
+        let (missed, late) = (0, Duration::ZERO);
+        cx.emit(&Event::TickDue { worker: cx.worker(), number, due, missed, late, triggered });
+        Some(Tick { number, due, triggered, missed })
+    }
+
+    /// Waits for the next tick that is due. Cancel safe: what has come due is not lost.
+    async fn due_tick(&self, clockwork: &mut Clockwork, cx: &LaneContext) -> Option<Tick> {
+        let Clockwork { hands, number, put_off } = clockwork;
+        let hands = hands.get_or_insert_with(|| Hands::new(&self.plan, cx));
+        if put_off.is_none() {
+            let served = hands.tick(&self.plan, cx).await?;
+            let jitter = self.plan.policy.jitter.min(served.room.unwrap_or(Duration::MAX));
+            let by = if jitter.is_zero() {
+                Duration::ZERO
+            } else {
+                jitter.mul_f64(hands.chance.f64()).saturating_sub(served.late)
+            };
+            let since = Instant::now();
+            *put_off = Some(PutOff { served, since, until: later(since, by) });
+        }
+        let PutOff { served, since, until } = put_off.as_ref()?;
+        let Served { mut late, due, missed, room: _ } = *served;
+        if since != until {
+            if cx.wait_until(*until).await {
+                return None;
+            }
+            late += since.elapsed();
+        }
+        *put_off = None;
         *number = number.saturating_add(missed).saturating_add(1);
         let due = due.unwrap_or_else(|| {
             let wall = cx.wall_time();
             wall.checked_sub(late).unwrap_or(wall)
         });
-        cx.emit(&Event::TickDue { worker: cx.worker(), number: *number, due, missed, late });
-        Some(Tick { number: *number, due, missed })
+        let triggered = false;
+        cx.emit(&Event::TickDue { worker: cx.worker(), number: *number, due, missed, late, triggered });
+        Some(Tick { number: *number, due, triggered, missed })
     }
 
     /// The tick is done with, for good.
@@ -466,8 +505,13 @@ impl Lane for ScheduleLane {
 
     async fn next(&mut self, cx: &LaneContext) -> Result<Option<Offer<Tick>>, Failure> {
         if let Some((tick, time)) = self.current {
-            if cx.wait_until(time).await {
-                return Ok(None);
+            tokio::select! {
+                biased;
+                closed = cx.wait_until(time) => if closed {
+                    return Ok(None);
+                },
+                // Whoever asks for a tick now has one at work: its next attempt.
+                () = cx.has_trigger() => drop(cx.take_trigger()),
             }
             return Ok(Some(Offer { input: tick, attempt: self.attempt, delivery: None, since: None }));
         }

@@ -211,6 +211,9 @@ fn inputs(workers: u32) -> impl Strategy<Value = Vec<(Input, u64)>> {
         4 => (id(), any::<bool>()).prop_map(|(id, failed)| Input::Closed(id, failed.then(cause))),
         1 => prop::sample::select(vec![Signal::Terminate, Signal::Interrupt, Signal::Quit]).prop_map(Input::Signal),
         1 => Just(Input::StopAsked),
+        1 => id().prop_map(Input::PauseAsked),
+        1 => id().prop_map(Input::ResumeAsked),
+        1 => id().prop_map(Input::TriggerAsked),
         4 => Just(Input::DeadlinePassed),
     ];
     prop::collection::vec((input, 0u64..8_000), 0..40)
@@ -246,10 +249,15 @@ proptest! {
         let mut bench = Bench::new(plans.clone());
         let mut opened = vec![false; plans.len()];
         let mut stopped = vec![0; plans.len()];
+        let mut paused = vec![false; plans.len()];
         let mut asked_at = None;
         let mut feed = |bench: &mut Bench, input: Input| -> Result<(), TestCaseError> {
             let actions = bench.input(input);
+            let mut started_paused = None;
             for action in &actions {
+                if let Some(id) = started_paused.take() {
+                    prop_assert_eq!(action, &Action::Pause(id), "a new life of a paused worker begins paused");
+                }
                 match action {
                     Action::OpenIntake(id) => {
                         prop_assert!(!opened[id.index()], "an intake opens once in a life");
@@ -262,8 +270,14 @@ proptest! {
                         stopped[worker.index()] += 1;
                         prop_assert!(phase.is_terminal());
                     }
-                    Action::Emit(_) | Action::Start(_) | Action::CloseIntake(_) | Action::Cancel(_)
-                    | Action::Abort(_) | Action::Abandon(_) => {}
+                    Action::Emit(Event::WorkerTriggered { worker }) => {
+                        prop_assert!(opened[worker.index()] && !paused[worker.index()], "a trigger is for who can run");
+                    }
+                    Action::Pause(id) => paused[id.index()] = true,
+                    Action::Resume(id) => paused[id.index()] = false,
+                    Action::Start(id) => started_paused = paused[id.index()].then_some(*id),
+                    Action::Emit(_) | Action::CloseIntake(_) | Action::Cancel(_)
+                    | Action::Abort(_) | Action::Abandon(_) | Action::Trigger(_) => {}
                 }
             }
             // Invariant 1: nothing is past its start that comes after something that never was ready.

@@ -1,0 +1,109 @@
+//! Whether a host is well, in one word: a pure function of where it and its workers stand.
+
+use std::fmt;
+
+use super::WorkerStatus;
+use crate::event::WorkerPhase;
+
+/// Where the host itself stands, as far as its health needs to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HostStanding {
+    Starting,
+    Running,
+    Stopping,
+}
+
+/// Whether a host is well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Health {
+    /// Not every worker is ready yet.
+    Starting,
+    /// Every worker does its work, or has come to its end well.
+    Ready,
+    /// Work goes on, but a worker has failed, is being restarted, has an open breaker, or its last cycle failed.
+    Degraded,
+    /// None of the workers that should be at work is.
+    Failing,
+    /// A stop has begun, or is over: from its first moment, the delay before the drain included.
+    Stopping,
+}
+
+impl Health {
+    /// Whether the host should be sent work: ready or degraded. What a readiness endpoint answers.
+    #[must_use]
+    pub fn is_ready(self) -> bool {
+        matches!(self, Health::Ready | Health::Degraded)
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Health::Starting => "starting",
+            Health::Ready => "ready",
+            Health::Degraded => "degraded",
+            Health::Failing => "failing",
+            Health::Stopping => "stopping",
+        }
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+pub(super) fn judge(host: HostStanding, workers: &[WorkerStatus]) -> Health {
+    match host {
+        HostStanding::Starting => return Health::Starting,
+        HostStanding::Stopping => return Health::Stopping,
+        HostStanding::Running => {}
+    }
+    let out = |status: &WorkerStatus| {
+        let down = matches!(status.phase, WorkerPhase::Failed | WorkerPhase::Restarting | WorkerPhase::Aborted);
+        down || status.breaker_open
+    };
+    let expected = || workers.iter().filter(|status| status.phase != WorkerPhase::Stopped);
+    if expected().next().is_some() && expected().all(out) {
+        Health::Failing
+    } else if workers.iter().any(|status| out(status) || status.failing) {
+        Health::Degraded
+    } else {
+        Health::Ready
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(phase: WorkerPhase) -> WorkerStatus {
+        WorkerStatus { name: "it".into(), phase, paused: false, breaker_open: false, failing: false, restarts: 0 }
+    }
+
+    #[test]
+    fn a_host_is_as_well_as_its_workers() {
+        let (well, failed) = (status(WorkerPhase::Running), status(WorkerPhase::Failed));
+        let cut_off = WorkerStatus { breaker_open: true, ..well.clone() };
+        let failing = WorkerStatus { failing: true, ..well.clone() };
+        let done = status(WorkerPhase::Stopped);
+        let of = |workers: &[&WorkerStatus]| {
+            let workers: Vec<WorkerStatus> = workers.iter().copied().cloned().collect();
+            judge(HostStanding::Running, &workers)
+        };
+        assert_eq!(of(&[&well, &done]), Health::Ready);
+        assert_eq!(of(&[&well, &failing]), Health::Degraded);
+        assert_eq!(of(&[&well, &failed]), Health::Degraded);
+        assert_eq!(of(&[&well, &cut_off]), Health::Degraded);
+        assert_eq!(of(&[&failed, &cut_off, &done]), Health::Failing);
+        assert_eq!(of(&[]), Health::Ready);
+    }
+
+    #[test]
+    fn a_host_that_starts_or_stops_is_not_ready_however_well_its_workers_are() {
+        for standing in [HostStanding::Starting, HostStanding::Stopping] {
+            assert!(!judge(standing, &[status(WorkerPhase::Running)]).is_ready());
+        }
+    }
+}

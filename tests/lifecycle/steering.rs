@@ -1,0 +1,326 @@
+//! A host's handle: pausing, resuming and triggering workers, and its health.
+
+use std::{num::NonZeroU64, time::Duration};
+
+use shiftwork::{
+    Context, Continuous, Failure, Health, HostBuilder, HostHandle, OnFault, QueueSourceExt, Retry, Schedule,
+    ServiceContext, Signal, Tick, WorkerStatus,
+    event::{Event, WorkerPhase},
+};
+use shiftwork_sim::{Outcome, Script, millis, secs, site};
+
+use crate::worlds::{Notes, attempts};
+
+/// What somebody does with a handle, at its times.
+type Act = fn(&HostHandle, &Notes);
+
+/// A world whose node runs what `build` adds to its host, while somebody acts on it.
+fn run(
+    script: Script,
+    build: impl Fn(HostBuilder) -> HostBuilder + Send + Sync + 'static,
+    acts: &'static [(u64, Act)],
+) -> (Outcome, Notes) {
+    let notes = Notes::default();
+    let inside = notes.clone();
+    let outcome = script.run_once(move |world| {
+        world.node("node", move |node| {
+            let mut host = build(node.host()).build().unwrap();
+            let (handle, notes) = (host.handle(), inside.clone());
+            async move {
+                let acting = async {
+                    let mut now = Duration::ZERO;
+                    for (at, act) in acts {
+                        tokio::time::sleep(millis(*at) - now).await;
+                        now = millis(*at);
+                        act(&handle, &notes);
+                    }
+                };
+                tokio::join!(host.run_until_signal(), acting).0
+            }
+        });
+    });
+    (outcome, notes)
+}
+
+fn every(period: u64) -> impl Fn(HostBuilder) -> HostBuilder {
+    move |host| {
+        let work = |tick: Tick, _: Context| async move {
+            assert!(!tick.triggered || tick.missed == 0);
+            Ok::<(), Failure>(())
+        };
+        host.worker("ticks", Schedule::every(secs(period)), work).host()
+    }
+}
+
+fn starts(outcome: &Outcome) -> Vec<Duration> {
+    attempts(outcome).into_iter().map(|(at, _)| at).collect()
+}
+
+#[test]
+fn p1_a_paused_worker_begins_no_cycle_until_it_is_resumed() {
+    let (outcome, _) = run(
+        Script::new().at(millis(45_500), Signal::Terminate),
+        every(10),
+        &[(15_000, |host, _| host.pause("ticks").unwrap()), (35_000, |host, _| host.resume("ticks").unwrap())],
+    );
+    outcome.assert_rules_kept();
+    // The tick of 30 s is served late; the one of 20 s is merged with it.
+    assert_eq!(starts(&outcome), [0, 10, 35, 40].map(secs));
+    assert_eq!(outcome.count(|event| matches!(event, Event::TicksMissed { count: 1, .. })), 1);
+}
+
+#[test]
+fn p1_a_worker_that_is_paused_before_it_runs_opens_paused() {
+    let (outcome, _) = run(
+        Script::new().at(secs(25), Signal::Terminate),
+        every(10),
+        &[(0, |host, _| host.pause("ticks").unwrap()), (12_000, |host, _| host.resume("ticks").unwrap())],
+    );
+    outcome.assert_rules_kept();
+    assert!(starts(&outcome).iter().all(|at| at.is_zero() || *at >= secs(12)), "{:?}", starts(&outcome));
+    assert!(starts(&outcome).contains(&secs(12)));
+}
+
+#[test]
+fn p1_a_pause_that_is_over_at_once_does_not_end_the_worker() {
+    let blink: Act = |host, _| {
+        host.pause("ticks").unwrap();
+        host.resume("ticks").unwrap();
+    };
+    static ACTS: std::sync::OnceLock<[(u64, Act); 1]> = std::sync::OnceLock::new();
+    let (outcome, _) =
+        run(Script::new().at(secs(35), Signal::Terminate), every(10), ACTS.get_or_init(|| [(15_000, blink)]));
+    outcome.assert_rules_kept();
+    assert_eq!(starts(&outcome), [0, 10, 20, 30].map(secs));
+}
+
+/// Three jobs of 40 s each, one at a time, with a lease of 6 s.
+fn jobs(script: Script, acts: &'static [(u64, Act)]) -> (Outcome, Notes, shiftwork_sim::SimQueue<u32>) {
+    let queue = std::sync::Arc::new(std::sync::Mutex::new(None));
+    let (made, notes) = (queue.clone(), Notes::default());
+    let inside = notes.clone();
+    let outcome = script.run_once(move |world| {
+        let jobs = world.queue::<u32>("jobs");
+        jobs.seed(1..=3);
+        *made.lock().unwrap() = Some(jobs.clone());
+        world.node("node", move |node| {
+            let work = |_: u32, _: Context| async {
+                tokio::time::sleep(secs(40)).await;
+                Ok::<(), Failure>(())
+            };
+            let host = node.host().worker("jobs", jobs.clone().source().lease(secs(6)), work).host();
+            let mut host = host.build().unwrap();
+            let (handle, notes) = (host.handle(), inside.clone());
+            async move {
+                let acting = async {
+                    let mut now = Duration::ZERO;
+                    for (at, act) in acts {
+                        tokio::time::sleep(millis(*at) - now).await;
+                        now = millis(*at);
+                        act(&handle, &notes);
+                    }
+                };
+                tokio::join!(host.run_until_signal(), acting).0
+            }
+        });
+    });
+    let queue = queue.lock().unwrap().take().unwrap();
+    (outcome, notes, queue)
+}
+
+#[test]
+fn p2_a_cycle_in_flight_goes_on_under_its_lease_and_nothing_more_is_claimed() {
+    let (outcome, _, queue) =
+        jobs(Script::new().at(secs(100), Signal::Terminate), &[(10_000, |host, _| host.pause("jobs").unwrap())]);
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.count(|event| matches!(event, Event::LeaseLost { .. })), 0);
+    assert_eq!(outcome.report().unwrap().worker("jobs").unwrap().cycles.succeeded, 1);
+    let depth = queue.inspect_depth();
+    assert_eq!((depth.ready, depth.leased), (2, 0));
+}
+
+#[test]
+fn a_stop_works_while_a_worker_is_paused() {
+    let (outcome, _) = run(
+        Script::new().at(secs(20), Signal::Terminate),
+        every(10),
+        &[(15_000, |host, _| host.pause("ticks").unwrap())],
+    );
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.ended_at(), secs(20));
+    assert!(outcome.report().unwrap().is_clean());
+}
+
+#[test]
+fn p3_a_schedule_that_is_triggered_serves_a_tick_at_once_and_keeps_its_grid() {
+    let (outcome, _) = run(
+        Script::new().at(secs(25), Signal::Terminate),
+        every(10),
+        &[(13_000, |host, _| host.trigger("ticks").unwrap()), (17_000, |host, _| host.trigger("ticks").unwrap())],
+    );
+    outcome.assert_rules_kept();
+    assert_eq!(starts(&outcome), [0, 10, 13, 17, 20].map(secs));
+    let numbers: Vec<(u64, bool)> = outcome
+        .events()
+        .filter_map(|(_, event)| match event {
+            Event::TickDue { number, triggered, .. } => Some((*number, *triggered)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(numbers, [(1, false), (2, false), (2, true), (2, true), (3, false)]);
+}
+
+#[test]
+fn p3_a_retry_is_not_waited_for_once_the_worker_is_triggered() {
+    let (outcome, _) = run(
+        Script::new().at(secs(30), Signal::Terminate),
+        |host| {
+            let fails = |(): (), cx: Context| async move {
+                if cx.attempt() == 1 { Err(Failure::transient("not yet")) } else { Ok(()) }
+            };
+            host.worker("once", Continuous::times(NonZeroU64::MIN), fails)
+                .retry(Retry::exponential().initial(secs(60)).jitter_percent(0))
+                .worker("ticks", Schedule::every(secs(3_600)), |tick: Tick, cx: Context| async move {
+                    if cx.attempt() == 1 && !tick.triggered { Err(Failure::transient("not yet")) } else { Ok(()) }
+                })
+                .retry(Retry::exponential().initial(secs(60)).jitter_percent(0))
+                .host()
+        },
+        &[(5_000, |host, _| {
+            host.trigger("once").unwrap();
+            host.trigger("ticks").unwrap();
+        })],
+    );
+    outcome.assert_rules_kept();
+    assert_eq!(attempts(&outcome), [(secs(0), 1), (secs(0), 1), (secs(5), 2), (secs(5), 2)]);
+}
+
+#[test]
+fn p3_a_queue_that_is_triggered_is_polled_at_once() {
+    let outage = site("jobs").outage().lasting(secs(60));
+    let script = Script::new().at(secs(0), outage).at(secs(100), Signal::Terminate);
+    let outcome = script.run_once(|world| {
+        let queue = world.queue::<u32>("jobs");
+        queue.seed([1]);
+        world.node("node", move |node| {
+            let work = |_: u32, _: Context| async { Ok::<(), Failure>(()) };
+            let mut host = node.host().worker("jobs", queue.clone().source(), work).build().unwrap();
+            let handle = host.handle();
+            async move {
+                let acting = async {
+                    // The claim at 51 s has failed, and the next one would be made at 81 s.
+                    tokio::time::sleep(secs(61)).await;
+                    handle.trigger("jobs").unwrap();
+                };
+                tokio::join!(host.run_until_signal(), acting).0
+            }
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(starts(&outcome), [secs(61)]);
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_with_a_reason() {
+    let (outcome, notes) = run(
+        Script::new().at(secs(20), Signal::Terminate),
+        |host| {
+            let once = |(): (), _: Context| async { Ok::<(), Failure>(()) };
+            let serve = |cx: ServiceContext| async move {
+                cx.stopped().await;
+                Ok(())
+            };
+            every(10)(host).worker("once", Continuous::times(NonZeroU64::MIN), once).service("http", serve).host()
+        },
+        &[
+            (5_000, |host, notes| {
+                for refused in [host.pause("tocks"), host.pause("once"), host.pause("http"), host.trigger("http")] {
+                    notes.add(refused.unwrap_err().to_string());
+                }
+                assert!(host.pause("tocks").unwrap_err().is_unknown());
+                assert!(host.trigger("http").unwrap_err().is_unsupported());
+                host.pause("ticks").unwrap();
+            }),
+            (6_000, |host, notes| notes.add(host.trigger("ticks").unwrap_err().to_string())),
+        ],
+    );
+    outcome.assert_rules_kept();
+    assert_eq!(
+        notes.all(),
+        [
+            r#"no worker is called "tocks": there are ["ticks", "once", "http"]"#,
+            r#"worker "once" has ended: stopped"#,
+            r#""http" is a service, which has no cycles to pause or trigger"#,
+            r#""http" is a service, which has no cycles to pause or trigger"#,
+            r#"worker "ticks" is paused: resume it first"#,
+        ]
+    );
+}
+
+#[test]
+fn the_status_says_who_is_paused_and_the_health_who_is_not_well() {
+    fn note(host: &HostHandle, notes: &Notes) {
+        let paused: Vec<bool> = host.status().iter().map(|WorkerStatus { paused, .. }| *paused).collect();
+        notes.add(format!("{} {paused:?}", host.health()));
+    }
+    let (outcome, notes) = run(
+        Script::new().at(secs(20), Signal::Terminate),
+        |host| {
+            let breaks = |tick: Tick, _: Context| async move {
+                if tick.number == 2 { Err(Failure::fatal("no licence")) } else { Ok(()) }
+            };
+            let slow = |cx: ServiceContext| async move {
+                tokio::time::sleep(secs(2)).await;
+                cx.ready();
+                cx.stopped().await;
+                tokio::time::sleep(secs(5)).await;
+                Ok(())
+            };
+            host.worker("breaks", Schedule::every(secs(10)), breaks)
+                .on_fault(OnFault::Degrade)
+                .service("slow", slow)
+                .handshake()
+                .host()
+        },
+        &[
+            (1_000, note),
+            (5_000, note),
+            (6_000, |host, _| host.pause("breaks").unwrap()),
+            (7_000, note),
+            (8_000, |host, _| host.resume("breaks").unwrap()),
+            (15_000, note),
+            (22_000, note),
+        ],
+    );
+    outcome.assert_rules_kept();
+    assert_eq!(
+        notes.all(),
+        [
+            "starting [false, false]",
+            "ready [false, false]",
+            "ready [true, false]",
+            "degraded [false, false]",
+            "stopping [false, false]",
+        ]
+    );
+    assert_eq!(outcome.report().unwrap().worker("breaks").unwrap().phase, WorkerPhase::Failed);
+    assert!(!Health::Stopping.is_ready());
+}
+
+#[test]
+fn a_restarted_worker_stays_paused() {
+    let (outcome, _) = run(
+        Script::new().at(secs(60), Signal::Terminate),
+        |host| {
+            let breaks = |tick: Tick, _: Context| async move {
+                tokio::time::sleep(secs(3)).await;
+                if tick.number == 1 { Err(Failure::fatal("no licence")) } else { Ok(()) }
+            };
+            host.worker("breaks", Schedule::every(secs(10)), breaks).on_fault(OnFault::restart()).host()
+        },
+        &[(1_000, |host, _| host.pause("breaks").unwrap())],
+    );
+    outcome.assert_rules_kept();
+    assert_eq!(starts(&outcome), [secs(0)]);
+    assert_eq!(outcome.count(|event| matches!(event, Event::IntakeOpened { .. })), 2);
+}
