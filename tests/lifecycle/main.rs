@@ -25,6 +25,7 @@ mod deliveries;
 mod failure;
 mod faults;
 mod harness;
+mod nodes;
 mod process;
 mod promises;
 mod schedules;

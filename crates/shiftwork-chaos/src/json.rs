@@ -49,6 +49,8 @@ pub struct ControlInForce {
     pub task_order: bool,
     /// Hash maps and `rand` followed the seed.
     pub entropy: bool,
+    /// The standard library's clocks are the world's.
+    pub time: bool,
 }
 
 /// One scenario.
@@ -167,13 +169,13 @@ impl Report {
     #[must_use]
     pub fn of(report: &CampaignReport) -> Self {
         let verdict = report.verdict();
-        let Control { task_order, entropy } = report.control;
+        let Control { task_order, entropy, time } = report.control;
         Self {
             version: VERSION,
             verdict: verdict.as_str(),
             exit_code: verdict.code(),
             ended: report.ended.as_str(),
-            control: ControlInForce { task_order, entropy },
+            control: ControlInForce { task_order, entropy, time },
             scenarios: report.scenarios.iter().map(|row| scenario_row(report, row)).collect(),
             crashes: report.crashes.iter().map(crash).collect(),
             stale: report

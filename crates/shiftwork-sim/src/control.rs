@@ -2,14 +2,20 @@
 //!
 //! | source of chance | held by | where |
 //! | --- | --- | --- |
-//! | waiting and timeouts | tokio's paused clock | everywhere |
+//! | waiting and timeouts | the world's clock, or tokio's paused clock | everywhere |
 //! | wall time, signals, jitter of the core | the world's environment | everywhere |
+//! | `std::time::Instant`, `SystemTime`, blocking sleeps | the C library's clocks answered by the world | Linux, feature `interpose` |
+//! | keys of hash maps, `rand`, `uuid` | the C library's entropy answered from the seed, a fresh thread for each world | Linux, feature `interpose` |
+//! | `fastrand`'s global generator | seeded for each world | everywhere |
 //! | tokio's `select!` and `join!` order | `Builder::rng_seed` | with `--cfg tokio_unstable` |
 //! | order of task polls, in the fingerprint | tokio's poll hooks | with `--cfg tokio_unstable` |
-//! | keys of hash maps, `rand`, `uuid` | `getrandom` answered from the seed, a fresh thread for each world | Linux, feature `interpose` |
-//! | `fastrand`'s global generator | seeded for each world | everywhere |
-//! | addresses, thread ids, files, the environment | nothing: the fingerprint finds them | |
-//! | `std::time::Instant`, `SystemTime` of user code | nothing yet: ask tokio's clock and the context | |
+//! | addresses, thread ids, files, the environment, threads of the program's own | nothing: the fingerprint finds them | |
+//!
+//! "Linux" is Linux with glibc, on x86-64 or aarch64, in a program that is not linked statically.
+
+use std::sync::Arc;
+
+use crate::{interpose, world::WorldClock};
 
 /// How much of a program's chance is under control in this build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,12 +24,14 @@ pub struct Control {
     pub task_order: bool,
     /// Hash maps and `rand` follow the seed.
     pub entropy: bool,
+    /// The standard library's clocks are the world's, and a world may have several nodes.
+    pub time: bool,
 }
 
 /// What this build holds.
 #[must_use]
 pub const fn in_force() -> Control {
-    Control { task_order: cfg!(tokio_unstable), entropy: cfg!(all(target_os = "linux", feature = "interpose")) }
+    Control { task_order: cfg!(tokio_unstable), entropy: interpose::IN_FORCE, time: interpose::IN_FORCE }
 }
 
 impl Control {
@@ -37,21 +45,15 @@ impl Control {
         if !self.entropy {
             warnings.push("hash map order is not held: it needs Linux and the feature `interpose`");
         }
+        if !self.time {
+            warnings.push("`Instant` and `SystemTime` are not held, and a world has one node: it needs Linux and the feature `interpose`");
+        }
         warnings
     }
 }
 
-/// Everything that is held for one thread, until it is dropped.
-pub(crate) struct Held {
-    #[cfg(all(target_os = "linux", feature = "interpose"))]
-    _entropy: crate::interpose::Held,
-}
-
-/// Holds this thread's chance for a world with `seed`.
-pub(crate) fn hold(seed: u64) -> Held {
+/// Holds this thread's chance and time for a world with `seed`, until what is returned is dropped.
+pub(crate) fn hold(seed: u64, clock: Arc<WorldClock>) -> interpose::Held {
     fastrand::seed(seed);
-    Held {
-        #[cfg(all(target_os = "linux", feature = "interpose"))]
-        _entropy: crate::interpose::hold(seed),
-    }
+    interpose::hold(seed, clock)
 }

@@ -175,12 +175,12 @@ impl Dependency {
     /// Whether a call that is dropped now has its effect all the same.
     fn has_effect_after_drop(&self) -> bool {
         let mut state = self.shared.lock();
-        !state.fenced && state.has_effect_after_drop(self.site)
+        !state.is_fenced() && state.has_effect_after_drop(self.site)
     }
 
     /// A killed process does nothing any more.
     async fn fenced(&self) {
-        if self.shared.lock().fenced {
+        if self.shared.lock().is_fenced() {
             std::future::pending::<()>().await;
         }
     }

@@ -1,8 +1,8 @@
 //! A deterministic-time simulator for background workers.
 //!
-//! A *world* is one simulated run: a node (a process with a host in it), the dependencies that it calls, the durable state that
-//! outlives it, a clock and a *plan* of faults and signals. The node runs the real worker code on a real tokio runtime
-//! with a paused clock; dropping the runtime is a crash of the process. Every event is checked against the rules of the
+//! A *world* is one simulated run: nodes (processes with a host in them), the dependencies that they call, the durable state that
+//! outlives them, a clock and a *plan* of faults and signals. A node runs the real worker code on a real tokio runtime
+//! of its own; dropping the runtime is a crash of the process. Every event is checked against the rules of the
 //! lifecycle as it happens, and the whole run is a pure function of scenario, plan and seed.
 //!
 //! ```
@@ -46,7 +46,17 @@
 pub mod control;
 pub mod dependency;
 pub mod explore;
-#[cfg(all(target_os = "linux", feature = "interpose"))]
+// What defines symbols of the C library is for the targets on which it was tried.
+#[cfg_attr(
+    not(all(
+        feature = "interpose",
+        target_os = "linux",
+        target_env = "gnu",
+        not(target_feature = "crt-static"),
+        any(target_arch = "x86_64", target_arch = "aarch64")
+    )),
+    path = "interpose/absent.rs"
+)]
 mod interpose;
 pub mod plan;
 pub mod queue;
@@ -59,9 +69,9 @@ pub mod world;
 use std::time::Duration;
 
 pub use dependency::{Dependency, DependencyError};
-pub use plan::{Fault, FaultKind, FaultName, Plan, Script, site};
+pub use plan::{Fault, FaultKind, FaultName, Plan, Script, node, site};
 pub use queue::SimQueue;
-pub use record::{Record, Timeline, What};
+pub use record::{QueueOperation, Record, Timeline, What};
 pub use rules::{RuleName, Violation};
 pub use scenario::{Scenario, Surface};
 pub use world::{Node, Outcome, World};

@@ -24,7 +24,9 @@ pub use file::PlanError;
 pub(crate) use kind::Driven;
 pub use kind::{FaultKind, Spread};
 pub use name::FaultName;
-pub use script::{Script, Site, clock_back, clock_forward, crash, crash_at_poll, site};
+pub use script::{
+    NodeTarget, Script, Site, clock_back, clock_forward, crash, crash_at_poll, node, pause, site, slow_start,
+};
 use serde::{Deserialize, Serialize};
 
 /// The version of the plan format that this crate reads and writes.

@@ -14,11 +14,17 @@ use crate::plan::{Seconds, whole_ms};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SiteId(pub u16);
 
+/// Names a node within its world: its place in the order in which the nodes were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u16);
+
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Record {
     /// When, since the world began.
     pub at: Duration,
+    /// In which node; `None` in what surrounds them.
+    pub node: Option<NodeId>,
     /// In which task, numbered in the order in which they were spawned in this life of the node; 0 is outside of all.
     pub task: u32,
     /// What.
@@ -28,18 +34,22 @@ pub struct Record {
 /// Everything that can happen in a world.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum What {
-    /// The node's process was started, for the `boot`th time.
+    /// A node's process was started, for the `boot`th time.
     Booted {
         /// From 1.
         boot: u32,
     },
-    /// Something happened in the node's host.
+    /// Something happened in a node's host.
     Host(Event),
-    /// The node's process got a signal.
+    /// A node's process got a signal.
     Signalled(Signal),
-    /// The node's process was killed.
+    /// A node's process was killed.
     Crashed,
-    /// The node's process ended by itself.
+    /// A node's process stands still from here on.
+    Paused,
+    /// It goes on.
+    Resumed,
+    /// A node's process ended by itself.
     Exited {
         /// The host's verdict; `None` when a signal killed it before its host listened, or its program panicked.
         exit: Option<ExitStatus>,
@@ -134,7 +144,7 @@ pub enum QueueOperation {
         /// Of which claim.
         token: u64,
     },
-    /// When the node had exited, this delivery was still leased.
+    /// When a node had exited, this delivery was still leased.
     StillLeased(DeliveryId),
 }
 
@@ -155,6 +165,7 @@ pub enum Settled {
 #[derive(Debug, Clone, Default)]
 pub struct Timeline {
     pub(crate) records: Vec<Record>,
+    pub(crate) nodes: Vec<Arc<str>>,
     pub(crate) sites: Vec<Arc<str>>,
     pub(crate) faults: Vec<String>,
 }
@@ -166,7 +177,22 @@ impl Timeline {
         &self.records
     }
 
-    /// The host's events, with their times.
+    /// The events of one node's host, with their times.
+    pub fn events_of(&self, node: &str) -> impl Iterator<Item = (Duration, &Event)> {
+        let id = self.nodes.iter().position(|name| **name == *node);
+        self.records.iter().filter_map(move |record| match &record.what {
+            What::Host(event) if record.node.map(|node| usize::from(node.0)) == id => Some((record.at, event)),
+            _ => None,
+        })
+    }
+
+    /// The name of a node.
+    #[must_use]
+    pub fn node(&self, node: NodeId) -> &str {
+        self.nodes.get(usize::from(node.0)).map_or("?", |name| name)
+    }
+
+    /// The hosts' events, with their times.
     pub fn events(&self) -> impl Iterator<Item = (Duration, &Event)> {
         self.records.iter().filter_map(|record| match &record.what {
             What::Host(event) => Some((record.at, event)),
@@ -185,23 +211,28 @@ impl Timeline {
         let end = self.records.partition_point(|record| record.at <= until);
         let start = end.saturating_sub(count);
         let lines = &self.records[start..end];
-        let names = self.names();
+        let names: Vec<_> = self.nodes.iter().map(|node| self.names(node)).collect();
         let mut text = String::new();
         if start > 0 {
             text.push_str(&format!("  … {start} earlier\n"));
         }
         for record in lines {
+            let names = record.node.and_then(|node| names.get(usize::from(node.0)));
+            let whose = match record.node {
+                Some(node) if self.nodes.len() > 1 => format!("{}: ", self.node(node)),
+                Some(_) | None => String::new(),
+            };
             text.push_str(&format!(
-                "  {:>12}  {}\n",
+                "  {:>12}  {whose}{}\n",
                 Seconds(whole_ms(record.at)).to_string(),
-                self.line(record, &names)
+                self.line(record, names.map_or(&[], |names| names))
             ));
         }
         text
     }
 
-    fn names(&self) -> Arc<[Declaration]> {
-        self.events()
+    fn names(&self, node: &str) -> Arc<[Declaration]> {
+        self.events_of(node)
             .find_map(|(_, event)| match event {
                 Event::HostStarting { workers } => Some(workers.clone()),
                 _ => None,
@@ -219,6 +250,8 @@ impl Timeline {
             What::Host(event) => describe(event, workers),
             What::Signalled(signal) => format!("{} sent", signal.as_str()),
             What::Crashed => "process killed".to_owned(),
+            What::Paused => "process stands still".to_owned(),
+            What::Resumed => "process goes on".to_owned(),
             What::Exited { exit: Some(exit), tasks_left } => {
                 format!("process exited {}: {exit}{}", exit.code(), tasks(*tasks_left))
             }

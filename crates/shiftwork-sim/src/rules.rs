@@ -1,7 +1,8 @@
 //! The invariants: what must hold on every event of every world, each named after the lifecycle rule that it checks.
 //!
 //! The rules see what a person with a log of everything would see, and know nothing of how the runtime works. They are told
-//! of each record once, in order, and keep only what they need to judge the next.
+//! of each record once, in order, and keep only what they need to judge the next. Those of hosts look at each node by
+//! itself; what becomes of deliveries is the whole world's affair.
 //!
 //! | file | rules |
 //! | --- | --- |
@@ -28,7 +29,7 @@ pub use coverage::{Coverage, Moment, kind_index};
 use shiftwork::{Rule, queue::DeliveryId};
 pub use transitions::Transitions;
 
-use crate::{Record, What};
+use crate::{Record, What, record::NodeId};
 
 /// The name of a rule: one of the lifecycle's, or a scenario's own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,10 +106,32 @@ pub(crate) type Invariant = Box<dyn FnMut(&Record) -> Result<(), String> + Send>
 /// Where a rule says that it broke.
 struct Verdicts<'a> {
     at: Duration,
+    pauses: &'a Pauses,
     report: &'a mut dyn FnMut(Violation),
 }
 
+/// When a node stood still. A process that does nothing keeps no time limit, and no rule asks it to.
+#[derive(Default)]
+struct Pauses {
+    over: Vec<(Duration, Duration)>,
+    since: Option<Duration>,
+}
+
+impl Pauses {
+    /// For how long it stood still between `from` and `to`.
+    fn between(&self, from: Duration, to: Duration) -> Duration {
+        let present = self.since.map(|since| (since, Duration::MAX));
+        let overlap = |(began, ended): (Duration, Duration)| ended.min(to).saturating_sub(began.max(from));
+        self.over.iter().copied().chain(present).map(overlap).sum()
+    }
+}
+
 impl Verdicts<'_> {
+    /// For how long the node has stood still since `from`.
+    fn stood_still_since(&self, from: Duration) -> Duration {
+        self.pauses.between(from, self.at)
+    }
+
     /// Says that `rule` broke unless `holds`.
     fn demand(
         &mut self,
@@ -131,49 +154,97 @@ impl Verdicts<'_> {
 /// Every built-in rule.
 #[derive(Default)]
 pub(crate) struct Rulebook {
+    nodes: Vec<NodeRules>,
+    /// The kind of each fault of the plan, by its place in [`crate::FaultKind::NAMES`].
+    kinds: Vec<usize>,
+    deliveries: deliveries::DeliveryRules,
+}
+
+/// The rules that look at one node.
+#[derive(Default)]
+struct NodeRules {
     life: life::LifeRules,
     breaker: breaker::BreakerRules,
     cycles: cycles::CycleRules,
-    deliveries: deliveries::DeliveryRules,
     transitions: transitions::Watcher,
     coverage: coverage::Watcher,
+    pauses: Pauses,
 }
 
 impl Rulebook {
     /// For a world with faults of these kinds, by their places in [`crate::FaultKind::NAMES`].
     pub(crate) fn of_kinds(kinds: Vec<usize>) -> Self {
-        Self { coverage: coverage::Watcher::of_kinds(kinds), ..Self::default() }
+        Self { kinds, ..Self::default() }
+    }
+
+    /// There is one node more.
+    pub(crate) fn add_node(&mut self) {
+        let coverage = coverage::Watcher::of_kinds(self.kinds.clone());
+        self.nodes.push(NodeRules { coverage, ..NodeRules::default() });
     }
 
     pub(crate) fn on(&mut self, record: &Record, report: &mut dyn FnMut(Violation)) {
-        self.coverage.on(record);
-        let mut verdicts = Verdicts { at: record.at, report };
+        let Some((id, node)) = record.node.and_then(|id| Some((id, self.nodes.get_mut(usize::from(id.0))?))) else {
+            // What surrounds the nodes touches the queues, and strikes all of them.
+            for node in &mut self.nodes {
+                node.coverage.on(record);
+            }
+            if let What::Queue(operation) = &record.what {
+                let mut verdicts = Verdicts { at: record.at, pauses: &Pauses::default(), report };
+                self.deliveries.on_queue(None, operation, false, &mut verdicts);
+            }
+            return;
+        };
+        let NodeRules { life, breaker, cycles, transitions, coverage, pauses } = node;
+        coverage.on(record);
+        match &record.what {
+            What::Paused => pauses.since = Some(record.at),
+            What::Resumed => {
+                let since = pauses.since.take();
+                pauses.over.extend(since.map(|since| (since, record.at)));
+            }
+            What::Booted { .. } | What::Crashed | What::Exited { .. } => *pauses = Pauses::default(),
+            What::Host(_)
+            | What::Queue(_)
+            | What::PanicInjected
+            | What::Signalled(_)
+            | What::Struck { .. }
+            | What::CallBegan { .. }
+            | What::CallTookEffect { .. }
+            | What::CallEnded { .. }
+            | What::Arrived { .. }
+            | What::Healed
+            | What::Recovered => {}
+        }
+        let mut verdicts = Verdicts { at: record.at, pauses, report };
         match &record.what {
             What::Host(event) => {
-                self.life.on(event, &mut verdicts);
-                self.breaker.on(event, &mut verdicts);
-                self.cycles.on(record.task, event, &mut verdicts);
-                self.deliveries.on(event, &mut verdicts);
-                self.transitions.on(event);
+                life.on(event, &mut verdicts);
+                breaker.on(event, &mut verdicts);
+                cycles.on(record.task, event, &mut verdicts);
+                self.deliveries.on(id, event, &mut verdicts);
+                transitions.on(event);
             }
             What::Queue(operation) => {
-                self.deliveries.on_queue(operation, self.life.has_abandoned(), &mut verdicts);
+                self.deliveries.on_queue(Some(id), operation, life.has_abandoned(), &mut verdicts);
             }
             What::Booted { .. } => {
-                self.life.boot();
-                self.breaker.boot();
-                self.cycles.boot();
-                self.deliveries.boot();
-                self.transitions.boot();
+                life.boot();
+                breaker.boot();
+                cycles.boot();
+                self.deliveries.boot(id);
+                transitions.boot();
             }
             What::Exited { exit: Some(exit), tasks_left } => {
-                self.life.exited(*exit, *tasks_left, &mut verdicts);
-                self.cycles.exited(self.life.has_abandoned(), &mut verdicts);
+                life.exited(*exit, *tasks_left, &mut verdicts);
+                cycles.exited(life.has_abandoned(), &mut verdicts);
             }
-            What::PanicInjected => self.cycles.panic_injected(record.task),
+            What::PanicInjected => cycles.panic_injected(record.task),
             What::Exited { exit: None, .. }
             | What::Signalled(_)
             | What::Crashed
+            | What::Paused
+            | What::Resumed
             | What::Struck { .. }
             | What::CallBegan { .. }
             | What::CallTookEffect { .. }
@@ -184,21 +255,31 @@ impl Rulebook {
         }
     }
 
-    /// The wall clock has stepped, by so much in all.
-    pub(crate) fn clock_stepped(&mut self, at: Duration, stepped_ms: i64) {
-        self.cycles.clock_stepped(at, stepped_ms);
+    /// The wall clock of a node has stepped, by so much in all.
+    pub(crate) fn clock_stepped(&mut self, at: Duration, node: NodeId, stepped_ms: i64) {
+        if let Some(node) = self.nodes.get_mut(usize::from(node.0)) {
+            node.cycles.clock_stepped(at, stepped_ms);
+        }
     }
 
     /// Rule Q3, once the world is over: what the queues still hold is what should be left.
     pub(crate) fn check_end(&mut self, at: Duration, held: &BTreeSet<DeliveryId>, report: &mut dyn FnMut(Violation)) {
-        self.deliveries.check_end(held, &mut Verdicts { at, report });
+        self.deliveries.check_end(held, &mut Verdicts { at, pauses: &Pauses::default(), report });
     }
 
     pub(crate) fn coverage(&self) -> Coverage {
-        self.coverage.seen()
+        let mut seen = Coverage::default();
+        for node in &self.nodes {
+            seen.merge(node.coverage.seen());
+        }
+        seen
     }
 
     pub(crate) fn transitions(&self) -> Transitions {
-        self.transitions.seen()
+        let mut seen = Transitions::default();
+        for node in &self.nodes {
+            seen.merge(node.transitions.seen());
+        }
+        seen
     }
 }

@@ -35,6 +35,12 @@ pub trait Scenario: Send + Sync {
         mix
     }
 
+    /// The names of its nodes, if there are several, so that faults strike each of them. A node that is not named here is
+    /// struck only if it is the first.
+    fn nodes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Fills a world: dependencies, durable state, the node's program, invariants.
     fn build(&self, world: &mut World);
 }

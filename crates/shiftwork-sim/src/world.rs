@@ -3,9 +3,15 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `world.rs` | the world as a scenario sees it while it builds |
-//! | `world/shared.rs` | the state that the node, its dependencies and the driver share |
-//! | `world/strikes.rs` | what the calls of a site meet: where faults strike them, and when |
-//! | `world/node.rs` | one life of the node's process: its runtime, environment and program |
+//! | `world/shared.rs` | the state that the nodes, their dependencies and the driver share |
+//! | `world/strikes.rs` | where faults strike the calls of a site and the starts of a process, and when |
+//! | `world/recorder.rs` | where everything that happens is written down |
+//! | `world/clock.rs` | the world's time |
+//! | `world/node.rs` | a node as its program sees it: its host, its environment |
+//! | `world/tasks.rs` | the tasks of a node's process |
+//! | `world/life.rs` | one life of a node's process: its runtime, and how it runs a stretch at a time |
+//! | `world/machine.rs` | a node as the driver sees it |
+//! | `world/agenda.rs` | what a world has in store |
 //! | `world/drive.rs` | the clockwork: boots, faults, signals, healing, the last stop |
 //! | `world/outcome.rs` | what became of it |
 //!
@@ -14,23 +20,36 @@
 //! - **Crash.** The node's runtime is dropped where it stands, as `kill -9` or a power cut ends a process. Before that the node is
 //!   fenced: what its destructors try on the outside is refused, because a killed process runs no destructors.
 //!   It may strike at any time, in the middle of a call, or at any await point: right after the poll of a task.
+//! - **Pause.** The node is not run for a while, as by SIGSTOP, a long collection of garbage, or a machine that was suspended. The world
+//!   goes on: its leases lapse. When it goes on, its clocks show what has passed and its timers are overdue.
+//! - **Slow start.** The process takes longer until it does anything: a cold disk, a long look at its configuration.
 //! - **Signal.** Delivered through the environment like a real one. A signal that comes before the host listens kills the
-//!   process, as the default action of the real ones does. When nothing runs it is lost.
+//!   process, as the default action of the real ones does. When nothing runs it is lost; a process that stands still gets it when
+//!   it goes on.
 //! - **Clock step.** The wall clock jumps, forward or back, and goes on from there, as when it is set by hand or put right
-//!   after the machine was asleep. What waits does not notice: tokio's clock never steps. Nothing undoes it.
+//!   after the machine was asleep. What waits does not notice: tokio's clock never steps. Nothing undoes it. With a node's name
+//!   it is that node's alone, whose wall clock differs from the others' from there on.
 //! - **Restart.** An orchestrator starts the process again a second after it exits, or after the crash's own time.
 
+mod agenda;
+mod clock;
 mod drive;
+mod life;
+mod machine;
 mod node;
 mod outcome;
+mod recorder;
 mod shared;
 mod strikes;
+mod tasks;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
+pub(crate) use clock::{WALL_EPOCH, WorldClock, wall_at};
+use machine::Machine;
 pub use node::Node;
-pub use outcome::{Outcome, Stats};
-pub(crate) use shared::{Shared, wall_at};
+pub use outcome::{NodeReport, Outcome, Stats};
+pub(crate) use shared::Shared;
 use shiftwork::HostReport;
 pub(crate) use strikes::{ClaimMeets, Meets, Visit};
 
@@ -42,14 +61,14 @@ pub const RECOVERY: Duration = Duration::from_secs(600);
 /// How long after its exit the node's process is started again.
 pub const RESTART_AFTER: Duration = Duration::from_secs(1);
 
-pub(crate) type Program = Box<dyn Fn(Node) -> Pin<Box<dyn Future<Output = HostReport> + Send>> + Send>;
+type Program = Box<dyn Fn(Node) -> Pin<Box<dyn Future<Output = HostReport> + Send>> + Send>;
 type Check = Box<dyn FnMut() -> Result<(), String> + Send>;
 
 /// A world that is being built.
 pub struct World {
     seed: u64,
     shared: Arc<Shared>,
-    program: Option<(String, Program)>,
+    nodes: Vec<Machine>,
     arrivals: Vec<Arrival>,
     done: Option<Box<dyn FnMut() -> bool + Send>>,
     at_end: Vec<(String, Check)>,
@@ -63,11 +82,11 @@ struct Arrival {
 }
 
 impl World {
-    fn new(plan: &Plan, options: &Options) -> Self {
+    fn new(plan: &Plan, options: &Options, clock: Arc<WorldClock>) -> Self {
         Self {
             seed: plan.seed,
-            shared: Arc::new(Shared::new(plan, options)),
-            program: None,
+            shared: Arc::new(Shared::new(plan, options, clock)),
+            nodes: Vec::new(),
             arrivals: Vec::new(),
             done: None,
             at_end: Vec::new(),
@@ -96,17 +115,32 @@ impl World {
         SimQueue::new(self.shared.clone(), site)
     }
 
-    /// What the node runs, each time its process is started. What the closure captures outlives the process; what it makes
+    /// A node, and what it runs each time its process is started. What the closure captures outlives the process; what it makes
     /// inside does not.
+    ///
+    /// A world may have several nodes. They share what the scenario gives to them: its queues, the other sides of its
+    /// dependencies. Each has a process and a wall clock of its own; a plan names them to strike one.
+    ///
+    /// # Panics
+    ///
+    /// When there is a node of that name already, and for a second node where time cannot be held
+    /// ([`control::Control::time`]).
     pub fn node<F, Fut>(&mut self, name: &str, program: F)
     where
         F: Fn(Node) -> Fut + Send + 'static,
         Fut: Future<Output = HostReport> + Send + 'static,
     {
-        self.program = Some((name.to_owned(), Box::new(move |node| Box::pin(program(node)))));
+        assert!(self.nodes.iter().all(|node| *node.name != *name), "the world has a node {name:?} already");
+        assert!(
+            self.nodes.is_empty() || control::in_force().time,
+            "a world of several nodes needs time held at the level of the C library: Linux with glibc on x86-64 or \
+             aarch64, not linked statically, and the feature `interpose` of shiftwork-sim"
+        );
+        let id = self.shared.add_node(name);
+        self.nodes.push(Machine::new(id, name, Box::new(move |node| Box::pin(program(node)))));
     }
 
-    /// At `time`, the node's surroundings do this, whether it runs or not: a mail arrives, a file is dropped.
+    /// At `time`, the nodes' surroundings do this, whether any of them runs or not: a mail arrives, a file is dropped.
     pub fn at(&mut self, time: Duration, what: &str, act: impl FnOnce() + Send + 'static) {
         // Whole milliseconds, like everything that a paused clock can wait for.
         let at = Duration::from_millis(whole_ms(time));
@@ -141,7 +175,7 @@ impl std::fmt::Debug for World {
 pub struct Options {
     /// Whether to keep every record. A campaign runs without, and again with it when a rule broke.
     pub timeline: bool,
-    /// Whether the world ends when its node first exits.
+    /// Whether the world ends when its nodes have first exited.
     pub once: bool,
     /// When faults heal; 60 s when it is not said.
     pub horizon: Option<Duration>,
@@ -154,8 +188,9 @@ pub struct Options {
 /// When the scenario's `build` panics or makes no node.
 pub fn run(plan: &Plan, options: Options, build: impl FnOnce(&mut World) + Send) -> Outcome {
     let world = || {
-        let _held = control::hold(plan.seed);
-        let mut world = World::new(plan, &options);
+        let clock = Arc::new(WorldClock::default());
+        let _held = control::hold(plan.seed, clock.clone());
+        let mut world = World::new(plan, &options, clock);
         build(&mut world);
         drive::drive(world, plan, options)
     };

@@ -27,7 +27,7 @@ pub fn generate(scenario: &dyn Scenario, mix: impl Into<FaultMix>, seed: u64) ->
     let name = scenario.name();
     let mix = scenario.bend(mix.into());
     let mut chance = fastrand::Rng::with_seed(stream(seed, name));
-    let strategy = faults(&scenario.surface(), mix, &mut chance);
+    let strategy = faults(&scenario.surface(), &scenario.nodes(), mix, &mut chance);
     let mut bytes = [0; 32];
     chance.fill(&mut bytes);
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
@@ -39,8 +39,8 @@ pub fn generate(scenario: &dyn Scenario, mix: impl Into<FaultMix>, seed: u64) ->
 }
 
 /// Which kinds this seed allows: each with even odds, and at least one.
-fn faults(surface: &Surface, mix: FaultMix, chance: &mut fastrand::Rng) -> BoxedStrategy<Vec<Fault>> {
-    let ingredients = Ingredients::new(surface, mix);
+fn faults(surface: &Surface, nodes: &[String], mix: FaultMix, chance: &mut fastrand::Rng) -> BoxedStrategy<Vec<Fault>> {
+    let ingredients = Ingredients::new(surface, nodes, mix);
     let kind = |name: FaultName| {
         let weight = u32::from(mix.weight_of(name));
         let strategy = if weight == 0 { None } else { ingredients.kind(name) };
@@ -71,17 +71,21 @@ struct Ingredients {
     sites: Rc<[String]>,
     dependencies: Rc<[String]>,
     queues: Rc<[String]>,
+    /// What a fault of a process may say of its node.
+    nodes: Rc<[Option<String>]>,
     lasts_max_ms: u64,
     down_max_ms: u64,
 }
 
 impl Ingredients {
-    fn new(surface: &Surface, mix: FaultMix) -> Self {
+    fn new(surface: &Surface, nodes: &[String], mix: FaultMix) -> Self {
         let sites: Vec<String> = surface.dependencies.iter().chain(&surface.queues).cloned().collect();
         Self {
             sites: sites.into(),
             dependencies: surface.dependencies.clone().into(),
             queues: surface.queues.clone().into(),
+            // The only one needs no name.
+            nodes: if nodes.is_empty() { [None].into() } else { nodes.iter().cloned().map(Some).collect() },
             lasts_max_ms: mix.lasts_max_ms(),
             down_max_ms: mix.down_max_ms(),
         }
@@ -93,6 +97,10 @@ impl Ingredients {
             (|| one_of(&self.sites), || one_of(&self.dependencies), || one_of(&self.queues));
         let lasts = || exponential(self.lasts_max_ms).prop_map(Some);
         let down = || exponential(self.down_max_ms);
+        let node = || {
+            let nodes = self.nodes.clone();
+            (0..nodes.len()).prop_map(move |index| nodes[index].clone())
+        };
         Some(match name {
             FaultName::Slow => (sites()?, 1u64..8_000, spread(), lasts())
                 .prop_map(|(site, by_ms, spread, for_ms)| FaultKind::Slow { site, by_ms, spread, for_ms })
@@ -141,27 +149,33 @@ impl Ingredients {
             FaultName::Late => (queues()?, percent(), exponential(16_000), lasts())
                 .prop_map(|(site, percent, by_ms, for_ms)| FaultKind::Late { site, percent, by_ms, for_ms })
                 .boxed(),
-            FaultName::Crash => down().prop_map(|down_ms| FaultKind::Crash { down_ms }).boxed(),
+            FaultName::Crash => (node(), down()).prop_map(|(node, down_ms)| FaultKind::Crash { node, down_ms }).boxed(),
+            // As long as a process may be down: longer than leases last.
+            FaultName::Pause => (node(), down()).prop_map(|(node, for_ms)| FaultKind::Pause { node, for_ms }).boxed(),
+            FaultName::SlowStart => (node(), exponential(16_000), lasts())
+                .prop_map(|(node, by_ms, for_ms)| FaultKind::SlowStart { node, by_ms, for_ms })
+                .boxed(),
             FaultName::CrashInCall => (sites()?, any::<bool>(), down())
                 .prop_map(|(site, after_effect, down_ms)| FaultKind::CrashInCall { site, after_effect, down_ms })
                 .boxed(),
-            FaultName::CrashAtPoll => {
-                (1u64..400, down()).prop_map(|(polls, down_ms)| FaultKind::CrashAtPoll { polls, down_ms }).boxed()
+            FaultName::CrashAtPoll => (node(), 1u64..400, down())
+                .prop_map(|(node, polls, down_ms)| FaultKind::CrashAtPoll { node, polls, down_ms })
+                .boxed(),
+            FaultName::Signal => {
+                let signal = prop_oneof![
+                    4 => Just(Signal::Terminate),
+                    2 => Just(Signal::Interrupt),
+                    1 => Just(Signal::Quit),
+                ];
+                (node(), signal).prop_map(|(node, signal)| FaultKind::Signal { node, signal }).boxed()
             }
-            FaultName::Signal => prop_oneof![
-                4 => Just(Signal::Terminate),
-                2 => Just(Signal::Interrupt),
-                1 => Just(Signal::Quit),
-            ]
-            .prop_map(|signal| FaultKind::Signal { signal })
-            .boxed(),
             // Forward by up to a month. Back by half a minute at most: whatever is due by the wall clock waits for so
             // much longer, and all the steps of a world together must leave it the time to recover.
             FaultName::ClockStep => prop_oneof![
                 (0u32..32).prop_map(|exponent| 1i64 << exponent),
                 (0u32..15).prop_map(|exponent| -(1i64 << exponent)),
             ]
-            .prop_map(|by_ms| FaultKind::ClockStep { by_ms })
+            .prop_map(|by_ms| FaultKind::ClockStep { node: None, by_ms })
             .boxed(),
         })
     }

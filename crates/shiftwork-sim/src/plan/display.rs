@@ -4,6 +4,11 @@ use std::fmt;
 
 use super::{FaultKind, Plan, Spread};
 
+/// A node's process, by the node's name if it is said.
+fn process(node: &Option<String>) -> String {
+    node.as_ref().map_or_else(|| "the process".to_owned(), |node| format!("the process of {node}"))
+}
+
 impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lasting = |f: &mut fmt::Formatter<'_>, for_ms: &Option<u64>| match for_ms {
@@ -37,7 +42,14 @@ impl fmt::Display for FaultKind {
                 lasting(f, for_ms)
             }
             FaultKind::Panic { site } => write!(f, "the next call to {site} panics"),
-            FaultKind::Crash { down_ms } => write!(f, "the process is killed, down for {}", Seconds(*down_ms)),
+            FaultKind::Crash { node, down_ms } => {
+                write!(f, "{} is killed, down for {}", process(node), Seconds(*down_ms))
+            }
+            FaultKind::Pause { node, for_ms } => write!(f, "{} stands still for {}", process(node), Seconds(*for_ms)),
+            FaultKind::SlowStart { node, by_ms, for_ms } => {
+                write!(f, "{} starts slower by {}", process(node), Seconds(*by_ms))?;
+                lasting(f, for_ms)
+            }
             FaultKind::CrashInCall { site, after_effect, down_ms } => {
                 let when = if *after_effect { "after" } else { "before" };
                 write!(
@@ -46,7 +58,8 @@ impl fmt::Display for FaultKind {
                     Seconds(*down_ms)
                 )
             }
-            FaultKind::Signal { signal } => f.write_str(signal.as_str()),
+            FaultKind::Signal { node: None, signal } => f.write_str(signal.as_str()),
+            FaultKind::Signal { node: Some(node), signal } => write!(f, "{} to {node}", signal.as_str()),
             FaultKind::Brownout { site, percent, by_ms, for_ms } => {
                 write!(f, "{site} slow by {} in {percent} % of calls", Seconds(*by_ms))?;
                 lasting(f, for_ms)
@@ -79,12 +92,14 @@ impl fmt::Display for FaultKind {
                 lasting(f, for_ms)
             }
             FaultKind::LeaseTaken { site } => write!(f, "{site} forgets a lease"),
-            FaultKind::CrashAtPoll { polls, down_ms } => {
-                write!(f, "the process is killed after {polls} polls of its tasks, down for {}", Seconds(*down_ms))
+            FaultKind::CrashAtPoll { node, polls, down_ms } => {
+                let process = process(node);
+                write!(f, "{process} is killed after {polls} polls of its tasks, down for {}", Seconds(*down_ms))
             }
-            FaultKind::ClockStep { by_ms } => {
+            FaultKind::ClockStep { node, by_ms } => {
+                let whose = node.as_ref().map(|node| format!(" of {node}")).unwrap_or_default();
                 let way = if *by_ms < 0 { "back" } else { "forward" };
-                write!(f, "the wall clock steps {way} by {}", Seconds(by_ms.unsigned_abs()))
+                write!(f, "the wall clock{whose} steps {way} by {}", Seconds(by_ms.unsigned_abs()))
             }
         }
     }

@@ -71,12 +71,15 @@ pub enum FaultKind {
         /// Which site.
         site: String,
     },
-    /// The node's process is killed.
+    /// A node's process is killed.
     Crash {
+        /// Which node; the first, if it is not said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
         /// Until it is started again, in milliseconds.
         down_ms: u64,
     },
-    /// The node's process is killed in the middle of the next call to the site.
+    /// The process that makes the next call to the site is killed in the middle of it.
     CrashInCall {
         /// Which site.
         site: String,
@@ -85,13 +88,19 @@ pub enum FaultKind {
         /// Until it is started again, in milliseconds.
         down_ms: u64,
     },
-    /// The node's process gets a signal.
+    /// A node's process gets a signal.
     Signal {
+        /// Which node; the first, if it is not said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
         /// Which.
         signal: Signal,
     },
     /// The wall clock jumps, and goes on from there.
     ClockStep {
+        /// Which node's; that of every node, if it is not said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
         /// How far, in milliseconds; back if less than nothing.
         by_ms: i64,
     },
@@ -193,13 +202,35 @@ pub enum FaultKind {
         /// Which queue.
         site: String,
     },
-    /// The node's process is killed at an await point: right after one of its tasks was polled for the last of so many
+    /// A node's process is killed at an await point: right after one of its tasks was polled for the last of so many
     /// times, counted over all of its tasks. Needs `--cfg tokio_unstable`, and never strikes without.
     CrashAtPoll {
+        /// Which node; the first, if it is not said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
         /// How many polls, from 1.
         polls: u64,
         /// Until it is started again, in milliseconds.
         down_ms: u64,
+    },
+    /// A node's process stands still, and so does nothing; then it goes on, as if no time had passed.
+    Pause {
+        /// Which node; the first, if it is not said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// A node's process takes longer until it does anything, each time it is started.
+    SlowStart {
+        /// Which node; the first, if it is not said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
+        /// How much longer, in milliseconds.
+        by_ms: u64,
+        /// For how long this is so, in milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_ms: Option<u64>,
     },
 }
 
@@ -230,6 +261,8 @@ impl FaultKind {
             FaultKind::Late { .. } => FaultName::Late,
             FaultKind::LeaseTaken { .. } => FaultName::LeaseTaken,
             FaultKind::CrashAtPoll { .. } => FaultName::CrashAtPoll,
+            FaultKind::Pause { .. } => FaultName::Pause,
+            FaultKind::SlowStart { .. } => FaultName::SlowStart,
         }
     }
 
@@ -267,7 +300,24 @@ impl FaultKind {
             FaultKind::Crash { .. }
             | FaultKind::Signal { .. }
             | FaultKind::ClockStep { .. }
-            | FaultKind::CrashAtPoll { .. } => None,
+            | FaultKind::CrashAtPoll { .. }
+            | FaultKind::Pause { .. }
+            | FaultKind::SlowStart { .. } => None,
+        }
+    }
+
+    /// The node that it names, if it names one.
+    #[must_use]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others strike a site")]
+    pub fn node(&self) -> Option<&str> {
+        match self {
+            FaultKind::Crash { node, .. }
+            | FaultKind::Signal { node, .. }
+            | FaultKind::ClockStep { node, .. }
+            | FaultKind::CrashAtPoll { node, .. }
+            | FaultKind::Pause { node, .. }
+            | FaultKind::SlowStart { node, .. } => node.as_deref(),
+            _ => None,
         }
     }
 
@@ -286,7 +336,9 @@ impl FaultKind {
             | FaultKind::RateLimit { for_ms, .. }
             | FaultKind::EffectAfterDrop { for_ms, .. }
             | FaultKind::Reorder { for_ms, .. }
-            | FaultKind::Late { for_ms, .. } => *for_ms,
+            | FaultKind::Late { for_ms, .. }
+            | FaultKind::SlowStart { for_ms, .. } => *for_ms,
+            FaultKind::Pause { for_ms, .. } => Some(*for_ms),
             FaultKind::Panic { .. }
             | FaultKind::CrashInCall { .. }
             | FaultKind::Spin { .. }
@@ -315,8 +367,10 @@ impl FaultKind {
             | FaultKind::RateLimit { for_ms, .. }
             | FaultKind::EffectAfterDrop { for_ms, .. }
             | FaultKind::Reorder { for_ms, .. }
-            | FaultKind::Late { for_ms, .. } => *for_ms = Some(whole_ms(duration)),
-            FaultKind::Crash { down_ms }
+            | FaultKind::Late { for_ms, .. }
+            | FaultKind::SlowStart { for_ms, .. } => *for_ms = Some(whole_ms(duration)),
+            FaultKind::Pause { for_ms, .. } => *for_ms = whole_ms(duration),
+            FaultKind::Crash { down_ms, .. }
             | FaultKind::CrashInCall { down_ms, .. }
             | FaultKind::CrashAtPoll { down_ms, .. } => *down_ms = whole_ms(duration),
             FaultKind::Panic { .. }
@@ -333,7 +387,7 @@ impl FaultKind {
 
 impl From<Signal> for FaultKind {
     fn from(signal: Signal) -> Self {
-        FaultKind::Signal { signal }
+        FaultKind::Signal { node: None, signal }
     }
 }
 
@@ -365,6 +419,8 @@ pub(crate) enum Driven {
     Crash { down: Duration },
     /// Kills the process after so many polls of its tasks.
     CrashAtPoll { polls: u64, down: Duration },
+    /// Lets the process stand still.
+    Pause { lasts: Duration },
     /// Sends the process a signal.
     Signal(Signal),
     /// Steps the wall clock, whether the process lives or not.
@@ -375,12 +431,13 @@ impl FaultKind {
     /// What of it the driver must do; `None` for what is met by the calls of a site.
     pub(crate) fn driven(&self) -> Option<Driven> {
         match *self {
-            FaultKind::Crash { down_ms } => Some(Driven::Crash { down: Duration::from_millis(down_ms) }),
-            FaultKind::CrashAtPoll { polls, down_ms } => {
+            FaultKind::Crash { down_ms, .. } => Some(Driven::Crash { down: Duration::from_millis(down_ms) }),
+            FaultKind::CrashAtPoll { polls, down_ms, .. } => {
                 Some(Driven::CrashAtPoll { polls, down: Duration::from_millis(down_ms) })
             }
-            FaultKind::Signal { signal } => Some(Driven::Signal(signal)),
-            FaultKind::ClockStep { by_ms } => Some(Driven::ClockStep { by_ms }),
+            FaultKind::Pause { for_ms, .. } => Some(Driven::Pause { lasts: Duration::from_millis(for_ms) }),
+            FaultKind::Signal { signal, .. } => Some(Driven::Signal(signal)),
+            FaultKind::ClockStep { by_ms, .. } => Some(Driven::ClockStep { by_ms }),
             FaultKind::Slow { .. }
             | FaultKind::Error { .. }
             | FaultKind::Outage { .. }
@@ -398,7 +455,8 @@ impl FaultKind {
             | FaultKind::Spin { .. }
             | FaultKind::Duplicate { .. }
             | FaultKind::Malformed { .. }
-            | FaultKind::LeaseTaken { .. } => None,
+            | FaultKind::LeaseTaken { .. }
+            | FaultKind::SlowStart { .. } => None,
         }
     }
 }

@@ -54,6 +54,8 @@ names! {
     Late = "late",
     LeaseTaken = "lease_taken",
     CrashAtPoll = "crash_at_poll",
+    Pause = "pause",
+    SlowStart = "slow_start",
 }
 
 impl FaultName {
@@ -63,10 +65,18 @@ impl FaultName {
         self as usize
     }
 
-    /// Whether it ends the process or moves its clock, rather than getting in the way of what it does.
+    /// Whether it ends or halts the process or moves its clock, rather than getting in the way of what it does.
     #[must_use]
     pub const fn is_drastic(self) -> bool {
-        matches!(self, FaultName::Crash | FaultName::CrashInCall | FaultName::CrashAtPoll | FaultName::ClockStep)
+        matches!(
+            self,
+            FaultName::Crash
+                | FaultName::CrashInCall
+                | FaultName::CrashAtPoll
+                | FaultName::Pause
+                | FaultName::SlowStart
+                | FaultName::ClockStep
+        )
     }
 }
 

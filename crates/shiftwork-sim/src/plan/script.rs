@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use shiftwork::Signal;
+
 use super::{Fault, FaultKind, Plan, Spread, whole_ms};
 use crate::{Outcome, World, world};
 
@@ -142,28 +144,102 @@ impl Site {
     }
 }
 
+/// Names a node in a script.
+#[must_use]
+pub fn node(name: &str) -> NodeTarget {
+    NodeTarget(name.to_owned())
+}
+
+/// A node, as what faults strike.
+#[derive(Debug, Clone)]
+pub struct NodeTarget(String);
+
+impl NodeTarget {
+    /// Its process is killed and started again after `down`.
+    #[must_use]
+    pub fn crash(&self, down: Duration) -> FaultKind {
+        FaultKind::Crash { node: self.name(), down_ms: whole_ms(down) }
+    }
+
+    /// Its process is killed after `polls` more polls of its tasks, and started again after a second.
+    #[must_use]
+    pub fn crash_at_poll(&self, polls: u64) -> FaultKind {
+        FaultKind::CrashAtPoll { node: self.name(), polls, down_ms: 1_000 }
+    }
+
+    /// Its process stands still for so long.
+    #[must_use]
+    pub fn pause(&self, lasts: Duration) -> FaultKind {
+        FaultKind::Pause { node: self.name(), for_ms: whole_ms(lasts) }
+    }
+
+    /// Its process takes `by` longer until it does anything, each time it is started.
+    #[must_use]
+    pub fn slow_start(&self, by: Duration) -> FaultKind {
+        FaultKind::SlowStart { node: self.name(), by_ms: whole_ms(by), for_ms: None }
+    }
+
+    /// Its process gets a signal.
+    #[must_use]
+    pub fn signal(&self, signal: Signal) -> FaultKind {
+        FaultKind::Signal { node: self.name(), signal }
+    }
+
+    /// Its wall clock goes `by` ahead of where it was, and stays so far ahead of the others.
+    #[must_use]
+    pub fn clock_forward(&self, by: Duration) -> FaultKind {
+        FaultKind::ClockStep { node: self.name(), by_ms: ahead_ms(by) }
+    }
+
+    /// Its wall clock goes `by` back behind where it was, and stays so far behind the others.
+    #[must_use]
+    pub fn clock_back(&self, by: Duration) -> FaultKind {
+        FaultKind::ClockStep { node: self.name(), by_ms: -ahead_ms(by) }
+    }
+
+    fn name(&self) -> Option<String> {
+        Some(self.0.clone())
+    }
+}
+
+fn ahead_ms(by: Duration) -> i64 {
+    i64::try_from(by.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// The process is killed and started again after `down`.
 #[must_use]
 pub fn crash(down: Duration) -> FaultKind {
-    FaultKind::Crash { down_ms: whole_ms(down) }
+    FaultKind::Crash { node: None, down_ms: whole_ms(down) }
 }
 
 /// The process is killed after `polls` more polls of its tasks, and started again after a second.
 #[must_use]
 pub fn crash_at_poll(polls: u64) -> FaultKind {
-    FaultKind::CrashAtPoll { polls, down_ms: 1_000 }
+    FaultKind::CrashAtPoll { node: None, polls, down_ms: 1_000 }
+}
+
+/// The process stands still for so long.
+#[must_use]
+pub fn pause(lasts: Duration) -> FaultKind {
+    FaultKind::Pause { node: None, for_ms: whole_ms(lasts) }
+}
+
+/// The process takes `by` longer until it does anything, each time it is started.
+#[must_use]
+pub fn slow_start(by: Duration) -> FaultKind {
+    FaultKind::SlowStart { node: None, by_ms: whole_ms(by), for_ms: None }
 }
 
 /// The wall clock steps forward by `by`.
 #[must_use]
 pub fn clock_forward(by: Duration) -> FaultKind {
-    FaultKind::ClockStep { by_ms: i64::try_from(by.as_millis()).unwrap_or(i64::MAX) }
+    FaultKind::ClockStep { node: None, by_ms: ahead_ms(by) }
 }
 
 /// The wall clock steps back by `by`.
 #[must_use]
 pub fn clock_back(by: Duration) -> FaultKind {
-    FaultKind::ClockStep { by_ms: i64::try_from(by.as_millis()).map_or(i64::MIN, |ms| -ms) }
+    FaultKind::ClockStep { node: None, by_ms: -ahead_ms(by) }
 }
 
 /// A plan written by hand, for a test.
@@ -219,7 +295,7 @@ impl Script {
         self.start(build, false)
     }
 
-    /// Runs the world until its node has exited for the first time. A crash is not an exit.
+    /// Runs the world until its node, or each of its nodes, has exited for the first time. A crash is not an exit.
     pub fn run_once(self, build: impl FnOnce(&mut World) + Send) -> Outcome {
         self.start(build, true)
     }

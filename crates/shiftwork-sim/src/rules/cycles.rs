@@ -351,9 +351,10 @@ impl Worker {
     fn tick(&mut self, said: &TickSaid, wall: Timestamp, verdicts: &mut Verdicts<'_>) {
         let (at, name, serial) = (verdicts.at, &self.declared.name, self.declared.concurrency == 1);
         let TickSaid { number, due, missed, late } = *said;
-        // A tick that its breaker has kept waiting is late, but never early.
-        let paused = std::mem::take(&mut self.paused);
         let view = &mut self.schedule;
+        // A tick that its breaker has kept waiting is late, but never early; and so is one of a process that stood still.
+        let stood_still = !verdicts.stood_still_since(view.settled_at.unwrap_or_default()).is_zero();
+        let paused = std::mem::take(&mut self.paused) || stood_still;
         let last = view.last.map_or(0, |(number, _)| number);
         verdicts.demand(
             Rule::D3,
@@ -466,7 +467,7 @@ impl Worker {
         if let Some(timeout) = self.declared.cycle_timeout {
             verdicts.demand(
                 Rule::C6,
-                took <= timeout + TIMER,
+                took <= timeout + TIMER + verdicts.stood_still_since(verdicts.at.saturating_sub(took)),
                 || format!("a cycle of {name} runs at most {timeout:?}"),
                 || format!("cycle {cycle} ran {took:?}"),
             );

@@ -14,67 +14,114 @@ use shiftwork::{
 };
 
 use super::Verdicts;
-use crate::record::{QueueOperation, Settled};
+use crate::record::{NodeId, QueueOperation, Settled};
 
 /// How long after the loss of its lease a cycle may still run: it is interrupted at its next turn.
 const AT_ONCE: Duration = Duration::from_millis(1);
 
 #[derive(Default)]
 pub(super) struct DeliveryRules {
-    life: u32,
+    nodes: BTreeMap<NodeId, Node>,
     deliveries: BTreeMap<DeliveryId, Tracked>,
-    /// Which delivery a cycle runs, and under which claim.
-    cycles: BTreeMap<(WorkerId, CycleId), (DeliveryId, u64)>,
+    /// Under which claim each cycle runs.
+    cycles: BTreeMap<(NodeId, WorkerId, CycleId), (DeliveryId, u64)>,
+}
+
+#[derive(Default)]
+struct Node {
+    life: u32,
     crashes_max: Vec<u32>,
 }
 
 #[derive(Default)]
 struct Tracked {
     /// The current claim.
-    token: u64,
-    claimed_in: u32,
-    told: bool,
-    attempt: u32,
-    crashes: u32,
-    /// How many cycles ran under the current claim, and how the one did.
-    starts: u32,
-    running: bool,
-    succeeded: bool,
+    claim: Claim,
+    /// Claims that lapsed while somebody still worked under them: in a process that stood still, say.
+    lapsed: Vec<Claim>,
     retries: u32,
-    /// The host has said that it could not settle it.
-    given_up: bool,
-    lease_lost_at: Option<Duration>,
     /// Acked or dead.
     over: bool,
 }
 
+#[derive(Default)]
+struct Claim {
+    token: u64,
+    /// Who holds it, in which life.
+    holder: Option<(NodeId, u32)>,
+    told: bool,
+    attempt: u32,
+    crashes: u32,
+    /// How many cycles ran under it, and how the one did.
+    starts: u32,
+    running: bool,
+    succeeded: bool,
+    /// The host has said that it could not settle it.
+    given_up: bool,
+    /// The store has forgotten it.
+    forgotten: bool,
+    lease_lost_at: Option<Duration>,
+}
+
+impl Claim {
+    fn is_held_by(&self, node: NodeId) -> bool {
+        self.holder.is_some_and(|(holder, _)| holder == node)
+    }
+}
+
+impl Tracked {
+    /// The claim that a node works under: the current one if it is the node's.
+    fn claim_of(&mut self, node: NodeId) -> &mut Claim {
+        if !self.claim.is_held_by(node)
+            && let Some(index) = self.lapsed.iter().rposition(|claim| claim.is_held_by(node))
+        {
+            return &mut self.lapsed[index];
+        }
+        &mut self.claim
+    }
+
+    fn with_token(&mut self, token: u64) -> Option<&mut Claim> {
+        self.lapsed.iter_mut().chain([&mut self.claim]).find(|claim| claim.token == token)
+    }
+}
+
 impl DeliveryRules {
-    pub(super) fn boot(&mut self) {
-        self.life += 1;
-        self.cycles.clear();
+    pub(super) fn boot(&mut self, id: NodeId) {
+        self.nodes.entry(id).or_default().life += 1;
+        self.cycles.retain(|(node, _, _), _| *node != id);
         for tracked in self.deliveries.values_mut() {
-            tracked.running = false;
-            tracked.lease_lost_at = None;
+            tracked.lapsed.retain(|claim| !claim.is_held_by(id));
+            if tracked.claim.is_held_by(id) {
+                tracked.claim.running = false;
+                tracked.claim.lease_lost_at = None;
+            }
         }
     }
 
-    pub(super) fn on_queue(&mut self, operation: &QueueOperation, abandoned: bool, verdicts: &mut Verdicts<'_>) {
-        let life = self.life;
+    pub(super) fn on_queue(
+        &mut self,
+        node: Option<NodeId>,
+        operation: &QueueOperation,
+        abandoned: bool,
+        verdicts: &mut Verdicts<'_>,
+    ) {
+        let holder = node.map(|id| (id, self.nodes.get(&id).map_or(0, |node| node.life)));
         match *operation {
             QueueOperation::Pushed(id) => {
                 self.deliveries.insert(id, Tracked::default());
             }
             QueueOperation::Requeued(id) => {
                 let tracked = self.deliveries.entry(id).or_default();
-                *tracked = Tracked { token: tracked.token, ..Tracked::default() };
+                let claim = Claim { token: tracked.claim.token, ..Claim::default() };
+                *tracked = Tracked { claim, ..Tracked::default() };
             }
             QueueOperation::Discarded(_) => {}
             QueueOperation::Claimed { delivery, token, attempt, crashes, told } => {
                 let tracked = self.deliveries.entry(delivery).or_default();
                 verdicts.demand(
                     Rule::Q2,
-                    token > tracked.token,
-                    || format!("each claim of delivery {delivery} has a higher token than {}", tracked.token),
+                    token > tracked.claim.token,
+                    || format!("each claim of delivery {delivery} has a higher token than {}", tracked.claim.token),
                     || format!("it was claimed with token {token}"),
                 );
                 verdicts.demand(
@@ -90,27 +137,25 @@ impl DeliveryRules {
                     || format!("delivery {delivery} is at attempt {expected}"),
                     || format!("it was claimed as attempt {attempt}"),
                 );
-                *tracked = Tracked {
-                    token,
-                    claimed_in: life,
-                    told,
-                    attempt,
-                    crashes,
-                    retries: tracked.retries,
-                    ..Tracked::default()
-                };
+                let claim = Claim { token, holder, told, attempt, crashes, ..Claim::default() };
+                let lapsed = std::mem::replace(&mut tracked.claim, claim);
+                // Its holder may not know yet, and begin or end a cycle under it.
+                if lapsed.holder.is_some() && (lapsed.running || (lapsed.told && lapsed.starts == 0)) {
+                    tracked.lapsed.push(lapsed);
+                }
             }
             QueueOperation::Settled { delivery, token, how } => {
                 let tracked = self.deliveries.entry(delivery).or_default();
+                let claim = &mut tracked.claim;
                 verdicts.demand(
                     Rule::Q2,
-                    token == tracked.token,
-                    || format!("only claim {} of delivery {delivery} can settle it", tracked.token),
+                    token == claim.token,
+                    || format!("only claim {} of delivery {delivery} can settle it", claim.token),
                     || format!("claim {token} did"),
                 );
                 verdicts.demand(
                     Rule::Q1,
-                    !tracked.running,
+                    !claim.running,
                     || format!("delivery {delivery} is settled after its cycle has ended"),
                     || "it was settled while its cycle ran".to_owned(),
                 );
@@ -118,7 +163,7 @@ impl DeliveryRules {
                     Settled::Acked => {
                         verdicts.demand(
                             Rule::Q1,
-                            tracked.succeeded,
+                            claim.succeeded,
                             || format!("delivery {delivery} is acknowledged after its cycle succeeded"),
                             || "no cycle of this claim had".to_owned(),
                         );
@@ -128,70 +173,76 @@ impl DeliveryRules {
                     Settled::Retried => tracked.retries += 1,
                     Settled::Returned => {}
                 }
-                tracked.claimed_in = 0;
+                tracked.claim.holder = None;
             }
             QueueOperation::StillLeased(delivery) => {
                 let Some(tracked) = self.deliveries.get(&delivery) else { return };
-                // Of an earlier life; granted in a reply that was lost; said to have failed; or left at once, as asked.
-                let excused = tracked.claimed_in != life || !tracked.told || tracked.given_up || abandoned;
+                let claim = &tracked.claim;
+                // Another's, or of an earlier life; granted in a reply that was lost; said to have failed; or left at once, as
+                // asked.
+                let excused = claim.holder != holder || !claim.told || claim.given_up || claim.forgotten || abandoned;
                 verdicts.demand(
                     Rule::Q4,
                     excused,
                     || format!("delivery {delivery} is settled or returned when its host has ended"),
-                    || format!("claim {} of it still holds the lease", tracked.token),
+                    || format!("claim {} of it still holds the lease", claim.token),
                 );
             }
-            QueueOperation::LeaseTaken { delivery, .. } => {
+            QueueOperation::LeaseTaken { delivery, token } => {
                 // Its cycle may run on until it learns of it, and is not live any more.
                 let tracked = self.deliveries.entry(delivery).or_default();
-                tracked.claimed_in = 0;
+                if tracked.claim.token == token {
+                    tracked.claim.forgotten = true;
+                }
             }
             QueueOperation::Fenced { .. } => {}
         }
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "only events of deliveries matter here")]
-    pub(super) fn on(&mut self, event: &Event, verdicts: &mut Verdicts<'_>) {
+    pub(super) fn on(&mut self, node: NodeId, event: &Event, verdicts: &mut Verdicts<'_>) {
         match event {
             Event::HostStarting { workers } => {
-                self.crashes_max = workers.iter().map(|worker| worker.crashes_max).collect();
+                self.nodes.entry(node).or_default().crashes_max =
+                    workers.iter().map(|worker| worker.crashes_max).collect();
             }
             Event::CycleStarted { worker, cycle, attempt, delivery: Some(delivery) } => {
-                let crashes_max = self.crashes_max.get(worker.0 as usize).copied().unwrap_or(u32::MAX);
-                let tracked = self.deliveries.entry(*delivery).or_default();
-                tracked.starts += 1;
-                tracked.running = true;
-                self.cycles.insert((*worker, *cycle), (*delivery, tracked.token));
+                let crashes_max = self.nodes.get(&node).and_then(|node| node.crashes_max.get(worker.0 as usize));
+                let crashes_max = crashes_max.copied().unwrap_or(u32::MAX);
+                let claim = self.deliveries.entry(*delivery).or_default().claim_of(node);
+                claim.starts += 1;
+                claim.running = true;
+                self.cycles.insert((node, *worker, *cycle), (*delivery, claim.token));
                 verdicts.demand(
                     Rule::Q2,
-                    tracked.starts == 1,
+                    claim.starts == 1,
                     || format!("one claim of delivery {delivery} runs one cycle"),
-                    || format!("cycle {cycle} is number {} of claim {}", tracked.starts, tracked.token),
+                    || format!("cycle {cycle} is number {} of claim {}", claim.starts, claim.token),
                 );
                 verdicts.demand(
                     Rule::C2,
-                    *attempt == tracked.attempt,
-                    || format!("delivery {delivery} was claimed as attempt {}", tracked.attempt),
+                    *attempt == claim.attempt,
+                    || format!("delivery {delivery} was claimed as attempt {}", claim.attempt),
                     || format!("cycle {cycle} is attempt {attempt}"),
                 );
                 verdicts.demand(
                     Rule::Q5,
-                    tracked.crashes < crashes_max,
+                    claim.crashes < crashes_max,
                     || format!("delivery {delivery} is moved aside after {crashes_max} lapsed leases"),
-                    || format!("cycle {cycle} ran it after {}", tracked.crashes),
+                    || format!("cycle {cycle} ran it after {}", claim.crashes),
                 );
             }
             Event::CycleEnded { worker, cycle, failure, .. } => {
-                let Some((delivery, token)) = self.cycles.remove(&(*worker, *cycle)) else { return };
+                let Some((delivery, token)) = self.cycles.remove(&(node, *worker, *cycle)) else { return };
                 let tracked = self.deliveries.entry(delivery).or_default();
-                if token != tracked.token {
-                    // It was claimed again meanwhile: how the old cycle ends says nothing of the new claim.
-                    return;
-                }
-                tracked.running = false;
-                tracked.succeeded = failure.is_none();
-                let lost_at = tracked.lease_lost_at.take();
-                let late = lost_at.map(|lost| verdicts.at.saturating_sub(lost)).unwrap_or_default();
+                let Some(claim) = tracked.with_token(token) else { return };
+                claim.running = false;
+                claim.succeeded = failure.is_none();
+                let lost_at = claim.lease_lost_at.take();
+                tracked.lapsed.retain(|claim| claim.token != token);
+                let late = lost_at
+                    .map(|lost| verdicts.at.saturating_sub(lost).saturating_sub(verdicts.stood_still_since(lost)))
+                    .unwrap_or_default();
                 verdicts.demand(
                     Rule::Q6,
                     late <= AT_ONCE,
@@ -201,12 +252,14 @@ impl DeliveryRules {
             }
             Event::LeaseLost { delivery, .. } => {
                 let tracked = self.deliveries.entry(*delivery).or_default();
-                if tracked.running {
-                    tracked.lease_lost_at = Some(verdicts.at);
+                let claim = tracked.claim_of(node);
+                if claim.running {
+                    claim.lease_lost_at = Some(verdicts.at);
                 }
             }
             Event::SettleFailed { delivery: Some(delivery), .. } => {
-                self.deliveries.entry(*delivery).or_default().given_up = true;
+                let claim = &mut self.deliveries.entry(*delivery).or_default().claim;
+                claim.given_up |= claim.is_held_by(node);
             }
             _ => {}
         }

@@ -264,7 +264,7 @@ impl LifeRules {
         }
         if let Some(stopping) = &self.stopping {
             let took = verdicts.at.saturating_sub(stopping.at);
-            let within = stopping.within;
+            let within = stopping.within + verdicts.stood_still_since(stopping.at);
             verdicts.demand(
                 Rule::T3,
                 took <= within + SLACK,
@@ -276,7 +276,7 @@ impl LifeRules {
             let took = verdicts.at.saturating_sub(at);
             verdicts.demand(
                 Rule::T5,
-                took <= SLACK,
+                took <= SLACK + verdicts.stood_still_since(at),
                 || "the third signal ends the host at once".to_owned(),
                 || format!("it took {took:?}"),
             );

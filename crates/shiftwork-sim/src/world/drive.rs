@@ -1,22 +1,29 @@
 //! The clockwork: boots, faults, signals, healing, the last stop.
 //!
-//! The driver is the root future of the node's runtime. It sleeps until the next thing that the plan or the scenario's surroundings have in
-//! store; the runtime does the rest. Between two lives of the node no runtime exists, and time just passes.
+//! At each instant the driver takes the steps that are due, starts the processes whose time has come, and lets every node run
+//! that has something to do, in the order of the nodes, until none has. Then time jumps to the next thing that can happen anywhere. A
+//! node that lives alone runs on by itself up to the next step, without a visit to the driver at each of its timers.
 //!
 //! A world has four acts. Until the horizon, faults strike and an exited node is started again. Then everything heals, and
-//! the world must finish its work (L1). Then a last SIGTERM must end the node within its budget. Then the rules that can
+//! the world must finish its work (L1). Then a last SIGTERM must end every node within its budget. Then the rules that can
 //! only be told at the end are checked.
 
-use std::{collections::VecDeque, panic::AssertUnwindSafe, time::Duration};
+use std::time::Duration;
 
 use shiftwork::{HostReport, Rule, Signal};
-use tokio::{
-    runtime::Runtime,
-    task::{JoinError, JoinHandle},
-};
 
-use super::{Arrival, Node, Options, Outcome, RECOVERY, RESTART_AFTER, World, outcome::Stats};
-use crate::{Plan, RuleName, Violation, What, plan::Driven, record::QueueOperation};
+use super::{
+    Node, Options, Outcome, RECOVERY, RESTART_AFTER, World,
+    agenda::{Agenda, Step},
+    life::{Exit, Life},
+    machine::{Machine, Machinery},
+    outcome::{NodeReport, Stats},
+};
+use crate::{
+    Plan, RuleName, Violation, What,
+    plan::Driven,
+    record::{NodeId, QueueOperation},
+};
 
 /// How often a healed world looks whether its work is done.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -27,74 +34,53 @@ const LAST_STOP: Duration = Duration::from_secs(3_600);
 /// How often a node may be started in one world. One that exits as soon as it is started, for ever, must end somewhere.
 const BOOTS_MAX: u32 = 1_000;
 
-/// One thing that the driver does at its time.
-enum Step {
-    /// The fault of this number begins; only crashes and signals need the driver's hand.
-    Fault(usize),
-    /// The wall clock steps, whether the node lives or not.
-    SetClock {
-        fault: usize,
-        by_ms: i64,
-    },
-    Arrival(Arrival),
-    Heal,
-    /// Look whether the work is done; give up at the time given.
-    Look {
-        until: Duration,
-    },
-    LastStop,
-    GiveUp,
-}
-
 struct Driver<'a> {
     world: World,
     plan: &'a Plan,
     once: bool,
-    steps: VecDeque<(Duration, Step)>,
-    reports: Vec<HostReport>,
-    boots: u32,
-    /// The last SIGTERM is out: the next exit is the end.
+    agenda: Agenda,
+    nodes: Vec<Machine>,
+    reports: Vec<NodeReport>,
+    /// The last SIGTERM is out: the next exit of a node is its end.
     stopping: bool,
+    over: bool,
     ended_at: Option<Duration>,
 }
 
-/// How one life of the node ended.
+/// How one life of a node ended.
 enum Ended {
-    Exited(Option<HostReport>),
+    /// By itself.
+    Exited(Exit),
+    /// By a signal that nobody listened to.
+    KilledBySignal,
+    /// By a fault.
     Crashed { down: Duration },
-    WorldOver,
 }
 
 pub(super) fn drive(mut world: World, plan: &Plan, options: Options) -> Outcome {
     let heal_at = world.shared.lock().heal_at();
-    let mut steps: Vec<(Duration, Step)> = Vec::new();
+    let mut agenda = Agenda::default();
     for (index, fault) in plan.faults.iter().enumerate() {
         let at = Duration::from_millis(fault.at_ms);
-        match fault.kind.driven() {
-            Some(Driven::Crash { .. } | Driven::CrashAtPoll { .. } | Driven::Signal(_)) if at < heal_at => {
-                steps.push((at, Step::Fault(index)));
-            }
-            Some(Driven::ClockStep { by_ms }) if at < heal_at => {
-                steps.push((at, Step::SetClock { fault: index, by_ms }));
-            }
-            Some(Driven::Crash { .. } | Driven::CrashAtPoll { .. } | Driven::Signal(_) | Driven::ClockStep { .. })
-            | None => {}
+        if fault.kind.driven().is_some() && at < heal_at {
+            agenda.add(at, Step::Fault(index));
         }
     }
     for arrival in std::mem::take(&mut world.arrivals) {
-        steps.push((arrival.at, Step::Arrival(arrival)));
+        agenda.add(arrival.at, Step::Arrival(arrival));
     }
-    steps.push((heal_at, Step::Heal));
-    // Stable: at the same time, the plan's order.
-    steps.sort_by_key(|(at, _)| *at);
+    agenda.add(heal_at, Step::Heal);
+    let nodes = std::mem::take(&mut world.nodes);
+    assert!(!nodes.is_empty(), "the scenario made no node: call `World::node` in its build");
     let mut driver = Driver {
         world,
         plan,
         once: options.once,
-        steps: steps.into(),
+        agenda,
+        nodes,
         reports: Vec::new(),
-        boots: 0,
         stopping: false,
+        over: false,
         ended_at: None,
     };
     driver.run();
@@ -103,25 +89,27 @@ pub(super) fn drive(mut world: World, plan: &Plan, options: Options) -> Outcome 
 
 impl Driver<'_> {
     fn run(&mut self) {
+        // What the plan has for the very beginning meets processes that have begun.
+        let mut begun = false;
         loop {
-            match self.live() {
-                Ended::WorldOver => return,
-                Ended::Crashed { down } => self.wait_down(down),
-                Ended::Exited(report) => {
-                    self.ended_at = Some(self.now());
-                    self.reports.extend(report);
-                    if self.once || self.stopping {
-                        return;
-                    }
-                    self.wait_down(RESTART_AFTER);
-                }
-            }
-            if self.boots == BOOTS_MAX {
-                let expected = format!("the node stays up some time in its first {BOOTS_MAX} lives");
-                self.violate(Rule::L1, expected, "it exited each time".into());
-            }
-            if self.world.shared.lock().has_violations() {
+            let done = self.nodes.iter().all(|node| matches!(node.state, Machinery::Gone));
+            if done || self.over || self.world.shared.lock().has_violations() {
                 return;
+            }
+            let now = self.now();
+            if begun && let Some(step) = self.agenda.take_due(now) {
+                self.take(step);
+            } else if let Some(index) = self.nodes.iter().position(|node| node.must_boot(now)) {
+                self.boot(index);
+            } else if let Some(index) = self.nodes.iter().position(|node| node.is_ready(now)) {
+                self.let_run(index, now);
+            } else if !begun {
+                begun = true;
+            } else {
+                let next = self.nodes.iter().filter_map(Machine::next_at).chain(self.agenda.next_at()).min();
+                // There is always a step to come, or the world is over.
+                let Some(next) = next else { return };
+                self.world.shared.lock().time().skip_to(next);
             }
         }
     }
@@ -130,161 +118,130 @@ impl Driver<'_> {
         self.world.shared.lock().now()
     }
 
-    /// One life of the node's process.
-    fn live(&mut self) -> Ended {
-        self.boots += 1;
-        let node = Node::new(self.world.shared.clone(), self.world.seed, self.boots);
-        let runtime = node.runtime().expect("a runtime without I/O can always be built");
-        let ended = runtime.block_on(async {
-            self.world.shared.lock().boot();
-            self.world.shared.record(What::Booted { boot: self.boots });
-            let Some((_, program)) = &self.world.program else {
-                unreachable!("the scenario made no node: call `World::node` in its build")
-            };
-            let mut process = tokio::spawn(program(node));
-            let ended = self.watch(&mut process).await;
-            self.end_life(ended).await
-        });
-        self.bury(runtime);
-        ended
-    }
-
-    /// What is recorded at the very end of a life, while its clock still ticks.
-    async fn end_life(&mut self, ended: Ended) -> Ended {
+    /// Starts a node's process.
+    fn boot(&mut self, index: usize) {
         let shared = self.world.shared.clone();
-        match &ended {
-            Ended::Exited(report) => {
-                // Tasks that were dropped with the host are gone at their next turn.
-                for _ in 0..3 {
-                    tokio::task::yield_now().await;
-                }
-                let tasks_left = tokio::runtime::Handle::current().metrics().num_alive_tasks();
-                let held = shared.held();
-                let mut state = shared.lock();
-                let now = state.now();
-                if report.is_some() {
-                    for (delivery, _) in held.into_iter().filter(|(_, leased)| *leased) {
-                        state.record(now, What::Queue(QueueOperation::StillLeased(delivery)));
-                    }
-                }
-                state.record(now, What::Exited { exit: report.as_ref().map(|report| report.exit), tasks_left });
-            }
-            Ended::Crashed { .. } => shared.record(What::Crashed),
-            Ended::WorldOver => {}
+        let machine = &mut self.nodes[index];
+        if machine.boots == BOOTS_MAX {
+            let expected = format!("the node stays up some time in its first {BOOTS_MAX} lives");
+            self.violate(Rule::L1, expected, "it exited each time".into());
+            return;
         }
-        let mut state = shared.lock();
-        // From here on the process does nothing that could be seen outside of it.
-        state.fenced = true;
-        state.halt();
-        ended
+        if !std::mem::replace(&mut machine.delayed, true) {
+            let mut state = shared.lock();
+            let delay = state.start_delay(machine.id);
+            if !delay.is_zero() {
+                machine.state = Machinery::Down { until: state.now() + delay };
+                return;
+            }
+        }
+        machine.delayed = false;
+        machine.boots += 1;
+        let boot = machine.boots;
+        let node = Node::new(shared.clone(), machine.id, machine.name.clone(), self.world.seed, boot);
+        let now = {
+            let mut state = shared.lock();
+            state.switch_to(Some(machine.id));
+            state.boot();
+            let now = state.now();
+            state.record(now, What::Booted { boot });
+            now
+        };
+        let life = Life::begin(node, &machine.program, now).expect("a runtime without I/O can always be built");
+        machine.state = Machinery::Up(life);
+        shared.lock().switch_to(None);
     }
 
-    fn bury(&self, runtime: Runtime) {
-        // A destructor of user code may panic; a process that is killed does not care.
-        let dropped = std::panic::catch_unwind(AssertUnwindSafe(|| drop(runtime)));
-        drop(dropped);
-    }
-
-    /// Waits for the end of the process, or of the world, and does what is due meanwhile.
-    async fn watch(&mut self, process: &mut JoinHandle<HostReport>) -> Ended {
-        loop {
-            let next = self.steps.front().map(|(at, _)| *at);
-            let wake_at = {
-                let state = self.world.shared.lock();
-                next.map(|at| state.instant_of(at))
-            };
-            let shared = self.world.shared.clone();
-            tokio::select! {
-                biased;
-                () = shared.bell.notified() => {}
-                exit = &mut *process => return Ended::Exited(self.verdict(exit)),
-                () = async {
-                    match wake_at {
-                        Some(at) => tokio::time::sleep_until(at).await,
-                        None => std::future::pending().await,
-                    }
-                } => {
-                    if let Some((_, step)) = self.steps.pop_front()
-                        && let Some(ended) = self.take(step)
-                    {
-                        return ended;
-                    }
-                }
-            }
-            let mut state = self.world.shared.lock();
-            if let Some(down) = state.crash.take() {
-                return Ended::Crashed { down };
-            }
-            if state.has_violations() {
-                return Ended::WorldOver;
-            }
+    /// Lets a node run until it has nothing left to do, or something else in the world comes first.
+    fn let_run(&mut self, index: usize, now: Duration) {
+        let alone = self.nodes.iter().enumerate().all(|(other, node)| other == index || !node.is_live());
+        let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != index);
+        let limit = if alone {
+            let next = others.filter_map(|(_, node)| node.next_at()).chain(self.agenda.next_at()).min();
+            next.unwrap_or(Duration::MAX)
+        } else {
+            now
+        };
+        let shared = self.world.shared.clone();
+        let machine = &mut self.nodes[index];
+        let Machinery::Up(life) = &mut machine.state else { return };
+        shared.lock().switch_to(Some(machine.id));
+        life.run(limit);
+        let crash = shared.lock().crash.take();
+        let ended = match crash {
+            Some(down) => Some(Ended::Crashed { down }),
+            None => life.exit().map(Ended::Exited),
+        };
+        match ended {
+            Some(ended) => self.end_life(index, ended),
+            None => shared.lock().switch_to(None),
         }
     }
 
-    /// The report that the node's program ended with. A panic of the program itself is a verdict that got lost.
-    fn verdict(&mut self, exit: Result<HostReport, JoinError>) -> Option<HostReport> {
-        match exit.map_err(JoinError::try_into_panic) {
-            Ok(report) => Some(report),
-            Err(Ok(panic)) => {
-                let said = panic.downcast_ref::<String>().map(String::as_str);
-                let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("nothing");
+    /// The process of a node is over.
+    fn end_life(&mut self, index: usize, ended: Ended) {
+        let shared = self.world.shared.clone();
+        let machine = &mut self.nodes[index];
+        let Machinery::Up(mut life) = std::mem::replace(&mut machine.state, Machinery::Gone) else { return };
+        let (id, name) = (machine.id, machine.name.clone());
+        machine.paused_until = None;
+        shared.lock().switch_to(Some(id));
+        let back_in = match ended {
+            Ended::Crashed { down } => {
+                shared.record(What::Crashed);
+                Some(down)
+            }
+            Ended::KilledBySignal => {
+                self.exited(&mut life, None);
+                self.restart_after_exit(index)
+            }
+            Ended::Exited(Exit::Report(report)) => {
+                self.exited(&mut life, Some(&report));
+                self.reports.push(NodeReport { node: name, report });
+                self.restart_after_exit(index)
+            }
+            Ended::Exited(Exit::Panicked(said)) => {
                 let happened = format!("it panicked, and said: {said}");
                 self.violate(Rule::V1, "the node's program ends with a report".into(), happened);
-                None
+                self.exited(&mut life, None);
+                self.restart_after_exit(index)
             }
-            Err(Err(_)) => None,
+        };
+        shared.lock().fence();
+        life.bury();
+        shared.lock().switch_to(None);
+        if let Some(back_in) = back_in {
+            self.nodes[index].state = Machinery::Down { until: self.now() + back_in };
         }
     }
 
-    /// Does one step while the node lives.
-    fn take(&mut self, step: Step) -> Option<Ended> {
+    /// What is recorded when a process has ended by itself.
+    fn exited(&mut self, life: &mut Life, report: Option<&HostReport>) {
+        let tasks_left = life.tasks_left();
+        let held = self.world.shared.held();
+        let mut state = self.world.shared.lock();
+        let now = state.now();
+        if report.is_some() {
+            for (delivery, _) in held.into_iter().filter(|(_, leased)| *leased) {
+                state.record(now, What::Queue(QueueOperation::StillLeased(delivery)));
+            }
+        }
+        state.record(now, What::Exited { exit: report.map(|report| report.exit), tasks_left });
+        self.ended_at = Some(now);
+    }
+
+    /// After which time a node that has exited is started again, if it is.
+    fn restart_after_exit(&self, index: usize) -> Option<Duration> {
+        let last = self.once || self.nodes[index].told_last;
+        (!last).then_some(RESTART_AFTER)
+    }
+
+    /// Takes one step of the agenda.
+    fn take(&mut self, step: Step) {
+        let now = self.now();
         match step {
-            Step::Fault(index) => match self.plan.faults[index].kind.driven() {
-                Some(Driven::Crash { down }) => {
-                    self.world.shared.lock().strike(index);
-                    return Some(Ended::Crashed { down });
-                }
-                Some(Driven::CrashAtPoll { polls, down }) => {
-                    self.world.shared.lock().crash_at_poll(index, polls, down);
-                }
-                Some(Driven::Signal(signal)) => {
-                    self.world.shared.lock().strike(index);
-                    return self.signal(signal);
-                }
-                Some(Driven::ClockStep { .. }) | None => {}
-            },
-            Step::LastStop => {
-                self.stopping = true;
-                self.plan_step(self.now() + LAST_STOP, Step::GiveUp);
-                return self.signal(Signal::Terminate);
-            }
-            Step::GiveUp => {
-                let expected =
-                    if self.stopping { "the host ends after its last SIGTERM" } else { "the script ends the node" };
-                self.violate(Rule::T3, expected.into(), format!("it still runs {LAST_STOP:?} later"));
-                return Some(Ended::WorldOver);
-            }
-            surroundings @ (Step::SetClock { .. } | Step::Arrival(_) | Step::Heal | Step::Look { .. }) => {
-                self.surround(surroundings);
-            }
-        }
-        None
-    }
-
-    /// A signal reaches the process, or kills it when nobody listens.
-    fn signal(&mut self, signal: Signal) -> Option<Ended> {
-        self.world.shared.record(What::Signalled(signal));
-        let sender = self.world.shared.lock().signals.clone();
-        match sender {
-            Some(sender) if sender.send(signal).is_ok() => None,
-            _ => Some(Ended::Exited(None)),
-        }
-    }
-
-    /// What happens whether the node lives or not.
-    fn surround(&mut self, step: Step) {
-        match step {
-            Step::SetClock { fault, by_ms } => self.world.shared.lock().step_clock(fault, by_ms),
+            Step::Fault(fault) => self.strike(fault, now),
+            Step::Resume(id) => self.resume(id, now),
             Step::Arrival(arrival) => {
                 (arrival.act)();
                 self.world.shared.record(What::Arrived { what: arrival.what });
@@ -292,31 +249,141 @@ impl Driver<'_> {
             Step::Heal => {
                 self.world.shared.lock().heal();
                 self.world.shared.record(What::Healed);
-                let now = self.now();
                 if self.once {
                     // A script in which nothing ends the node would go on for ever.
-                    self.plan_step(now + LAST_STOP, Step::GiveUp);
+                    self.agenda.add(now + LAST_STOP, Step::GiveUp);
                 } else {
-                    self.plan_step(now, Step::Look { until: now + RECOVERY });
+                    self.agenda.add(now, Step::Look { until: now + RECOVERY });
                 }
             }
-            Step::Look { until } => {
-                let now = self.now();
-                let done = self.world.done.as_mut().is_none_or(|done| done());
-                if done {
-                    self.world.shared.record(What::Recovered);
-                    self.plan_step(now, Step::LastStop);
-                } else if now >= until {
-                    self.violate(
-                        Rule::L1,
-                        format!("all work done within {RECOVERY:?} after the last fault"),
-                        "some of it is still to be done".into(),
-                    );
-                } else {
-                    self.plan_step(now + LOOK_EVERY, Step::Look { until });
-                }
+            Step::Look { until } => self.look(now, until),
+            Step::LastStop => self.last_stop(now),
+            Step::GiveUp => {
+                let expected =
+                    if self.stopping { "the host ends after its last SIGTERM" } else { "the script ends the node" };
+                self.violate(Rule::T3, expected.into(), format!("it still runs {LAST_STOP:?} later"));
+                self.over = true;
             }
-            Step::Fault(_) | Step::LastStop | Step::GiveUp => {}
+        }
+    }
+
+    /// The node that a fault names; the first if it names none, and no place if there is no such node.
+    fn target(&self, fault: usize) -> Option<usize> {
+        match self.plan.faults[fault].kind.node() {
+            Some(name) => self.nodes.iter().position(|node| *node.name == *name),
+            None => Some(0),
+        }
+    }
+
+    /// A fault of a process, or of its clock, begins.
+    fn strike(&mut self, fault: usize, now: Duration) {
+        let shared = self.world.shared.clone();
+        let Some(driven) = self.plan.faults[fault].kind.driven() else { return };
+        if let Driven::ClockStep { by_ms } = driven {
+            let named = self.plan.faults[fault].kind.node().is_some();
+            let target = self.target(fault).map(|index| self.nodes[index].id);
+            if !named || target.is_some() {
+                shared.lock().step_clock(fault, target.filter(|_| named), by_ms);
+            }
+            return;
+        }
+        let Some(index) = self.target(fault) else { return };
+        // Signals and crashes of a process that is not there find nobody.
+        if !matches!(self.nodes[index].state, Machinery::Up(_)) {
+            return;
+        }
+        if let Driven::CrashAtPoll { polls, down } = driven {
+            // It strikes when so many polls have been.
+            shared.lock().crash_at_poll(self.nodes[index].id, fault, polls, down);
+            return;
+        }
+        let heal_at = {
+            let mut state = shared.lock();
+            state.switch_to(Some(self.nodes[index].id));
+            state.strike(fault);
+            state.switch_to(None);
+            state.heal_at()
+        };
+        match driven {
+            Driven::Crash { down } => self.end_life(index, Ended::Crashed { down }),
+            Driven::Signal(signal) => self.signal(index, signal),
+            // Like every fault, it is over when the world heals.
+            Driven::Pause { lasts } => self.pause(index, (now + lasts).min(heal_at)),
+            Driven::ClockStep { .. } | Driven::CrashAtPoll { .. } => {}
+        }
+    }
+
+    /// A node stands still.
+    fn pause(&mut self, index: usize, until: Duration) {
+        let machine = &mut self.nodes[index];
+        if machine.paused_until.is_none_or(|other| other < until) {
+            let standing = machine.paused_until.replace(until).is_some();
+            let id = machine.id;
+            if !standing {
+                self.record_of(id, What::Paused);
+            }
+            self.agenda.add(until, Step::Resume(id));
+        }
+    }
+
+    /// A node goes on; its timers may be long overdue.
+    fn resume(&mut self, id: NodeId, now: Duration) {
+        let machine = &mut self.nodes[usize::from(id.0)];
+        if machine.paused_until.is_some_and(|until| until <= now) {
+            machine.paused_until = None;
+            self.record_of(id, What::Resumed);
+        }
+    }
+
+    fn record_of(&self, id: NodeId, what: What) {
+        let mut state = self.world.shared.lock();
+        state.switch_to(Some(id));
+        let now = state.now();
+        state.record(now, what);
+        state.switch_to(None);
+    }
+
+    /// A signal reaches a process, or kills it when nobody listens.
+    fn signal(&mut self, index: usize, signal: Signal) {
+        let id = self.nodes[index].id;
+        self.record_of(id, What::Signalled(signal));
+        let heard = self.world.shared.lock().signal(id, signal);
+        if !heard {
+            self.end_life(index, Ended::KilledBySignal);
+        }
+    }
+
+    /// Looks whether the work of a healed world is done.
+    fn look(&mut self, now: Duration, until: Duration) {
+        let done = self.world.done.as_mut().is_none_or(|done| done());
+        if done {
+            self.world.shared.record(What::Recovered);
+            self.agenda.add(now, Step::LastStop);
+        } else if now >= until {
+            self.violate(
+                Rule::L1,
+                format!("all work done within {RECOVERY:?} after the last fault"),
+                "some of it is still to be done".into(),
+            );
+        } else {
+            self.agenda.add(now + LOOK_EVERY, Step::Look { until });
+        }
+    }
+
+    /// A last SIGTERM for every node that has not had it; those that are down get it when they are up.
+    fn last_stop(&mut self, now: Duration) {
+        if !std::mem::replace(&mut self.stopping, true) {
+            self.agenda.add(now + LAST_STOP, Step::GiveUp);
+        }
+        for index in 0..self.nodes.len() {
+            match self.nodes[index].state {
+                Machinery::Up(_) if !self.nodes[index].told_last => {
+                    self.nodes[index].told_last = true;
+                    self.signal(index, Signal::Terminate);
+                }
+                Machinery::Down { until } => self.agenda.add(until + Duration::from_millis(1), Step::LastStop),
+                Machinery::Up(_) | Machinery::Gone => {}
+            }
         }
     }
 
@@ -326,57 +393,40 @@ impl Driver<'_> {
         state.violate(Violation { rule: RuleName::Rule(rule), at, expected, happened });
     }
 
-    fn plan_step(&mut self, at: Duration, step: Step) {
-        let index = self.steps.partition_point(|(other, _)| *other <= at);
-        self.steps.insert(index, (at, step));
-    }
-
-    /// Time passes while the process is down: its surroundings go on, signals and crashes find nobody.
-    fn wait_down(&mut self, down: Duration) {
-        let until = self.now() + down;
-        while let Some((at, _)) = self.steps.front() {
-            if *at > until {
-                break;
-            }
-            let at = *at;
-            let Some((_, step)) = self.steps.pop_front() else { break };
-            self.world.shared.lock().skip_to(at);
-            match step {
-                Step::LastStop => {
-                    // Nobody is there to be stopped; try when it is.
-                    self.plan_step(until + Duration::from_millis(1), Step::LastStop);
-                }
-                Step::Fault(_) | Step::GiveUp => {}
-                surroundings @ (Step::SetClock { .. } | Step::Arrival(_) | Step::Heal | Step::Look { .. }) => {
-                    self.surround(surroundings);
-                }
+    fn finish(mut self) -> Outcome {
+        let shared = self.world.shared.clone();
+        // Nodes that still live when the world is over: nobody looks at what they leave.
+        for machine in &mut self.nodes {
+            if let Machinery::Up(life) = std::mem::replace(&mut machine.state, Machinery::Gone) {
+                let mut state = shared.lock();
+                state.switch_to(Some(machine.id));
+                state.fence();
+                drop(state);
+                life.bury();
+                shared.lock().switch_to(None);
             }
         }
-        self.world.shared.lock().skip_to(until);
-    }
-
-    fn finish(mut self) -> Outcome {
         let now = self.now();
-        let held = self.world.shared.held();
-        self.world.shared.lock().check_end(&held);
+        let held = shared.held();
+        shared.lock().check_end(&held);
         // The work of a world that was stopped in the middle is not expected to be complete.
-        let complete = !self.once && !self.world.shared.lock().has_violations();
+        let complete = !self.once && !shared.lock().has_violations();
         for (name, check) in &mut self.world.at_end {
             if complete && let Err(happened) = check() {
-                self.world.shared.lock().violate(Violation::of_scenario(name, now, happened));
+                shared.lock().violate(Violation::of_scenario(name, now, happened));
             }
         }
-        let finished = self.world.shared.lock().finish();
+        let finished = shared.lock().finish();
         let stats = Stats {
             virtual_time: now,
-            boots: self.boots,
+            boots: self.nodes.iter().map(|node| node.boots).sum(),
             records: finished.records,
             struck: finished.struck,
             transitions: finished.transitions,
             coverage: finished.coverage,
         };
-        // Program and invariants hold the world's state, which holds them: taken apart, nothing of a world is left behind.
-        self.world.shared.take_apart();
+        // Programs and invariants hold the world's state, which holds them: taken apart, nothing of a world is left behind.
+        shared.take_apart();
         Outcome {
             plan: self.plan.clone(),
             fingerprint: finished.fingerprint,

@@ -1,6 +1,6 @@
 //! What became of a world.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use shiftwork::{HostReport, event::Event};
 
@@ -19,8 +19,8 @@ pub struct Outcome {
     pub fingerprint: u64,
     /// The rules that broke, the first one first.
     pub violations: Vec<Violation>,
-    /// The report of each life of the node that ended by itself.
-    pub reports: Vec<HostReport>,
+    /// The report of each life of a node that ended by itself, in the order in which they did.
+    pub reports: Vec<NodeReport>,
     /// What can be counted of it.
     pub stats: Stats,
     pub(crate) ended_at: Duration,
@@ -28,12 +28,21 @@ pub struct Outcome {
     pub timeline: Timeline,
 }
 
+/// What one life of a node ended with.
+#[derive(Debug, Clone)]
+pub struct NodeReport {
+    /// The node's name.
+    pub node: Arc<str>,
+    /// Its host's report.
+    pub report: HostReport,
+}
+
 /// What can be counted of a world.
 #[derive(Debug, Clone)]
 pub struct Stats {
     /// World time at its end.
     pub virtual_time: Duration,
-    /// How many times the node was started.
+    /// How many times a node was started, all nodes together.
     pub boots: u32,
     /// How many records there were.
     pub records: u64,
@@ -52,19 +61,29 @@ impl Outcome {
         self.violations.is_empty()
     }
 
-    /// When the node last exited by itself; the end of the world if it never did.
+    /// When a node last exited by itself; the end of the world if none ever did.
     #[must_use]
     pub fn ended_at(&self) -> Duration {
         self.ended_at
     }
 
-    /// The report of the last life of the node that ended by itself.
+    /// The report of the last life of a node that ended by itself; in a world of one node, that node's.
     #[must_use]
     pub fn report(&self) -> Option<&HostReport> {
-        self.reports.last()
+        self.reports.last().map(|it| &it.report)
     }
 
-    /// The host's events, with their times, if the timeline was kept.
+    /// The reports of one node's lives that ended by themselves, the first one first.
+    pub fn reports_of(&self, node: &str) -> impl Iterator<Item = &HostReport> {
+        self.reports.iter().filter(move |it| *it.node == *node).map(|it| &it.report)
+    }
+
+    /// The events of one node's host, with their times, if the timeline was kept.
+    pub fn events_of(&self, node: &str) -> impl Iterator<Item = (Duration, &Event)> {
+        self.timeline.events_of(node)
+    }
+
+    /// The hosts' events, with their times, if the timeline was kept.
     pub fn events(&self) -> impl Iterator<Item = (Duration, &Event)> {
         self.timeline.events()
     }

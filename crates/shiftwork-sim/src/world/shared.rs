@@ -1,9 +1,8 @@
-//! The state that the node, its dependencies and the driver share.
+//! The state that the nodes, their dependencies and the driver share.
 //!
 //! A world runs on one thread, so the lock is never contended; it is there because worker code must be `Send`.
 
 use std::{
-    hash::{Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -20,35 +19,21 @@ use tokio::{
 
 use super::{
     Options,
+    clock::{Time, WorldClock, wall_at},
+    recorder::{POLLS_IN_AN_INSTANT_MAX, RECORDS_IN_AN_INSTANT_MAX, Recorder},
     strikes::{CrashAtPoll, PlannedFault, Visit},
+    tasks::Tasks,
 };
 use crate::{
     Plan, Record, RuleName, Timeline, Violation, What,
-    record::SiteId,
-    rules::{Invariant, Rulebook, UserRule, kind_index},
-    streams::StableHasher,
+    record::{NodeId, SiteId},
+    rules::{Invariant, UserRule},
 };
-
-/// How often a world's tasks may be polled without time passing before it is called a hot loop: rule L2.
-const POLLS_IN_AN_INSTANT_MAX: u64 = 100_000;
-
-/// How much may happen in a world without time passing before it is called a hot loop: rule L2. A task that never
-/// waits does a lot in one poll.
-const RECORDS_IN_AN_INSTANT_MAX: u64 = 200_000;
-
-/// How often it is looked whether time has passed: a look at the clock costs more than the rest of a poll's bookkeeping.
-const LOOK_EVERY_POLLS: u64 = 1_000;
-
-/// The wall time at which every world begins: 2026-01-01, midnight UTC.
-const WALL_EPOCH_SECONDS: i64 = 1_767_225_600;
-
-/// How many violations are kept. The first one is what counts; a few more help to understand it.
-const VIOLATIONS_MAX: usize = 8;
 
 pub(crate) struct Shared {
     state: Mutex<State>,
     queues: Mutex<Vec<Held>>,
-    /// Rung when the driver must look: a crash was asked for, or the world cannot go on.
+    /// Rung when the driver must look: a crash was asked for, a process has ended, or the world cannot go on.
     pub(crate) bell: Notify,
 }
 
@@ -56,28 +41,32 @@ pub(crate) struct Shared {
 type Held = Box<dyn Fn() -> Vec<(DeliveryId, bool)> + Send>;
 
 pub(crate) struct State {
-    clock: Clock,
+    time: Time,
     pub(super) faults: Vec<PlannedFault>,
     heal_at: Duration,
     pub(super) sites: Vec<Site>,
-    /// Whether the node's process is gone while its memory is not yet: nothing it tries happens.
-    pub(crate) fenced: bool,
-    /// How long the node stays down after the crash that was asked for from inside of it.
+    nodes: Vec<NodeState>,
+    /// Whose code runs; `None` for the world's own.
+    running: Option<NodeId>,
+    /// Whether the running node's process is gone while its memory is not yet: nothing it tries happens.
+    fenced: bool,
+    /// How long the running node stays down after the crash that was asked for from inside of it.
     pub(crate) crash: Option<Duration>,
     /// The crash that comes after so many polls more, and its fault.
     pub(super) crash_at_poll: Option<CrashAtPoll>,
-    /// Where the running host takes its signals from.
-    pub(crate) signals: Option<mpsc::UnboundedSender<Signal>>,
-    pub(crate) tasks: Tasks,
+    /// How far the wall clocks of all nodes have been stepped.
+    stepped_ms: i64,
     recorder: Recorder,
 }
 
-/// World time: what has passed in earlier lives of the node, and the paused clock of this one.
-struct Clock {
-    before: Duration,
-    since: Option<Instant>,
-    /// How far the wall clock has been stepped, in all.
-    stepped_ms: i64,
+/// What is known of a node from outside of its process.
+struct NodeState {
+    name: Arc<str>,
+    /// Where the running host takes its signals from.
+    signals: Option<mpsc::UnboundedSender<Signal>>,
+    tasks: Tasks,
+    /// How far its wall clock is from those of the others.
+    skew_ms: i64,
 }
 
 pub(super) struct Site {
@@ -86,66 +75,21 @@ pub(super) struct Site {
     calls: u64,
 }
 
-struct Recorder {
-    hash: StableHasher,
-    count: u64,
-    last_at: Duration,
-    in_this_instant: u64,
-    rules: Rulebook,
-    user_rules: Vec<UserRule>,
-    violations: Vec<Violation>,
-    timeline: Option<Vec<Record>>,
-}
-
-impl Recorder {
-    /// Counts what happens at one instant.
-    fn happens(&mut self, at: Duration) {
-        if at == self.last_at {
-            self.in_this_instant += 1;
-        } else {
-            self.last_at = at;
-            self.in_this_instant = 0;
-        }
-    }
-}
-
-/// The tasks of this life of the node, numbered as they were spawned.
-#[derive(Default)]
-pub(crate) struct Tasks {
-    spawned: u32,
-    alive: Vec<(tokio::task::Id, u32)>,
-    pub(crate) current: u32,
-    polls: u64,
-    polls_in_this_instant: u64,
-    instant: Duration,
-}
-
 impl Shared {
-    pub(super) fn new(plan: &Plan, options: &Options) -> Self {
-        let mut hash = StableHasher::new(plan.seed);
-        plan.scenario.hash(&mut hash);
-        let heal_at = options.horizon.unwrap_or(Duration::from_secs(60));
+    pub(super) fn new(plan: &Plan, options: &Options, clock: Arc<WorldClock>) -> Self {
         Self {
             state: Mutex::new(State {
-                clock: Clock { before: Duration::ZERO, since: None, stepped_ms: 0 },
+                time: Time::new(clock),
                 faults: plan.faults.iter().map(PlannedFault::new).collect(),
-                heal_at,
+                heal_at: options.horizon.unwrap_or(Duration::from_secs(60)),
                 sites: Vec::new(),
+                nodes: Vec::new(),
+                running: None,
                 fenced: false,
                 crash: None,
                 crash_at_poll: None,
-                signals: None,
-                tasks: Tasks::default(),
-                recorder: Recorder {
-                    hash,
-                    count: 0,
-                    last_at: Duration::ZERO,
-                    in_this_instant: 0,
-                    rules: Rulebook::of_kinds(plan.faults.iter().map(|fault| kind_index(&fault.kind)).collect()),
-                    user_rules: Vec::new(),
-                    violations: Vec::new(),
-                    timeline: options.timeline.then(Vec::new),
-                },
+                stepped_ms: 0,
+                recorder: Recorder::new(plan, options.timeline),
             }),
             queues: Mutex::new(Vec::new()),
             bell: Notify::new(),
@@ -156,10 +100,10 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The wall time in the world.
+    /// The wall time where this is called: by the clock of the node that runs, or by the world's.
     pub(crate) fn wall_time(&self) -> Timestamp {
         let state = self.lock();
-        wall_at(state.now(), state.clock.stepped_ms)
+        wall_at(state.now(), state.wall_offset_ms(state.running))
     }
 
     pub(crate) fn record(&self, what: What) {
@@ -171,11 +115,19 @@ impl Shared {
     /// A host event, with the time that the host gave it.
     pub(crate) fn host_event(&self, at: Instant, event: &Event) {
         let mut state = self.lock();
-        if state.fenced {
+        if state.is_fenced() {
             return;
         }
-        let at = state.clock.at(at);
+        let at = state.time.at(at);
         state.record(at, What::Host(event.clone()));
+    }
+
+    pub(super) fn add_node(&self, name: &str) -> NodeId {
+        let mut state = self.lock();
+        let id = NodeId(u16::try_from(state.nodes.len()).unwrap_or(u16::MAX));
+        state.nodes.push(NodeState { name: name.into(), signals: None, tasks: Tasks::default(), skew_ms: 0 });
+        state.recorder.rules.add_node();
+        id
     }
 
     pub(super) fn add_site(&self, name: &str, seed: u64) -> SiteId {
@@ -210,155 +162,143 @@ impl Shared {
     pub(super) fn add_invariant(&self, name: &str, check: Invariant) {
         self.lock().recorder.user_rules.push(UserRule { name: name.to_owned(), check });
     }
+}
 
-    pub(super) fn poll_begins(&self, task: tokio::task::Id) {
+/// What tokio tells of its tasks.
+#[cfg(tokio_unstable)]
+impl Shared {
+    pub(super) fn poll_begins(&self, task: &tokio::runtime::TaskMeta<'_>) {
         let mut state = self.lock();
-        let number = state.tasks.number(task);
-        state.tasks.current = number;
-        state.recorder.hash.write_u32(number);
-        state.tasks.polls += 1;
-        let hot = state.recorder.in_this_instant >= RECORDS_IN_AN_INSTANT_MAX;
-        if !hot && !state.tasks.polls.is_multiple_of(LOOK_EVERY_POLLS) {
-            return;
-        }
-        let now = state.now();
-        if now == state.tasks.instant {
-            state.tasks.polls_in_this_instant += LOOK_EVERY_POLLS;
-        } else {
-            state.tasks.instant = now;
-            state.tasks.polls_in_this_instant = 0;
-        }
-        if hot || state.tasks.polls_in_this_instant >= POLLS_IN_AN_INSTANT_MAX {
-            state.recorder.in_this_instant = 0;
-            state.tasks.polls_in_this_instant = 0;
+        let state = &mut *state;
+        let now = state.time.now();
+        let Some(node) = state.running else { return };
+        let tasks = &mut state.nodes[usize::from(node.0)].tasks;
+        let number = tasks.number(task.id(), Some(task.spawned_at()));
+        tasks.current = number;
+        if state.recorder.polled(now, node.0, number) {
+            let task = tasks.describe(number);
             state.violate(Violation {
                 rule: RuleName::Rule(shiftwork::Rule::L2),
                 at: now,
                 expected: format!(
                     "fewer than {POLLS_IN_AN_INSTANT_MAX} polls and {RECORDS_IN_AN_INSTANT_MAX} events without time passing"
                 ),
-                happened: format!("there were as many, and task {number} is polled again"),
+                happened: format!("there were as many, and {task} is polled again"),
             });
-            drop(state);
             self.bell.notify_one();
         }
     }
 
     pub(super) fn poll_ended(&self) {
         let mut state = self.lock();
-        state.tasks.current = 0;
+        if let Some(node) = state.running_node() {
+            node.tasks.current = 0;
+        }
         if state.poll_kills() {
             drop(state);
             self.bell.notify_one();
         }
     }
 
-    pub(super) fn task_spawned(&self, task: tokio::task::Id) {
-        let mut state = self.lock();
-        state.tasks.number(task);
+    pub(super) fn task_spawned(&self, task: &tokio::runtime::TaskMeta<'_>) {
+        if let Some(node) = self.lock().running_node() {
+            node.tasks.number(task.id(), Some(task.spawned_at()));
+        }
     }
 
     pub(super) fn task_ended(&self, task: tokio::task::Id) {
-        self.lock().tasks.alive.retain(|(id, _)| *id != task);
-    }
-}
-
-impl Tasks {
-    fn number(&mut self, task: tokio::task::Id) -> u32 {
-        if let Some((_, number)) = self.alive.iter().find(|(id, _)| *id == task) {
-            return *number;
+        if let Some(node) = self.lock().running_node() {
+            node.tasks.ended(task);
         }
-        self.spawned += 1;
-        self.alive.push((task, self.spawned));
-        self.spawned
-    }
-}
-
-/// The wall time at `at`, when the wall clock has been stepped so far in all.
-pub(crate) fn wall_at(at: Duration, stepped_ms: i64) -> Timestamp {
-    let epoch = Timestamp::from_second(WALL_EPOCH_SECONDS).unwrap_or(Timestamp::UNIX_EPOCH);
-    let by = Duration::from_millis(stepped_ms.unsigned_abs());
-    let unstepped = epoch.checked_add(at).unwrap_or(Timestamp::MAX);
-    if stepped_ms < 0 {
-        unstepped.checked_sub(by).unwrap_or(Timestamp::MIN)
-    } else {
-        unstepped.checked_add(by).unwrap_or(Timestamp::MAX)
-    }
-}
-
-impl Clock {
-    fn at(&self, instant: Instant) -> Duration {
-        self.since.map_or(self.before, |since| self.before + instant.saturating_duration_since(since))
     }
 }
 
 impl State {
-    /// World time. Only inside the node's runtime is it more than what has passed before.
+    /// World time.
     pub(crate) fn now(&self) -> Duration {
-        match self.clock.since {
-            Some(_) => self.clock.at(Instant::now()),
-            None => self.clock.before,
+        self.time.now()
+    }
+
+    /// The instant of the running node's clock at which world time is `time`.
+    pub(crate) fn instant_of(&self, time: Duration) -> Instant {
+        self.time.instant_of(time)
+    }
+
+    pub(super) fn time(&mut self) -> &mut Time {
+        &mut self.time
+    }
+
+    pub(super) fn node_name(&self, node: NodeId) -> &str {
+        &self.nodes[usize::from(node.0)].name
+    }
+
+    pub(super) fn running(&self) -> Option<NodeId> {
+        self.running
+    }
+
+    fn running_node(&mut self) -> Option<&mut NodeState> {
+        self.running.map(|id| &mut self.nodes[usize::from(id.0)])
+    }
+
+    /// From here on this node's code runs, or the world's own.
+    pub(super) fn switch_to(&mut self, node: Option<NodeId>) {
+        self.running = node;
+        self.fenced = false;
+        let offset = self.wall_offset_ms(node);
+        self.time.set_wall_offset_ms(offset);
+    }
+
+    /// How far a node's wall clock is from that of the world's beginning.
+    pub(super) fn wall_offset_ms(&self, node: Option<NodeId>) -> i64 {
+        let skew = node.map_or(0, |id| self.nodes[usize::from(id.0)].skew_ms);
+        self.stepped_ms.saturating_add(skew)
+    }
+
+    /// The process of the node that runs begins.
+    pub(super) fn boot(&mut self) {
+        self.crash = None;
+        if let Some(node) = self.running_node() {
+            node.signals = None;
+            node.tasks = Tasks::default();
         }
     }
 
-    /// The instant of the running life's clock at which world time is `time`.
-    pub(crate) fn instant_of(&self, time: Duration) -> Instant {
-        let since = self.clock.since.unwrap_or_else(Instant::now);
-        since + time.saturating_sub(self.clock.before)
+    /// The process of the node that runs is over: from here on it does nothing that could be seen outside of it.
+    pub(super) fn fence(&mut self) {
+        self.fenced = true;
+        let running = self.running;
+        self.crash_at_poll.take_if(|planned| Some(planned.node) == running);
+        if let Some(node) = self.running_node() {
+            node.signals = None;
+            node.tasks.current = 0;
+        }
     }
 
-    /// The node's clock begins to tick.
-    pub(super) fn boot(&mut self) {
-        self.clock.since = Some(Instant::now());
-        self.fenced = false;
-        self.crash = None;
-        self.crash_at_poll = None;
-        self.signals = None;
-        self.tasks = Tasks::default();
+    /// Whether the running node's process is gone, or is about to be.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.fenced || self.crash.is_some()
     }
 
-    /// The node's clock stops.
-    pub(super) fn halt(&mut self) {
-        self.clock.before = self.now();
-        self.clock.since = None;
-        self.tasks.current = 0;
+    /// The host of the node that runs takes its signals from here on.
+    pub(super) fn listen(&mut self, signals: mpsc::UnboundedSender<Signal>) {
+        if let Some(node) = self.running_node() {
+            node.signals = Some(signals);
+        }
     }
 
-    /// Time passes while no node runs.
-    pub(super) fn skip_to(&mut self, time: Duration) {
-        self.clock.before = self.clock.before.max(time);
+    /// Whether the host of a node has taken a signal.
+    pub(super) fn signal(&self, node: NodeId, signal: Signal) -> bool {
+        let signals = &self.nodes[usize::from(node.0)].signals;
+        signals.as_ref().is_some_and(|signals| signals.send(signal).is_ok())
     }
 
     pub(crate) fn record(&mut self, at: Duration, what: What) {
-        let record = Record { at, task: self.tasks.current, what };
-        let recorder = &mut self.recorder;
-        at.as_nanos().hash(&mut recorder.hash);
-        record.task.hash(&mut recorder.hash);
-        record.what.hash(&mut recorder.hash);
-        recorder.count += 1;
-        recorder.happens(at);
-        let violations = &mut recorder.violations;
-        recorder.rules.on(&record, &mut |violation| {
-            if violations.len() < VIOLATIONS_MAX {
-                violations.push(violation);
-            }
-        });
-        for rule in &mut recorder.user_rules {
-            if let Err(happened) = (rule.check)(&record)
-                && violations.len() < VIOLATIONS_MAX
-            {
-                violations.push(Violation::of_scenario(&rule.name, at, happened));
-            }
-        }
-        if let Some(timeline) = &mut recorder.timeline {
-            timeline.push(record);
-        }
+        let (node, task) = (self.running, self.running_node().map_or(0, |node| node.tasks.current));
+        self.recorder.record(Record { at, node, task, what });
     }
 
     pub(crate) fn violate(&mut self, violation: Violation) {
-        if self.recorder.violations.len() < VIOLATIONS_MAX {
-            self.recorder.violations.push(violation);
-        }
+        self.recorder.violate(violation);
     }
 
     pub(super) fn has_violations(&self) -> bool {
@@ -374,13 +314,16 @@ impl State {
     }
 
     pub(super) fn finish(&mut self) -> Finished {
-        let names = self.sites.iter().map(|site| site.name.clone()).collect();
-        let faults = self.faults.iter().map(|fault| fault.kind.to_string()).collect();
         Finished {
-            fingerprint: self.recorder.hash.finish(),
+            fingerprint: self.recorder.fingerprint(),
             records: self.recorder.count,
             violations: std::mem::take(&mut self.recorder.violations),
-            timeline: Timeline { records: self.recorder.timeline.take().unwrap_or_default(), sites: names, faults },
+            timeline: Timeline {
+                records: self.recorder.timeline.take().unwrap_or_default(),
+                nodes: self.nodes.iter().map(|node| node.name.clone()).collect(),
+                sites: self.sites.iter().map(|site| site.name.clone()).collect(),
+                faults: self.faults.iter().map(|fault| fault.kind.to_string()).collect(),
+            },
             struck: self.faults.iter().map(|fault| fault.struck).collect(),
             transitions: self.recorder.rules.transitions(),
             coverage: self.recorder.rules.coverage(),
@@ -398,11 +341,18 @@ impl State {
         self.heal_at
     }
 
-    /// The wall clock steps.
-    pub(super) fn step_clock(&mut self, fault: usize, by_ms: i64) {
-        self.clock.stepped_ms = self.clock.stepped_ms.saturating_add(by_ms);
+    /// The wall clock of a node steps, or that of all.
+    pub(super) fn step_clock(&mut self, fault: usize, node: Option<NodeId>, by_ms: i64) {
         let at = self.now();
-        self.recorder.rules.clock_stepped(at, self.clock.stepped_ms);
+        let stepped = match node {
+            Some(id) => &mut self.nodes[usize::from(id.0)].skew_ms,
+            None => &mut self.stepped_ms,
+        };
+        *stepped = stepped.saturating_add(by_ms);
+        for id in (0..).map(NodeId).take(self.nodes.len()).filter(|id| node.is_none_or(|node| node == *id)) {
+            let offset = self.wall_offset_ms(Some(id));
+            self.recorder.rules.clock_stepped(at, id, offset);
+        }
         self.strike(fault);
     }
 

@@ -1,4 +1,4 @@
-//! What the calls of a site meet: where faults strike them, and when.
+//! What the calls of a site meet, and the starts of a process: where faults strike them, and when.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::{
     Fault, FaultKind, What,
     dependency::{Latency, Trouble},
     plan::Spread,
-    record::SiteId,
+    record::{NodeId, SiteId},
 };
 
 /// What becomes of one call to a site.
@@ -46,6 +46,7 @@ pub(super) struct PlannedFault {
 
 /// A crash at an await point that is to come.
 pub(super) struct CrashAtPoll {
+    pub(super) node: NodeId,
     fault: usize,
     polls_left: u64,
     down: Duration,
@@ -78,13 +79,16 @@ impl State {
     }
 
     /// From now on polls are counted: the last of so many is this life's end.
-    pub(super) fn crash_at_poll(&mut self, fault: usize, polls: u64, down: Duration) {
-        self.crash_at_poll = Some(CrashAtPoll { fault, polls_left: polls.max(1), down });
+    pub(super) fn crash_at_poll(&mut self, node: NodeId, fault: usize, polls: u64, down: Duration) {
+        self.crash_at_poll = Some(CrashAtPoll { node, fault, polls_left: polls.max(1), down });
     }
 
     /// A task was polled: whether that was the poll after which the process is killed.
     pub(super) fn poll_kills(&mut self) -> bool {
-        let Some(planned) = &mut self.crash_at_poll else { return false };
+        let running = self.running();
+        let Some(planned) = self.crash_at_poll.as_mut().filter(|planned| Some(planned.node) == running) else {
+            return false;
+        };
         planned.polls_left -= 1;
         if planned.polls_left > 0 {
             return false;
@@ -92,9 +96,8 @@ impl State {
         let CrashAtPoll { fault, down, .. } = *planned;
         self.crash_at_poll = None;
         self.strike(fault);
-        self.crash = Some(down);
         // Other tasks may have a turn before the driver has its own. They are dead already.
-        self.fenced = true;
+        self.crash = Some(down);
         true
     }
 
@@ -127,6 +130,23 @@ impl State {
             self.strike(index);
         }
         slower
+    }
+
+    /// How much longer a process takes that starts now.
+    pub(super) fn start_delay(&mut self, node: NodeId) -> Duration {
+        let (now, heal_at) = (self.now(), self.heal_at());
+        let mut delay = Duration::ZERO;
+        for index in 0..self.faults.len() {
+            let fault = &self.faults[index];
+            if let FaultKind::SlowStart { node: name, by_ms, .. } = &fault.kind
+                && name.as_ref().map_or(node == NodeId(0), |name| *name == *self.node_name(node))
+                && Self::in_force(fault, heal_at, now)
+            {
+                delay += Duration::from_millis(*by_ms);
+                self.strike(index);
+            }
+        }
+        delay
     }
 
     /// Whether a call to the site that is dropped now has its effect all the same.

@@ -1,0 +1,72 @@
+//! The world's time, for code that asks the C library for the time.
+
+use std::{cell::Cell, ffi::c_int, ptr, sync::atomic::Ordering, time::Duration};
+
+use super::real::{self, TimeSpec};
+use crate::world::{WALL_EPOCH, WorldClock};
+
+/// What a monotonic clock shows when a world begins: as on a machine that was started some days ago, so that code may look back.
+pub(super) const MONOTONIC_BASE: Duration = Duration::from_secs(1_000_000);
+
+thread_local! {
+    // Without a destructor and const: readable at any time in a thread's life.
+    static CLOCK: Cell<*const WorldClock> = const { Cell::new(ptr::null()) };
+}
+
+pub(super) fn hold(clock: *const WorldClock) {
+    CLOCK.set(clock);
+}
+
+pub(super) fn let_go() {
+    CLOCK.set(ptr::null());
+}
+
+/// The clock of the world that this thread runs, if it runs one.
+#[expect(unsafe_code, reason = "a thread-local without a destructor cannot hold the clock itself")]
+pub(super) fn held<'a>() -> Option<&'a WorldClock> {
+    // SAFETY: `Held` keeps the clock alive, does not leave its thread, and sets the pointer to null before it lets go of
+    // the clock. No caller keeps the reference longer than one call of a C function, in which `Held` cannot be dropped.
+    unsafe { CLOCK.get().as_ref() }
+}
+
+// The numbers of Linux's clocks that tell the time; the others tell how much processor time was used, and stay real.
+const REALTIME: c_int = 0;
+const MONOTONIC: c_int = 1;
+const MONOTONIC_RAW: c_int = 4;
+const REALTIME_COARSE: c_int = 5;
+const MONOTONIC_COARSE: c_int = 6;
+const BOOTTIME: c_int = 7;
+
+/// What a clock shows in the world, in nanoseconds; `None` for a clock that is not the world's.
+pub(super) fn reading(world: &WorldClock, clock: c_int) -> Option<i128> {
+    let now = i128::from(world.now_ns.load(Ordering::Relaxed));
+    match clock {
+        MONOTONIC | MONOTONIC_RAW | MONOTONIC_COARSE | BOOTTIME => Some(now + MONOTONIC_BASE.as_nanos().cast_signed()),
+        REALTIME | REALTIME_COARSE => {
+            let offset = i128::from(world.wall_offset_ns.load(Ordering::Relaxed));
+            Some(now + offset + WALL_EPOCH.as_nanos().cast_signed())
+        }
+        _ => None,
+    }
+}
+
+/// The C library's `clock_gettime`, for the whole program.
+///
+/// # Safety
+///
+/// `time` is valid for a write, as the C library's own function demands.
+#[unsafe(no_mangle)]
+#[expect(unsafe_code, reason = "a symbol of the C library has to be defined to be interposed")]
+#[expect(unreachable_pub, reason = "the linker is who reaches it")]
+pub unsafe extern "C" fn clock_gettime(clock: c_int, time: *mut TimeSpec) -> c_int {
+    if let Some(world) = held()
+        && let Some(reading) = reading(world, clock)
+        && !time.is_null()
+    {
+        // SAFETY: the caller promises that `time` is valid for a write.
+        unsafe { time.write(TimeSpec::of_nanoseconds(reading)) };
+        return 0;
+    }
+    // SAFETY: as the caller promises.
+    unsafe { real::clock_gettime(clock, time) }
+}

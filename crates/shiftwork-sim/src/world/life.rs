@@ -1,0 +1,202 @@
+//! One life of a node's process: its runtime, and how it runs a stretch at a time.
+//!
+//! Every life has a tokio runtime of its own on the world's one thread, with a time driver and nothing else. Where the world's clock is
+//! held, the runtime's clock is the world's, and when the runtime would sleep it says until when (`interpose/parking.rs`): so
+//! a stretch ends when nothing is left to do at this instant, and the driver knows what comes next. Elsewhere the runtime's
+//! clock is paused and a stretch ends at a time that was given.
+//!
+//! Dropping the runtime drops the process's tasks at their await points, and with them everything it had in memory.
+
+use std::{
+    future::Future,
+    io,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use shiftwork::HostReport;
+use tokio::{
+    runtime::{Builder, Runtime, RuntimeMetrics},
+    task::{JoinError, JoinHandle},
+    time::{Sleep, sleep},
+};
+
+use super::{Node, Program, Shared};
+use crate::interpose::{self, parking};
+
+/// Longer than any world lasts.
+const FAR_AWAY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// One life of a node's process.
+pub(super) struct Life {
+    shared: Arc<Shared>,
+    runtime: Runtime,
+    metrics: RuntimeMetrics,
+    /// A timer that is always there, so that the runtime never parks without an end.
+    anchor: Pin<Box<Sleep>>,
+    anchored: bool,
+    process: JoinHandle<HostReport>,
+    /// When it next has something to do by itself.
+    due: Duration,
+}
+
+/// How the process of a life ended by itself.
+pub(super) enum Exit {
+    /// With a report.
+    Report(HostReport),
+    /// Its program panicked, and said this.
+    Panicked(String),
+}
+
+impl Life {
+    /// Starts the process; nothing of it runs yet.
+    pub(super) fn begin(node: Node, program: &Program, now: Duration) -> io::Result<Self> {
+        let shared = node.shared.clone();
+        let runtime = runtime(&node)?;
+        let (anchor, process) = {
+            let _inside = runtime.enter();
+            let anchor = Box::pin(sleep(FAR_AWAY));
+            let main = program(node);
+            let ring = Ring(shared.clone());
+            let process = tokio::spawn(async move {
+                let _ring = ring;
+                main.await
+            });
+            (anchor, process)
+        };
+        let metrics = runtime.metrics();
+        Ok(Self { shared, metrics, anchor, anchored: false, process, due: now, runtime })
+    }
+
+    /// Whether it has something to do at `now`.
+    pub(super) fn is_ready(&self, now: Duration) -> bool {
+        // What was woken from outside of the runtime waits in its global queue.
+        self.due <= now || self.metrics.global_queue_depth() > 0
+    }
+
+    /// When it next has something to do by itself.
+    pub(super) fn due(&self) -> Duration {
+        self.due
+    }
+
+    /// Lets it run until it has nothing left to do before `limit`, which may be now, or until the bell rings.
+    pub(super) fn run(&mut self, limit: Duration) {
+        let shared = &self.shared;
+        if !interpose::IN_FORCE {
+            self.runtime.block_on(async {
+                let until = {
+                    let mut state = shared.lock();
+                    state.time().runtime_runs();
+                    state.instant_of(limit)
+                };
+                tokio::select! {
+                    biased;
+                    () = shared.bell.notified() => {}
+                    () = tokio::time::sleep_until(until) => {}
+                }
+                shared.lock().time().runtime_rests();
+            });
+            return;
+        }
+        parking::set_limit(limit);
+        let (anchor, anchored) = (&mut self.anchor, &mut self.anchored);
+        self.runtime.block_on(async {
+            // Once is enough: it stays where it is until it is due, which is never.
+            if !std::mem::replace(anchored, true) {
+                std::future::poll_fn(|cx| Poll::Ready(anchor.as_mut().poll(cx).is_ready())).await;
+            }
+            shared.bell.notified().await;
+        });
+        // Left because the bell rang: there may be more to do at once.
+        self.due = parking::due().unwrap_or_else(|| shared.lock().now());
+    }
+
+    /// How the process ended, once it has.
+    pub(super) fn exit(&mut self) -> Option<Exit> {
+        if !self.process.is_finished() {
+            return None;
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        match Pin::new(&mut self.process).poll(&mut cx) {
+            Poll::Ready(Ok(report)) => Some(Exit::Report(report)),
+            Poll::Ready(Err(error)) => Some(Exit::Panicked(said(error))),
+            Poll::Pending => None,
+        }
+    }
+
+    /// How many tasks are left when the process has ended.
+    pub(super) fn tasks_left(&mut self) -> usize {
+        let shared = &self.shared;
+        parking::set_limit(Duration::ZERO);
+        self.runtime.block_on(async {
+            shared.lock().time().runtime_runs();
+            // Tasks that were dropped with the host are gone at their next turn.
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
+            shared.lock().time().runtime_rests();
+        });
+        self.metrics.num_alive_tasks()
+    }
+
+    /// Drops everything it had in memory.
+    pub(super) fn bury(self) {
+        let Self { runtime, anchor, process, metrics, shared: _, anchored: _, due: _ } = self;
+        // A destructor of user code may panic; a process that is killed does not care.
+        let dropped = std::panic::catch_unwind(AssertUnwindSafe(move || {
+            drop((anchor, process, metrics));
+            drop(runtime);
+        }));
+        drop(dropped);
+    }
+}
+
+/// Rings when the process ends, however it does.
+struct Ring(Arc<Shared>);
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        self.0.bell.notify_one();
+    }
+}
+
+fn said(error: JoinError) -> String {
+    match error.try_into_panic() {
+        Ok(panic) => {
+            let said = panic.downcast_ref::<String>().map(String::as_str);
+            said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("nothing").to_owned()
+        }
+        Err(_) => "nothing".to_owned(),
+    }
+}
+
+/// The runtime of one life, with its choices seeded.
+fn runtime(node: &Node) -> io::Result<Runtime> {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_time();
+    if interpose::IN_FORCE {
+        let shared = node.shared.clone();
+        builder.on_thread_park(parking::begins).on_thread_unpark(move || {
+            if parking::ends() {
+                shared.bell.notify_one();
+            }
+        });
+    } else {
+        builder.start_paused(true);
+    }
+    #[cfg(tokio_unstable)]
+    {
+        builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&node.seed.to_le_bytes()));
+        let shared = &node.shared;
+        let (spawned, began, ended, terminated) = (shared.clone(), shared.clone(), shared.clone(), shared.clone());
+        builder
+            .on_task_spawn(move |task| spawned.task_spawned(task))
+            .on_before_task_poll(move |task| began.poll_begins(task))
+            .on_after_task_poll(move |_| ended.poll_ended())
+            .on_task_terminate(move |task| terminated.task_ended(task.id()));
+    }
+    builder.build()
+}

@@ -1,0 +1,114 @@
+//! Where everything that happens in a world is written down: the fingerprint, the rules, the timeline.
+
+use std::{
+    hash::{Hash, Hasher},
+    time::Duration,
+};
+
+use crate::{
+    Plan, Record, Violation,
+    rules::{Rulebook, UserRule, kind_index},
+    streams::StableHasher,
+};
+
+/// How often a world's tasks may be polled without time passing before it is called a hot loop: rule L2.
+pub(super) const POLLS_IN_AN_INSTANT_MAX: u64 = 100_000;
+
+/// How much may happen in a world without time passing before it is called a hot loop: rule L2. A task that never
+/// waits does a lot in one poll.
+pub(super) const RECORDS_IN_AN_INSTANT_MAX: u64 = 200_000;
+
+/// How many violations are kept. The first one is what counts; a few more help to understand it.
+const VIOLATIONS_MAX: usize = 8;
+
+pub(super) struct Recorder {
+    hash: StableHasher,
+    pub(super) count: u64,
+    last_at: Duration,
+    in_this_instant: u64,
+    polls_in_this_instant: u64,
+    pub(super) rules: Rulebook,
+    pub(super) user_rules: Vec<UserRule>,
+    pub(super) violations: Vec<Violation>,
+    pub(super) timeline: Option<Vec<Record>>,
+}
+
+impl Recorder {
+    pub(super) fn new(plan: &Plan, timeline: bool) -> Self {
+        let mut hash = StableHasher::new(plan.seed);
+        plan.scenario.hash(&mut hash);
+        Self {
+            hash,
+            count: 0,
+            last_at: Duration::ZERO,
+            in_this_instant: 0,
+            polls_in_this_instant: 0,
+            rules: Rulebook::of_kinds(plan.faults.iter().map(|fault| kind_index(&fault.kind)).collect()),
+            user_rules: Vec::new(),
+            violations: Vec::new(),
+            timeline: timeline.then(Vec::new),
+        }
+    }
+
+    /// Counts what happens at one instant.
+    pub(super) fn happens(&mut self, at: Duration) {
+        self.look(at);
+        self.in_this_instant += 1;
+    }
+
+    fn look(&mut self, at: Duration) {
+        if at != self.last_at {
+            self.last_at = at;
+            self.in_this_instant = 0;
+            self.polls_in_this_instant = 0;
+        }
+    }
+
+    /// Counts a poll of a task, which is part of the fingerprint. Whether a loop has become hot.
+    pub(super) fn polled(&mut self, at: Duration, node: u16, task: u32) -> bool {
+        self.hash.write_u64(u64::from(node) << 32 | u64::from(task));
+        self.look(at);
+        self.polls_in_this_instant += 1;
+        let hot =
+            self.polls_in_this_instant >= POLLS_IN_AN_INSTANT_MAX || self.in_this_instant >= RECORDS_IN_AN_INSTANT_MAX;
+        if hot {
+            self.in_this_instant = 0;
+            self.polls_in_this_instant = 0;
+        }
+        hot
+    }
+
+    pub(super) fn record(&mut self, record: Record) {
+        let Record { at, node, task, what } = &record;
+        let place = node.map_or(u64::MAX, |node| u64::from(node.0)) << 32 | u64::from(*task);
+        self.hash.write_u64(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX));
+        self.hash.write_u64(place);
+        what.hash(&mut self.hash);
+        self.count += 1;
+        self.happens(*at);
+        let violations = &mut self.violations;
+        self.rules.on(&record, &mut |violation| keep(violations, violation));
+        for rule in &mut self.user_rules {
+            if let Err(happened) = (rule.check)(&record) {
+                keep(&mut self.violations, Violation::of_scenario(&rule.name, record.at, happened));
+            }
+        }
+        if let Some(timeline) = &mut self.timeline {
+            timeline.push(record);
+        }
+    }
+
+    pub(super) fn violate(&mut self, violation: Violation) {
+        keep(&mut self.violations, violation);
+    }
+
+    pub(super) fn fingerprint(&self) -> u64 {
+        self.hash.finish()
+    }
+}
+
+fn keep(violations: &mut Vec<Violation>, violation: Violation) {
+    if violations.len() < VIOLATIONS_MAX {
+        violations.push(violation);
+    }
+}
