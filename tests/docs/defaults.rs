@@ -2,6 +2,7 @@
 
 use std::{sync::mpsc, time::Duration};
 
+use jiff::SignedDuration;
 use serde_json::Value;
 use shiftwork::{
     Breaker, Context, Failure, Host, IntoWorker, OnFault, QueueSourceExt, Restart, Retry, Schedule, Signal, Source,
@@ -38,9 +39,9 @@ fn expected() -> Vec<(&'static str, String)> {
         value.and_then(|value| value.strip_suffix('s')).map(|value| format!("{value} s")).unwrap_or_default()
     };
     vec![
-        ("StopBudget::drain", milliseconds(&budget["drain_ms"])),
-        ("StopBudget::cancel", milliseconds(&budget["cancel_ms"])),
-        ("StopBudget::close", milliseconds(&budget["close_ms"])),
+        ("StopBudget::drain", time(&budget["drain"])),
+        ("StopBudget::cancel", time(&budget["cancel"])),
+        ("StopBudget::close", time(&budget["close"])),
         ("StopBudget::total", seconds(StopBudget::default().total())),
         ("WorkerBuilder::drain", drain()),
         ("WorkerBuilder::start_timeout", start_timeout()),
@@ -48,19 +49,19 @@ fn expected() -> Vec<(&'static str, String)> {
         ("WorkerBuilder::concurrency", declared.concurrency.to_string()),
         ("WorkerBuilder::crashes_max", declared.crashes_max.to_string()),
         ("OnFault", if declared.on_fault == OnFault::StopHost { "stop the host".to_owned() } else { String::new() }),
-        ("Restart::initial", milliseconds(&restart["initial_ms"])),
-        ("Restart::max", milliseconds(&restart["max_ms"])),
-        ("Restart::intensity", format!("{} in {}", restart["restarts_max"], milliseconds(&restart["window_ms"]))),
+        ("Restart::initial", time(&restart["initial"])),
+        ("Restart::max", time(&restart["max"])),
+        ("Restart::intensity", format!("{} in {}", restart["restarts_max"], time(&restart["window"]))),
         ("Retry::attempts_max", retry["attempts_max"].to_string()),
-        ("Retry::initial", milliseconds(&retry["initial_ms"])),
+        ("Retry::initial", time(&retry["initial"])),
         ("Retry::factor", retry["factor"].to_string()),
-        ("Retry::max", milliseconds(&retry["max_ms"])),
+        ("Retry::max", time(&retry["max"])),
         ("Retry::jitter_percent", retry["jitter_percent"].to_string()),
         ("Retry::total_max", Retry::default().total().map_or_else(|| "none".to_owned(), seconds)),
         ("WorkerBuilder::breaker", "for a queue worker".to_owned()),
         ("Breaker::after", breaker["failures"].to_string()),
-        ("Breaker::probe_every", milliseconds(&breaker["probe_every_ms"])),
-        ("Breaker::probe_max", milliseconds(&breaker["probe_max_ms"])),
+        ("Breaker::probe_every", time(&breaker["probe_every"])),
+        ("Breaker::probe_max", time(&breaker["probe_max"])),
         ("Breaker::jitter_percent", breaker["jitter_percent"].to_string()),
         ("QueueSource::lease", of_queue("lease")),
         ("QueueSource::poll_interval", of_queue("poll")),
@@ -77,8 +78,10 @@ fn seconds(time: Duration) -> String {
     format!("{} s", time.as_secs())
 }
 
-fn milliseconds(value: &Value) -> String {
-    seconds(Duration::from_millis(value.as_u64().expect("a number of milliseconds")))
+/// A time as a file has it.
+fn time(value: &Value) -> String {
+    let text = value.as_str().expect("a time with its unit");
+    seconds(text.parse::<SignedDuration>().expect("a time").unsigned_abs())
 }
 
 fn fields(policy: impl serde::Serialize) -> Value {
@@ -121,7 +124,7 @@ fn drain() -> String {
     let drains = outcome
         .events()
         .find_map(|(_, event)| if let Event::IntakeClosed { drain, .. } = event { Some(*drain) } else { None });
-    let of_host = milliseconds(&fields(StopBudget::default())["drain_ms"]);
+    let of_host = time(&fields(StopBudget::default())["drain"]);
     if drains.map(seconds) == Some(of_host) { "the host's".to_owned() } else { format!("{drains:?}") }
 }
 

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `host.rs` | the host as its user sees it |
 //! | `host/builder.rs` | workers and their policies, checked before anything runs |
+//! | `host/configure.rs` | a configuration over what the code says |
 //! | `host/handle.rs` | a handle to a host from outside |
 //! | `host/health.rs` | whether it is well, in one word |
 //! | `host/shell.rs` | the loop that waits for the next event, asks [`crate::lifecycle`], and acts |
@@ -12,6 +13,7 @@
 
 mod body;
 mod builder;
+mod configure;
 mod handle;
 mod health;
 mod shell;
@@ -27,7 +29,7 @@ pub use handle::{ControlError, Heard, HostHandle, Subscription, WorkerStatus};
 pub use health::Health;
 
 use crate::{
-    Environment, HostReport, Listener,
+    Config, Environment, HostReport, Listener,
     event::Declaration,
     lifecycle::{StopBudget, decide::WorkerPlan},
 };
@@ -40,6 +42,7 @@ pub struct Host {
     budget: StopBudget,
     environment: Arc<dyn Environment>,
     listeners: Vec<Arc<dyn Listener>>,
+    config: Config,
     control: Option<(HostHandle, mpsc::UnboundedReceiver<handle::Command>)>,
 }
 
@@ -47,6 +50,13 @@ impl Host {
     /// Begins to put a host together.
     pub fn builder() -> HostBuilder {
         HostBuilder::new()
+    }
+
+    /// What is in force: every key of the host and its workers that a file could have set, as it is set. What is not there
+    /// has no limit, or is none of the worker's: a worker without a restart policy has no `restart`.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// A handle to stop the host from elsewhere, to pause, resume and trigger its workers, to read where it stands, and to

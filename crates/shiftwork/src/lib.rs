@@ -34,6 +34,7 @@
 //! | [`service`] | what a long-running future beside the workers knows |
 //! | [`source`] | what starts cycles: continuous, schedules, queues |
 //! | [`retry`], [`lifecycle`] | the decisions, as pure functions, and the numbered rules that they keep |
+//! | [`config`] | the same policies as a file sets them |
 //! | [`host`], [`report`] | what owns, starts, supervises and stops workers, and its verdict |
 //! | [`event`] | the one stream of everything that happens; logs, metrics and counts listen to it |
 //! | [`environment`] | wall time, chance and signals: the door that a simulator can own |
@@ -41,6 +42,7 @@
 // A closed enum must be thought about again when it grows.
 #![warn(clippy::wildcard_enum_match_arm)]
 
+pub mod config;
 pub mod context;
 mod control;
 mod cycle;
@@ -62,6 +64,7 @@ pub mod service;
 pub mod source;
 pub mod worker;
 
+pub use config::{Config, ConfigError};
 pub use context::Context;
 pub use environment::{Environment, Signal, Signals, System};
 pub use event::{Event, Listener};

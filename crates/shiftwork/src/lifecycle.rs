@@ -21,7 +21,7 @@ mod fault;
 mod rule;
 pub(crate) mod settle;
 
-pub use breaker::Breaker;
-pub use budget::StopBudget;
-pub use fault::{GiveUp, OnFault, Restart};
+pub use breaker::{Breaker, BreakerConfig};
+pub use budget::{StopBudget, StopConfig};
+pub use fault::{GiveUp, OnFault, Restart, RestartConfig};
 pub use rule::Rule;

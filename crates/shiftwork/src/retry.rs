@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::{
+    form::{Count, OrNone, Time},
+    section::section,
+};
+
 /// Exponential backoff with jitter, capped in attempts and, if asked for, in total time.
 ///
 /// The delay before attempt *n + 1* is `initial × factorⁿ⁻¹`, at most `max`, spread by `jitter` to either side.
@@ -20,54 +25,65 @@ use serde::{Deserialize, Serialize};
 /// assert!(retry.allows(3) && !retry.allows(4));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Written")]
+#[serde(from = "RetryConfig", into = "RetryConfig")]
 pub struct Retry {
     attempts_max: u32,
     initial_ms: u64,
     factor: u32,
     max_ms: u64,
     jitter_percent: u8,
-    #[serde(skip_serializing_if = "Option::is_none")]
     total_max_ms: Option<u64>,
 }
 
-/// A policy as it is written in a file: every key may be left out.
-#[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Written {
-    attempts_max: u32,
-    initial_ms: u64,
-    factor: u32,
-    max_ms: u64,
-    jitter_percent: u8,
-    total_max_ms: Option<u64>,
-}
-
-impl Default for Written {
-    fn default() -> Self {
-        let Retry { attempts_max, initial_ms, factor, max_ms, jitter_percent, total_max_ms } = Retry::default();
-        Self { attempts_max, initial_ms, factor, max_ms, jitter_percent, total_max_ms }
+section! {
+    /// A [`Retry`] as it is written in a file. What is left out stays as it is.
+    pub struct RetryConfig {
+        /// How many attempts there are in all, the first one included.
+        pub attempts_max: Option<u32> = Count::from(1),
+        /// The delay after the first failure.
+        pub initial: Option<Duration> = Time::from_millis(1),
+        /// What each further delay is multiplied by.
+        pub factor: Option<u32> = Count::from(1),
+        /// The longest delay, before jitter.
+        pub max: Option<Duration> = Time::from_millis(1),
+        /// How far a delay is spread to either side, in percent of it.
+        pub jitter_percent: Option<u8> = Count::between(0, 100),
+        /// How long there may be attempts at one input.
+        pub total_max: Option<Option<Duration>> = OrNone(Time::from_millis(1)),
     }
 }
 
-impl TryFrom<Written> for Retry {
-    type Error = String;
+impl RetryConfig {
+    /// Lays what is written over a policy.
+    pub(crate) fn over(&self, base: Retry) -> Retry {
+        let Self { attempts_max, initial, factor, max, jitter_percent, total_max } = *self;
+        Retry {
+            attempts_max: attempts_max.unwrap_or(base.attempts_max).max(1),
+            initial_ms: initial.map_or(base.initial_ms, millis).max(1),
+            factor: factor.unwrap_or(base.factor).max(1),
+            max_ms: max.map_or(base.max_ms, millis).max(1),
+            jitter_percent: jitter_percent.unwrap_or(base.jitter_percent).min(100),
+            total_max_ms: total_max.map_or(base.total_max_ms, |total| total.map(|total| millis(total).max(1))),
+        }
+    }
+}
 
-    fn try_from(written: Written) -> Result<Self, String> {
-        let Written { attempts_max, initial_ms, factor, max_ms, jitter_percent, total_max_ms } = written;
-        let at_least_one = [
-            ("attempts_max", u64::from(attempts_max)),
-            ("initial_ms", initial_ms),
-            ("factor", u64::from(factor)),
-            ("max_ms", max_ms),
-            ("total_max_ms", total_max_ms.unwrap_or(u64::MAX)),
-        ];
-        match at_least_one.into_iter().find(|(_, value)| *value == 0) {
-            Some((key, _)) => Err(format!("retry: {key} is 0; it is at least 1")),
-            None if jitter_percent > 100 => {
-                Err(format!("retry: jitter_percent is {jitter_percent}; it is at most 100"))
-            }
-            None => Ok(Self { attempts_max, initial_ms, factor, max_ms, jitter_percent, total_max_ms }),
+impl From<RetryConfig> for Retry {
+    fn from(config: RetryConfig) -> Self {
+        config.over(Self::default())
+    }
+}
+
+impl From<Retry> for RetryConfig {
+    fn from(retry: Retry) -> Self {
+        let Retry { attempts_max, initial_ms, factor, max_ms, jitter_percent, total_max_ms } = retry;
+        Self {
+            attempts_max: Some(attempts_max),
+            initial: Some(Duration::from_millis(initial_ms)),
+            factor: Some(factor),
+            max: Some(Duration::from_millis(max_ms)),
+            jitter_percent: Some(jitter_percent),
+            total_max: Some(total_max_ms.map(Duration::from_millis)),
         }
     }
 }
@@ -225,15 +241,21 @@ mod tests {
     #[test]
     fn a_written_policy_is_checked_and_its_error_names_the_key_and_what_is_accepted() {
         let read = |json: &str| serde_json::from_str::<Retry>(json).map_err(|error| error.to_string());
+        let refusal = |json: &str| read(json).unwrap_err().split(" at line").next().unwrap_or_default().to_owned();
         assert_eq!(read(r#"{"attempts_max": 9}"#), Ok(Retry::default().attempts_max(9)));
-        assert_eq!(read(r#"{"jitter_percent": 200}"#).unwrap_err(), "retry: jitter_percent is 200; it is at most 100");
-        assert_eq!(read(r#"{"factor": 0}"#).unwrap_err(), "retry: factor is 0; it is at least 1");
-        assert_eq!(read(r#"{"total_max_ms": 0}"#).unwrap_err(), "retry: total_max_ms is 0; it is at least 1");
+        let percent = "jitter_percent is 200; accepted is a whole number from 0 to 100";
+        assert_eq!(refusal(r#"{"jitter_percent": 200}"#), percent);
+        assert_eq!(refusal(r#"{"factor": 0}"#), "factor is 0; accepted is a whole number from 1 on");
+        assert!(
+            refusal(r#"{"total_max": "0s"}"#).starts_with("total_max is \"0s\"; accepted is a time of at least 1ms")
+        );
         let limited = Retry::default().total_max(Duration::from_secs(60));
-        assert_eq!(read(r#"{"total_max_ms": 60000}"#), Ok(limited));
+        assert_eq!(read(r#"{"total_max": "1m"}"#), Ok(limited));
         assert_eq!(read(&serde_json::to_string(&limited).unwrap()), Ok(limited));
         assert_eq!(read(&serde_json::to_string(&Retry::default()).unwrap()), Ok(Retry::default()));
-        assert!(read(r#"{"tries": 3}"#).unwrap_err().contains("attempts_max"));
+        assert!(
+            refusal(r#"{"tries": 3}"#).starts_with("tries does not exist; accepted here are attempts_max, initial")
+        );
     }
 
     #[test]

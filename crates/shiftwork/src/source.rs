@@ -11,13 +11,14 @@ mod schedule;
 use std::{future::Future, sync::Arc, time::Duration};
 
 pub use continuous::Continuous;
-pub use queue::{QueueSource, QueueSourceExt};
-pub use schedule::{Missed, Overlap, Schedule, ScheduleError, Tick, TickPolicy};
+pub use queue::{QueueConfig, QueueSource, QueueSourceExt};
+pub use schedule::{Missed, MissedWord, Overlap, Schedule, ScheduleConfig, ScheduleError, Tick, TickPolicy};
 use shiftwork_queue::{DeliveryId, Timestamp};
 use tokio::time::Instant;
 
 use crate::{
     BoxError, Failure,
+    config::{ConfigError, WorkerConfig},
     context::LaneShared,
     control::Level,
     emitter::Emitter,
@@ -41,6 +42,21 @@ pub trait Source: Send + Sync + 'static {
     /// overlap.
     fn lanes_max(&self) -> usize {
         usize::MAX
+    }
+
+    /// Takes over what a file says of it, before the host is built. A source that has nothing to set refuses what is said.
+    ///
+    /// # Errors
+    ///
+    /// When something of it does not fit the source, with the key that does not and what is accepted. The host is then
+    /// not built.
+    fn configure(&mut self, config: &WorkerConfig) -> Result<(), ConfigError> {
+        ConfigError::all([config.refuse_schedule(), config.refuse_queue()])
+    }
+
+    /// Adds what it is set to, so that [`Host::config`](crate::Host::config) can show it.
+    fn describe(&self, config: &mut WorkerConfig) {
+        let _ = config;
     }
 
     /// A life of the worker begins: what the lanes of an earlier one shared is to be forgotten. Called before the lanes are

@@ -10,29 +10,56 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::unit::{Launch, Running, Surroundings};
+use super::{
+    Policy,
+    unit::{Draft, Launch, Running, Surroundings},
+};
 use crate::{
     Failure, ServiceContext,
+    config::{ConfigError, WorkerConfig},
     control::{AttemptControl, Level},
     cycle::RunCycle,
-    event::{CycleId, Event},
+    event::{CycleId, Event, SourceKind},
     lifecycle::{
         body::{Asked, Ended, ended},
         decide::Input,
     },
 };
 
-/// A service, ready to be launched. `completes` makes it a job.
-pub(super) fn launch<F, Fut>(body: F, completes: bool) -> Launch
+/// A service that may still be configured. `completes` makes it a job.
+pub(super) struct Parts<F> {
+    pub(super) body: F,
+    pub(super) completes: bool,
+}
+
+impl<F, Fut> Draft for Parts<F>
 where
     F: Fn(ServiceContext) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), Failure>> + Send + 'static,
 {
-    let body = Arc::new(body);
-    Launch::new(move |policy, unit| {
-        let life: Running = Box::pin(run(body.clone(), completes, policy.handshake, unit));
-        life
-    })
+    fn kind(&self) -> SourceKind {
+        SourceKind::Service { completes: self.completes }
+    }
+
+    fn lanes_max(&self) -> usize {
+        1
+    }
+
+    fn configure(&mut self, config: &WorkerConfig) -> Result<(), ConfigError> {
+        config.refuse_what_is_of_cycles()
+    }
+
+    fn describe(&self, config: &mut WorkerConfig) {
+        config.leave_out_what_is_of_cycles();
+    }
+
+    fn finish(self: Box<Self>, policy: Policy) -> Launch {
+        let (body, completes) = (Arc::new(self.body), self.completes);
+        Launch::new(policy, move |policy, unit| {
+            let life: Running = Box::pin(run(body.clone(), completes, policy.handshake, unit));
+            life
+        })
+    }
 }
 
 async fn run<F, Fut>(body: Arc<F>, completes: bool, handshake: bool, unit: Surroundings)

@@ -2,10 +2,10 @@
 
 use std::{error::Error, fmt, future::Future, marker::PhantomData, sync::Arc, time::Duration};
 
-use super::{Host, body, shell, unit};
+use super::{Host, body, configure, shell, unit};
 use crate::{
-    Breaker, Environment, Escalation, Failure, FailureClass, HostReport, IntoWorker, Listener, Retry, ServiceContext,
-    Source, System,
+    Breaker, Config, ConfigError, Environment, Escalation, Failure, FailureClass, HostReport, IntoWorker, Listener,
+    Retry, ServiceContext, Source, System,
     event::{Declaration, SourceKind, WorkerId},
     lifecycle::{OnFault, StopBudget, decide::WorkerPlan},
 };
@@ -51,13 +51,11 @@ impl Default for Policy {
     }
 }
 
-struct Registration {
-    name: Arc<str>,
+pub(super) struct Registration {
+    pub(super) name: Arc<str>,
     after: Vec<String>,
-    policy: Policy,
-    source: SourceKind,
-    lanes_max: usize,
-    launch: unit::Launch,
+    pub(super) policy: Policy,
+    pub(super) draft: Box<dyn unit::Draft>,
 }
 
 /// Puts a host together.
@@ -66,6 +64,7 @@ pub struct HostBuilder {
     budget: StopBudget,
     environment: Arc<dyn Environment>,
     listeners: Vec<Arc<dyn Listener>>,
+    configs: Vec<Config>,
 }
 
 impl HostBuilder {
@@ -75,7 +74,16 @@ impl HostBuilder {
             budget: StopBudget::default(),
             environment: Arc::new(System),
             listeners: Vec::new(),
+            configs: Vec::new(),
         }
+    }
+
+    /// Lays what a file says over what the code says, wherever in the chain this stands. Of several, each is laid over
+    /// the ones before it. What is wrong with it is an error of [`HostBuilder::build`].
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.configs.push(config);
+        self
     }
 
     /// How long a stop may take, part by part. 25 s in all by default; see [`StopBudget`].
@@ -105,16 +113,14 @@ impl HostBuilder {
         S: Source,
         W: IntoWorker<S::Input, Kind>,
     {
-        let kind = source.kind();
+        let draft = unit::Parts { source, worker: worker.into_worker() };
         // Only a queue has something to burn, and a backlog to burn it with.
-        let breaker = (kind == SourceKind::Queue).then(Breaker::default);
+        let breaker = (draft.source.kind() == SourceKind::Queue).then(Breaker::default);
         self.registrations.push(Registration {
             name: name.into(),
             after: Vec::new(),
             policy: Policy { breaker, ..Policy::default() },
-            source: kind,
-            lanes_max: source.lanes_max().max(1),
-            launch: unit::launch(source, worker.into_worker()),
+            draft: Box::new(draft),
         });
         WorkerBuilder::of(self)
     }
@@ -167,9 +173,7 @@ impl HostBuilder {
             name: name.into(),
             after: Vec::new(),
             policy: Policy { retry: Retry::never(), cycle_timeout: None, ..Policy::default() },
-            source: SourceKind::Service { completes },
-            lanes_max: 1,
-            launch: body::launch(body, completes),
+            draft: Box::new(body::Parts { body, completes }),
         });
         WorkerBuilder::of(self)
     }
@@ -178,8 +182,9 @@ impl HostBuilder {
     ///
     /// # Errors
     ///
-    /// When two workers have the same name, or a worker comes after one that does not exist or, by a circle, after itself.
-    pub fn build(self) -> Result<Host, BuildError> {
+    /// When two workers have the same name, a worker comes after one that does not exist or, by a circle, after itself, or
+    /// a configuration does not fit the workers.
+    pub fn build(mut self) -> Result<Host, BuildError> {
         let names: Vec<Arc<str>> = self.registrations.iter().map(|it| it.name.clone()).collect();
         let id = |index: usize| WorkerId(u32::try_from(index).unwrap_or(u32::MAX));
         for (index, name) in names.iter().enumerate() {
@@ -187,6 +192,9 @@ impl HostBuilder {
                 return Err(BuildError(Problem::Duplicate(name.clone())));
             }
         }
+        configure::apply(&self.configs, &mut self.budget, &mut self.registrations)
+            .map_err(|error| BuildError(Problem::Config(error)))?;
+        let config = configure::in_force(self.budget, &self.registrations);
         let mut plans = Vec::new();
         for it in &self.registrations {
             let mut after = Vec::new();
@@ -214,7 +222,7 @@ impl HostBuilder {
         let mut declarations = Vec::new();
         let mut units = Vec::new();
         for (mut it, plan) in self.registrations.into_iter().zip(&plans) {
-            it.policy.concurrency = it.policy.concurrency.min(it.lanes_max);
+            it.policy.concurrency = it.policy.concurrency.min(it.draft.lanes_max());
             declarations.push(Declaration {
                 name: it.name,
                 after: plan.after.clone(),
@@ -224,9 +232,9 @@ impl HostBuilder {
                 cycle_timeout: it.policy.cycle_timeout,
                 crashes_max: it.policy.crashes_max,
                 on_fault: it.policy.on_fault,
-                source: it.source,
+                source: it.draft.kind(),
             });
-            units.push(it.launch.with(it.policy));
+            units.push(it.draft.finish(it.policy));
         }
         let mut host = Host {
             declarations: declarations.into(),
@@ -235,6 +243,7 @@ impl HostBuilder {
             budget: self.budget,
             environment: self.environment,
             listeners: self.listeners,
+            config,
             control: None,
         };
         if host.declarations.iter().any(|it| matches!(it.source, SourceKind::Service { .. })) {
@@ -429,6 +438,12 @@ impl<Kind> WorkerBuilder<Kind> {
         self
     }
 
+    /// See [`HostBuilder::config`].
+    pub fn config(mut self, config: Config) -> Self {
+        self.host = self.host.config(config);
+        self
+    }
+
     /// Adds another worker.
     pub fn worker<S, W, Form>(self, name: &str, source: S, worker: W) -> WorkerBuilder
     where
@@ -503,6 +518,7 @@ enum Problem {
     Duplicate(Arc<str>),
     Unknown { worker: Arc<str>, after: String, known: Vec<Arc<str>> },
     Circle(Vec<Arc<str>>),
+    Config(ConfigError),
 }
 
 impl fmt::Display for BuildError {
@@ -512,6 +528,7 @@ impl fmt::Display for BuildError {
             Problem::Unknown { worker, after, known } => {
                 write!(f, "worker {worker:?} comes after {after:?}, which does not exist: there are {known:?}")
             }
+            Problem::Config(error) => write!(f, "could not apply the configuration: {error}"),
             Problem::Circle(path) => {
                 f.write_str("workers come after each other in a circle: ")?;
                 for (index, name) in path.iter().enumerate() {

@@ -27,7 +27,7 @@ use crate::{
 /// Runs the host to its end.
 pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals: Option<Signals>) -> HostReport {
     crate::panics::note_places();
-    let Host { declarations, plans, units, budget, environment, mut listeners, control } = host;
+    let Host { declarations, plans, units, budget, environment, mut listeners, control, config: _ } = host;
     let (handle, mut commands) = control.unzip();
     if let Some(handle) = &handle {
         listeners.push(Arc::new(handle.board()));

@@ -14,11 +14,12 @@ use tracing::Instrument;
 use super::Policy;
 use crate::{
     Environment, Failure, HostHandle, Source, Worker,
+    config::{ConfigError, WorkerConfig},
     context::LaneShared,
     control::{AttemptControl, Control, Level},
     cycle::{RunCycle, panicked},
     emitter::Emitter,
-    event::WorkerId,
+    event::{SourceKind, WorkerId},
     gate::Gate,
     lane::LaneRun,
     lifecycle::decide::Input,
@@ -56,27 +57,60 @@ impl Inbox {
 
 pub(super) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A worker, ready to be launched. The one place where its types are erased: once for each worker, not for each cycle.
+/// A worker whose source may still be configured. The one place where its types are erased: once for each worker, not for
+/// each cycle.
+pub(super) trait Draft: Send {
+    fn kind(&self) -> SourceKind;
+
+    fn lanes_max(&self) -> usize;
+
+    fn configure(&mut self, config: &WorkerConfig) -> Result<(), ConfigError>;
+
+    fn describe(&self, config: &mut WorkerConfig);
+
+    fn finish(self: Box<Self>, policy: Policy) -> Launch;
+}
+
+pub(super) struct Parts<S, W> {
+    pub(super) source: S,
+    pub(super) worker: W,
+}
+
+impl<S: Source, W: Worker<Input = S::Input>> Draft for Parts<S, W> {
+    fn kind(&self) -> SourceKind {
+        self.source.kind()
+    }
+
+    fn lanes_max(&self) -> usize {
+        self.source.lanes_max().max(1)
+    }
+
+    fn configure(&mut self, config: &WorkerConfig) -> Result<(), ConfigError> {
+        self.source.configure(config)
+    }
+
+    fn describe(&self, config: &mut WorkerConfig) {
+        self.source.describe(config);
+    }
+
+    fn finish(self: Box<Self>, policy: Policy) -> Launch {
+        let (source, worker) = (Arc::new(self.source), Arc::new(self.worker));
+        Launch::new(policy, move |policy, surroundings| {
+            let life: Running = Box::pin(run(source.clone(), worker.clone(), policy, surroundings));
+            life
+        })
+    }
+}
+
+/// A worker, ready to be launched.
 pub(crate) struct Launch {
     policy: Policy,
     launch: Box<dyn Fn(Policy, Surroundings) -> Running + Send>,
 }
 
-pub(super) fn launch<S: Source, W: Worker<Input = S::Input>>(source: S, worker: W) -> Launch {
-    let (source, worker) = (Arc::new(source), Arc::new(worker));
-    Launch::new(move |policy, surroundings| {
-        let life: Running = Box::pin(run(source.clone(), worker.clone(), policy, surroundings));
-        life
-    })
-}
-
 impl Launch {
-    pub(super) fn new(launch: impl Fn(Policy, Surroundings) -> Running + Send + 'static) -> Self {
-        Self { policy: Policy::default(), launch: Box::new(launch) }
-    }
-
-    pub(super) fn with(self, policy: Policy) -> Self {
-        Self { policy, ..self }
+    pub(super) fn new(policy: Policy, launch: impl Fn(Policy, Surroundings) -> Running + Send + 'static) -> Self {
+        Self { policy, launch: Box::new(launch) }
     }
 
     /// One life of the worker.

@@ -16,7 +16,14 @@ use serde::{Deserialize, Serialize};
 use shiftwork_queue::{DeliveryId, FailureKind};
 use tokio::time::Instant;
 
-use crate::{Retry, retry::millis};
+use crate::{
+    Retry,
+    config::{
+        form::{Count, Time},
+        section::section,
+    },
+    retry::millis,
+};
 
 /// When a worker stops asking for work because a dependency seems to be down, and how it finds out that it is back.
 ///
@@ -34,7 +41,7 @@ use crate::{Retry, retry::millis};
 /// assert_eq!(breaker.delay(9, 0.5), Duration::from_secs(100));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Written")]
+#[serde(from = "BreakerConfig", into = "BreakerConfig")]
 pub struct Breaker {
     failures: u32,
     probe_every_ms: u64,
@@ -42,36 +49,47 @@ pub struct Breaker {
     jitter_percent: u8,
 }
 
-/// A policy as it is written in a file: every key may be left out.
-#[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Written {
-    failures: u32,
-    probe_every_ms: u64,
-    probe_max_ms: u64,
-    jitter_percent: u8,
-}
-
-impl Default for Written {
-    fn default() -> Self {
-        let Breaker { failures, probe_every_ms, probe_max_ms, jitter_percent } = Breaker::default();
-        Self { failures, probe_every_ms, probe_max_ms, jitter_percent }
+section! {
+    /// A [`Breaker`] as it is written in a file. What is left out stays as it is.
+    pub struct BreakerConfig {
+        /// After how many failures in a row it opens.
+        pub failures: Option<u32> = Count::from(1),
+        /// How long after it opened the first probe follows; each probe that fails doubles it.
+        pub probe_every: Option<Duration> = Time::from_millis(1),
+        /// The longest pause between two probes, before jitter.
+        pub probe_max: Option<Duration> = Time::from_millis(1),
+        /// How far a pause is spread to either side, in percent of it.
+        pub jitter_percent: Option<u8> = Count::between(0, 100),
     }
 }
 
-impl TryFrom<Written> for Breaker {
-    type Error = String;
+impl BreakerConfig {
+    /// Lays what is written over a policy.
+    pub(crate) fn over(&self, base: Breaker) -> Breaker {
+        let Self { failures, probe_every, probe_max, jitter_percent } = *self;
+        Breaker {
+            failures: failures.unwrap_or(base.failures).max(1),
+            probe_every_ms: probe_every.map_or(base.probe_every_ms, millis).max(1),
+            probe_max_ms: probe_max.map_or(base.probe_max_ms, millis).max(1),
+            jitter_percent: jitter_percent.unwrap_or(base.jitter_percent).min(100),
+        }
+    }
+}
 
-    fn try_from(written: Written) -> Result<Self, String> {
-        let Written { failures, probe_every_ms, probe_max_ms, jitter_percent } = written;
-        let at_least_one =
-            [("failures", u64::from(failures)), ("probe_every_ms", probe_every_ms), ("probe_max_ms", probe_max_ms)];
-        match at_least_one.into_iter().find(|(_, value)| *value == 0) {
-            Some((key, _)) => Err(format!("breaker: {key} is 0; it is at least 1")),
-            None if jitter_percent > 100 => {
-                Err(format!("breaker: jitter_percent is {jitter_percent}; it is at most 100"))
-            }
-            None => Ok(Self { failures, probe_every_ms, probe_max_ms, jitter_percent }),
+impl From<BreakerConfig> for Breaker {
+    fn from(config: BreakerConfig) -> Self {
+        config.over(Self::default())
+    }
+}
+
+impl From<Breaker> for BreakerConfig {
+    fn from(breaker: Breaker) -> Self {
+        let Breaker { failures, probe_every_ms, probe_max_ms, jitter_percent } = breaker;
+        Self {
+            failures: Some(failures),
+            probe_every: Some(Duration::from_millis(probe_every_ms)),
+            probe_max: Some(Duration::from_millis(probe_max_ms)),
+            jitter_percent: Some(jitter_percent),
         }
     }
 }
@@ -414,7 +432,8 @@ mod tests {
     fn a_written_policy_is_checked_and_its_error_names_the_key() {
         let read = |json: &str| serde_json::from_str::<Breaker>(json).map_err(|error| error.to_string());
         assert_eq!(read(r#"{"failures": 3}"#), Ok(Breaker::after(3)));
-        assert_eq!(read(r#"{"probe_max_ms": 0}"#).unwrap_err(), "breaker: probe_max_ms is 0; it is at least 1");
+        let refusal = read(r#"{"probe_max": 5}"#).unwrap_err();
+        assert!(refusal.starts_with("probe_max is 5; accepted is a time of at least 1ms in hours"), "{refusal}");
         assert_eq!(read(&serde_json::to_string(&five()).unwrap()), Ok(five()));
     }
 

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::retry::millis;
+use crate::{
+    config::{form::Time, section::section},
+    retry::millis,
+};
 
 /// The time that a stop may take, part by part.
 ///
@@ -20,11 +23,52 @@ use crate::retry::millis;
 /// assert_eq!(budget.total(), Duration::from_secs(65));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(from = "StopConfig", into = "StopConfig")]
 pub struct StopBudget {
     drain_ms: u64,
     cancel_ms: u64,
     close_ms: u64,
+}
+
+section! {
+    /// A [`StopBudget`] as it is written in a file. What is left out stays as it is.
+    pub struct StopConfig {
+        /// How long cycles in flight may go on by themselves.
+        pub drain: Option<Duration> = Time::from_millis(0),
+        /// How long they have to end once they are asked to.
+        pub cancel: Option<Duration> = Time::from_millis(0),
+        /// How long the rest may take: to return what was interrupted, and the stop hooks.
+        pub close: Option<Duration> = Time::from_millis(0),
+    }
+}
+
+impl StopConfig {
+    /// Lays what is written over a budget.
+    pub(crate) fn over(&self, base: StopBudget) -> StopBudget {
+        let Self { drain, cancel, close } = *self;
+        StopBudget {
+            drain_ms: drain.map_or(base.drain_ms, millis),
+            cancel_ms: cancel.map_or(base.cancel_ms, millis),
+            close_ms: close.map_or(base.close_ms, millis),
+        }
+    }
+}
+
+impl From<StopConfig> for StopBudget {
+    fn from(config: StopConfig) -> Self {
+        config.over(Self::default())
+    }
+}
+
+impl From<StopBudget> for StopConfig {
+    fn from(budget: StopBudget) -> Self {
+        let StopBudget { drain_ms, cancel_ms, close_ms } = budget;
+        Self {
+            drain: Some(Duration::from_millis(drain_ms)),
+            cancel: Some(Duration::from_millis(cancel_ms)),
+            close: Some(Duration::from_millis(close_ms)),
+        }
+    }
 }
 
 impl Default for StopBudget {

@@ -4,7 +4,14 @@ use std::{collections::VecDeque, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Retry, retry::millis};
+use crate::{
+    Retry,
+    config::{
+        form::{Count, Time, Words},
+        section::section,
+    },
+    retry::millis,
+};
 
 /// What a host does when a worker cannot go on: a fatal failure, or a source that broke.
 ///
@@ -35,7 +42,7 @@ impl OnFault {
 /// [`Default`] is after 1 s, doubling, at most 30 s, and at most 5 times in 5 minutes; then the host is stopped. A worker that faults
 /// once a day is restarted for ever; one that cannot start is given up after about half a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(from = "RestartConfig", into = "RestartConfig")]
 pub struct Restart {
     initial_ms: u64,
     max_ms: u64,
@@ -53,6 +60,59 @@ pub enum GiveUp {
     StopHost,
     /// As [`OnFault::Degrade`].
     Degrade,
+}
+
+impl GiveUp {
+    const WORDS: [(&str, GiveUp); 2] = [("stop_host", GiveUp::StopHost), ("degrade", GiveUp::Degrade)];
+}
+
+section! {
+    /// A [`Restart`] as it is written in a file. What is left out stays as it is.
+    pub struct RestartConfig {
+        /// The delay before the first restart; it doubles with each further one in the window.
+        pub initial: Option<Duration> = Time::from_millis(1),
+        /// The longest delay.
+        pub max: Option<Duration> = Time::from_millis(1),
+        /// How many restarts a window may have.
+        pub restarts_max: Option<u32> = Count::from(0),
+        /// How long a window is.
+        pub window: Option<Duration> = Time::from_millis(0),
+        /// What follows when there were more.
+        pub then: Option<GiveUp> = Words(&GiveUp::WORDS),
+    }
+}
+
+impl RestartConfig {
+    /// Lays what is written over a policy.
+    pub(crate) fn over(&self, base: Restart) -> Restart {
+        let Self { initial, max, restarts_max, window, then } = *self;
+        Restart {
+            initial_ms: initial.map_or(base.initial_ms, millis).max(1),
+            max_ms: max.map_or(base.max_ms, millis).max(1),
+            restarts_max: restarts_max.unwrap_or(base.restarts_max),
+            window_ms: window.map_or(base.window_ms, millis),
+            then: then.unwrap_or(base.then),
+        }
+    }
+}
+
+impl From<RestartConfig> for Restart {
+    fn from(config: RestartConfig) -> Self {
+        config.over(Self::default())
+    }
+}
+
+impl From<Restart> for RestartConfig {
+    fn from(restart: Restart) -> Self {
+        let Restart { initial_ms, max_ms, restarts_max, window_ms, then } = restart;
+        Self {
+            initial: Some(Duration::from_millis(initial_ms)),
+            max: Some(Duration::from_millis(max_ms)),
+            restarts_max: Some(restarts_max),
+            window: Some(Duration::from_millis(window_ms)),
+            then: Some(then),
+        }
+    }
 }
 
 impl Default for Restart {

@@ -10,6 +10,8 @@
 //!    tried again while the lease lasts; only a lease that the queue calls lost interrupts its cycle (rule Q6).
 //! 4. A settlement that could not be stored is tried again while its lease lasts.
 
+mod config;
+
 use std::{
     collections::VecDeque,
     marker::PhantomData,
@@ -20,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+pub use config::QueueConfig;
 use shiftwork_queue::{
     Claim, DeadLetterCause, Delivery, FailureKind, FailureRecord, Lease, Queue, QueueError, Settlement, Timestamp,
 };
@@ -28,8 +31,15 @@ use tokio::time::Instant;
 use super::{Lane, LaneContext, Offer, Source, SourceContext};
 use crate::{
     BoxError, Failure, Retry,
+    config::{ConfigError, WorkerConfig},
     event::{Event, Settle, SourceKind},
 };
+
+/// The shortest lease that can be renewed at a third of its time.
+const LEASE_MIN: Duration = Duration::from_millis(3);
+
+/// What tokio's timers resolve.
+const POLL_MIN: Duration = Duration::from_millis(1);
 
 /// Starts a cycle for each delivery of a queue.
 pub struct QueueSource<Q, T> {
@@ -101,19 +111,23 @@ impl<T: Send + 'static, Q: Queue<T>> QueueSource<Q, T> {
     /// How long a claim may go without renewal before somebody else may take the delivery; at least 3 ms.
     #[must_use]
     pub fn lease(self, lease: Duration) -> Self {
-        self.with(|options| options.lease = lease.max(Duration::from_millis(3)))
+        self.with(|options| options.lease = lease.max(LEASE_MIN))
     }
 
     /// How often an empty queue is asked without having notified; at least 1 ms.
     #[must_use]
     pub fn poll_interval(self, poll: Duration) -> Self {
-        self.with(|options| options.poll = poll.max(Duration::from_millis(1)))
+        self.with(|options| options.poll = poll.max(POLL_MIN))
     }
 
     fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
+        self.change(change);
+        self
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Options)) {
         change(&mut self.options);
         self.begin();
-        self
     }
 
     fn shared(&self) -> Arc<Shared<Q, T>> {
@@ -158,6 +172,15 @@ impl<T: Send + 'static, Q: Queue<T>> Source for QueueSource<Q, T> {
 
     fn kind(&self) -> SourceKind {
         SourceKind::Queue
+    }
+
+    fn configure(&mut self, config: &WorkerConfig) -> Result<(), ConfigError> {
+        self.configured(&config.queue);
+        config.refuse_schedule()
+    }
+
+    fn describe(&self, config: &mut WorkerConfig) {
+        config.queue = self.as_config();
     }
 
     /// What an earlier life had claimed is its own affair: this one renews none of it, and counts on none of its lanes.

@@ -7,6 +7,7 @@
 //!    of at most a minute, and what time it is is asked anew after each.
 //! 4. Lanes share one clockwork. The one that finds it free waits for the next tick in it, the others wait for their turn.
 
+mod config;
 mod cron;
 mod error;
 mod policy;
@@ -18,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+pub use config::{MissedWord, ScheduleConfig};
 pub use error::ScheduleError;
 pub use policy::{Missed, Overlap, TickPolicy};
 use shiftwork_queue::Timestamp;
@@ -30,6 +32,7 @@ use self::{
 use super::{Lane, LaneContext, Offer, Source, later};
 use crate::{
     BoxError, Failure,
+    config::{ConfigError, WorkerConfig},
     event::{Event, Settle, SourceKind},
 };
 
@@ -258,6 +261,14 @@ impl Source for Schedule {
             (Pace::Rate(_) | Pace::Cron { .. }, Overlap::Wait | Overlap::Skip)
             | (Pace::Delay(_) | Pace::Once(_), _) => 1,
         }
+    }
+
+    fn configure(&mut self, config: &WorkerConfig) -> Result<(), ConfigError> {
+        ConfigError::all([config.refuse_queue(), self.configured(&config.schedule)])
+    }
+
+    fn describe(&self, config: &mut WorkerConfig) {
+        config.schedule = self.as_config();
     }
 
     /// The ticks of a new life begin with it.

@@ -23,6 +23,8 @@ use super::error::ScheduleError;
 #[derive(Clone)]
 pub(super) struct Calendar {
     cron: Arc<Cron>,
+    /// As it was written; croner's own is another way to say it.
+    expression: Arc<str>,
     zone: TimeZone,
 }
 
@@ -40,7 +42,7 @@ impl Calendar {
             let reason = reason(&error);
             ScheduleError::expression(expression, wrong_field(expression, parse), &reason)
         })?;
-        let calendar = Self { cron: Arc::new(cron), zone: TimeZone::UTC };
+        let calendar = Self { cron: Arc::new(cron), expression: expression.into(), zone: TimeZone::UTC };
         // The thirtieth of February: it would wait for ever, and nobody would know.
         if calendar.search(Timestamp::UNIX_EPOCH).is_err() {
             return Err(ScheduleError::never(expression));
@@ -51,6 +53,20 @@ impl Calendar {
     pub(super) fn zone(mut self, name: &str) -> Result<Self, ScheduleError> {
         self.zone = TimeZone::get(name).map_err(|_| ScheduleError::zone(name))?;
         Ok(self)
+    }
+
+    /// This expression in the other's zone.
+    pub(super) fn in_zone_of(mut self, other: &Self) -> Self {
+        self.zone = other.zone.clone();
+        self
+    }
+
+    pub(super) fn expression(&self) -> &str {
+        &self.expression
+    }
+
+    pub(super) fn zone_name(&self) -> &str {
+        self.zone.iana_name().unwrap_or("UTC")
     }
 
     /// The first tick after `time`; `None` where the calendar ends.
@@ -67,7 +83,7 @@ impl Calendar {
 
 impl fmt::Debug for Calendar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} in {}", self.cron.as_str(), self.zone.iana_name().unwrap_or("UTC"))
+        write!(f, "{:?} in {}", self.expression(), self.zone_name())
     }
 }
 

@@ -1,0 +1,337 @@
+//! What is written is read again, what is read is in force, and what is wrong is said with its key.
+
+use proptest::{option::of, prelude::*};
+use serde_json::Value;
+use shiftwork_queue::MemoryQueue;
+
+use super::*;
+use crate::{
+    Breaker, Context, Failure, GiveUp, Host, HostBuilder, Missed, OnFault, Overlap, QueueSourceExt, Retry, Schedule,
+    Tick,
+};
+
+/// A worker of each sort.
+fn host() -> HostBuilder {
+    let at_work = |_: u32, _: Context| async { Ok::<(), Failure>(()) };
+    let on_tick = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+    Host::builder()
+        .worker("charge", MemoryQueue::<u32>::new().source(), at_work)
+        .retry(Retry::exponential().initial(Duration::from_secs(3)))
+        .on_fault(OnFault::restart())
+        .service("http", |cx| async move {
+            cx.stopped().await;
+            Ok(())
+        })
+        .worker("clean up", Schedule::every(Duration::from_secs(60)).overlap(Overlap::Skip), on_tick)
+        .host()
+}
+
+fn read(text: &str) -> Result<Config, String> {
+    toml::from_str(text).map_err(|error: toml::de::Error| error.message().to_owned())
+}
+
+/// What is wrong with it, when it is read or when the host is built.
+fn mistake(text: &str) -> String {
+    let built = read(text).and_then(|config| host().config(config).build().map_err(|error| error.to_string()));
+    built.map(|host| host.config().clone()).expect_err(text)
+}
+
+#[test]
+fn what_is_left_out_stays_as_the_code_says() {
+    let config = read("[worker.charge]\nconcurrency = 8\nretry = { attempts_max = 9 }").unwrap();
+    let host = host().config(config).build().unwrap();
+    let charge = &host.config().worker["charge"];
+    assert_eq!(charge.concurrency, Some(8));
+    assert_eq!(charge.retry, Retry::default().initial(Duration::from_secs(3)).attempts_max(9).into());
+    assert_eq!(charge.breaker, Some(Some(Breaker::default().into())));
+    assert_eq!(host.config().worker["clean up"].schedule.overlap, Some(Overlap::Skip));
+}
+
+#[test]
+fn a_later_file_is_laid_over_an_earlier_one() {
+    let site = read("[worker.charge]\nconcurrency = 8\nbreaker = \"none\"").unwrap();
+    let machine = read("[worker.charge]\nconcurrency = 2").unwrap();
+    let host = host().config(site).config(machine).build().unwrap();
+    let charge = &host.config().worker["charge"];
+    assert_eq!((charge.concurrency, &charge.breaker), (Some(2), &Some(None)));
+}
+
+#[test]
+fn a_schedule_becomes_another_one_with_the_policies_of_the_code() {
+    let text = "schedule = { cron = \"0 3 * * *\", zone = \"Europe/Vienna\", missed = \"catch_up\", catch_up_max = 7 }";
+    let host = host().config(read(&format!("[worker.'clean up']\n{text}")).unwrap()).build().unwrap();
+    let night = Schedule::cron("0 3 * * *").unwrap().zone("Europe/Vienna").unwrap();
+    let night = night.overlap(Overlap::Skip).missed(Missed::CatchUp { max: 7 });
+    assert_eq!(host.config().worker["clean up"].schedule, night.as_config());
+}
+
+#[test]
+fn a_new_expression_keeps_the_zone() {
+    let mut night = Schedule::cron("0 3 * * *").unwrap().zone("Europe/Vienna").unwrap();
+    night.configured(&ScheduleConfig { cron: Some("0 4 * * *".to_owned()), ..Default::default() }).unwrap();
+    let later = Schedule::cron("0 4 * * *").unwrap().zone("Europe/Vienna").unwrap();
+    assert_eq!(night.as_config(), later.as_config());
+}
+
+#[test]
+fn a_mistake_is_told_by_its_key_and_by_what_is_accepted() {
+    for (text, told) in [
+        ("[workers.charge]", "workers does not exist; accepted here are host and worker"),
+        ("[host]\ndrain = \"5s\"", "host.drain does not exist; accepted here are stop"),
+        (
+            "[worker.charge.retry]\nattempts = 3",
+            "worker.charge.retry.attempts does not exist; accepted here are attempts_max, initial, factor, max, \
+             jitter_percent and total_max",
+        ),
+        ("[worker.charge]\nconcurrency = 0", "worker.charge.concurrency is 0; accepted is a whole number from 1 on"),
+        ("[worker.charge]\nconcurrency = -1", "worker.charge.concurrency is -1; accepted is a whole number from 1 on"),
+        (
+            "[worker.charge]\nconcurrency = 1.5",
+            "worker.charge.concurrency is 1.5; accepted is a whole number from 1 on",
+        ),
+        ("[worker.charge]\nconcurrency = \"8\"", "worker.charge.concurrency is \"8\"; accepted is a whole number"),
+        ("[worker.charge]\nconcurrency = [8]", "for worker.charge.concurrency"),
+        ("[worker.charge]\ncrashes_max = 5000000000", "worker.charge.crashes_max is 5000000000; accepted is"),
+        (
+            "[worker.'clean up']\ncycle_timeout = 30",
+            "worker.\"clean up\".cycle_timeout is 30; accepted is a time of at least 1ms in hours, minutes, seconds or \
+             milliseconds, such as \"30s\", \"1m 30s\" or \"500ms\", or \"none\"",
+        ),
+        ("[worker.charge]\ncycle_timeout = \"30\"", "worker.charge.cycle_timeout is \"30\"; accepted is a time"),
+        ("[worker.charge]\ncycle_timeout = \"-30s\"", "worker.charge.cycle_timeout is \"-30s\"; accepted is a time"),
+        (
+            "[worker.charge]\ncycle_timeout = \"1500us\"",
+            "worker.charge.cycle_timeout is \"1500us\"; accepted is a time",
+        ),
+        ("[worker.charge]\nstart_timeout = \"none\"", "worker.charge.start_timeout is \"none\"; accepted is a time"),
+        (
+            "[worker.charge.queue]\nlease = \"1ms\"",
+            "worker.charge.queue.lease is \"1ms\"; accepted is a time of at least 3ms",
+        ),
+        (
+            "[worker.charge]\non_fault = \"retry\"",
+            "worker.charge.on_fault is \"retry\"; accepted is \"stop_host\", \"degrade\" or \"restart\"",
+        ),
+        ("[worker.charge]\nbreaker = true", "for worker.charge.breaker"),
+        ("[worker.charge]\nbreaker = \"off\"", "worker.charge.breaker is \"off\"; accepted is a table, or \"none\""),
+        // From here on only the host knows.
+        (
+            "[worker.charg]",
+            "worker.charg: there is no worker of this name; there are [\"charge\", \"http\", \"clean up\"]",
+        ),
+        (
+            "[worker.http]\nconcurrency = 2\ndrain = \"1s\"",
+            "worker.http.concurrency: it is a service or a job, which has no",
+        ),
+        (
+            "[worker.'clean up'.restart]\nmax = \"5s\"",
+            "worker.\"clean up\".restart: on_fault does not restart this worker",
+        ),
+        (
+            "[worker.charge.schedule]\nevery = \"5s\"",
+            "worker.charge.schedule: what starts the cycles of this worker is no",
+        ),
+        (
+            "[worker.'clean up'.queue]\nlease = \"5s\"",
+            "worker.\"clean up\".queue: what starts the cycles of this worker is",
+        ),
+        (
+            "[worker.'clean up'.schedule]\ncron = \"61 * * * *\"",
+            "worker.\"clean up\".schedule.cron: cron expression \"61 * * * *\": in the minute \"61\"",
+        ),
+        (
+            "[worker.'clean up'.schedule]\ncron = \"0 3 * * *\"\nzone = \"Europe/Wien\"",
+            "worker.\"clean up\".schedule.zone: unknown time zone \"Europe/Wien\"",
+        ),
+        (
+            "[worker.'clean up'.schedule]\nzone = \"UTC\"",
+            "worker.\"clean up\".schedule.zone: it is \"UTC\", but only a cron",
+        ),
+        (
+            "[worker.'clean up'.schedule]\ncron = \"0 3 * * *\"\nevery = \"5s\"",
+            "worker.\"clean up\".schedule: it has every and cron; accepted is one of",
+        ),
+        (
+            "[worker.'clean up'.schedule]\nmissed = \"catch_up\"",
+            "worker.\"clean up\".schedule.missed: \"catch_up\" needs",
+        ),
+        (
+            "[worker.'clean up'.schedule]\ncatch_up_max = 3",
+            "worker.\"clean up\".schedule.catch_up_max: it is 3, but missed",
+        ),
+    ] {
+        let mistake = mistake(text);
+        assert!(mistake.contains(told), "{text}\n{mistake}");
+    }
+}
+
+#[test]
+fn all_problems_of_a_host_are_told_at_once() {
+    let told = mistake("[worker.charg]\n[worker.'clean up'.schedule]\nzone = \"UTC\"\ncatch_up_max = 3");
+    assert!(told.contains("3 problems with the configuration: (1) worker.charg: "), "{told}");
+    assert!(told.contains(" (2) worker.\"clean up\".schedule.zone: "), "{told}");
+    assert!(told.contains(" (3) worker.\"clean up\".schedule.catch_up_max: "), "{told}");
+}
+
+#[test]
+fn a_mistake_points_at_its_line() {
+    let error = toml::from_str::<Config>("[worker.charge]\nconcurrency = 8\ncycle_timeout = 30\n").unwrap_err();
+    assert!(error.to_string().contains("line 3"), "{error}");
+    let error = toml::from_str::<Config>("[worker.charge]\nconcurrency = 8\ncycle_limit = 30\n").unwrap_err();
+    assert!(error.to_string().contains("line 3"), "{error}");
+}
+
+// Each section in full, so that a new key does not compile before it is tried.
+
+fn time(least_ms: u64) -> impl Strategy<Value = Duration> {
+    prop_oneof![least_ms..100_000, (1u64..100_000).prop_map(|hours| hours * 3_600_000)].prop_map(Duration::from_millis)
+}
+
+fn count(least: u32) -> impl Strategy<Value = u32> {
+    prop_oneof![least..1_000, Just(u32::MAX)]
+}
+
+prop_compose! {
+    fn retry()(
+        attempts_max in of(count(1)), initial in of(time(1)), factor in of(count(1)), max in of(time(1)),
+        jitter_percent in of(0u8..=100), total_max in of(of(time(1))),
+    ) -> RetryConfig {
+        RetryConfig { attempts_max, initial, factor, max, jitter_percent, total_max }
+    }
+}
+
+prop_compose! {
+    fn breaker()(
+        failures in of(count(1)), probe_every in of(time(1)), probe_max in of(time(1)), jitter_percent in of(0u8..=100),
+    ) -> BreakerConfig {
+        BreakerConfig { failures, probe_every, probe_max, jitter_percent }
+    }
+}
+
+prop_compose! {
+    fn restart()(
+        initial in of(time(1)), max in of(time(1)), restarts_max in of(count(0)), window in of(time(0)),
+        then in of(prop::sample::select(vec![GiveUp::StopHost, GiveUp::Degrade])),
+    ) -> RestartConfig {
+        RestartConfig { initial, max, restarts_max, window, then }
+    }
+}
+
+prop_compose! {
+    fn stop()(drain in of(time(0)), cancel in of(time(0)), close in of(time(0))) -> StopConfig {
+        StopConfig { drain, cancel, close }
+    }
+}
+
+prop_compose! {
+    fn schedule()(
+        pace in 0..5, period in time(1), at in 0i64..4_000_000_000, first_after in of(time(0)),
+        missed in of(prop::sample::select(vec![MissedWord::Merge, MissedWord::Skip, MissedWord::CatchUp])),
+        max in 1u32..=10_000,
+        overlap in of(prop::sample::select(vec![Overlap::Wait, Overlap::Skip, Overlap::Allow])), jitter in of(time(0)),
+    ) -> ScheduleConfig {
+        ScheduleConfig {
+            every: (pace == 0).then_some(period),
+            delay: (pace == 1).then_some(period),
+            cron: (pace == 2).then(|| "*/5 1-3 * * MON".to_owned()),
+            zone: (pace == 2).then(|| "America/New_York".to_owned()),
+            at: (pace == 3).then(|| shiftwork_queue::Timestamp::from_second(at).unwrap()),
+            first_after,
+            missed,
+            catch_up_max: (missed == Some(MissedWord::CatchUp)).then_some(max),
+            overlap,
+            jitter,
+        }
+    }
+}
+
+prop_compose! {
+    fn queue()(lease in of(time(3)), poll_interval in of(time(1))) -> QueueConfig {
+        QueueConfig { lease, poll_interval }
+    }
+}
+
+fn worker(schedule: ScheduleConfig, queue: QueueConfig) -> impl Strategy<Value = WorkerConfig> {
+    let words = [FaultWord::StopHost, FaultWord::Degrade, FaultWord::Restart];
+    let fault = (prop::sample::select(words.to_vec()), restart());
+    let times = (of(of(time(1))), of(time(1)), of(time(0)));
+    let counts = (of(count(1)), of(count(1)));
+    (fault, times, counts, retry(), of(of(breaker()))).prop_map(move |(fault, times, counts, retry, breaker)| {
+        WorkerConfig {
+            concurrency: counts.0.and_then(|it| usize::try_from(it).ok()),
+            cycle_timeout: times.0,
+            start_timeout: times.1,
+            drain: times.2,
+            crashes_max: counts.1,
+            on_fault: Some(fault.0),
+            restart: if fault.0 == FaultWord::Restart { fault.1 } else { RestartConfig::default() },
+            retry,
+            breaker,
+            schedule: schedule.clone(),
+            queue: queue.clone(),
+        }
+    })
+}
+
+fn config() -> impl Strategy<Value = Config> {
+    let charge = queue().prop_flat_map(|queue| worker(ScheduleConfig::default(), queue));
+    let clean_up = schedule().prop_flat_map(|schedule| worker(schedule, QueueConfig::default()));
+    (stop(), charge, clean_up).prop_map(|(stop, charge, clean_up)| Config {
+        host: HostConfig { stop },
+        worker: [("charge".to_owned(), charge), ("clean up".to_owned(), clean_up)].into(),
+    })
+}
+
+/// The keys of `part` whose value in `whole` is another one.
+fn differences(path: &str, part: &Value, whole: &Value) -> Vec<String> {
+    match (part, whole) {
+        (Value::Object(part), Value::Object(whole)) => {
+            let missing = Value::Null;
+            let keys = part.iter();
+            keys.flat_map(|(key, value)| {
+                differences(&format!("{path}.{key}"), value, whole.get(key).unwrap_or(&missing))
+            })
+            .collect()
+        }
+        (part, whole) if part == whole => Vec::new(),
+        (part, whole) => vec![format!("{path}: {part} is written, {whole} is in force")],
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn what_is_written_is_read_again_in_every_format(config in config()) {
+        let toml = toml::to_string(&config).unwrap();
+        prop_assert_eq!(&toml::from_str::<Config>(&toml).expect(&toml), &config);
+        let json = serde_json::to_string(&config).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<Config>(&json).expect(&json), &config);
+    }
+
+    #[test]
+    fn every_key_that_is_written_is_in_force(config in config()) {
+        let host = host().config(config.clone()).build().unwrap();
+        let (written, in_force) = (serde_json::to_value(&config).unwrap(), serde_json::to_value(host.config()).unwrap());
+        prop_assert_eq!(differences("", &written, &in_force), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_in_force_can_be_written_and_changes_nothing(config in config()) {
+        let once = host().config(config).build().unwrap();
+        let written = toml::to_string(once.config()).unwrap();
+        let again = host().config(toml::from_str(&written).expect(&written)).build().expect(&written);
+        prop_assert_eq!(again.config(), once.config());
+    }
+}
+
+#[test]
+fn every_key_is_listed_by_its_path_once() {
+    let keys = Config::keys();
+    for key in &keys {
+        assert_eq!(keys.iter().filter(|other| other.path == key.path).count(), 1, "{}", key.path);
+        assert!(!key.accepts.is_empty(), "{}", key.path);
+    }
+    assert!(keys.iter().any(|key| key.path == "worker.NAME.breaker.probe_max"));
+    assert!(keys.iter().any(|key| key.path == "host.stop.drain"));
+}

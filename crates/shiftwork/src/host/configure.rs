@@ -1,0 +1,134 @@
+//! A configuration over what the code says, and what is in force in the end, as a configuration.
+//!
+//! Sections and policies are taken apart field by field, so that neither can grow without the other.
+
+use std::collections::BTreeMap;
+
+use super::{Policy, builder::Registration};
+use crate::{
+    OnFault, Restart, StopBudget,
+    config::{Config, ConfigError, FaultWord, HostConfig, RestartConfig, WorkerConfig, section::Section},
+};
+
+/// Lays each configuration over what is there.
+pub(super) fn apply(
+    configs: &[Config],
+    budget: &mut StopBudget,
+    workers: &mut [Registration],
+) -> Result<(), ConfigError> {
+    let mut results = Vec::new();
+    for Config { host, worker } in configs {
+        let HostConfig { stop } = host;
+        *budget = stop.over(*budget);
+        for (name, section) in worker {
+            let configured = match workers.iter_mut().find(|it| *it.name == **name) {
+                Some(it) => ConfigError::all([it.policy.configure(section), it.draft.configure(section)]),
+                None => Err(no_such_worker(workers)),
+            };
+            results.push(configured.map_err(|error| error.of_worker(name)));
+        }
+    }
+    ConfigError::all(results)
+}
+
+fn no_such_worker(workers: &[Registration]) -> ConfigError {
+    let names: Vec<&str> = workers.iter().map(|it| &*it.name).collect();
+    ConfigError::new("", format!("there is no worker of this name; there are {names:?}"))
+}
+
+/// Everything as it is set.
+pub(super) fn in_force(budget: StopBudget, workers: &[Registration]) -> Config {
+    let section = |it: &Registration| {
+        let mut section = it.policy.as_config();
+        it.draft.describe(&mut section);
+        (it.name.to_string(), section)
+    };
+    Config { host: HostConfig { stop: budget.into() }, worker: workers.iter().map(section).collect::<BTreeMap<_, _>>() }
+}
+
+impl Policy {
+    /// Lays a section over it. The source's part of the section is the source's.
+    fn configure(&mut self, section: &WorkerConfig) -> Result<(), ConfigError> {
+        let WorkerConfig {
+            concurrency,
+            cycle_timeout,
+            start_timeout,
+            drain,
+            crashes_max,
+            on_fault,
+            restart,
+            retry,
+            breaker,
+            schedule: _,
+            queue: _,
+        } = section;
+        self.concurrency = concurrency.unwrap_or(self.concurrency).max(1);
+        self.cycle_timeout = cycle_timeout.unwrap_or(self.cycle_timeout);
+        self.start_timeout = start_timeout.unwrap_or(self.start_timeout);
+        self.drain = drain.or(self.drain);
+        self.crashes_max = crashes_max.unwrap_or(self.crashes_max).max(1);
+        self.retry = retry.over(self.retry);
+        self.breaker = match breaker {
+            None => self.breaker,
+            Some(None) => None,
+            Some(Some(section)) => Some(section.over(self.breaker.unwrap_or_default())),
+        };
+        self.on_fault = react(self.on_fault, *on_fault, restart)?;
+        Ok(())
+    }
+
+    /// It as a section that says everything.
+    fn as_config(&self) -> WorkerConfig {
+        let Self {
+            concurrency,
+            retry,
+            breaker,
+            cycle_timeout,
+            start_timeout,
+            drain,
+            crashes_max,
+            on_fault,
+            // Code is not written in a file.
+            classify: _,
+            on_escalation: _,
+            handshake: _,
+        } = self;
+        let (on_fault, restart) = match *on_fault {
+            OnFault::StopHost => (FaultWord::StopHost, RestartConfig::default()),
+            OnFault::Degrade => (FaultWord::Degrade, RestartConfig::default()),
+            OnFault::Restart(restart) => (FaultWord::Restart, restart.into()),
+        };
+        WorkerConfig {
+            concurrency: Some(*concurrency),
+            cycle_timeout: Some(*cycle_timeout),
+            start_timeout: Some(*start_timeout),
+            drain: *drain,
+            crashes_max: Some(*crashes_max),
+            on_fault: Some(on_fault),
+            restart,
+            retry: (*retry).into(),
+            breaker: Some(breaker.map(Into::into)),
+            // The source adds its own.
+            ..WorkerConfig::default()
+        }
+    }
+}
+
+/// What a fault leads to, as the section says.
+fn react(base: OnFault, word: Option<FaultWord>, restart: &RestartConfig) -> Result<OnFault, ConfigError> {
+    let said = match (word, base) {
+        (None, base) => base,
+        (Some(FaultWord::StopHost), _) => OnFault::StopHost,
+        (Some(FaultWord::Degrade), _) => OnFault::Degrade,
+        (Some(FaultWord::Restart), OnFault::Restart(restart)) => OnFault::Restart(restart),
+        (Some(FaultWord::Restart), OnFault::StopHost | OnFault::Degrade) => OnFault::Restart(Restart::default()),
+    };
+    match said {
+        OnFault::Restart(base) => Ok(OnFault::Restart(restart.over(base))),
+        OnFault::StopHost | OnFault::Degrade if restart.is_empty() => Ok(said),
+        OnFault::StopHost | OnFault::Degrade => Err(ConfigError::new(
+            "restart",
+            "on_fault does not restart this worker; accepted with this section is on_fault = \"restart\"",
+        )),
+    }
+}

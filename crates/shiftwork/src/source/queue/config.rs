@@ -1,0 +1,33 @@
+//! A queue source as it is written in a file.
+
+use std::time::Duration;
+
+use shiftwork_queue::Queue;
+
+use super::QueueSource;
+use crate::config::{form::Time, section::section};
+
+section! {
+    /// How deliveries are claimed, as it is written in a file. What is left out stays as it is.
+    pub struct QueueConfig {
+        /// How long a claim may go without renewal before somebody else may take the delivery.
+        pub lease: Option<Duration> = Time::from_millis(3),
+        /// How often an empty queue is asked without having notified.
+        pub poll_interval: Option<Duration> = Time::from_millis(1),
+    }
+}
+
+impl<T: Send + 'static, Q: Queue<T>> QueueSource<Q, T> {
+    pub(super) fn configured(&mut self, config: &QueueConfig) {
+        let QueueConfig { lease, poll_interval } = *config;
+        self.change(|options| {
+            options.lease = lease.unwrap_or(options.lease).max(super::LEASE_MIN);
+            options.poll = poll_interval.unwrap_or(options.poll).max(super::POLL_MIN);
+        });
+    }
+
+    pub(super) fn as_config(&self) -> QueueConfig {
+        let super::Options { lease, poll, outage: _ } = self.options;
+        QueueConfig { lease: Some(lease), poll_interval: Some(poll) }
+    }
+}
