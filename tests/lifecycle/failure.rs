@@ -1,11 +1,11 @@
 //! Retries, bad input, panics, timeouts, faults, and a dependency that is down.
 
 use shiftwork::{
-    Breaker, Context, Continuous, ExitStatus, Failure, FailureClass, Retry, Schedule, Signal, Tick,
+    Breaker, Context, Continuous, ExitStatus, Failure, FailureClass, QueueSourceExt, Retry, Schedule, Signal, Tick,
     event::{Event, StopReason},
     queue::{DeadLetterCause, FailureKind},
 };
-use shiftwork_sim::{Script, millis, secs, site};
+use shiftwork_sim::{Script, millis, plan, secs, site};
 
 use crate::worlds::{Count, Jobs, Notes, attempts, time_of};
 
@@ -266,6 +266,89 @@ fn c7_whoever_asked_is_told_of_each_exhausted_input_and_may_panic() {
     outcome.assert_rules_kept();
     assert_eq!(notes.all(), ["fails after 2: transient: tick 1", "fails after 2: transient: tick 2"]);
     assert_eq!(outcome.report().unwrap().exit, ExitStatus::Clean);
+}
+
+#[test]
+fn c10_what_a_cycle_puts_off_comes_again_as_often_as_it_says_and_costs_no_attempt() {
+    let work =
+        |_: u32, cx: &Context| if cx.cycle().0 <= 3 { Err(Failure::snooze(secs(10), "too early")) } else { Ok(()) };
+    let (outcome, seen) = Jobs { takes: millis(0), work, retry: Retry::never(), ..Jobs::default() }
+        .run(|build| Script::new().at(secs(60), Signal::Terminate).run_once(build));
+    outcome.assert_rules_kept();
+    assert_eq!(attempts(&outcome), [0, 10, 20, 30].map(|second| (secs(second), 1)));
+    assert_eq!(seen.done(), [1]);
+    let cycles = outcome.report().unwrap().worker("jobs").unwrap().cycles;
+    assert_eq!((cycles.snoozed, cycles.failed, cycles.succeeded), (3, 0, 1));
+
+    // The same for a tick, which keeps its lane meanwhile.
+    let outcome = Script::new().at(secs(70), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            let early = |tick: Tick, cx: Context| async move {
+                let too_early = tick.number == 1 && cx.cycle().0 < 3;
+                if too_early { Err(Failure::snooze(secs(7), "the file is not there yet")) } else { Ok(()) }
+            };
+            node.host().worker("early", Schedule::every(secs(60)), early).retry(Retry::never()).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(attempts(&outcome), [0, 7, 14, 60].map(|second| (secs(second), 1)));
+}
+
+#[test]
+fn c10_what_a_cycle_drops_is_gone_and_is_no_dead_letter() {
+    let work = |job: u32, _: &Context| if job == 2 { Err(Failure::discard("the order was cancelled")) } else { Ok(()) };
+    let (outcome, seen) = Jobs { jobs: 3, work, ..Jobs::default() }
+        .run(|build| Script::new().at(secs(60), Signal::Terminate).run_once(build));
+    outcome.assert_rules_kept();
+    assert_eq!(seen.done(), [1, 3]);
+    assert_eq!((seen.dead_letters().len(), seen.queue.inspect_depth().unsettled()), (0, 0));
+    let cycles = outcome.report().unwrap().worker("jobs").unwrap().cycles;
+    assert_eq!((cycles.discarded, cycles.failed, cycles.succeeded), (1, 0, 2));
+}
+
+#[test]
+fn c2_the_wait_for_its_turn_does_not_count_for_a_deliverys_total_time() {
+    // The third has waited for forty seconds when it fails for the first time.
+    let work = |job: u32, cx: &Context| {
+        if job == 3 && cx.attempt() == 1 { Err(Failure::transient("once")) } else { Ok(()) }
+    };
+    let retry = Retry::default().jitter_percent(0).total_max(secs(10));
+    let (outcome, seen) = Jobs { jobs: 3, takes: secs(20), work, retry, ..Jobs::default() }
+        .run(|build| Script::new().at(secs(120), Signal::Terminate).run_once(build));
+    outcome.assert_rules_kept();
+    assert_eq!(seen.done(), [1, 2, 3]);
+    assert!(seen.dead_letters().is_empty());
+}
+
+#[test]
+fn c7_a_delivery_with_more_attempts_than_are_now_allowed_is_moved_aside_as_it_is_claimed_and_escalated() {
+    let lives = Count::default();
+    let letters = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let found = letters.clone();
+    let outcome = Script::new().at(secs(5), plan::crash(secs(1))).heal_at(secs(60)).run(move |world| {
+        let queue = world.queue::<u32>("jobs");
+        queue.seed([1]);
+        let inside = queue.clone();
+        world.node("node", move |node| {
+            let fails = |_: u32, _: Context| async { Err(Failure::transient("no")) };
+            // The new release allows fewer.
+            let attempts = if lives.up() == 1 { 9 } else { 2 };
+            node.host()
+                .worker("jobs", inside.clone().source(), fails)
+                .retry(Retry::default().jitter_percent(0).attempts_max(attempts))
+                .run_until_signal()
+        });
+        world.done_when(move || {
+            let letters = queue.inspect_dead_letters();
+            *found.lock().unwrap() = letters.iter().map(|letter| (letter.cause, letter.history.len())).collect();
+            !letters.is_empty()
+        });
+    });
+    outcome.assert_rules_kept();
+    // Attempts at 0, 1 and 3 seconds; the fourth would be at 7.
+    assert_eq!(*letters.lock().unwrap(), [(DeadLetterCause::Exhausted, 4)]);
+    assert_eq!(outcome.count(|event| matches!(event, Event::Escalated { cycle: None, attempts: 3, .. })), 1);
+    assert_eq!(attempts(&outcome).len(), 3);
 }
 
 /// Trips soon, and at times that can be foretold.

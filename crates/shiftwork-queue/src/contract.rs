@@ -6,7 +6,8 @@
 //! 3. **Fenced.** [`Queue::renew`] and [`Queue::settle`] change nothing unless the delivery's current claim has the
 //!    lease's token. A lease whose time is over is still good until somebody else claims: what counts is the token.
 //! 4. **Counted.** Attempts that failed, leases that lapsed and returns are counted apart: `attempt` is one more than the
-//!    failures on record, `crashes` is how many leases lapsed, and a return changes neither.
+//!    failures on record, `crashes` is how many leases lapsed, and a return or a snooze changes neither. The time of the
+//!    first claim is kept until the delivery is settled for good.
 //! 5. **Order.** Among the deliveries that are due, a higher priority goes first, then the earlier due time, then the
 //!    earlier push.
 //! 6. **Time is a parameter.** No operation reads a clock.

@@ -41,6 +41,8 @@ pub struct Delivery<T> {
     pub crashes: u32,
     /// When it was pushed.
     pub pushed_at: Timestamp,
+    /// When it was first claimed since then, or since it was last requeued; for a first claim, the time of that.
+    pub first_claimed_at: Timestamp,
     /// The message, or why the stored bytes could not be read as one. An undecodable payload is this delivery's
     /// problem, never the claim's.
     pub payload: Result<T, Undecodable>,

@@ -29,6 +29,11 @@ pub enum Settlement {
     /// The attempt did not run to its end through no fault of its own; it is not counted, and the delivery is due
     /// at once.
     Return,
+    /// As [`Settlement::Return`], but the delivery waits: its cycle put it off, or its dependency is down.
+    Snooze {
+        /// Not delivered again before this time.
+        until: Timestamp,
+    },
 }
 
 /// Why a cycle did not succeed.
@@ -47,17 +52,23 @@ pub enum FailureKind {
     Timeout,
     /// The cycle was stopped from outside: a shutdown, a lost lease.
     Interrupted,
+    /// The cycle put its input off: it is too early for it.
+    Snoozed,
+    /// The cycle found that its input need not be done any more.
+    Discarded,
 }
 
 impl FailureKind {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [FailureKind; 6] = [
+    pub const ALL: [FailureKind; 8] = [
         FailureKind::Transient,
         FailureKind::Invalid,
         FailureKind::Fatal,
         FailureKind::Panic,
         FailureKind::Timeout,
         FailureKind::Interrupted,
+        FailureKind::Snoozed,
+        FailureKind::Discarded,
     ];
 
     /// The word for it in logs, metrics and files.
@@ -70,6 +81,8 @@ impl FailureKind {
             FailureKind::Panic => "panic",
             FailureKind::Timeout => "timeout",
             FailureKind::Interrupted => "interrupted",
+            FailureKind::Snoozed => "snoozed",
+            FailureKind::Discarded => "discarded",
         }
     }
 }

@@ -274,7 +274,7 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
             Settlement::Ack => Settled::Acked,
             Settlement::Retry { .. } => Settled::Retried,
             Settlement::DeadLetter { .. } => Settled::DeadLettered,
-            Settlement::Return => Settled::Returned,
+            Settlement::Return | Settlement::Snooze { .. } => Settled::Returned,
         };
         let (delivery, token) = (lease.delivery, lease.token.0);
         let record = |answer: &Result<(), QueueError>, _| {

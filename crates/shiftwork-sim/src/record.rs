@@ -352,7 +352,8 @@ pub(crate) fn describe(event: &Event, workers: &[Declaration]) -> String {
             format!("{}:{cycle}{} could not {}: {cause}", name(worker), of(delivery), settle.as_str())
         }
         Event::Escalated { worker, cycle, attempts, cause } => {
-            format!("{}: escalated after {attempts} attempts (cycle {cycle}), {cause}", name(worker))
+            let cycle = cycle.map(|id| format!(" (cycle {id})")).unwrap_or_default();
+            format!("{}: escalated after {attempts} attempts{cycle}, {cause}", name(worker))
         }
         Event::SettledUnrun { worker, delivery, settle } => {
             format!("{}: delivery {delivery} settled without a cycle: {}", name(worker), settle.as_str())

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use shiftwork_queue::{DeliveryId, Timestamp};
+use shiftwork_queue::{DeliveryId, FencingToken, Lease, Timestamp};
 use tokio::time::Instant;
 
 use crate::{
@@ -17,7 +17,7 @@ pub struct Context {
     lane: Arc<LaneShared>,
     cycle: CycleId,
     attempt: u32,
-    delivery: Option<DeliveryId>,
+    lease: Option<Lease>,
     deadline: Option<Instant>,
 }
 
@@ -33,10 +33,10 @@ impl Context {
         lane: Arc<LaneShared>,
         cycle: CycleId,
         attempt: u32,
-        delivery: Option<DeliveryId>,
+        lease: Option<Lease>,
         deadline: Option<Instant>,
     ) -> Self {
-        Self { lane, cycle, attempt, delivery, deadline }
+        Self { lane, cycle, attempt, lease, deadline }
     }
 
     /// The worker's name.
@@ -61,7 +61,15 @@ impl Context {
     /// an idempotency key.
     #[must_use]
     pub fn delivery(&self) -> Option<DeliveryId> {
-        self.delivery
+        self.lease.map(|lease| lease.delivery)
+    }
+
+    /// The fencing token of the claim under which the delivery is processed, for a queue worker. It grows with every claim
+    /// of the delivery: a store that keeps the highest token it has seen for a delivery, and refuses a write with a lower
+    /// one, is safe from a process that stood still and does not know that it has lost its lease.
+    #[must_use]
+    pub fn fencing_token(&self) -> Option<FencingToken> {
+        self.lease.map(|lease| lease.token)
     }
 
     /// When the cycle's timeout ends it, if it has one.
@@ -106,7 +114,7 @@ impl std::fmt::Debug for Context {
             .field("worker", &self.lane.name)
             .field("cycle", &self.cycle)
             .field("attempt", &self.attempt)
-            .field("delivery", &self.delivery)
+            .field("delivery", &self.delivery())
             .field("deadline", &self.deadline)
             .finish()
     }

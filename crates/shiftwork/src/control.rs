@@ -7,7 +7,7 @@
 //!
 //! Level, pauses and all are one atomic load: the cycle path looks at it before each cycle.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use tokio::sync::{Notify, futures::Notified};
 
@@ -171,28 +171,40 @@ fn is_paused(word: u32) -> bool {
 }
 
 /// What can interrupt the one attempt that a lane runs: the worker's level, or the loss of its lease.
+///
+/// A lane numbers its attempts, and a lease is lost by the number of its attempt, so that what is said late of one never
+/// strikes the next. The lane's task alone begins attempts; whoever renews leases says which are lost.
 #[derive(Debug)]
 pub(crate) struct AttemptControl {
     pub(crate) worker: std::sync::Arc<Control>,
-    lease_lost: AtomicBool,
+    /// The present attempt, from 1.
+    number: AtomicU64,
+    /// The last attempt whose lease was lost.
+    lost: AtomicU64,
 }
 
 impl AttemptControl {
     pub(crate) fn new(worker: std::sync::Arc<Control>) -> Self {
-        Self { worker, lease_lost: AtomicBool::new(false) }
+        Self { worker, number: AtomicU64::new(0), lost: AtomicU64::new(0) }
     }
 
+    /// The next attempt: nothing that was said of another one holds for it.
     pub(crate) fn begin(&self) {
-        self.lease_lost.store(false, Ordering::Release);
+        self.number.store(self.number() + 1, Ordering::Relaxed);
     }
 
-    pub(crate) fn lose_lease(&self) {
-        self.lease_lost.store(true, Ordering::Release);
+    pub(crate) fn number(&self) -> u64 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn lose_lease(&self, number: u64) {
+        self.lost.fetch_max(number, Ordering::AcqRel);
         self.worker.ring();
     }
 
     pub(crate) fn has_lost_lease(&self) -> bool {
-        self.lease_lost.load(Ordering::Acquire)
+        let lost = self.lost.load(Ordering::Acquire);
+        lost != 0 && lost == self.number()
     }
 
     /// Whether the attempt is to be dropped where it stands.
@@ -256,5 +268,20 @@ mod tests {
         control.trigger();
         assert!(control.take_trigger());
         assert!(!control.take_trigger());
+    }
+
+    #[test]
+    fn what_is_said_late_of_one_attempt_does_not_strike_the_next() {
+        let control = AttemptControl::new(Control::new().into());
+        assert!(!control.has_lost_lease(), "nothing has begun");
+        control.begin();
+        let first = control.number();
+        control.begin();
+        control.lose_lease(first);
+        assert!(!control.is_interrupted());
+        control.lose_lease(control.number());
+        assert!(control.is_interrupted());
+        control.begin();
+        assert!(!control.is_interrupted());
     }
 }

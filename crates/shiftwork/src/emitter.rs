@@ -64,13 +64,21 @@ impl Emitter {
                 add(match failure.as_ref().map(|cause| cause.kind) {
                     None => &tally.succeeded,
                     Some(FailureKind::Interrupted) => &tally.interrupted,
-                    Some(_) => &tally.failed,
+                    Some(FailureKind::Snoozed) => &tally.snoozed,
+                    Some(FailureKind::Discarded) => &tally.discarded,
+                    Some(
+                        FailureKind::Transient
+                        | FailureKind::Invalid
+                        | FailureKind::Fatal
+                        | FailureKind::Panic
+                        | FailureKind::Timeout,
+                    ) => &tally.failed,
                 });
             }
             Event::Settled { worker, settle, .. } | Event::SettledUnrun { worker, settle, .. } => match settle {
                 Settle::Retry { .. } => add(&self.tallies[worker.index()].retried),
                 Settle::DeadLetter { .. } => add(&self.tallies[worker.index()].dead_lettered),
-                Settle::Ack | Settle::Return => {}
+                Settle::Ack | Settle::Return | Settle::Snooze { .. } | Settle::Discard => {}
             },
             Event::SettleFailed { worker, .. } => add(&self.tallies[worker.index()].unsettled),
             _ => {}
@@ -84,6 +92,8 @@ struct Tally {
     succeeded: AtomicU64,
     failed: AtomicU64,
     interrupted: AtomicU64,
+    snoozed: AtomicU64,
+    discarded: AtomicU64,
     retried: AtomicU64,
     dead_lettered: AtomicU64,
     unsettled: AtomicU64,
@@ -97,6 +107,8 @@ impl Tally {
             succeeded: get(&self.succeeded),
             failed: get(&self.failed),
             interrupted: get(&self.interrupted),
+            snoozed: get(&self.snoozed),
+            discarded: get(&self.discarded),
             retried: get(&self.retried),
             dead_lettered: get(&self.dead_lettered),
             unsettled: get(&self.unsettled),

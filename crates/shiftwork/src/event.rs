@@ -200,8 +200,9 @@ pub enum Event {
     Escalated {
         /// Which worker's.
         worker: WorkerId,
-        /// Which cycle was the last.
-        cycle: CycleId,
+        /// Which cycle was the last; `None` when the policy allowed more attempts then than it does now, and the delivery
+        /// was moved aside as it was claimed.
+        cycle: Option<CycleId>,
         /// How many attempts there were.
         attempts: u32,
         /// What the last one said.
@@ -444,6 +445,13 @@ pub enum Settle {
     },
     /// The attempt does not count; the delivery is due again at once.
     Return,
+    /// The attempt does not count; the input comes again.
+    Snooze {
+        /// After this long.
+        delay: Duration,
+    },
+    /// The input need not be done: it is dropped.
+    Discard,
 }
 
 impl Settle {
@@ -455,6 +463,8 @@ impl Settle {
             Settle::Retry { .. } => "retry",
             Settle::DeadLetter { .. } => "dead_letter",
             Settle::Return => "return",
+            Settle::Snooze { .. } => "snooze",
+            Settle::Discard => "discard",
         }
     }
 }

@@ -53,6 +53,10 @@ pub enum FailureClass {
     Invalid,
     /// As [`Failure::fatal`].
     Fatal,
+    /// As [`Failure::snooze`].
+    Snooze(Duration),
+    /// As [`Failure::discard`].
+    Discard,
 }
 
 impl Failure {
@@ -84,11 +88,28 @@ impl Failure {
         Self::new(FailureKind::Interrupted, error)
     }
 
+    /// It is too early for this input: it comes again after `delay` (at least 1 ms), the attempt not spent, as often as the
+    /// cycle says so.
+    pub fn snooze(delay: Duration, error: impl Into<BoxError>) -> Self {
+        Self { delay: Some(delay), ..Self::new(FailureKind::Snoozed, error) }
+    }
+
+    /// The input need not be done any more (the order was cancelled, the user is gone): it is dropped, without a dead
+    /// letter. What a person should see is [`Failure::invalid`].
+    pub fn discard(error: impl Into<BoxError>) -> Self {
+        Self::new(FailureKind::Discarded, error)
+    }
+
     /// A cycle that fails after it was asked to stop is most likely failing because of that.
     pub(crate) fn while_cancelled(self) -> Self {
         match self.kind {
             FailureKind::Transient | FailureKind::Timeout => Self { kind: FailureKind::Interrupted, ..self },
-            FailureKind::Invalid | FailureKind::Fatal | FailureKind::Panic | FailureKind::Interrupted => self,
+            FailureKind::Invalid
+            | FailureKind::Fatal
+            | FailureKind::Panic
+            | FailureKind::Interrupted
+            | FailureKind::Snoozed
+            | FailureKind::Discarded => self,
         }
     }
 
@@ -116,6 +137,8 @@ impl Failure {
             Some(FailureClass::RetryAfter(delay)) => Self::retry_after(delay, self.error),
             Some(FailureClass::Invalid) => Self::invalid(self.error),
             Some(FailureClass::Fatal) => Self::fatal(self.error),
+            Some(FailureClass::Snooze(delay)) => Self::snooze(delay, self.error),
+            Some(FailureClass::Discard) => Self::discard(self.error),
         }
     }
 
@@ -125,7 +148,7 @@ impl Failure {
         self.kind
     }
 
-    /// The least delay before a retry that the other side asked for.
+    /// The least delay before the input comes again, as [`Failure::retry_after`] or [`Failure::snooze`] said it.
     #[must_use]
     pub fn delay(&self) -> Option<Duration> {
         self.delay

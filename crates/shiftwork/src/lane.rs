@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use shiftwork_queue::{DeliveryId, Timestamp};
+use shiftwork_queue::{DeadLetterCause, DeliveryId, Lease, Timestamp, Undecodable};
 use tokio::time::Instant;
 
 use crate::{
@@ -25,9 +25,9 @@ use crate::{
     host::Policy,
     lifecycle::{
         breaker::{self, Admission, Change, Consequence},
-        settle::{Decision, Ended, decide},
+        settle::{Arrived, Decision, Ended, aside, decide},
     },
-    source::{CycleCounter, Lane, LaneContext, Offer},
+    source::{Claimed, CycleCounter, Lane, LaneContext, Offer},
 };
 
 /// How a lane ended.
@@ -61,9 +61,26 @@ pub(crate) struct LaneRun<L, W> {
 struct Failed {
     at: Instant,
     attempt: u32,
-    delivery: Option<DeliveryId>,
-    since: Option<Timestamp>,
+    claimed: Option<Claimed>,
     probe: bool,
+}
+
+/// An input that can be read, and where it came from.
+struct Ready<Input> {
+    input: Input,
+    attempt: u32,
+    claimed: Option<Claimed>,
+}
+
+/// What came of asking the source.
+enum Next<Input> {
+    Ready(Ready<Input>),
+    /// A delivery that is dealt with.
+    Aside,
+    /// There will be no more, or none for now.
+    End,
+    /// The source cannot go on, and the host was told.
+    Fault,
 }
 
 impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
@@ -81,59 +98,111 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                 Some(gate) if !gate.is_quiet() => gate.pass(&self.cx).await,
                 Some(_) | None => false,
             };
-            let offer = match self.lane.next(&self.cx).await {
-                Ok(Some(offer)) => offer,
-                ended => {
-                    if let (true, Some(gate)) = (asks_for_probe, &self.gate) {
-                        gate.give_up();
-                    }
-                    let control = &self.shared.control.worker;
-                    match ended {
-                        // It was a pause, which may be over already.
-                        Ok(_) if control.pauses() != pauses && !control.is_at_least(Level::Drain) => continue,
-                        Ok(_) => {}
-                        Err(failure) => (self.fault)(failure),
-                    }
-                    return LaneEnd { interrupted };
-                }
+            // Before the offer, so that its lease is held under the number of its attempt.
+            self.shared.control.begin();
+            let next = self.next().await;
+            if let (true, Some(gate), Next::Aside | Next::End | Next::Fault) = (asks_for_probe, &self.gate, &next) {
+                gate.give_up();
+            }
+            let control = &self.shared.control.worker;
+            let ready = match next {
+                Next::Ready(ready) => ready,
+                Next::Aside => continue,
+                // It was a pause, which may be over already.
+                Next::End if control.pauses() != pauses && !control.is_at_least(Level::Drain) => continue,
+                Next::End | Next::Fault => return LaneEnd { interrupted },
             };
             let probe = match self.gate.as_ref().map_or(Admission::Run, |gate| gate.admit()) {
                 Admission::Run => false,
                 Admission::Probe => true,
                 Admission::Refused => {
-                    self.refuse(offer.delivery).await;
+                    self.refuse(ready.claimed).await;
                     continue;
                 }
             };
-            interrupted |= self.run_offer(offer, probe).await;
+            interrupted |= self.run_offer(ready, probe).await;
             // A cycle that never waits would keep its thread from every other task.
             tokio::task::coop::consume_budget().await;
         }
     }
 
-    /// Gives back what came after the breaker had opened, attempt not spent.
-    async fn refuse(&mut self, delivery: Option<DeliveryId>) {
-        let (worker, settle) = (self.id, Settle::Return);
-        self.shared.control.begin();
-        let settled = self.lane.settle(settle, None, &self.cx).await;
-        let Some(delivery) = delivery else { return };
-        self.emit(
-            Instant::now(),
-            &match settled {
-                Ok(()) => Event::SettledUnrun { worker, delivery, settle },
-                Err(error) => {
-                    let cause = Failure::transient(error).cause();
-                    Event::SettleFailed { worker, cycle: None, delivery: Some(delivery), settle, cause }
+    /// Asks the source, and moves aside what gets no cycle.
+    async fn next(&mut self) -> Next<W::Input> {
+        let Offer { input, attempt, claimed } = match self.lane.next(&self.cx).await {
+            Ok(Some(offer)) => offer,
+            Ok(None) => return Next::End,
+            Err(failure) => {
+                (self.fault)(failure);
+                return Next::Fault;
+            }
+        };
+        let Some(delivery) = claimed else {
+            return match input {
+                Ok(input) => Next::Ready(Ready { input, attempt, claimed }),
+                Err(unreadable) => {
+                    (self.fault)(Failure::transient(unreadable));
+                    Next::Fault
                 }
-            },
-        );
+            };
+        };
+        let arrived = Arrived { attempt, crashes: delivery.crashes, readable: input.is_ok() };
+        match (aside(&self.policy.retry, self.policy.crashes_max, arrived), input) {
+            (None, Ok(input)) => Next::Ready(Ready { input, attempt, claimed }),
+            (cause, input) => {
+                let cause = cause.unwrap_or(DeadLetterCause::Undecodable);
+                self.set_aside(cause, delivery, attempt, input.err()).await;
+                Next::Aside
+            }
+        }
+    }
+
+    /// Moves a delivery aside without a cycle. When that cannot be stored, its lease lapses, and the next claim of it tries
+    /// again.
+    #[cold]
+    async fn set_aside(
+        &mut self,
+        cause: DeadLetterCause,
+        claimed: Claimed,
+        attempt: u32,
+        unreadable: Option<Undecodable>,
+    ) {
+        let attempts = attempt.saturating_sub(1);
+        let failure = match (cause, unreadable) {
+            (_, Some(unreadable)) => Failure::invalid(unreadable),
+            (DeadLetterCause::CrashLoop, None) => {
+                Failure::transient(format!("{} leases of it lapsed without a settlement", claimed.crashes))
+            }
+            (DeadLetterCause::Exhausted | DeadLetterCause::Invalid | DeadLetterCause::Undecodable, None) => {
+                Failure::transient(format!("{attempts} attempts have failed, and no more are allowed"))
+            }
+        };
+        self.settle_unrun(Settle::DeadLetter { cause, pause: Duration::ZERO }, Some(&failure), claimed).await;
+        if cause == DeadLetterCause::Exhausted {
+            let (worker, cause) = (self.id, failure.cause());
+            self.emit(Instant::now(), &Event::Escalated { worker, cycle: None, attempts, cause: cause.clone() });
+            self.escalate(Some(claimed.lease.delivery), attempts, cause);
+        }
+    }
+
+    /// Gives back what came after the breaker had opened, attempt not spent.
+    async fn refuse(&mut self, claimed: Option<Claimed>) {
+        match claimed {
+            Some(claimed) => self.settle_unrun(Settle::Return, None, claimed).await,
+            // A source that keeps its inputs itself has nothing to store.
+            None => drop(self.lane.settle(Settle::Return, None, &self.cx).await),
+        }
+    }
+
+    async fn settle_unrun(&mut self, settle: Settle, failure: Option<&Failure>, claimed: Claimed) {
+        let settled = self.lane.settle(settle, failure, &self.cx).await;
+        self.cx.settled_unrun(claimed.lease.delivery, settle, settled);
     }
 
     /// Runs one offer's cycle and settles it. Whether it was interrupted by the stop.
-    async fn run_offer(&mut self, offer: Offer<W::Input>, probe: bool) -> bool {
-        let Offer { input, attempt, delivery, since } = offer;
-        let (worker, cycle) = (self.id, self.cycles.next());
-        self.shared.control.begin();
+    async fn run_offer(&mut self, ready: Ready<W::Input>, probe: bool) -> bool {
+        let Ready { input, attempt, claimed } = ready;
+        let (worker, cycle, lease) = (self.id, self.cycles.next(), claimed.map(|claimed| claimed.lease));
+        let delivery = lease.map(|lease| lease.delivery);
         let began = Instant::now();
         if attempt == 1 {
             self.first_began = began;
@@ -143,7 +212,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         }
         self.emit(began, &Event::CycleStarted { worker, cycle, attempt, delivery });
 
-        let result = self.run_cycle(input, began, cycle, attempt, delivery).await;
+        let result = self.run_cycle(input, began, cycle, attempt, lease).await;
 
         let ended = Instant::now();
         let failure = result.err();
@@ -162,7 +231,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             Some(failure) => {
                 // Drawn only where it is used, so that a success leaves the series alone.
                 let chance = self.chance.f64();
-                self.decide(failure, Failed { at: ended, attempt, delivery, since, probe }, chance)
+                self.decide(failure, Failed { at: ended, attempt, claimed, probe }, chance)
             }
         };
         let Decision { settle, escalate, fault } = decision;
@@ -182,7 +251,10 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             }
         }
         if let (true, Some(cause)) = (escalate, cause) {
-            self.emit(Instant::now(), &Event::Escalated { worker, cycle, attempts: attempt, cause: cause.clone() });
+            self.emit(
+                Instant::now(),
+                &Event::Escalated { worker, cycle: Some(cycle), attempts: attempt, cause: cause.clone() },
+            );
             self.escalate(delivery, attempt, cause);
         }
         if let (true, Some(failure)) = (fault, failure) {
@@ -196,30 +268,34 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
     /// What follows from a failure, for the breaker first. Out of the way of cycles that succeed.
     #[cold]
     fn decide(&self, failure: &Failure, how: Failed, chance: f64) -> Decision {
-        let Failed { at, attempt, delivery, since, probe } = how;
+        let Failed { at, attempt, claimed, probe } = how;
+        let delivery = claimed.map(|claimed| claimed.lease.delivery);
         let kind = Some(failure.kind());
         let spared = self
             .gate
             .as_ref()
-            .is_some_and(|gate| self.tell_breaker(gate, breaker::Ended { failure: kind, probe, delivery }, at, chance));
-        let elapsed = self.elapsed(since, at);
+            .and_then(|gate| self.tell_breaker(gate, breaker::Ended { failure: kind, probe, delivery }, at, chance));
+        let elapsed = self.elapsed(claimed.map(|claimed| claimed.first_claimed_at), at);
         let ended = Ended { attempt, failure: kind, asked_delay: failure.delay(), elapsed, spared };
         decide(&self.policy.retry, ended, chance)
     }
 
-    /// Tells the breaker how a cycle ended. Whether the attempt does not count, since it was a probe.
+    /// Tells the breaker how a cycle ended. If the attempt does not count, since it was a probe, when the next one is due.
     #[cold]
-    fn tell_breaker(&self, gate: &Gate, how: breaker::Ended, at: Instant, chance: f64) -> bool {
+    fn tell_breaker(&self, gate: &Gate, how: breaker::Ended, at: Instant, chance: f64) -> Option<Duration> {
         let Consequence { change, spared } = gate.ended(how, at, chance);
         let worker = self.id;
         match change {
-            None | Some(Change::Undecided) => {}
+            None | Some(Change::Undecided) => None,
             Some(Change::Opened { failures, probe_in }) => {
                 self.emit(at, &Event::BreakerOpened { worker, failures, probe_in });
+                spared.then_some(probe_in)
             }
-            Some(Change::Closed { after }) => self.emit(at, &Event::BreakerClosed { worker, after }),
+            Some(Change::Closed { after }) => {
+                self.emit(at, &Event::BreakerClosed { worker, after });
+                None
+            }
         }
-        spared
     }
 
     /// How long the retry policy's total time has counted.
@@ -257,7 +333,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         began: Instant,
         cycle: CycleId,
         attempt: u32,
-        delivery: Option<DeliveryId>,
+        lease: Option<Lease>,
     ) -> Result<(), Failure> {
         let deadline = self.policy.cycle_timeout.and_then(|timeout| began.checked_add(timeout));
         let span = tracing::info_span!(
@@ -265,9 +341,9 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             worker = &*self.shared.name,
             cycle = cycle.0,
             attempt,
-            delivery = delivery.map(|id| id.0)
+            delivery = lease.map(|lease| lease.delivery.0)
         );
-        let cx = Context::new(self.shared.clone(), cycle, attempt, delivery, deadline);
+        let cx = Context::new(self.shared.clone(), cycle, attempt, lease, deadline);
         let (worker, control) = (&self.worker, &self.shared.control);
         // In a block of its own, so that a cycle that panics before it returns its future is caught too.
         let cycle = async { worker.cycle(input, &cx).await };

@@ -145,7 +145,7 @@ impl Log {
                 of.failures.fetch_add(1, Ordering::Relaxed);
                 of.health.store(FAILING, Ordering::Relaxed);
             }
-            FailureKind::Invalid | FailureKind::Interrupted => {}
+            FailureKind::Invalid | FailureKind::Interrupted | FailureKind::Snoozed | FailureKind::Discarded => {}
         }
         self.admit(id, Sort::Failed(kind), at, message)
     }
@@ -185,6 +185,10 @@ impl Log {
                     FailureKind::Interrupted => {
                         info!(worker, cycle, %kind, error, ?took, unlogged, "cycle interrupted");
                     }
+                    FailureKind::Snoozed => debug!(worker, cycle, error, ?took, unlogged, "cycle put its input off"),
+                    FailureKind::Discarded => {
+                        info!(worker, cycle, error, ?took, unlogged, "cycle dropped its input");
+                    }
                     FailureKind::Transient | FailureKind::Invalid | FailureKind::Fatal | FailureKind::Timeout => {
                         warn!(worker, cycle, %kind, error, ?took, unlogged, "cycle failed");
                     }
@@ -209,6 +213,12 @@ impl Log {
                         let delivery = delivery.map(|id| id.0);
                         debug!(worker, cycle, delivery, "returned, attempt not spent");
                     }
+                    Settle::Snooze { delay } => {
+                        let delivery = delivery.map(|id| id.0);
+                        debug!(worker, cycle, delivery, ?delay, "put off, attempt not spent");
+                    }
+                    // The line of its cycle says it.
+                    Settle::Discard => {}
                 }
             }
             Event::SettleFailed { worker, cycle, delivery, settle, cause } => {
@@ -226,7 +236,7 @@ impl Log {
             Event::Escalated { worker, cycle, attempts, cause } => {
                 let Some(unlogged) = self.admit(*worker, Sort::Escalated, at, &cause.message) else { return };
                 error!(
-                    worker = self.name(*worker), cycle = cycle.0, attempts, kind = %cause.kind,
+                    worker = self.name(*worker), cycle = cycle.map(|id| id.0), attempts, kind = %cause.kind,
                     error = &*cause.message, unlogged, "attempts exhausted"
                 );
             }
@@ -237,7 +247,7 @@ impl Log {
                         let Some(unlogged) = self.admit(id, Sort::Unrun, at, (delivery, cause)) else { return };
                         warn!(worker, delivery, %cause, unlogged, "moved aside without a cycle");
                     }
-                    Settle::Ack | Settle::Retry { .. } | Settle::Return => {
+                    Settle::Ack | Settle::Retry { .. } | Settle::Return | Settle::Snooze { .. } | Settle::Discard => {
                         debug!(worker, delivery, settle = settle.as_str(), "settled without a cycle");
                     }
                 }

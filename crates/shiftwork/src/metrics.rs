@@ -230,7 +230,7 @@ impl IntoF64 for Now<'_> {
     }
 }
 
-const SETTLES: [&str; 4] = ["ack", "retry", "dead_letter", "return"];
+const SETTLES: [&str; 6] = ["ack", "retry", "dead_letter", "return", "snooze", "discard"];
 const ACK: usize = 0;
 
 fn settle_index(settle: Settle) -> usize {
@@ -239,6 +239,8 @@ fn settle_index(settle: Settle) -> usize {
         Settle::Retry { .. } => 1,
         Settle::DeadLetter { .. } => 2,
         Settle::Return => 3,
+        Settle::Snooze { .. } => 4,
+        Settle::Discard => 5,
     }
 }
 
@@ -319,6 +321,8 @@ mod tests {
             Settle::Retry { delay: Default::default() },
             Settle::DeadLetter { cause: DeadLetterCause::Invalid, pause: Default::default() },
             Settle::Return,
+            Settle::Snooze { delay: Default::default() },
+            Settle::Discard,
         ];
         for settle in settles {
             assert_eq!(SETTLES[settle_index(settle)], settle.as_str());

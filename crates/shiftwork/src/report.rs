@@ -162,10 +162,14 @@ pub struct CycleCounts {
     pub started: u64,
     /// Succeeded.
     pub succeeded: u64,
-    /// Failed in any way but an interruption.
+    /// Failed, in any way but the three that follow.
     pub failed: u64,
     /// Stopped from outside.
     pub interrupted: u64,
+    /// Put their input off.
+    pub snoozed: u64,
+    /// Found that their input need not be done any more.
+    pub discarded: u64,
     /// Inputs to be tried again.
     pub retried: u64,
     /// Inputs moved aside or abandoned.

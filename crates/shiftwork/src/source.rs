@@ -13,7 +13,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 pub use continuous::Continuous;
 pub use queue::{QueueConfig, QueueSource, QueueSourceExt};
 pub use schedule::{Missed, MissedWord, Overlap, Schedule, ScheduleConfig, ScheduleError, Tick, TickPolicy};
-use shiftwork_queue::{DeliveryId, Timestamp};
+use shiftwork_queue::{DeliveryId, Lease, Timestamp, Undecodable};
 use tokio::time::Instant;
 
 use crate::{
@@ -111,22 +111,37 @@ pub trait Lane: Send + 'static {
 /// One input for one cycle.
 #[derive(Debug)]
 pub struct Offer<Input> {
-    /// What the cycle gets.
-    pub input: Input,
+    /// What the cycle gets, or why it cannot be read: then no cycle runs, and the delivery is moved aside.
+    pub input: Result<Input, Undecodable>,
     /// Which attempt at it this is, from 1.
     pub attempt: u32,
-    /// The delivery that it came as, for a queue.
-    pub delivery: Option<DeliveryId>,
-    /// From when [`crate::Retry::total_max`] counts, for an input that outlives its process. `None` is from its first
-    /// attempt, which the lane remembers: then all attempts at an input are offered by the same lane. Wall time.
-    pub since: Option<Timestamp>,
+    /// The delivery that it came as, for a queue. Without one, all attempts at an input are offered by the same lane,
+    /// and [`crate::Retry::total_max`] counts from the first of them.
+    pub claimed: Option<Claimed>,
+}
+
+/// A delivery that a source has claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claimed {
+    /// The right to process it.
+    pub lease: Lease,
+    /// How many of its leases have lapsed.
+    pub crashes: u32,
+    /// From when [`crate::Retry::total_max`] counts. Wall time.
+    pub first_claimed_at: Timestamp,
+}
+
+impl<Input> Offer<Input> {
+    /// An input that is nobody's delivery.
+    #[must_use]
+    pub fn of(input: Input, attempt: u32) -> Self {
+        Self { input: Ok(input), attempt, claimed: None }
+    }
 }
 
 /// What the whole of a source knows of its worker.
 pub struct SourceContext {
     pub(crate) worker: WorkerId,
-    pub(crate) crashes_max: u32,
-    pub(crate) attempts_max: u32,
     /// The seed of the source's own draws.
     pub(crate) seed: u64,
     pub(crate) lanes: Box<[Arc<LaneShared>]>,
@@ -257,6 +272,18 @@ impl LaneContext {
 
     fn worker(&self) -> WorkerId {
         self.source.worker
+    }
+
+    /// Says what became of a delivery that got no cycle.
+    pub(crate) fn settled_unrun(&self, delivery: DeliveryId, settle: Settle, stored: Result<(), BoxError>) {
+        let worker = self.worker();
+        self.emit(&match stored {
+            Ok(()) => Event::SettledUnrun { worker, delivery, settle },
+            Err(error) => {
+                let cause = Failure::transient(error).cause();
+                Event::SettleFailed { worker, cycle: None, delivery: Some(delivery), settle, cause }
+            }
+        });
     }
 
     /// Whether the attempt that runs on this lane has lost its lease.

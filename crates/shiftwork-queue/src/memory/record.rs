@@ -59,6 +59,7 @@ impl<T> Content<T> {
 pub(super) struct Record<T> {
     pub(super) content: Content<T>,
     pub(super) pushed_at: Timestamp,
+    pub(super) first_claimed_at: Option<Timestamp>,
     pub(super) due: Timestamp,
     pub(super) attempt: u32,
     pub(super) crashes: u32,
@@ -68,7 +69,7 @@ pub(super) struct Record<T> {
 impl<T> Record<T> {
     /// A delivery that was never claimed, or is to look so.
     pub(super) fn fresh(content: Content<T>, pushed_at: Timestamp, due: Timestamp) -> Self {
-        Self { content, pushed_at, due, attempt: 1, crashes: 0, hold: Hold::Nobody }
+        Self { content, pushed_at, first_claimed_at: None, due, attempt: 1, crashes: 0, hold: Hold::Nobody }
     }
 
     /// Its place among all deliveries, which depends on nothing that a claim changes.

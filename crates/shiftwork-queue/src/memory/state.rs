@@ -146,13 +146,14 @@ impl<T> State<T> {
                 record.crashes = record.crashes.saturating_add(1);
             }
             let (attempt, crashes, pushed_at) = (record.attempt, record.crashes, record.pushed_at);
+            let first_claimed_at = *record.first_claimed_at.get_or_insert(now);
             record.hold = self.leases.grant(id, expires_at);
             match held {
                 Hold::Nobody => self.waiting.remove_first(rank),
                 Hold::Lapsed => self.leases.end(held, rank, &mut self.records),
                 Hold::Live(_) => unreachable!("a live lease is not claimed"),
             }
-            claimed.push_back(Delivery { lease, attempt, crashes, pushed_at, payload });
+            claimed.push_back(Delivery { lease, attempt, crashes, pushed_at, first_claimed_at, payload });
         }
         self.waiting.next_due(now).into_iter().chain(self.leases.next_end()).min()
     }
@@ -195,10 +196,15 @@ impl<T> State<T> {
                 self.insert_waiting(id, record, now);
                 Ok(Settled::Waiting)
             }
+            Settlement::Snooze { until } => {
+                record.due = until;
+                self.insert_waiting(id, record, now);
+                Ok(Settled::Waiting)
+            }
             Settlement::DeadLetter { cause, failure } => {
                 self.free_key(&record.content);
                 record.content.remember(failure);
-                let Record { content, pushed_at, due: _, attempt: _, crashes, hold: _ } = record;
+                let Record { content, pushed_at, first_claimed_at: _, due: _, attempt: _, crashes, hold: _ } = record;
                 self.dead.insert(id, Dead { content, cause, crashes, pushed_at, dead_at: now });
                 Ok(Settled::Aside)
             }

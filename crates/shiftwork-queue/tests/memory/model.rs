@@ -24,6 +24,7 @@ pub(crate) struct Row {
     key: Option<String>,
     priority: Priority,
     pushed_at: Timestamp,
+    first_claimed_at: Option<Timestamp>,
     due: Timestamp,
     attempt: u32,
     crashes: u32,
@@ -79,6 +80,7 @@ impl Model {
             key: None,
             priority: Priority(0),
             pushed_at: now,
+            first_claimed_at: None,
             due: now,
             attempt: 1,
             crashes: 0,
@@ -133,6 +135,7 @@ impl Model {
                     attempt: row.attempt,
                     crashes: row.crashes,
                     pushed_at: row.pushed_at,
+                    first_claimed_at: *row.first_claimed_at.get_or_insert(now),
                     payload: row.payload.clone(),
                 }
             })
@@ -179,6 +182,10 @@ impl Model {
                 row.due = row.due.min(now);
                 row.place = Place::Waiting;
             }
+            Settlement::Snooze { until } => {
+                row.due = until;
+                row.place = Place::Waiting;
+            }
             Settlement::DeadLetter { cause, failure } => {
                 row.history.push(failure);
                 row.place = Place::Dead { cause, dead_at: now };
@@ -195,6 +202,7 @@ impl Model {
             row.key = None;
         }
         (row.attempt, row.crashes, row.due, row.place) = (1, 0, now, Place::Waiting);
+        row.first_claimed_at = None;
         true
     }
 

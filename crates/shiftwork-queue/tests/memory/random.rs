@@ -46,6 +46,7 @@ enum How {
     Retry { delay: i64 },
     DeadLetter,
     Return,
+    Snooze { delay: i64 },
 }
 
 fn new() -> impl Strategy<Value = New> {
@@ -64,6 +65,7 @@ fn how() -> impl Strategy<Value = How> {
         (-3..12_i64).prop_map(|delay| How::Retry { delay }),
         Just(How::DeadLetter),
         Just(How::Return),
+        (-3..12_i64).prop_map(|delay| How::Snooze { delay }),
     ]
 }
 
@@ -176,6 +178,7 @@ impl Pair {
             How::Retry { delay } => Settlement::Retry { at: at(self.now + delay), failure },
             How::DeadLetter => Settlement::DeadLetter { cause: DeadLetterCause::Exhausted, failure },
             How::Return => Settlement::Return,
+            How::Snooze { delay } => Settlement::Snooze { until: at(self.now + delay) },
         }
     }
 

@@ -208,6 +208,31 @@ fn a_return_counts_as_nothing() {
 }
 
 #[test]
+fn a_snooze_counts_as_nothing_and_waits() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let lease = queue.lease(0);
+    queue.settle(lease, Settlement::Snooze { until: at(5) }, 1).unwrap();
+    assert!(queue.payloads(4).is_empty());
+    let delivery = queue.claim(1, 5).remove(0);
+    assert_eq!((delivery.attempt, delivery.crashes), (1, 0));
+}
+
+#[test]
+fn the_first_claim_is_remembered_until_a_requeue() {
+    let queue = words();
+    queue.push(message("a"), 0);
+    let first = queue.claim(1, 3).remove(0);
+    assert_eq!((first.pushed_at, first.first_claimed_at), (at(0), at(3)));
+    queue.settle(first.lease, retry(7), 4).unwrap();
+    let second = queue.claim(1, 7).remove(0);
+    assert_eq!(second.first_claimed_at, at(3));
+    queue.settle(second.lease, dead_letter(DeadLetterCause::Exhausted), 8).unwrap();
+    queue.requeue(second.lease.delivery, 9);
+    assert_eq!(queue.claim(1, 9).remove(0).first_claimed_at, at(9));
+}
+
+#[test]
 fn a_lapsed_lease_that_its_holder_settles_is_no_crash() {
     let queue = words();
     queue.push(message("a"), 0);

@@ -48,7 +48,11 @@ enum Due {
 fn counts(kind: FailureKind) -> bool {
     match kind {
         FailureKind::Transient | FailureKind::Timeout | FailureKind::Panic => true,
-        FailureKind::Invalid | FailureKind::Fatal | FailureKind::Interrupted => false,
+        FailureKind::Invalid
+        | FailureKind::Fatal
+        | FailureKind::Interrupted
+        | FailureKind::Snoozed
+        | FailureKind::Discarded => false,
     }
 }
 

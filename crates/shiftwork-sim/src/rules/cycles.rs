@@ -1,6 +1,9 @@
 //! C and D: how cycles follow from policies and schedules.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use shiftwork::{
     FailureKind, Missed, Overlap, Rule, TickPolicy,
@@ -48,6 +51,8 @@ struct Worker {
     held: bool,
     /// When it was triggered, if that is not served yet.
     triggered_at: Option<Duration>,
+    /// The tasks whose last cycle put its input off: the same input is next.
+    put_off: BTreeSet<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,6 +72,7 @@ struct Running {
 
 struct Ended {
     at: Duration,
+    task: u32,
     /// A probe of the breaker, with a delivery.
     probe: bool,
     cycle: CycleId,
@@ -192,6 +198,10 @@ impl CycleRules {
             Event::Settled { worker, cycle, delivery, settle } => {
                 self.worker(*worker).settled(*cycle, *delivery, *settle, verdicts);
             }
+            Event::SettledUnrun { worker, settle, .. } => {
+                let exhausted = matches!(settle, Settle::DeadLetter { cause: DeadLetterCause::Exhausted, .. });
+                self.worker(*worker).escalations_due += i64::from(exhausted);
+            }
             Event::BreakerOpened { worker, .. } => self.worker(*worker).paused = true,
             Event::WorkerPaused { worker } => {
                 self.worker(*worker).paused = true;
@@ -200,12 +210,12 @@ impl CycleRules {
             Event::WorkerResumed { worker } => self.worker(*worker).held = false,
             Event::WorkerTriggered { worker } => self.worker(*worker).triggered_at = Some(verdicts.at),
             Event::BreakerProbing { worker, cycle } => self.worker(*worker).probe = Some(*cycle),
-            Event::SettleFailed { worker, cycle: Some(cycle), settle, .. } => {
+            Event::SettleFailed { worker, cycle, settle, .. } => {
                 let worker = self.worker(*worker);
                 // It is escalated all the same: whether the store did it after all, nobody knows.
                 let exhausted = matches!(settle, Settle::DeadLetter { cause: DeadLetterCause::Exhausted, .. });
                 worker.escalations_due += i64::from(exhausted);
-                worker.unsettled.retain(|ended| ended.cycle != *cycle);
+                worker.unsettled.retain(|ended| Some(ended.cycle) != *cycle);
             }
             Event::Escalated { worker, .. } => self.worker(*worker).escalations_due -= 1,
             _ => {}
@@ -233,6 +243,7 @@ impl Worker {
             first_began: Duration::ZERO,
             held: false,
             triggered_at: None,
+            put_off: BTreeSet::new(),
         }
     }
 
@@ -242,6 +253,7 @@ impl Worker {
         self.next = Next { attempt: 1, not_before: Duration::ZERO };
         self.schedule = ScheduleView::default();
         self.triggered_at = None;
+        self.put_off.clear();
     }
 
     /// Whether cycles follow one another, so that the next attempt is known.
@@ -313,7 +325,7 @@ impl Worker {
         if attempt == 1 {
             self.first_began = at;
         }
-        if scheduled && attempt == 1 {
+        if scheduled && attempt == 1 && !self.put_off.remove(&started.task) {
             verdicts.demand(
                 Rule::D3,
                 self.schedule.announced > 0,
@@ -477,7 +489,14 @@ impl Worker {
             return;
         }
         let probe = running.delivery.is_some() && self.probe == Some(cycle);
-        self.unsettled.push(Ended { at: verdicts.at, probe, cycle, attempt: running.attempt, failure });
+        self.unsettled.push(Ended {
+            at: verdicts.at,
+            task: running.task,
+            probe,
+            cycle,
+            attempt: running.attempt,
+            failure,
+        });
     }
 
     fn settled(&mut self, cycle: CycleId, delivery: Option<DeliveryId>, settle: Settle, verdicts: &mut Verdicts<'_>) {
@@ -492,6 +511,11 @@ impl Worker {
             return;
         };
         let ended = self.unsettled.swap_remove(index);
+        if matches!(settle, Settle::Snooze { .. }) {
+            self.put_off.insert(ended.task);
+        } else {
+            self.put_off.remove(&ended.task);
+        }
         let (rule, follows) = self.follows(&ended, settle);
         verdicts.demand(
             rule,
@@ -520,16 +544,18 @@ impl Worker {
                 let pause = if self.declared.source == SourceKind::Continuous { pause } else { Duration::ZERO };
                 Next { attempt: 1, not_before: at + pause }
             }
-            Settle::Ack | Settle::Return => Next { attempt: 1, not_before: at },
+            // Once more, not before its time.
+            Settle::Snooze { delay } => Next { attempt: ended.attempt, not_before: ended.at + delay },
+            Settle::Ack | Settle::Return | Settle::Discard => Next { attempt: 1, not_before: at },
         };
         match delivery {
-            Some(delivery) if next.attempt > 1 => {
+            Some(delivery) if matches!(settle, Settle::Retry { .. } | Settle::Snooze { .. }) => {
                 self.not_before.insert(delivery, next.not_before);
             }
             Some(_) => {}
             None => self.next = next,
         }
-        if next.attempt == 1 {
+        if !matches!(settle, Settle::Retry { .. } | Settle::Snooze { .. }) {
             self.schedule.settled_at = Some(at);
         }
     }
@@ -539,7 +565,7 @@ impl Worker {
         let last = ended.attempt >= self.declared.retry.attempts();
         let again = match settle {
             Settle::Retry { delay } | Settle::DeadLetter { pause: delay, .. } => delay,
-            Settle::Ack | Settle::Return => Duration::ZERO,
+            Settle::Ack | Settle::Return | Settle::Snooze { .. } | Settle::Discard => Duration::ZERO,
         };
         // How long a delivery is known is its queue's to say; for the others the first attempt was seen.
         let over = self.is_serial().then(|| {
@@ -548,12 +574,14 @@ impl Worker {
         let exhausted = matches!(settle, Settle::DeadLetter { cause: DeadLetterCause::Exhausted, .. });
         match ended.failure {
             None => (Rule::Q1, settle == Settle::Ack),
-            Some(FailureKind::Interrupted) => (Rule::T4, settle == Settle::Return),
+            Some(FailureKind::Interrupted) => (Rule::T4, matches!(settle, Settle::Return | Settle::Snooze { .. })),
+            Some(FailureKind::Snoozed) => (Rule::C10, matches!(settle, Settle::Snooze { .. })),
+            Some(FailureKind::Discarded) => (Rule::C10, settle == Settle::Discard),
             Some(FailureKind::Invalid) => {
                 (Rule::C4, matches!(settle, Settle::DeadLetter { cause: DeadLetterCause::Invalid, .. }))
             }
             Some(FailureKind::Transient | FailureKind::Panic | FailureKind::Timeout)
-                if ended.probe && settle == Settle::Return =>
+                if ended.probe && matches!(settle, Settle::Snooze { .. }) =>
             {
                 (Rule::B1, true)
             }

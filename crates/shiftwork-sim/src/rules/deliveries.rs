@@ -8,7 +8,7 @@ use std::{
 };
 
 use shiftwork::{
-    Rule,
+    FailureKind, Rule,
     event::{CycleId, Event, WorkerId},
     queue::DeliveryId,
 };
@@ -164,7 +164,7 @@ impl DeliveryRules {
                         verdicts.demand(
                             Rule::Q1,
                             claim.succeeded,
-                            || format!("delivery {delivery} is acknowledged after its cycle succeeded"),
+                            || format!("delivery {delivery} is acknowledged after its cycle succeeded, or dropped it"),
                             || "no cycle of this claim had".to_owned(),
                         );
                         tracked.over = true;
@@ -237,7 +237,7 @@ impl DeliveryRules {
                 let tracked = self.deliveries.entry(delivery).or_default();
                 let Some(claim) = tracked.with_token(token) else { return };
                 claim.running = false;
-                claim.succeeded = failure.is_none();
+                claim.succeeded = failure.as_ref().is_none_or(|cause| cause.kind == FailureKind::Discarded);
                 let lost_at = claim.lease_lost_at.take();
                 tracked.lapsed.retain(|claim| claim.token != token);
                 let late = lost_at

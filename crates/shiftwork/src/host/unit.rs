@@ -171,8 +171,6 @@ async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
         .collect();
     let cx = Arc::new(SourceContext {
         worker: id,
-        crashes_max: policy.crashes_max,
-        attempts_max: policy.retry.attempts(),
         // No lane has this number.
         seed: stream(unit.seed, &unit.name, usize::MAX),
         lanes: shared.clone().into(),

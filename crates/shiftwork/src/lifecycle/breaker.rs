@@ -7,8 +7,8 @@
 //! 1. While it is open, no cycle starts but one probe at a time (rule B1).
 //! 2. Only what a dependency that is down makes counts: transient failures, timeouts, panics. Bad input says nothing of it.
 //! 3. A cycle that was in flight when the breaker opened has no say: it began before the trouble was known.
-//! 4. A delivery is not blamed for a failed probe, except each fifth in a row with the same one: a delivery that fails
-//!    by itself, and that the queue offers first each time, could otherwise keep a breaker open for ever.
+//! 4. A delivery is not blamed for a failed probe, except each fifth in a row: deliveries that fail by themselves, and are
+//!    all that is left, could otherwise keep a breaker open for ever.
 
 use std::time::Duration;
 
@@ -160,11 +160,15 @@ impl Breaker {
 pub(crate) fn counts(kind: FailureKind) -> bool {
     match kind {
         FailureKind::Transient | FailureKind::Timeout | FailureKind::Panic => true,
-        FailureKind::Invalid | FailureKind::Fatal | FailureKind::Interrupted => false,
+        FailureKind::Invalid
+        | FailureKind::Fatal
+        | FailureKind::Interrupted
+        | FailureKind::Snoozed
+        | FailureKind::Discarded => false,
     }
 }
 
-/// How many failed probes in a row with one delivery are not counted as attempts at it.
+/// How many failed probes in a row are not counted as attempts at their deliveries.
 const PROBES_SPARED: u32 = 4;
 
 /// The state of one worker's breaker.
@@ -177,8 +181,8 @@ pub(crate) struct Machine {
     /// Probes that failed since it opened.
     probes: u32,
     opened_at: Instant,
-    /// The delivery of the last failed probe, and how many in a row were spared.
-    spared: Option<(DeliveryId, u32)>,
+    /// How many failed probes in a row were not counted as attempts.
+    spared: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -246,7 +250,7 @@ pub(crate) struct Consequence {
 impl Machine {
     /// A closed breaker.
     pub(crate) fn new(policy: Breaker, now: Instant) -> Self {
-        Self { policy, state: State::Closed, failures: 0, probes: 0, opened_at: now, spared: None }
+        Self { policy, state: State::Closed, failures: 0, probes: 0, opened_at: now, spared: 0 }
     }
 
     /// Closed, and nothing on record: a success changes nothing.
@@ -307,13 +311,13 @@ impl Machine {
             }
             (State::Probing, None) if probe => {
                 self.state = State::Closed;
-                (self.failures, self.spared) = (0, None);
+                (self.failures, self.spared) = (0, 0);
                 plain(Some(Change::Closed { after: now.saturating_duration_since(self.opened_at) }))
             }
             (State::Probing, Some(kind)) if probe && counts(kind) => {
                 self.failures = self.failures.saturating_add(1);
                 self.probes = self.probes.saturating_add(1);
-                let spared = delivery.is_some_and(|delivery| self.spares(delivery));
+                let spared = delivery.is_some() && self.spares();
                 Consequence { change: Some(self.open(now, chance)), spared }
             }
             (State::Probing, Some(_)) if probe => {
@@ -332,10 +336,9 @@ impl Machine {
         Change::Opened { failures: self.failures, probe_in }
     }
 
-    fn spares(&mut self, delivery: DeliveryId) -> bool {
-        let before = self.spared.filter(|(last, _)| *last == delivery).map_or(0, |(_, times)| times);
-        let spares = before < PROBES_SPARED;
-        self.spared = Some((delivery, if spares { before + 1 } else { 0 }));
+    fn spares(&mut self) -> bool {
+        let spares = self.spared < PROBES_SPARED;
+        self.spared = if spares { self.spared + 1 } else { 0 };
         spares
     }
 }
@@ -417,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fifth_failed_probe_in_a_row_with_one_delivery_counts() {
+    fn each_fifth_failed_probe_in_a_row_counts() {
         let (mut machine, mut now) = opened();
         let mut probe = |delivery| {
             now += Duration::from_secs(60);
@@ -425,7 +428,7 @@ mod tests {
             let ended = Ended { probe: true, delivery: Some(DeliveryId(delivery)), ..failed(FailureKind::Transient) };
             machine.ended(ended, now, 0.5).spared
         };
-        assert_eq!([1, 1, 2, 2, 2, 2, 2, 2].map(&mut probe), [true, true, true, true, true, true, false, true]);
+        assert_eq!([1, 2, 3, 1, 2, 3, 1].map(&mut probe), [true, true, true, true, false, true, true]);
     }
 
     #[test]

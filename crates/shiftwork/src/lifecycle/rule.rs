@@ -53,6 +53,7 @@ rules! {
     C7 = "an exhausted input is moved aside and escalated",
     C8 = "every cycle that starts ends, and every failure is said",
     C9 = "no more cycles run side by side than declared",
+    C10 = "what a cycle puts off comes again unspent, and what it drops is gone",
     F1 = "a worker is restarted as its fault policy says, and no more often",
     F2 = "a worker's restart leaves the others alone",
     F3 = "a service that returns unasked has faulted",

@@ -17,8 +17,8 @@ pub(crate) struct Ended {
     pub(crate) asked_delay: Option<Duration>,
     /// How long the total time of the policy has counted.
     pub(crate) elapsed: Duration,
-    /// It was a delivery that a breaker probed with: the attempt was the breaker's, not its own.
-    pub(crate) spared: bool,
+    /// It was a delivery that a breaker probed with: the attempt was the breaker's, not its own. Until the next probe.
+    pub(crate) spared: Option<Duration>,
 }
 
 /// What is to be done about a cycle that ended.
@@ -37,20 +37,51 @@ impl Decision {
     pub(crate) const SUCCESS: Decision = Decision { settle: Settle::Ack, escalate: false, fault: false };
 }
 
-/// Rules C2 to C7 and T4 of `docs/lifecycle.md`. `chance` is a draw from 0 to 1 for the jitter.
+/// What is known of a delivery when it was claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Arrived {
+    /// Which attempt it would be, from 1.
+    pub(crate) attempt: u32,
+    /// How many of its leases have lapsed.
+    pub(crate) crashes: u32,
+    /// Whether its payload can be read.
+    pub(crate) readable: bool,
+}
+
+/// Rules C4, C7 and Q5: why a delivery is moved aside before a cycle of it begins; `None` lets it run.
+pub(crate) fn aside(retry: &Retry, crashes_max: u32, arrived: Arrived) -> Option<DeadLetterCause> {
+    let Arrived { attempt, crashes, readable } = arrived;
+    if !readable {
+        Some(DeadLetterCause::Undecodable)
+    } else if crashes >= crashes_max {
+        Some(DeadLetterCause::CrashLoop)
+    } else {
+        // The policy allowed more when it was tried last.
+        (attempt > retry.attempts()).then_some(DeadLetterCause::Exhausted)
+    }
+}
+
+/// Rules C2 to C7, C10 and T4 of `docs/lifecycle.md`. `chance` is a draw from 0 to 1 for the jitter.
 pub(crate) fn decide(retry: &Retry, ended: Ended, chance: f64) -> Decision {
     let plain = |settle| Decision { settle, escalate: false, fault: false };
     // Worked out only when it is needed: a success pays for no powers and no floats.
     let backoff = || retry.delay(ended.attempt, chance);
-    let delay = || backoff().max(ended.asked_delay.unwrap_or_default());
+    let delay = || backoff().max(delay_asked(ended));
     let aside = |cause| Settle::DeadLetter { cause, pause: delay() };
     match ended.failure {
         None => Decision::SUCCESS,
-        Some(FailureKind::Interrupted) => plain(Settle::Return),
-        Some(FailureKind::Transient | FailureKind::Panic | FailureKind::Timeout) if ended.spared => {
-            plain(Settle::Return)
+        // Who said when to come back is believed, whatever interrupted it afterwards.
+        Some(FailureKind::Interrupted) => {
+            plain(ended.asked_delay.map_or(Settle::Return, |delay| Settle::Snooze { delay: delay.max(SNOOZE_MIN) }))
         }
+        Some(FailureKind::Snoozed) => {
+            plain(Settle::Snooze { delay: ended.asked_delay.unwrap_or_default().max(SNOOZE_MIN) })
+        }
+        Some(FailureKind::Discarded) => plain(Settle::Discard),
         Some(FailureKind::Invalid) => plain(aside(DeadLetterCause::Invalid)),
+        Some(FailureKind::Transient | FailureKind::Panic | FailureKind::Timeout) if ended.spared.is_some() => {
+            plain(Settle::Snooze { delay: ended.spared.unwrap_or_default().max(delay_asked(ended)) })
+        }
         // The fault is the worker's, but the input may be what sets it off: the attempt counts.
         Some(kind @ (FailureKind::Transient | FailureKind::Fatal | FailureKind::Panic | FailureKind::Timeout)) => {
             let delay = delay();
@@ -65,6 +96,13 @@ pub(crate) fn decide(retry: &Retry, ended: Ended, chance: f64) -> Decision {
     }
 }
 
+/// What comes again at once, again and again, would be a hot loop.
+const SNOOZE_MIN: Duration = Duration::from_millis(1);
+
+fn delay_asked(ended: Ended) -> Duration {
+    ended.asked_delay.unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -72,7 +110,7 @@ mod tests {
     use super::*;
 
     fn ended(attempt: u32, failure: Option<FailureKind>) -> Ended {
-        Ended { attempt, failure, asked_delay: None, elapsed: Duration::ZERO, spared: false }
+        Ended { attempt, failure, asked_delay: None, elapsed: Duration::ZERO, spared: None }
     }
 
     #[test]
@@ -86,6 +124,28 @@ mod tests {
     fn an_interrupted_attempt_is_returned_even_when_it_was_the_last() {
         let decision = decide(&Retry::never(), ended(1, Some(FailureKind::Interrupted)), 0.5);
         assert_eq!(decision.settle, Settle::Return);
+    }
+
+    #[test]
+    fn what_the_cycle_puts_off_or_drops_costs_no_attempt_even_at_the_last() {
+        let snoozed =
+            |seconds| Ended { asked_delay: Some(Duration::from_secs(seconds)), ..ended(9, Some(FailureKind::Snoozed)) };
+        let decided = |ended| decide(&Retry::never(), ended, 0.5).settle;
+        assert_eq!(decided(snoozed(90)), Settle::Snooze { delay: Duration::from_secs(90) });
+        assert_eq!(decided(snoozed(0)), Settle::Snooze { delay: SNOOZE_MIN }, "no hot loop");
+        assert_eq!(decided(ended(9, Some(FailureKind::Discarded))), Settle::Discard);
+        // Rate limited, and then the stop came: coming back at once would only be refused again.
+        let limited = Ended { asked_delay: Some(Duration::from_secs(30)), ..ended(1, Some(FailureKind::Interrupted)) };
+        assert_eq!(decided(limited), Settle::Snooze { delay: Duration::from_secs(30) });
+    }
+
+    #[test]
+    fn what_cannot_be_read_has_killed_its_process_or_used_up_its_attempts_gets_no_cycle() {
+        let look = |attempt, crashes, readable| aside(&Retry::default(), 3, Arrived { attempt, crashes, readable });
+        assert_eq!(look(5, 2, true), None);
+        assert_eq!(look(6, 2, true), Some(DeadLetterCause::Exhausted));
+        assert_eq!(look(6, 3, true), Some(DeadLetterCause::CrashLoop));
+        assert_eq!(look(1, 0, false), Some(DeadLetterCause::Undecodable));
     }
 
     #[test]
@@ -109,11 +169,12 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_fails_is_returned_even_at_the_last_attempt_unless_the_input_is_bad() {
-        let spared = |kind| Ended { spared: true, ..ended(1, Some(kind)) };
+    fn a_probe_that_fails_is_put_off_to_the_next_even_at_the_last_attempt_unless_the_input_is_bad() {
+        let next = Duration::from_secs(5);
+        let spared = |kind| Ended { spared: Some(next), ..ended(1, Some(kind)) };
         for kind in [FailureKind::Transient, FailureKind::Panic, FailureKind::Timeout] {
             let decision = decide(&Retry::never(), spared(kind), 0.5);
-            assert_eq!((decision.settle, decision.escalate), (Settle::Return, false));
+            assert_eq!((decision.settle, decision.escalate), (Settle::Snooze { delay: next }, false));
         }
         let bad = decide(&Retry::never(), spared(FailureKind::Invalid), 0.5);
         assert!(matches!(bad.settle, Settle::DeadLetter { cause: DeadLetterCause::Invalid, .. }));
@@ -135,7 +196,9 @@ mod tests {
             match decision.settle {
                 Settle::Retry { delay } => prop_assert!(elapsed + delay <= total),
                 Settle::DeadLetter { pause, .. } => prop_assert!(elapsed + pause > total && decision.escalate),
-                Settle::Ack | Settle::Return => prop_assert!(false, "it failed"),
+                Settle::Ack | Settle::Return | Settle::Snooze { .. } | Settle::Discard => {
+                    prop_assert!(false, "it failed");
+                }
             }
         }
 

@@ -68,12 +68,12 @@ impl Lane for ContinuousLane {
             }
             self.not_before = None;
         }
-        Ok(Some(Offer { input: (), attempt: self.attempt, delivery: None, since: None }))
+        Ok(Some(Offer::of((), self.attempt)))
     }
 
     async fn settle(&mut self, settle: Settle, _: Option<&Failure>, _: &LaneContext) -> Result<(), BoxError> {
         match settle {
-            Settle::Ack => self.done(),
+            Settle::Ack | Settle::Discard => self.done(),
             Settle::Retry { delay } => {
                 self.attempt += 1;
                 self.not_before = Some(later(Instant::now(), delay));
@@ -82,6 +82,7 @@ impl Lane for ContinuousLane {
                 self.done();
                 self.not_before = Some(later(Instant::now(), pause));
             }
+            Settle::Snooze { delay } => self.not_before = Some(later(Instant::now(), delay)),
             Settle::Return => {}
         }
         Ok(())

@@ -9,26 +9,28 @@
 //! 3. Renewal runs beside the lanes until the last settlement is stored, through the drain as well. A renewal that failed is
 //!    tried again while the lease lasts; only a lease that the queue calls lost interrupts its cycle (rule Q6).
 //! 4. A settlement that could not be stored is tried again while its lease lasts.
+//!
+//! What each lane holds is in a slot of its own ([`lease`]), which its lane writes and the renewal reads.
 
 mod config;
+mod lease;
 
 use std::{
     collections::VecDeque,
     marker::PhantomData,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 pub use config::QueueConfig;
-use shiftwork_queue::{
-    Claim, DeadLetterCause, Delivery, FailureKind, FailureRecord, Lease, Queue, QueueError, Settlement, Timestamp,
-};
+use shiftwork_queue::{Claim, Delivery, FailureKind, FailureRecord, Lease, Queue, QueueError, Settlement, Timestamp};
 use tokio::time::Instant;
 
-use super::{Lane, LaneContext, Offer, Source, SourceContext};
+use self::lease::{Held, Slot};
+use super::{Claimed, Lane, LaneContext, Offer, Source, SourceContext};
 use crate::{
     BoxError, Failure, Retry,
     config::{ConfigError, WorkerConfig},
@@ -72,17 +74,9 @@ struct Shared<Q, T> {
     claimer: tokio::sync::Mutex<Claimer<T>>,
     /// How many lanes wait for a delivery.
     waiting: AtomicUsize,
-    /// What each lane holds.
-    leases: Mutex<Vec<Option<Held>>>,
+    /// What each lane holds, in the order of the lanes.
+    slots: Mutex<Vec<Arc<Slot>>>,
     payload: PhantomData<fn() -> T>,
-}
-
-/// A lease that is renewed.
-#[derive(Debug, Clone, Copy)]
-struct Held {
-    lease: Lease,
-    /// Its cycle is over and the settlement on its way: a store that calls it lost may mean just that.
-    settling: bool,
 }
 
 struct Claimer<T> {
@@ -142,21 +136,13 @@ impl<Q, T> Shared<Q, T> {
             options,
             claimer: tokio::sync::Mutex::new(Claimer { buffer: VecDeque::new(), failures: 0 }),
             waiting: AtomicUsize::new(0),
-            leases: Mutex::new(Vec::new()),
+            slots: Mutex::new(Vec::new()),
             payload: PhantomData,
         }
     }
 
-    fn hold(&self, lane: usize, held: Option<Held>) {
-        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
-        if leases.len() <= lane {
-            leases.resize(lane + 1, None);
-        }
-        leases[lane] = held;
-    }
-
-    fn held(&self, lane: usize) -> Option<Held> {
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner).get(lane).copied().flatten()
+    fn slots(&self) -> MutexGuard<'_, Vec<Arc<Slot>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -190,7 +176,9 @@ impl<T: Send + 'static, Q: Queue<T>> Source for QueueSource<Q, T> {
     }
 
     fn lane(&self, _: &LaneContext) -> QueueLane<Q, T> {
-        QueueLane { shared: self.shared(), current: None }
+        let (shared, slot) = (self.shared(), Arc::<Slot>::default());
+        shared.slots().push(slot.clone());
+        QueueLane { shared, slot, current: None }
     }
 
     async fn maintain(&self, cx: &SourceContext) {
@@ -206,32 +194,25 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
             // After a failure the next try comes sooner, so that several fit into what is left of the lease.
             let pause = if consecutive == 0 { interval } else { interval / 4 };
             tokio::time::sleep(pause).await;
-            let held: Vec<(usize, Lease)> = {
-                let leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
-                leases.iter().enumerate().filter_map(|(lane, held)| Some((lane, (*held)?.lease))).collect()
-            };
+            let slots = self.slots().clone();
+            let held: Vec<(usize, Held)> =
+                slots.iter().enumerate().filter_map(|(lane, slot)| Some((lane, slot.held()?))).collect();
             if held.is_empty() {
                 continue;
             }
-            let leases: Vec<Lease> = held.iter().map(|(_, lease)| *lease).collect();
+            let leases: Vec<Lease> = held.iter().map(|(_, held)| held.lease).collect();
             let until = later(cx.wall_time(), self.options.lease);
             match self.queue.renew(&leases, until).await {
                 Ok(lost) => {
                     consecutive = 0;
-                    let mut current = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
-                    for (lane, lease) in held {
-                        // The lane may have settled, and claimed another one, while the renewal was under way.
-                        let Some(live) = current[lane].as_mut().filter(|live| same_claim(&live.lease, &lease)) else {
-                            continue;
-                        };
-                        if live.settling {
-                            live.lease.expires_at = until;
-                        } else if lost.iter().any(|lost| same_claim(lost, &lease)) {
-                            let delivery = lease.delivery;
+                    for (lane, held) in held {
+                        let is_lost = lost.iter().any(|lost| same_claim(lost, &held.lease));
+                        if !is_lost {
+                            slots[lane].renewed(held.attempt, until);
+                        } else if slots[lane].is_running(held.attempt) {
+                            let delivery = held.lease.delivery;
                             cx.emit(&Event::LeaseLost { worker: cx.worker, delivery });
-                            cx.lanes[lane].control.lose_lease();
-                        } else {
-                            live.lease.expires_at = until;
+                            cx.lanes[lane].control.lose_lease(held.attempt);
                         }
                     }
                 }
@@ -256,6 +237,7 @@ fn later(time: Timestamp, by: Duration) -> Timestamp {
 /// One lane of a [`QueueSource`].
 pub struct QueueLane<Q, T> {
     shared: Arc<Shared<Q, T>>,
+    slot: Arc<Slot>,
     current: Option<Current>,
 }
 
@@ -275,12 +257,11 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
     type Input = T;
 
     async fn next(&mut self, cx: &LaneContext) -> Result<Option<Offer<T>>, Failure> {
-        loop {
-            let Some(delivery) = self.shared.take(cx).await else { return Ok(None) };
-            if let Some(offer) = self.accept(delivery, cx).await {
-                return Ok(Some(offer));
-            }
-        }
+        let Some(delivery) = self.shared.take(cx).await else { return Ok(None) };
+        let Delivery { lease, attempt, crashes, pushed_at: _, first_claimed_at, payload } = delivery;
+        self.slot.hold(lease, cx.attempt().number());
+        self.current = Some(Current { lease, attempt });
+        Ok(Some(Offer { input: payload, attempt, claimed: Some(Claimed { lease, crashes, first_claimed_at }) }))
     }
 
     async fn settle(&mut self, settle: Settle, failure: Option<&Failure>, cx: &LaneContext) -> Result<(), BoxError> {
@@ -293,57 +274,17 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
             message: failure.map(|failure| failure.cause().message.to_string()).unwrap_or_default(),
         };
         let settlement = match settle {
-            Settle::Ack => Settlement::Ack,
+            Settle::Ack | Settle::Discard => Settlement::Ack,
             Settle::Retry { delay } => Settlement::Retry { at: later(now, delay), failure: record() },
             Settle::DeadLetter { cause, .. } => Settlement::DeadLetter { cause, failure: record() },
             Settle::Return => Settlement::Return,
+            Settle::Snooze { delay } => Settlement::Snooze { until: later(now, delay) },
         };
-        let held = self.shared.held(cx.index).map(|held| Held { settling: true, ..held });
-        self.shared.hold(cx.index, held);
-        let stored = self.shared.store(current.lease, settlement, now, cx).await;
-        self.shared.hold(cx.index, None);
+        self.slot.settling();
+        let stored = self.shared.store(current.lease, settlement, now, Some(&self.slot), cx).await;
+        self.slot.release();
         stored
     }
-}
-
-impl<T: Send + 'static, Q: Queue<T>> QueueLane<Q, T> {
-    /// Makes a delivery the lane's current one, unless it can be settled without a cycle.
-    async fn accept(&mut self, delivery: Delivery<T>, cx: &LaneContext) -> Option<Offer<T>> {
-        let Delivery { lease, attempt, crashes, pushed_at, payload } = delivery;
-        self.shared.hold(cx.index, Some(Held { lease, settling: false }));
-        self.current = Some(Current { lease, attempt });
-        let (cause, failure) = match payload {
-            // Rule Q5: it has taken its process with it too often.
-            Ok(_) if crashes >= cx.source.crashes_max => (
-                DeadLetterCause::CrashLoop,
-                Failure::transient(format!("{crashes} leases of it lapsed without a settlement")),
-            ),
-            // The policy allowed more when it was tried last.
-            Ok(_) if attempt > cx.source.attempts_max => {
-                (DeadLetterCause::Exhausted, Failure::transient(format!("{} attempts have failed", attempt - 1)))
-            }
-            Ok(input) => {
-                return Some(Offer { input, attempt, delivery: Some(lease.delivery), since: Some(pushed_at) });
-            }
-            Err(undecodable) => (DeadLetterCause::Undecodable, Failure::invalid(undecodable)),
-        };
-        let settle = Settle::DeadLetter { cause, pause: Duration::ZERO };
-        // When it cannot be stored, the lease lapses, and the next claim of it tries again.
-        let stored = self.settle(settle, Some(&failure), cx).await;
-        say_unrun(lease, settle, stored, cx);
-        None
-    }
-}
-
-fn say_unrun(lease: Lease, settle: Settle, stored: Result<(), BoxError>, cx: &LaneContext) {
-    let (worker, delivery) = (cx.worker(), lease.delivery);
-    cx.emit(&match stored {
-        Ok(()) => Event::SettledUnrun { worker, delivery, settle },
-        Err(error) => {
-            let cause = Failure::transient(error).cause();
-            Event::SettleFailed { worker, cycle: None, delivery: Some(delivery), settle, cause }
-        }
-    });
 }
 
 impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
@@ -415,8 +356,8 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
 
     async fn return_buffer(&self, claimer: &mut Claimer<T>, cx: &LaneContext) {
         while let Some(delivery) = claimer.buffer.pop_front() {
-            let stored = self.store(delivery.lease, Settlement::Return, cx.wall_time(), cx).await;
-            say_unrun(delivery.lease, Settle::Return, stored, cx);
+            let stored = self.store(delivery.lease, Settlement::Return, cx.wall_time(), None, cx).await;
+            cx.settled_unrun(delivery.lease.delivery, Settle::Return, stored);
         }
     }
 
@@ -426,6 +367,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
         lease: Lease,
         settlement: Settlement,
         mut now: Timestamp,
+        slot: Option<&Slot>,
         cx: &LaneContext,
     ) -> Result<(), BoxError> {
         let mut tries = 0u32;
@@ -436,7 +378,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
             };
             tries += 1;
             let delay = self.options.outage.delay(tries, 0.5);
-            let expires_at = self.held(cx.index).map_or(lease.expires_at, |held| held.lease.expires_at);
+            let expires_at = slot.map_or(lease.expires_at, |slot| slot.expires_at(lease, cx.attempt().number()));
             now = cx.wall_time();
             let lapsed = later(now, delay) >= expires_at;
             if error.is_lease_lost() || lapsed || cx.attempt().has_lost_lease() || cx.is_aborting() {

@@ -524,16 +524,16 @@ impl Lane for ScheduleLane {
                 // Whoever asks for a tick now has one at work: its next attempt.
                 () = cx.has_trigger() => drop(cx.take_trigger()),
             }
-            return Ok(Some(Offer { input: tick, attempt: self.attempt, delivery: None, since: None }));
+            return Ok(Some(Offer::of(tick, self.attempt)));
         }
         let Some(tick) = self.tick(cx).await else { return Ok(None) };
         self.current = Some((tick, Instant::now()));
-        Ok(Some(Offer { input: tick, attempt: self.attempt, delivery: None, since: None }))
+        Ok(Some(Offer::of(tick, self.attempt)))
     }
 
     async fn settle(&mut self, settle: Settle, _: Option<&Failure>, cx: &LaneContext) -> Result<(), BoxError> {
-        if let Settle::Retry { delay } = settle {
-            self.attempt += 1;
+        if let Settle::Retry { delay } | Settle::Snooze { delay } = settle {
+            self.attempt += u32::from(matches!(settle, Settle::Retry { .. }));
             if let Some((_, time)) = &mut self.current {
                 *time = later(Instant::now(), delay);
             }
