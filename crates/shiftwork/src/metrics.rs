@@ -22,7 +22,7 @@ use shiftwork_queue::DeadLetterCause;
 
 use crate::{
     Environment, FailureKind,
-    event::{Declaration, Event, Settle, WorkerId, WorkerPhase},
+    event::{Declaration, Event, Settle, SourceKind, WorkerId, WorkerPhase},
 };
 
 /// The metrics of one host.
@@ -37,7 +37,7 @@ impl Metrics {
     /// Registers every series with the recorder of this moment.
     pub(crate) fn new(workers: &[Declaration], environment: Arc<dyn Environment>) -> Self {
         describe();
-        let workers: Box<[OfWorker]> = workers.iter().map(|worker| OfWorker::new(&worker.name)).collect();
+        let workers: Box<[OfWorker]> = workers.iter().map(OfWorker::new).collect();
         let recorded = Cell::new(false);
         for of in &workers {
             of.in_flight.increment(Probe(&recorded));
@@ -88,6 +88,11 @@ impl Metrics {
         }
         match event {
             Event::HostStarting { .. } => self.workers.iter().for_each(|of| of.enter(WorkerPhase::Pending)),
+            Event::TickDue { worker, late, .. } => {
+                if let Some(lag) = &self.of(*worker).schedule_lag {
+                    lag.record(*late);
+                }
+            }
             Event::TicksMissed { worker, count } => self.of(*worker).ticks_missed.increment(*count),
             Event::Settled { worker, delivery, settle, .. } => self.of(*worker).settled(*settle, delivery.is_some()),
             Event::SettledUnrun { worker, delivery: _, settle } => self.of(*worker).settled(*settle, true),
@@ -119,7 +124,6 @@ impl Metrics {
             | Event::WorkerCancelled { .. }
             | Event::WorkerAborted { .. }
             | Event::HostRunning
-            | Event::TickDue { .. }
             | Event::BreakerOpened { .. }
             | Event::BreakerProbing { .. }
             | Event::BreakerClosed { .. }
@@ -146,6 +150,8 @@ struct OfWorker {
     settle_failures: Counter,
     escalations: Counter,
     ticks_missed: Counter,
+    /// Only a schedule can be late.
+    schedule_lag: Option<Histogram>,
     lease_lost: Counter,
     renewal_failures: Counter,
     source_failures: Counter,
@@ -160,8 +166,8 @@ struct OfWorker {
 }
 
 impl OfWorker {
-    fn new(name: &Arc<str>) -> Self {
-        let worker = || Label::new("worker", name.clone());
+    fn new(declared: &Declaration) -> Self {
+        let worker = || Label::new("worker", declared.name.clone());
         let counter = |metric: &'static str| metrics::counter!(metric, vec![worker()]);
         let one_of = |metric: &'static str, key: &'static str, value: &'static str| {
             metrics::counter!(metric, vec![worker(), Label::new(key, value)])
@@ -178,6 +184,7 @@ impl OfWorker {
             settle_failures: counter(SETTLE_FAILURES),
             escalations: counter(ESCALATIONS),
             ticks_missed: counter(TICKS_MISSED),
+            schedule_lag: is_schedule(declared.source).then(|| metrics::histogram!(SCHEDULE_LAG, vec![worker()])),
             lease_lost: counter(LEASE_LOST),
             renewal_failures: counter(RENEWAL_FAILURES),
             source_failures: counter(SOURCE_FAILURES),
@@ -208,6 +215,16 @@ impl OfWorker {
     fn source_failed(&self, consecutive: u32) {
         let told = self.source_failures_told.fetch_max(consecutive, Ordering::Relaxed);
         self.source_failures.increment(consecutive.saturating_sub(told).into());
+    }
+}
+
+fn is_schedule(source: SourceKind) -> bool {
+    match source {
+        SourceKind::FixedRate { .. }
+        | SourceKind::FixedDelay { .. }
+        | SourceKind::Cron { .. }
+        | SourceKind::Once { .. } => true,
+        SourceKind::Continuous | SourceKind::Queue | SourceKind::Service { .. } | SourceKind::Other => false,
     }
 }
 
@@ -270,6 +287,7 @@ const SETTLE_FAILURES: &str = "shiftwork_settle_failures_total";
 const DEAD_LETTERS: &str = "shiftwork_dead_letters_total";
 const ESCALATIONS: &str = "shiftwork_escalations_total";
 const TICKS_MISSED: &str = "shiftwork_ticks_missed_total";
+const SCHEDULE_LAG: &str = "shiftwork_schedule_lag_seconds";
 const LEASE_LOST: &str = "shiftwork_lease_lost_total";
 const RENEWAL_FAILURES: &str = "shiftwork_renewal_failures_total";
 const SOURCE_FAILURES: &str = "shiftwork_source_failures_total";
@@ -305,6 +323,11 @@ fn describe() {
     metrics::describe_gauge!(WORKER_PAUSED, Unit::Count, "1 while the worker is paused");
     metrics::describe_gauge!(WORKER_PHASE, Unit::Count, "1 for the phase that the worker is in, 0 for the others");
     metrics::describe_histogram!(CYCLE_DURATION, Unit::Seconds, "How long cycles ran");
+    metrics::describe_histogram!(
+        SCHEDULE_LAG,
+        Unit::Seconds,
+        "How long after it was due a tick was served, jitter included"
+    );
 }
 
 #[cfg(test)]
