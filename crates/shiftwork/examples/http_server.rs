@@ -1,0 +1,64 @@
+//! An HTTP server and the worker that does its slow work, in one lifecycle: the server is ready before the worker begins,
+//! and at the end takes in nothing more before the worker drains.
+//!
+//! ```sh
+//! cargo run -p shiftwork --example http_server
+//! curl -X POST http://127.0.0.1:PORT/thumbnails/7
+//! ```
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Path, State},
+    http::StatusCode,
+    routing::{get, post},
+};
+use shiftwork::{
+    Context, Environment, Failure, Host, HostReport, QueueSourceExt, ServiceContext, System,
+    queue::{MemoryQueue, Message, Queue},
+};
+
+type Pictures = MemoryQueue<u32>;
+
+async fn serve(cx: ServiceContext, pictures: Pictures) -> Result<(), Failure> {
+    let routes = Router::new()
+        .route("/health", get(async || "ok"))
+        .route("/thumbnails/{picture}", post(accept))
+        .with_state(Arc::new(pictures));
+    // A port that is taken is a failed start of the host, with this error as its cause.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    println!("listening on {}", listener.local_addr()?);
+    cx.ready();
+    // Requests in flight may finish; a client that hangs is cut off with the budget of the stop.
+    axum::serve(listener, routes).with_graceful_shutdown(async move { cx.stopped().await }).await?;
+    Ok(())
+}
+
+/// Puts the work where it outlasts the request.
+async fn accept(State(pictures): State<Arc<Pictures>>, Path(picture): Path<u32>) -> StatusCode {
+    match pictures.push(vec![Message::new(picture)], System.now()).await {
+        Ok(_) => StatusCode::ACCEPTED,
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+async fn shrink(picture: u32, _: Context) -> Result<(), Failure> {
+    println!("made a thumbnail of picture {picture}");
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> HostReport {
+    let pictures = Pictures::new();
+    let source = pictures.clone().source();
+    Host::builder()
+        .worker("thumbnails", source, shrink)
+        .concurrency(2)
+        .service("http", move |cx| serve(cx, pictures.clone()))
+        .handshake()
+        // It starts after the worker and stops before it: what it accepted is still worked on.
+        .after("thumbnails")
+        .run_until_signal()
+        .await
+}

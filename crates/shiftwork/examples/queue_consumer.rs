@@ -1,0 +1,64 @@
+//! Charges the orders of a queue, several at a time, with settings from a file. What cannot be charged is moved aside for a
+//! person to look at.
+//!
+//! ```sh
+//! cargo run -p shiftwork --example queue_consumer
+//! ```
+
+use std::{error::Error, time::Duration};
+
+use shiftwork::{
+    Config, Context, Environment, Failure, Host, HostReport, QueueSourceExt, Retry, System,
+    queue::{MemoryQueue, Message, Queue},
+};
+
+#[derive(Debug, Clone)]
+struct Order {
+    number: u32,
+    cents: i64,
+}
+
+async fn charge(order: Order, cx: Context) -> Result<(), Failure> {
+    if order.cents <= 0 {
+        // No retry makes it right: it becomes a dead letter at once.
+        return Err(Failure::invalid(format!("order {} is about {} cents", order.number, order.cents)));
+    }
+    if order.number == 3 && cx.attempt() == 1 {
+        // Any error through `?` is like this: transient, tried again with backoff.
+        return Err(Failure::transient("the payment provider is busy"));
+    }
+    // At least once: after a crash an order may come again, so the provider gets a key that it knows it by.
+    println!("charged order {} at attempt {}", order.number, cx.attempt());
+    Ok(())
+}
+
+/// What would be a file beside the program.
+const SETTINGS: &str = r#"
+    [worker.charge]
+    concurrency = 4
+    retry = { attempts_max = 5, initial = "50ms" }
+"#;
+
+#[tokio::main]
+async fn main() -> Result<HostReport, Box<dyn Error>> {
+    let config: Config = toml::from_str(SETTINGS)?;
+    let orders = MemoryQueue::new();
+    let messages = [1250, 300, 4999, -1].into_iter().zip(1..);
+    let messages = messages.map(|(cents, number)| Message::new(Order { number, cents })).collect();
+    orders.push(messages, System.now()).await?;
+
+    let report = Host::builder()
+        .worker("charge", orders.clone().source(), charge)
+        .retry(Retry::exponential())
+        .cycle_timeout(Duration::from_secs(30))
+        // Called once for an order whose attempts are exhausted; page somebody here.
+        .on_escalation(|it| eprintln!("{}: {} after {} attempts", it.worker, it.cause.message, it.attempts))
+        .config(config)
+        .run_until_signal()
+        .await;
+
+    for letter in orders.dead_letters(None, 100).await? {
+        println!("moved aside as {}: {:?}", letter.cause, letter.payload);
+    }
+    Ok(report)
+}
