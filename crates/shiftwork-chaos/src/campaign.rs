@@ -66,6 +66,8 @@ pub struct Campaign<'a> {
     pub seeds: Seeds,
     /// How much goes wrong; `None`: by the seed, each profile in its turn ([`profile_of`]).
     pub profile: Option<Profile>,
+    /// Which part of it is run here; all of it by default.
+    pub shard: Shard,
     /// On how many threads; all cores by default.
     pub jobs: NonZeroUsize,
     /// After how many failures it stops; [`FAILURES_MAX_DEFAULT`] by default.
@@ -95,6 +97,36 @@ pub enum Seeds {
         /// How long worlds may begin, in real time.
         time: Duration,
     },
+}
+
+/// One of several parts of a campaign, each of which another machine may run. Their sum is the whole campaign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    /// Which, from 1.
+    number: u64,
+    /// Of how many.
+    of: u64,
+}
+
+impl Shard {
+    /// All of it.
+    pub const WHOLE: Shard = Shard { number: 1, of: 1 };
+
+    /// Part `number` of `of`; `None` unless 1 ≤ `number` ≤ `of`.
+    #[must_use]
+    pub fn new(number: u64, of: u64) -> Option<Self> {
+        (1..=of).contains(&number).then_some(Self { number, of })
+    }
+
+    /// The `index`th of its own among all, which take turns.
+    pub(crate) fn place(self, index: u64) -> u64 {
+        index.saturating_mul(self.of).saturating_add(self.number - 1)
+    }
+
+    /// How many of `count` are its own.
+    pub(crate) fn share(self, count: u64) -> u64 {
+        count.saturating_sub(self.number - 1).div_ceil(self.of)
+    }
 }
 
 /// The profile of a seed when nobody names one: gentle, harsh and hostile in turn.
@@ -135,6 +167,7 @@ impl<'a> Campaign<'a> {
             corpus: Corpus::default(),
             seeds: Seeds::Counted { first: 0, count: SEEDS_DEFAULT },
             profile: None,
+            shard: Shard::WHOLE,
             jobs: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             failures_max: FAILURES_MAX_DEFAULT,
             shrink_worlds_max: SHRINK_WORLDS_MAX,
@@ -231,10 +264,11 @@ impl Tally {
         let row = &mut self.rows[row];
         row.busy += took;
         match ran {
-            Ok(Ran { fingerprint, virtual_time, transitions, faults, failure }) => {
+            Ok(Ran { fingerprint, virtual_time, transitions, coverage, faults, failure }) => {
                 row.worlds += 1;
                 row.virtual_time += virtual_time;
                 row.transitions.merge(transitions);
+                row.coverage.count(coverage);
                 row.faults.merge(&faults);
                 row.runs.push((origin, seed, fingerprint));
                 self.fingerprints.push((number, fingerprint));
@@ -252,6 +286,18 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_place_is_in_one_shard() {
+        for (count, of) in [(0, 3), (2, 3), (10, 3), (9, 3), (7, 1)] {
+            let shards = (1..=of).map(|number| Shard::new(number, of).unwrap());
+            let mut places: Vec<_> =
+                shards.flat_map(|shard| (0..shard.share(count)).map(move |index| shard.place(index))).collect();
+            places.sort_unstable();
+            assert_eq!(places, Vec::from_iter(0..count), "{count} in {of}");
+        }
+        assert_eq!([Shard::new(0, 3), Shard::new(4, 3), Shard::new(1, 0)], [None; 3]);
+    }
 
     #[test]
     fn an_unnamed_profile_follows_the_seed() {

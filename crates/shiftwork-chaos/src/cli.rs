@@ -11,10 +11,10 @@ use clap::{Parser, ValueEnum};
 use shiftwork_sim::{Scenario, explore};
 
 use crate::{
-    Seeds,
+    Seeds, Shard,
     campaign::{FAILURES_MAX_DEFAULT, SEEDS_DEFAULT},
     corpus::{Corpus, Replay},
-    exit,
+    exit, shard,
     table::Detail,
 };
 
@@ -67,6 +67,23 @@ pub(crate) struct Cli {
     /// Write the report as JSON; "-" is standard output, and the tables then go to standard error
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+
+    /// Write one HTML page with tables and timelines into this folder, as index.html
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+
+    /// Write a trace of the worlds that failed, or of the first ones, for Perfetto or chrome://tracing
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+
+    /// Write the report as JUnit XML, for a CI server
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+
+    /// Run part I of N, so that N machines share a campaign; in a Kubernetes Indexed Job it follows from
+    /// JOB_COMPLETION_INDEX and JOB_COMPLETIONS
+    #[arg(long, value_name = "I/N", conflicts_with_all = ["seed", "plan"])]
+    shard: Option<String>,
 
     /// Run every world again in another process, in reverse order, and compare
     #[arg(long)]
@@ -143,9 +160,27 @@ pub(crate) struct CampaignRequest<'a> {
     pub(crate) verify_determinism: bool,
     pub(crate) save: PathBuf,
     pub(crate) json: Option<JsonTarget>,
+    pub(crate) written: Vec<Written>,
+    pub(crate) shard: Shard,
     pub(crate) detail: Detail,
     /// Whether it is one saved plan.
     pub(crate) is_replay: bool,
+}
+
+/// A file that is written when the campaign is over.
+pub(crate) struct Written {
+    pub(crate) what: WrittenWhat,
+    pub(crate) path: PathBuf,
+    /// Opened before the campaign begins.
+    pub(crate) file: fs::File,
+}
+
+/// What is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WrittenWhat {
+    Page,
+    Trace,
+    Junit,
 }
 
 /// Where the report for programs goes.
@@ -177,6 +212,7 @@ impl Cli {
         &self,
         scenarios: &'a [Box<dyn Scenario>],
         usual_corpus: Option<&Path>,
+        environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Request<'a>, UsageError> {
         let all_cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let jobs = self.jobs.unwrap_or_else(all_cores);
@@ -196,6 +232,8 @@ impl Cli {
             verify_determinism: self.verify_determinism,
             save: self.save.clone(),
             json: None,
+            written: Vec::new(),
+            shard: Shard::WHOLE,
             detail: match (self.quiet, self.verbose) {
                 (true, _) => Detail::Wrong,
                 (false, true) => Detail::All,
@@ -217,7 +255,11 @@ impl Cli {
                 return Err(UsageError(message.to_owned()));
             }
         }
+        if self.plan.is_none() && self.seed.is_none() {
+            request.shard = shard::asked_for(self.shard.as_deref(), environment)?;
+        }
         request.json = self.json_target()?;
+        request.written = self.files()?;
         Ok(Request::Campaign(Box::new(request)))
     }
 
@@ -229,6 +271,28 @@ impl Cli {
             (false, None, Some(time)) => Seeds::Timed { first, time: Duration::from_secs(time.get()) },
             (false, None, None) => Seeds::Counted { first, count: self.seeds },
         }
+    }
+
+    /// Every file that is asked for, opened.
+    fn files(&self) -> Result<Vec<Written>, UsageError> {
+        let page = self.report.as_ref().map(|folder| folder.join("index.html"));
+        if let Some(folder) = &self.report {
+            fs::create_dir_all(folder).map_err(|error| {
+                UsageError(format!("cannot make the folder --report {}: {error}", folder.display()))
+            })?;
+        }
+        let asked = [
+            (WrittenWhat::Page, "--report", page),
+            (WrittenWhat::Trace, "--trace", self.trace.clone()),
+            (WrittenWhat::Junit, "--junit", self.junit.clone()),
+        ];
+        let open = |(what, option, path): (WrittenWhat, &str, Option<PathBuf>)| {
+            let path = path?;
+            let file = fs::File::create(&path)
+                .map_err(|error| UsageError(format!("cannot write {option} {}: {error}", path.display())));
+            Some(file.map(|file| Written { what, path, file }))
+        };
+        asked.into_iter().filter_map(open).collect()
     }
 
     fn json_target(&self) -> Result<Option<JsonTarget>, UsageError> {

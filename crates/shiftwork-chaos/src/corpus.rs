@@ -53,7 +53,10 @@ impl<'a> Corpus<'a> {
         let mut corpus = Self::default();
         for file in files {
             match Replay::read(&file, scenarios) {
-                Ok(replay) => corpus.replays.push(replay),
+                Ok(replay) => match replay.misfit() {
+                    None => corpus.replays.push(replay),
+                    Some(reason) => corpus.stale.push(Stale { file, reason }),
+                },
                 Err(reason) => corpus.stale.push(Stale { file, reason }),
             }
         }
@@ -76,6 +79,18 @@ impl<'a> Replay<'a> {
             format!("the plan is for the scenario {:?}; there are {}", plan.scenario, known.join(", "))
         })?;
         Ok(Self { file: file.to_owned(), plan, scenario: &**scenario })
+    }
+
+    /// What of the plan the scenario does not know any more, in one line with what it does know.
+    #[must_use]
+    pub fn misfit(&self) -> Option<String> {
+        let unknown = self.unknown_sites();
+        let surface = self.scenario.surface();
+        let known: Vec<_> = surface.dependencies.iter().chain(&surface.queues).map(String::as_str).collect();
+        let scenario = self.scenario.name();
+        (!unknown.is_empty()).then(|| {
+            format!("it strikes {}, which {scenario} does not have; it has {}", unknown.join(", "), known.join(", "))
+        })
     }
 
     /// Sites that the plan strikes and the scenario does not name: such faults strike nothing, and the plan may be out of date.

@@ -24,7 +24,9 @@ Exit codes:
   4    determinism lost: the same world ran twice and differed
   70   the tool itself crashed
   130  interrupted, and nothing was found until then
-The worst wins: 70 over 4 over 1 over 3.";
+The worst wins: 70 over 4 over 1 over 3.
+
+Reports of shards (--shard, --json) become one by: merge A.json B.json…";
 
 /// The exit code for a command line that cannot be used. It is clap's own.
 pub(crate) const USAGE: u8 = 2;
@@ -47,6 +49,16 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every verdict, from best to worst.
+    pub const ALL: [Verdict; 6] = [
+        Verdict::Kept,
+        Verdict::Interrupted,
+        Verdict::LivenessLost,
+        Verdict::RuleBroken,
+        Verdict::DeterminismLost,
+        Verdict::ToolCrashed,
+    ];
+
     /// The exit code.
     #[must_use]
     pub fn code(self) -> u8 {
@@ -86,14 +98,7 @@ mod tests {
 
     #[test]
     fn the_help_names_every_code() {
-        for verdict in [
-            Verdict::Kept,
-            Verdict::Interrupted,
-            Verdict::LivenessLost,
-            Verdict::RuleBroken,
-            Verdict::DeterminismLost,
-            Verdict::ToolCrashed,
-        ] {
+        for verdict in Verdict::ALL {
             assert!(HELP.contains(&format!("\n  {:<3}", verdict.code())), "{verdict:?}");
         }
         assert!(HELP.contains(&format!("\n  {USAGE} ")));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use shiftwork_sim::{
-    Outcome, RuleName, Scenario, Violation,
+    Outcome, Plan, RuleName, Scenario, Violation,
     explore::{self, Candidate, Profile, Shrunk},
 };
 
@@ -23,8 +23,8 @@ pub struct Failure {
     pub seed: u64,
     /// What broke first, as it was found.
     pub violation: Violation,
-    /// How many faults the plan had, as it was found.
-    pub faults_found: usize,
+    /// The plan as it was found.
+    pub found: Plan,
     /// The world of the smallest plan, with its timeline. A plan from a file is not shrunk.
     pub outcome: Outcome,
     /// How many worlds shrinking took.
@@ -58,7 +58,7 @@ impl Failure {
             origin,
             seed: outcome.plan.seed,
             violation: violation.clone(),
-            faults_found: outcome.plan.faults.len(),
+            found: outcome.plan.clone(),
             reproduced: smallest.violations.first().is_some_and(|again| again.rule == violation.rule),
             outcome: smallest,
             shrink_worlds: worlds,

@@ -6,30 +6,30 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-use shiftwork_sim::{Plan, control::Control};
+use serde::{Deserialize, Serialize};
+use shiftwork_sim::{FaultKind, Plan, control::Control, rules::Moment};
 
 use crate::{
     CampaignReport, Failure,
     determinism::{Determinism, Parting, Place},
     failure::profile_name,
-    report::{Origin, ScenarioReport, ToolCrash},
+    report::{CoverageCounts, Origin, ScenarioReport, ToolCrash},
 };
 
 /// The version of this format. It grows when a field goes away or changes its meaning, not when one is added.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A whole campaign.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
     /// [`VERSION`].
     pub version: u32,
     /// `kept`, `interrupted`, `liveness_lost`, `rule_broken`, `determinism_lost` or `tool_crashed`.
-    pub verdict: &'static str,
+    pub verdict: String,
     /// The exit code of that verdict.
     pub exit_code: u8,
     /// Why it ended: `complete`, `time_over`, `failures_max` or `interrupted`.
-    pub ended: &'static str,
+    pub ended: String,
     /// How much of the programs' chance was held.
     pub control: ControlInForce,
     /// In the order in which the program lists them.
@@ -43,7 +43,7 @@ pub struct Report {
 }
 
 /// How much of the programs' chance was held.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ControlInForce {
     /// tokio's own choices followed the seed.
     pub task_order: bool,
@@ -54,30 +54,43 @@ pub struct ControlInForce {
 }
 
 /// One scenario.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ScenarioRow {
     /// Its name.
-    pub name: &'static str,
+    pub name: String,
     /// How many of its worlds ran to their end.
     pub worlds: u64,
     /// The world time of all of them together.
     pub virtual_time_ms: u64,
     /// What went wrong, by kind.
-    pub faults: BTreeMap<&'static str, FaultRow>,
+    pub faults: BTreeMap<String, FaultRow>,
     /// The transitions that were seen, as `pending->starting`, in the order of the phases.
     pub transitions: Vec<String>,
+    /// In how many worlds a fault of a kind first struck while a worker stood at a moment: counts by kind, by moment.
+    pub coverage: BTreeMap<String, BTreeMap<String, u64>>,
     /// One hash over the seeds and fingerprints of all its worlds, in their order.
     pub fingerprint: String,
     /// Seed and fingerprint of each world that was generated, in the order of seeds.
     pub fingerprints: Vec<(u64, String)>,
-    /// File and fingerprint of each plan that was replayed, in the order of files.
-    pub replays: Vec<(String, String)>,
+    /// Each plan that was replayed, in the order of files.
+    pub replays: Vec<ReplayRow>,
     /// The rules that broke.
     pub failures: Vec<FailureRow>,
 }
 
+/// A saved plan that was replayed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReplayRow {
+    /// The file.
+    pub file: String,
+    /// The plan's seed.
+    pub seed: u64,
+    /// The world's fingerprint.
+    pub fingerprint: String,
+}
+
 /// The faults of one kind.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct FaultRow {
     /// How many the plans had.
     pub planned: u64,
@@ -86,12 +99,12 @@ pub struct FaultRow {
 }
 
 /// A rule that broke.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FailureRow {
     /// The world's seed.
     pub seed: u64,
     /// Its profile; `null` for a plan from a file.
-    pub profile: Option<&'static str>,
+    pub profile: Option<String>,
     /// The rule's short name: `T1`, or what the scenario called it.
     pub rule: String,
     /// Whether it is one of liveness.
@@ -115,20 +128,20 @@ pub struct FailureRow {
 }
 
 /// A world in which the tool itself crashed.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Crash {
     /// Whose world.
-    pub scenario: &'static str,
+    pub scenario: String,
     /// Its seed.
     pub seed: u64,
     /// Its profile; `null` for a plan from a file.
-    pub profile: Option<&'static str>,
+    pub profile: Option<String>,
     /// What the panic said.
     pub message: String,
 }
 
 /// A saved plan that could not be replayed any more.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StalePlan {
     /// The file.
     pub file: String,
@@ -137,7 +150,7 @@ pub struct StalePlan {
 }
 
 /// What the second run of every world came to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SecondRunResult {
     /// How many worlds were compared.
     pub worlds: u64,
@@ -150,10 +163,10 @@ pub struct SecondRunResult {
 }
 
 /// A world that ran twice and differed.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PartingRow {
     /// Whose world.
-    pub scenario: &'static str,
+    pub scenario: String,
     /// Its seed.
     pub seed: u64,
     /// The fingerprint of the first run.
@@ -172,9 +185,9 @@ impl Report {
         let Control { task_order, entropy, time } = report.control;
         Self {
             version: VERSION,
-            verdict: verdict.as_str(),
+            verdict: verdict.as_str().to_owned(),
             exit_code: verdict.code(),
-            ended: report.ended.as_str(),
+            ended: report.ended.as_str().to_owned(),
             control: ControlInForce { task_order, entropy, time },
             scenarios: report.scenarios.iter().map(|row| scenario_row(report, row)).collect(),
             crashes: report.crashes.iter().map(crash).collect(),
@@ -190,6 +203,24 @@ impl Report {
         }
     }
 
+    /// Reads what [`Report::to_json`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// With one line, when it is of another version, which is told before anything else, or not a report at all.
+    pub fn from_json(json: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let not_a_report = |error: serde_json::Error| format!("not a report: {error}");
+        let Versioned { version } = serde_json::from_str(json).map_err(not_a_report)?;
+        if version != VERSION {
+            return Err(format!("the report has version {version}; this program reads version {VERSION}"));
+        }
+        serde_json::from_str(json).map_err(not_a_report)
+    }
+
     /// The text of the file.
     #[must_use]
     pub fn to_json(&self) -> String {
@@ -199,7 +230,7 @@ impl Report {
     }
 }
 
-fn hex(fingerprint: u64) -> String {
+pub(crate) fn hex(fingerprint: u64) -> String {
     format!("{fingerprint:016x}")
 }
 
@@ -207,9 +238,9 @@ fn whole_ms(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn profile(origin: &Origin) -> Option<&'static str> {
+fn profile(origin: &Origin) -> Option<String> {
     match origin {
-        Origin::Generated(profile) => Some(profile_name(*profile)),
+        Origin::Generated(profile) => Some(profile_name(*profile).to_owned()),
         Origin::Saved(_) => None,
     }
 }
@@ -220,24 +251,38 @@ fn scenario_row(report: &CampaignReport, row: &ScenarioReport) -> ScenarioRow {
     for (origin, seed, fingerprint) in &row.runs {
         match origin {
             Origin::Generated(_) => fingerprints.push((*seed, hex(*fingerprint))),
-            Origin::Saved(file) => replays.push((file.to_string_lossy().into_owned(), hex(*fingerprint))),
+            Origin::Saved(file) => replays.push(ReplayRow {
+                file: file.to_string_lossy().into_owned(),
+                seed: *seed,
+                fingerprint: hex(*fingerprint),
+            }),
         }
     }
     ScenarioRow {
-        name: row.name,
+        name: row.name.to_owned(),
         worlds: row.worlds,
         virtual_time_ms: whole_ms(row.virtual_time),
         faults: row
             .faults
             .by_kind()
-            .map(|(name, count)| (name, FaultRow { planned: count.planned, struck: count.struck }))
+            .map(|(name, count)| (name.to_owned(), FaultRow { planned: count.planned, struck: count.struck }))
             .collect(),
         transitions: row.transitions.pairs().into_iter().map(|(from, to)| format!("{from}->{to}")).collect(),
+        coverage: coverage(&row.coverage),
         fingerprint: hex(row.fingerprint()),
         fingerprints,
         replays,
         failures: report.failures_of(row.name).map(failure_row).collect(),
     }
+}
+
+fn coverage(counts: &CoverageCounts) -> BTreeMap<String, BTreeMap<String, u64>> {
+    let of_moment = |moment: Moment| {
+        let kinds = FaultKind::NAMES.into_iter().enumerate();
+        let counted = kinds.map(|(index, kind)| (kind.to_owned(), counts.of(moment, index)));
+        (moment.as_str().to_owned(), counted.filter(|(_, worlds)| *worlds > 0).collect::<BTreeMap<_, _>>())
+    };
+    Moment::ALL.into_iter().map(of_moment).filter(|(_, kinds)| !kinds.is_empty()).collect()
 }
 
 fn failure_row(failure: &Failure) -> FailureRow {
@@ -250,7 +295,7 @@ fn failure_row(failure: &Failure) -> FailureRow {
         expected: failure.violation.expected.clone(),
         happened: failure.violation.happened.clone(),
         reproduced: failure.reproduced,
-        faults_found: failure.faults_found,
+        faults_found: failure.found.faults.len(),
         shrink_worlds: failure.shrink_worlds,
         plan: failure.outcome.plan.clone(),
         plan_file: failure.plan_file.as_ref().map(|file| file.to_string_lossy().into_owned()),
@@ -259,7 +304,7 @@ fn failure_row(failure: &Failure) -> FailureRow {
 
 fn crash(crash: &ToolCrash) -> Crash {
     Crash {
-        scenario: crash.scenario,
+        scenario: crash.scenario.to_owned(),
         seed: crash.seed,
         profile: profile(&crash.origin),
         message: crash.message.clone(),
@@ -281,7 +326,7 @@ fn parting_row(parting: &Parting) -> PartingRow {
         Place::TaskOrder | Place::NotAgain | Place::Unknown(_) => None,
     };
     PartingRow {
-        scenario: parting.scenario,
+        scenario: parting.scenario.to_owned(),
         seed: parting.seed,
         first: hex(parting.first),
         second: hex(parting.second),

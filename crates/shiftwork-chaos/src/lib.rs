@@ -44,14 +44,17 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | `tool.rs`, `cli.rs` | the program: arguments, what they ask for, what is printed where |
+//! | `tool.rs`, `cli.rs`, `shard.rs` | the program: arguments, what they ask for, what is printed where |
 //! | [`exit`] | the verdict of a campaign, and its exit code |
 //! | [`campaign`] | what to run, in which order, on how many threads |
 //! | [`failure`] | a rule that broke: shrunk, saved, with the line that replays it |
 //! | [`determinism`] | the same worlds again, at another place, compared |
 //! | [`corpus`] | saved plans that are replayed first |
 //! | [`report`] | what became of a campaign, as plain data |
-//! | `table.rs`, [`json`] | the report for people and for programs |
+//! | `table.rs`, [`json`], [`junit`] | the report for people, for programs and for CI servers |
+//! | [`merge`] | the reports of all shards as one |
+//! | `exhibit.rs`, `picture.rs` | which worlds are worth a picture, and what is in it |
+//! | `page.rs`, `trace.rs` | the pictures for a browser and for Perfetto |
 //! | `progress.rs`, `stopwatch.rs`, `interruption.rs` | what happens between a campaign and the person who waits for it |
 //!
 //! **Invariant.** What a campaign finds depends on scenarios, seeds and profiles alone: neither on the number of threads
@@ -62,17 +65,24 @@ pub mod campaign;
 mod cli;
 pub mod corpus;
 pub mod determinism;
+mod exhibit;
 pub mod exit;
 pub mod failure;
 mod interruption;
 pub mod json;
+pub mod junit;
+pub mod merge;
+mod page;
+mod picture;
 mod progress;
 pub mod report;
+mod shard;
 mod stopwatch;
 mod table;
 mod tool;
+mod trace;
 
-pub use campaign::{Campaign, Seeds, Watch};
+pub use campaign::{Campaign, Seeds, Shard, Watch};
 pub use exit::Verdict;
 pub use failure::Failure;
 pub use report::CampaignReport;

@@ -2,7 +2,12 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use shiftwork_sim::{FaultKind, Scenario, control::Control, explore::Profile, rules::Transitions};
+use shiftwork_sim::{
+    FaultKind, Scenario,
+    control::Control,
+    explore::Profile,
+    rules::{Coverage, Moment, Transitions},
+};
 
 use crate::{Failure, Verdict, corpus::Stale, determinism::Determinism};
 
@@ -43,6 +48,8 @@ pub struct ScenarioReport {
     pub faults: FaultCounts,
     /// Which transitions of the lifecycle were seen.
     pub transitions: Transitions,
+    /// In how many worlds which faults struck where.
+    pub coverage: CoverageCounts,
     /// How many of them broke a rule.
     pub failures: u64,
     /// Each world's origin, seed and fingerprint, in the order of the worlds.
@@ -74,7 +81,7 @@ pub struct ToolCrash {
 }
 
 /// Why a campaign ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ended {
     /// Every world was run.
     Complete,
@@ -87,6 +94,9 @@ pub enum Ended {
 }
 
 impl Ended {
+    /// Every way, from the most complete on.
+    pub const ALL: [Ended; 4] = [Ended::Complete, Ended::TimeOver, Ended::FailuresMax, Ended::Interrupted];
+
     /// The word for it in files.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -143,6 +153,47 @@ impl FaultCounts {
     }
 }
 
+/// In how many worlds a fault of each kind first struck while a worker stood at each moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoverageCounts(Box<[[u64; FaultKind::NAMES.len()]; Moment::ALL.len()]>);
+
+impl Default for CoverageCounts {
+    fn default() -> Self {
+        Self(Box::new([[0; FaultKind::NAMES.len()]; Moment::ALL.len()]))
+    }
+}
+
+impl CoverageCounts {
+    /// Counts one more world.
+    pub(crate) fn count(&mut self, world: Coverage) {
+        for (moment, kind) in world.pairs() {
+            self.0[moment as usize][kind] += 1;
+        }
+    }
+
+    /// In how many worlds a fault of this kind, by its place in [`FaultKind::NAMES`], struck at this moment.
+    ///
+    /// # Panics
+    ///
+    /// When there is no kind at this place.
+    #[must_use]
+    pub fn of(&self, moment: Moment, kind: usize) -> u64 {
+        self.0[moment as usize][kind]
+    }
+
+    /// How many pairs of a moment and a kind were reached.
+    #[must_use]
+    pub fn reached(&self) -> usize {
+        self.0.iter().flatten().filter(|count| **count > 0).count()
+    }
+
+    /// The highest count.
+    #[must_use]
+    pub fn most(&self) -> u64 {
+        self.0.iter().flatten().copied().max().unwrap_or(0)
+    }
+}
+
 impl ScenarioReport {
     pub(crate) fn of(scenario: &dyn Scenario) -> Self {
         Self {
@@ -151,6 +202,7 @@ impl ScenarioReport {
             virtual_time: Duration::ZERO,
             faults: FaultCounts::default(),
             transitions: Transitions::default(),
+            coverage: CoverageCounts::default(),
             failures: 0,
             runs: Vec::new(),
             busy: Duration::ZERO,
@@ -160,12 +212,17 @@ impl ScenarioReport {
     /// A hash over the seeds and fingerprints of its worlds, in their order: equal campaigns have equal ones.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
-        // FNV-1a, because it is the same in every process and version.
-        let words = self.runs.iter().flat_map(|(_, seed, fingerprint)| [seed, fingerprint]);
-        words
-            .flat_map(|word| word.to_le_bytes())
-            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+        hash_of_runs(self.runs.iter().map(|(_, seed, fingerprint)| (*seed, *fingerprint)))
     }
+}
+
+/// One hash over seeds and fingerprints in their order.
+pub(crate) fn hash_of_runs(runs: impl IntoIterator<Item = (u64, u64)>) -> u64 {
+    // FNV-1a, because it is the same in every process and version.
+    let words = runs.into_iter().flat_map(|(seed, fingerprint)| [seed, fingerprint]);
+    words
+        .flat_map(u64::to_le_bytes)
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 impl CampaignReport {

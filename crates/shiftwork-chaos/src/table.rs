@@ -137,7 +137,7 @@ impl Text<'_> {
                 index + 1,
                 failure.scenario,
                 failure.seed,
-                origin(&failure.origin)
+                origin_words(&failure.origin)
             )?;
             self.failure(f, failure, first || self.detail == Detail::All)?;
         }
@@ -156,7 +156,7 @@ impl Text<'_> {
             write!(f, "plan: {}", failure.outcome.plan)?;
         }
         if let Origin::Generated(_) = failure.origin {
-            let (from, to) = (counted(failure.faults_found as u64, "fault"), failure.outcome.plan.faults.len());
+            let (from, to) = (counted(failure.found.faults.len() as u64, "fault"), failure.outcome.plan.faults.len());
             writeln!(f, "shrunk from {from} to {to} in {}", counted(failure.shrink_worlds.into(), "world"))?;
         }
         if let Some(line) = failure.replay_line(self.command) {
@@ -170,7 +170,7 @@ impl Text<'_> {
 
     fn crash(&self, f: &mut fmt::Formatter<'_>, crash: &ToolCrash) -> fmt::Result {
         let ToolCrash { scenario, origin: from, seed, message } = crash;
-        writeln!(f, "\n{BAD}the tool crashed{BAD:#} in {scenario}, seed {seed}, {}: {message}", origin(from))?;
+        writeln!(f, "\n{BAD}the tool crashed{BAD:#} in {scenario}, seed {seed}, {}: {message}", origin_words(from))?;
         let line = match from {
             Origin::Generated(profile) => again_line(self.command, scenario, *seed, *profile),
             Origin::Saved(file) => replay_line(self.command, file),
@@ -197,7 +197,7 @@ impl Text<'_> {
 
     fn parting(&self, f: &mut fmt::Formatter<'_>, parting: &Parting) -> fmt::Result {
         let Parting { scenario, origin: from, seed, first, second, place } = parting;
-        writeln!(f, "  {scenario}, seed {seed}, {}: fingerprints {first:016x} and {second:016x}", origin(from))?;
+        writeln!(f, "  {scenario}, seed {seed}, {}: fingerprints {first:016x} and {second:016x}", origin_words(from))?;
         match place {
             Place::Record { number, first, second } => {
                 let over = "nothing more";
@@ -241,7 +241,12 @@ impl Text<'_> {
             Ended::Interrupted => " (interrupted)",
         };
         let (worlds, threads) = (counted(self.report.worlds(), "world"), counted(jobs.get() as u64, "thread"));
-        writeln!(f, "\n{style}{text}{style:#}. {worlds} in {elapsed:.1?} on {threads}{cut}")
+        writeln!(f, "\n{style}{text}{style:#}. {worlds} in {elapsed:.1?} on {threads}{cut}")?;
+        match self.report.stale.len() {
+            0 => Ok(()),
+            1 => writeln!(f, "1 stale plan was not replayed"),
+            count => writeln!(f, "{count} stale plans were not replayed"),
+        }
     }
 }
 
@@ -253,11 +258,11 @@ fn rules(failures: &[Failure]) -> String {
 }
 
 /// "1 world", "2 worlds".
-fn counted(count: u64, what: &str) -> String {
+pub(crate) fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-fn origin(origin: &Origin) -> String {
+pub(crate) fn origin_words(origin: &Origin) -> String {
     match origin {
         Origin::Generated(profile) => profile_name(*profile).to_owned(),
         Origin::Saved(file) => format!("from {}", file.display()),
@@ -287,7 +292,7 @@ fn coverage(transitions: Transitions) -> String {
 }
 
 /// `worlds` in `time`, by the second.
-fn rate(worlds: u64, time: Duration) -> String {
+pub(crate) fn rate(worlds: u64, time: Duration) -> String {
     let ms = time.as_millis().max(1);
     (u128::from(worlds) * 1_000 / ms).to_string()
 }
@@ -306,7 +311,7 @@ impl fmt::Display for Short {
 }
 
 /// A long time in the unit that a person would use.
-struct Span(Duration);
+pub(crate) struct Span(pub(crate) Duration);
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

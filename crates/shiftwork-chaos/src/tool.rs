@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    fs,
     io::{self, IsTerminal, Write},
     panic,
     path::PathBuf,
@@ -16,11 +17,12 @@ use shiftwork_sim::Scenario;
 
 use crate::{
     Campaign, CampaignReport, Verdict,
-    cli::{CampaignRequest, Cli, JsonTarget, Request, UsageError, is_hidden},
+    cli::{CampaignRequest, Cli, JsonTarget, Request, UsageError, Written, WrittenWhat, is_hidden},
     determinism::{ChildProcess, SecondRun, answer_on_stdio},
-    exit, interruption, json,
+    exhibit, exit, interruption, json, junit, merge, page,
     progress::{Display, Progress},
     table::{Detail, Text},
+    trace,
 };
 
 /// The whole program, for `fn main`: reads the arguments of the process, runs what they ask for, and returns the exit code that
@@ -46,6 +48,7 @@ pub struct Tool {
 struct Surroundings {
     display: Display,
     stop: Arc<AtomicBool>,
+    environment: fn(&str) -> Option<String>,
 }
 
 impl Tool {
@@ -97,6 +100,9 @@ impl Tool {
     /// Runs with the arguments and streams of the process.
     #[must_use]
     pub fn main(&self) -> ExitCode {
+        if let Some(files) = merge_files(std::env::args_os().skip(1)) {
+            return ExitCode::from(self.merge(&files, &mut io::stdout(), &mut io::stderr()));
+        }
         let cli = match self.parse(std::env::args_os()) {
             Ok(cli) => cli,
             Err(error) => error.exit(),
@@ -113,11 +119,12 @@ impl Tool {
             (false, true) => Display::Bar,
             (false, false) => Display::Lines,
         };
+        let environment = |name: &str| std::env::var(name).ok();
         let colour = if cli.wants_colour() { ColorChoice::Auto } else { ColorChoice::Never };
         // Not locked: worker code may print, and its threads would wait for the end of the campaign.
         let mut out = AutoStream::new(io::stdout(), colour);
         let mut err = AutoStream::new(io::stderr(), colour);
-        let code = self.act(&cli, &Surroundings { display, stop }, &mut out, &mut err);
+        let code = self.act(&cli, &Surroundings { display, stop, environment }, &mut out, &mut err);
         // A reader that has gone away has seen what it wanted.
         drop((out.flush(), err.flush()));
         ExitCode::from(code)
@@ -131,10 +138,15 @@ impl Tool {
         out: &mut dyn Write,
         err: &mut dyn Write,
     ) -> u8 {
-        let args = [OsString::from("chaos")].into_iter().chain(args.into_iter().map(Into::into));
+        let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+        if let Some(files) = merge_files(args.iter().cloned()) {
+            return self.merge(&files, out, err);
+        }
+        let args = [OsString::from("chaos")].into_iter().chain(args);
         match self.parse(args) {
             Ok(cli) => {
-                let surroundings = Surroundings { display: Display::Nothing, stop: Arc::default() };
+                let surroundings =
+                    Surroundings { display: Display::Nothing, stop: Arc::default(), environment: |_| None };
                 let mut text = Vec::new();
                 let mut errors = Vec::new();
                 let code = self.act(&cli, &surroundings, &mut text, &mut errors);
@@ -156,8 +168,31 @@ impl Tool {
         command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches))
     }
 
+    /// Merges the reports of shards and writes the whole one to `out`, its verdict to `err`. Returns the exit code of that verdict.
+    fn merge(&self, files: &[PathBuf], out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+        let read = |file: &PathBuf| match fs::read_to_string(file) {
+            Ok(text) => Ok((file.to_string_lossy().into_owned(), text)),
+            Err(error) => Err(format!("{}: {error}", file.display())),
+        };
+        let texts: Result<Vec<_>, _> = files.iter().map(read).collect();
+        let merged =
+            texts.and_then(|texts| merge::merge_texts(texts.iter().map(|(name, text)| (name.as_str(), text.as_str()))));
+        match merged {
+            Ok(report) => {
+                let worlds: u64 = report.scenarios.iter().map(|row| row.worlds).sum();
+                drop(writeln!(err, "{}: {worlds} worlds in {} shards", report.verdict, files.len()));
+                drop(out.write_all(report.to_json().as_bytes()));
+                report.exit_code
+            }
+            Err(reason) => {
+                drop(writeln!(err, "error: cannot merge: {reason}\n\nUsage: {} merge A.json B.json…", self.command));
+                exit::USAGE
+            }
+        }
+    }
+
     fn act(&self, cli: &Cli, surroundings: &Surroundings, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-        match cli.request(&self.scenarios, self.corpus.as_deref()) {
+        match cli.request(&self.scenarios, self.corpus.as_deref(), &surroundings.environment) {
             Ok(Request::List) => {
                 drop(out.write_all(self.list().as_bytes()));
                 Verdict::Kept.code()
@@ -197,20 +232,21 @@ impl Tool {
             verify_determinism,
             save,
             json,
+            written: files,
+            shard,
             detail,
             is_replay,
         } = request;
         for replay in &corpus.replays {
-            let sites = replay.unknown_sites();
-            if !sites.is_empty() {
-                let (file, sites) = (replay.file.display(), sites.join(", "));
-                drop(writeln!(err, "{file} strikes {sites}, which {} does not name", replay.plan.scenario));
+            if let Some(reason) = replay.misfit() {
+                drop(writeln!(err, "{} may be stale: {reason}", replay.file.display()));
             }
         }
         let mut campaign = Campaign::over(scenarios);
         campaign.corpus = corpus;
         campaign.seeds = seeds;
         campaign.profile = profile;
+        campaign.shard = shard;
         campaign.jobs = jobs;
         campaign.failures_max = failures_max;
         campaign.second_run = verify_determinism.then_some(&*self.second_run);
@@ -235,8 +271,12 @@ impl Tool {
                 file.write_all(json_text.as_bytes()).map_err(|error| (error, Some(path)))
             }
         };
+        let mut problems: Vec<String> = problem.into_iter().collect();
+        if !files.is_empty() {
+            problems.extend(self.write_files(&campaign, &report, files));
+        }
         let mut verdict = report.verdict();
-        if let Some(problem) = problem {
+        for problem in problems {
             drop(writeln!(err, "{problem}"));
             verdict = Verdict::ToolCrashed;
         }
@@ -245,6 +285,20 @@ impl Tool {
             verdict = Verdict::ToolCrashed;
         }
         verdict.code()
+    }
+
+    /// Writes the files that were asked for; returns what could not be written.
+    fn write_files(&self, campaign: &Campaign<'_>, report: &CampaignReport, written: Vec<Written>) -> Vec<String> {
+        let exhibits = exhibit::choose(campaign, report);
+        let write = |Written { what, path, mut file }: Written| {
+            let text = match what {
+                WrittenWhat::Page => page::to_html(report, &exhibits, &self.command),
+                WrittenWhat::Trace => trace::to_json(&exhibits),
+                WrittenWhat::Junit => junit::to_xml(report, &self.command),
+            };
+            file.write_all(text.as_bytes()).err().map(|error| format!("could not write {}: {error}", path.display()))
+        };
+        written.into_iter().filter_map(write).collect()
     }
 
     fn list(&self) -> String {
@@ -276,6 +330,11 @@ fn timeline(campaign: &Campaign<'_>, report: &CampaignReport) -> String {
     let kept = report.failures.is_empty() && report.crashes.is_empty();
     let replays = campaign.corpus.replays.iter().filter(|_| kept);
     replays.map(|it| shiftwork_sim::explore::run_plan(it.scenario, &it.plan, true).timeline.to_string()).collect()
+}
+
+/// The reports to merge, if that is what the arguments ask for.
+fn merge_files(mut args: impl Iterator<Item = OsString>) -> Option<Vec<PathBuf>> {
+    (args.next()? == "merge").then(|| args.map(PathBuf::from).collect())
 }
 
 /// Lets panics in worlds pass without a word: worker code panics in thousands of them, the runtime catches it, and the report says

@@ -48,18 +48,25 @@ impl<'c> Order<'c> {
 
     /// How many worlds there are; `None` when the clock decides.
     pub(crate) fn count(&self) -> Option<u64> {
-        let replays = self.campaign.corpus.replays.len() as u64;
+        let shard = self.campaign.shard;
+        let replays = self.replays();
         let scenarios = self.campaign.scenarios.len() as u64;
         match self.campaign.seeds {
-            Seeds::Counted { count, .. } => Some(replays.saturating_add(count.saturating_mul(scenarios))),
+            Seeds::Counted { count, .. } => Some(replays.saturating_add(shard.share(count).saturating_mul(scenarios))),
             Seeds::Timed { .. } if scenarios == 0 => Some(replays),
             Seeds::Timed { .. } => None,
         }
     }
 
+    /// How many plans are replayed here.
+    fn replays(&self) -> u64 {
+        self.campaign.shard.share(self.campaign.corpus.replays.len() as u64)
+    }
+
     pub(crate) fn world(&self, number: u64) -> WorldToRun<'c> {
-        let replays = &self.campaign.corpus.replays;
-        let replay = usize::try_from(number).ok().and_then(|index| replays.get(index));
+        let shard = self.campaign.shard;
+        let replay =
+            usize::try_from(shard.place(number)).ok().and_then(|index| self.campaign.corpus.replays.get(index));
         if let Some(replay) = replay {
             return WorldToRun {
                 row: self.row(replay.scenario),
@@ -69,12 +76,12 @@ impl<'c> Order<'c> {
             };
         }
         let scenarios = &self.campaign.scenarios;
-        let turn = number - replays.len() as u64;
+        let turn = number - self.replays();
         let count = scenarios.len() as u64;
         let index = usize::try_from(turn % count).unwrap_or(0);
         let (Seeds::Counted { first, .. } | Seeds::Timed { first, .. }) = self.campaign.seeds;
         // Seeds are only names: after the last one comes the first.
-        let seed = first.wrapping_add(turn / count);
+        let seed = first.wrapping_add(shard.place(turn / count));
         let profile = self.campaign.profile.unwrap_or_else(|| profile_of(seed));
         WorldToRun {
             row: self.row(scenarios[index]),

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use shiftwork_sim::{Outcome, explore, rules::Transitions};
+use shiftwork_sim::{
+    Outcome, explore,
+    rules::{Coverage, Transitions},
+};
 
 use super::order::{Source, WorldToRun};
 use crate::{
@@ -31,6 +34,7 @@ pub(crate) struct Ran {
     pub(crate) fingerprint: u64,
     pub(crate) virtual_time: Duration,
     pub(crate) transitions: Transitions,
+    pub(crate) coverage: Coverage,
     pub(crate) faults: FaultCounts,
     pub(crate) failure: Option<Box<Failure>>,
 }
@@ -85,6 +89,7 @@ fn count(outcome: &Outcome, failure: Option<Box<Failure>>) -> Ran {
         fingerprint: outcome.fingerprint,
         virtual_time: outcome.stats.virtual_time,
         transitions: outcome.stats.transitions,
+        coverage: outcome.stats.coverage,
         faults,
         failure,
     }

@@ -5,8 +5,10 @@
 mod command_line;
 mod determinism;
 mod failures;
+mod outputs;
 mod reports;
 mod scenarios;
+mod shards;
 
 use std::path::Path;
 

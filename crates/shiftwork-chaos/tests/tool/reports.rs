@@ -16,7 +16,12 @@ fn shape(text: &str, folder: &std::path::Path) -> String {
         let mut cells: Vec<String> = Vec::new();
         for word in line.split_whitespace() {
             let number = word.chars().next().is_some_and(|c| c.is_ascii_digit());
-            cells.push(if number { "#".to_owned() } else { word.to_owned() });
+            let unit = matches!(word, "s" | "min" | "h" | "d");
+            cells.push(match (number, unit) {
+                (true, _) => "#".to_owned(),
+                (_, true) => "unit".to_owned(),
+                _ => word.to_owned(),
+            });
         }
         shape.push_str(&cells.join(" "));
         shape.push('\n');
@@ -84,7 +89,7 @@ fn the_json_report_does_not_depend_on_the_number_of_threads() {
     assert_eq!(one, json("5"));
 
     let report: serde_json::Value = serde_json::from_str(&one).unwrap();
-    assert_eq!(report["version"], 1);
+    assert_eq!(report["version"], 2);
     assert_eq!(report["ended"], "failures_max");
     assert_eq!(report["exit_code"], 70);
     let mailer = &report["scenarios"][0];

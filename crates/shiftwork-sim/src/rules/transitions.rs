@@ -52,6 +52,11 @@ impl Transitions {
         }
     }
 
+    /// Every pair of phases, in the order in which [`Transitions::pairs`] has those that were seen.
+    pub fn in_order() -> impl Iterator<Item = (WorkerPhase, WorkerPhase)> {
+        WorkerPhase::ALL.into_iter().flat_map(|from| WorkerPhase::ALL.into_iter().map(move |to| (from, to)))
+    }
+
     /// The transitions, in order of the phases.
     #[must_use]
     pub fn pairs(&self) -> BTreeSet<(WorkerPhase, WorkerPhase)> {

@@ -1,0 +1,138 @@
+//! The report for CI servers: `--junit FILE`, in the JUnit XML that they all read.
+//!
+//! A test suite for each scenario. A world that failed is a test case of its own, and so is each saved plan that was replayed; all the
+//! generated worlds that kept every rule are one case together, since thousands of them would bury the rest. A saved plan that is
+//! stale is a skipped case in a suite `corpus`.
+
+use std::fmt::Write as _;
+
+use crate::{
+    CampaignReport, Failure,
+    report::{Origin, ScenarioReport, ToolCrash},
+};
+
+/// The text of the file. `command` is what starts the program, for the lines that replay a failure.
+#[must_use]
+pub fn to_xml(report: &CampaignReport, command: &str) -> String {
+    let mut suites = String::new();
+    for row in &report.scenarios {
+        suites.push_str(&suite(report, row, command));
+    }
+    if !report.stale.is_empty() {
+        let count = report.stale.len();
+        let mut cases = String::new();
+        for stale in &report.stale {
+            let (file, reason) = (Escaped(&stale.file.to_string_lossy()).to_string(), Escaped(&stale.reason));
+            let _ = write!(
+                cases,
+                "    <testcase classname=\"corpus\" name=\"{file}\">\n      <skipped message=\"{reason}\"/>\n    </testcase>\n"
+            );
+        }
+        let _ = write!(
+            suites,
+            "  <testsuite name=\"corpus\" tests=\"{count}\" failures=\"0\" errors=\"0\" skipped=\"{count}\">\n{cases}  </testsuite>\n"
+        );
+    }
+    let seconds = report.elapsed.as_secs_f64();
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"chaos\" time=\"{seconds:.3}\">\n{suites}</testsuites>\n"
+    )
+}
+
+fn suite(report: &CampaignReport, row: &ScenarioReport, command: &str) -> String {
+    let failures: Vec<_> = report.failures_of(row.name).collect();
+    let crashes: Vec<_> = report.crashes.iter().filter(|crash| crash.scenario == row.name).collect();
+    let failed = |seed: u64, origin: &Origin| failures.iter().any(|it| it.seed == seed && it.origin == *origin);
+    let mut cases = Vec::new();
+    let kept: Vec<_> = row.runs.iter().filter(|(origin, seed, _)| !failed(*seed, origin)).collect();
+    for (origin, _, _) in &kept {
+        if let Origin::Saved(file) = origin {
+            cases.push(case(row.name, &format!("saved plan {}", file.display()), None));
+        }
+    }
+    let generated = kept.iter().filter(|(origin, _, _)| matches!(origin, Origin::Generated(_))).count();
+    if generated > 0 {
+        cases.push(case(
+            row.name,
+            &format!("{generated} generated worlds keep every rule"),
+            Some(row.busy.as_secs_f64()),
+        ));
+    }
+    cases.extend(failures.iter().map(|failure| failed_case(failure, command)));
+    cases.extend(crashes.iter().map(|crash| crashed_case(crash)));
+    format!(
+        "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"0\" time=\"{:.3}\">\n{}  </testsuite>\n",
+        Escaped(row.name),
+        cases.len(),
+        failures.len(),
+        crashes.len(),
+        row.busy.as_secs_f64(),
+        cases.concat()
+    )
+}
+
+fn case(class: &str, name: &str, seconds: Option<f64>) -> String {
+    let time = seconds.map(|seconds| format!(" time=\"{seconds:.3}\"")).unwrap_or_default();
+    format!("    <testcase classname=\"{}\" name=\"{}\"{time}/>\n", Escaped(class), Escaped(name))
+}
+
+fn failed_case(failure: &Failure, command: &str) -> String {
+    let name = match &failure.origin {
+        Origin::Generated(_) => format!("seed {}", failure.seed),
+        Origin::Saved(file) => format!("saved plan {}", file.display()),
+    };
+    let lines = [failure.replay_line(command), failure.again_line(command)].into_iter().flatten();
+    let text = format!("{}\n{}", failure.outcome, lines.collect::<Vec<_>>().join("\n"));
+    format!(
+        "    <testcase classname=\"{}\" name=\"{}\">\n      <failure type=\"{}\" message=\"{}\">{}</failure>\n    </testcase>\n",
+        Escaped(failure.scenario),
+        Escaped(&name),
+        Escaped(failure.rule().name()),
+        Escaped(&failure.violation.happened),
+        Escaped(&text)
+    )
+}
+
+fn crashed_case(crash: &ToolCrash) -> String {
+    format!(
+        "    <testcase classname=\"{}\" name=\"seed {}\">\n      <error type=\"crash\" message=\"{}\"/>\n    </testcase>\n",
+        Escaped(crash.scenario),
+        crash.seed,
+        Escaped(&crash.message)
+    )
+}
+
+/// Text in XML and HTML, in an attribute as well. What XML cannot have at all becomes a question mark.
+pub(crate) struct Escaped<'t>(pub(crate) &'t str);
+
+impl std::fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                '\n' => f.write_char(c)?,
+                '\u{fffe}' | '\u{ffff}' => f.write_char('?')?,
+                c if c.is_control() => f.write_char('?')?,
+                c => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_xml_cannot_have_is_taken_away() {
+        assert_eq!(
+            Escaped("a<b> & \"c\" 'd'\u{1b}[0m\n").to_string(),
+            "a&lt;b&gt; &amp; &quot;c&quot; &#39;d&#39;?[0m\n"
+        );
+    }
+}

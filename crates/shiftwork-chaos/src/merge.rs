@@ -1,0 +1,147 @@
+//! The reports of all shards as one: `merge A.json B.json …`.
+//!
+//! The sum of the shards of a campaign is the report of the whole one, byte for byte, if no shard was cut short: worlds are put back
+//! into their order, and hashes over them are taken anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shiftwork_sim::rules::Transitions;
+
+use crate::{
+    Verdict,
+    json::{Crash, FailureRow, Report, ScenarioRow, SecondRunResult, hex},
+    report::{Ended, hash_of_runs},
+};
+
+/// One report of all.
+///
+/// # Errors
+///
+/// With one line, when there is none, when two have different scenarios, or when two ran the same world: they are not shards of one campaign.
+pub fn merge(reports: impl IntoIterator<Item = Report>) -> Result<Report, String> {
+    let mut reports = reports.into_iter();
+    let mut whole = reports.next().ok_or("there is no report to merge")?;
+    for report in reports {
+        add(&mut whole, report)?;
+    }
+    for row in &mut whole.scenarios {
+        put_in_order(row)?;
+    }
+    let scenarios: Vec<String> = whole.scenarios.iter().map(|row| row.name.clone()).collect();
+    let place = |crash: &Crash| {
+        (crash.profile.is_some(), crash.seed, scenarios.iter().position(|name| *name == crash.scenario))
+    };
+    whole.crashes.sort_by_key(place);
+    whole.stale.sort_by(|one, other| one.file.cmp(&other.file));
+    whole.stale.dedup_by(|one, other| one.file == other.file);
+    Ok(whole)
+}
+
+/// The text of several files of reports as that of one.
+///
+/// # Errors
+///
+/// As [`merge`], or when one of them is not a report; each comes with its name.
+pub fn merge_texts<'t>(files: impl IntoIterator<Item = (&'t str, &'t str)>) -> Result<Report, String> {
+    let read = |(name, text)| Report::from_json(text).map_err(|reason| format!("{name}: {reason}"));
+    let reports: Result<Vec<_>, _> = files.into_iter().map(read).collect();
+    merge(reports?)
+}
+
+fn add(whole: &mut Report, part: Report) -> Result<(), String> {
+    let names = |report: &Report| report.scenarios.iter().map(|row| row.name.clone()).collect::<Vec<_>>();
+    let (ours, theirs) = (names(whole), names(&part));
+    if ours != theirs {
+        let (ours, theirs) = (ours.join(", "), theirs.join(", "));
+        return Err(format!(
+            "the reports are not of one campaign: the scenarios of one are {ours}; of another, {theirs}"
+        ));
+    }
+    let verdict = verdict(&whole.verdict)?.max(verdict(&part.verdict)?);
+    (whole.verdict, whole.exit_code) = (verdict.as_str().to_owned(), verdict.code());
+    whole.ended = ended(&whole.ended)?.max(ended(&part.ended)?).as_str().to_owned();
+    whole.control.task_order &= part.control.task_order;
+    whole.control.entropy &= part.control.entropy;
+    whole.control.time &= part.control.time;
+    for (row, more) in whole.scenarios.iter_mut().zip(part.scenarios) {
+        add_row(row, more);
+    }
+    whole.crashes.extend(part.crashes);
+    whole.stale.extend(part.stale);
+    whole.determinism = match (whole.determinism.take(), part.determinism) {
+        (Some(one), Some(other)) => Some(both(one, other)),
+        (one, other) => one.or(other),
+    };
+    Ok(())
+}
+
+fn add_row(row: &mut ScenarioRow, more: ScenarioRow) {
+    row.worlds += more.worlds;
+    row.virtual_time_ms += more.virtual_time_ms;
+    for (kind, count) in more.faults {
+        let sum = row.faults.entry(kind).or_default();
+        sum.planned += count.planned;
+        sum.struck += count.struck;
+    }
+    for (moment, kinds) in more.coverage {
+        let sum: &mut BTreeMap<String, u64> = row.coverage.entry(moment).or_default();
+        for (kind, worlds) in kinds {
+            *sum.entry(kind).or_default() += worlds;
+        }
+    }
+    row.transitions.extend(more.transitions);
+    row.fingerprints.extend(more.fingerprints);
+    row.replays.extend(more.replays);
+    row.failures.extend(more.failures);
+}
+
+/// Puts everything into the order in which one process would have met it.
+fn put_in_order(row: &mut ScenarioRow) -> Result<(), String> {
+    let known = Transitions::in_order().map(|(from, to)| format!("{from}->{to}"));
+    let seen: BTreeSet<String> = row.transitions.drain(..).collect();
+    row.transitions = known.filter(|name| seen.contains(name)).collect();
+    row.fingerprints.sort();
+    row.replays.sort_by(|one, other| one.file.cmp(&other.file));
+    row.failures.sort_by_key(|failure: &FailureRow| {
+        (failure.profile.is_some(), failure.plan_file.clone().filter(|_| failure.profile.is_none()), failure.seed)
+    });
+    if let Some(pair) = row.fingerprints.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        return Err(format!(
+            "seed {} of {} is in two reports: they are not shards of one campaign",
+            pair[0].0, row.name
+        ));
+    }
+    if let Some(pair) = row.replays.windows(2).find(|pair| pair[0].file == pair[1].file) {
+        return Err(format!("{} is replayed in two reports: they are not shards of one campaign", pair[0].file));
+    }
+    let number = |text: &str| {
+        u64::from_str_radix(text, 16).map_err(|_| format!("{text:?} is not a fingerprint of 16 hexadecimal digits"))
+    };
+    let mut runs = Vec::new();
+    for replay in &row.replays {
+        runs.push((replay.seed, number(&replay.fingerprint)?));
+    }
+    for (seed, fingerprint) in &row.fingerprints {
+        runs.push((*seed, number(fingerprint)?));
+    }
+    row.fingerprint = hex(hash_of_runs(runs));
+    Ok(())
+}
+
+fn both(mut one: SecondRunResult, other: SecondRunResult) -> SecondRunResult {
+    one.worlds += other.worlds;
+    one.differed += other.differed;
+    one.partings.extend(other.partings);
+    one.problem = one.problem.or(other.problem);
+    one
+}
+
+fn verdict(word: &str) -> Result<Verdict, String> {
+    let known = Verdict::ALL.into_iter().find(|verdict| verdict.as_str() == word);
+    known.ok_or_else(|| format!("there is no verdict {word:?}"))
+}
+
+fn ended(word: &str) -> Result<Ended, String> {
+    let known = Ended::ALL.into_iter().find(|ended| ended.as_str() == word);
+    known.ok_or_else(|| format!("no campaign ends {word:?}"))
+}

@@ -1,0 +1,123 @@
+//! The files that a campaign writes for other programs: trace, JUnit, page. What a browser makes of the page is `tests/browser`'s.
+
+use std::{collections::BTreeSet, fs};
+
+use serde_json::Value;
+use shiftwork::Signal;
+use shiftwork_sim::{Fault, Plan, secs, site};
+
+use crate::{chaos, setup};
+
+/// A failing replay, with all the files written into the folder.
+fn written() -> tempfile::TempDir {
+    let folder = setup();
+    let mut plan = Plan::quiet("canary-twice", 1);
+    plan.faults = vec![
+        Fault { at_ms: 15_000, kind: site("smtp").reply_lost(100).lasting(secs(10)) },
+        Fault { at_ms: 50_000, kind: Signal::Terminate.into() },
+    ];
+    fs::write(folder.path().join("plan.json"), plan.to_json()).unwrap();
+    let args =
+        ["--plan", "DIR/plan.json", "-q", "--trace", "DIR/t.json", "--junit", "DIR/j.xml", "--report", "DIR/page"];
+    let run = chaos(folder.path(), &args);
+    assert_eq!((run.code, run.err.as_str()), (1, ""), "{}", run.out);
+    folder
+}
+
+#[test]
+fn the_trace_is_one_that_perfetto_reads() {
+    let folder = written();
+    let trace: Value = serde_json::from_str(&fs::read_to_string(folder.path().join("t.json")).unwrap()).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let mut open = BTreeSet::new();
+    for event in events {
+        let phase = event["ph"].as_str().unwrap();
+        assert!(event["pid"].is_u64() && event["name"].is_string(), "{event}");
+        match phase {
+            "M" => assert!(event["args"].is_object(), "{event}"),
+            "X" => assert!(
+                event["ts"].as_f64() >= Some(0.0) && event["dur"].as_f64() >= Some(0.0) && event["tid"].is_u64(),
+                "{event}"
+            ),
+            "b" => assert!(open.insert(event["id"].to_string()), "{event}"),
+            "e" => assert!(open.remove(&event["id"].to_string()), "{event}"),
+            "i" => assert!(event["ts"].is_f64() && ["p", "g"].contains(&event["s"].as_str().unwrap()), "{event}"),
+            other => panic!("no event of the phase {other:?} is expected"),
+        }
+    }
+    assert!(open.is_empty(), "faults that do not end: {open:?}");
+    let names = |phase: &str, name: &str| -> Vec<&str> {
+        let is = |event: &&Value| event["ph"] == phase && event["name"] == name;
+        events.iter().filter(is).map(|event| event["args"]["name"].as_str().unwrap_or_default()).collect()
+    };
+    assert_eq!(names("M", "process_name"), ["canary-twice, seed 1, replayed: process"]);
+    assert_eq!(names("M", "thread_name"), ["process", "send (phase)", "send"]);
+    let cycles = events.iter().filter(|event| event["name"].as_str().unwrap().starts_with("cycle ")).count();
+    assert!(cycles >= 4, "{cycles} cycles");
+    assert_eq!(events.iter().filter(|event| event["cat"] == "broken").count(), 1);
+}
+
+#[test]
+fn junit_has_the_failure_with_the_line_that_replays_it() {
+    let folder = written();
+    let xml = fs::read_to_string(folder.path().join("j.xml")).unwrap();
+    assert!(
+        xml.contains("<testsuite name=\"canary-twice\" tests=\"1\" failures=\"1\" errors=\"0\" skipped=\"0\""),
+        "{xml}"
+    );
+    assert!(xml.contains("<failure type=\"no mail is sent twice\" message=\"mail 3 was\">"), "{xml}");
+    assert!(xml.contains("cargo xtask chaos --plan ") && !xml.contains('\u{1b}'), "{xml}");
+    let count = |what: &str| xml.matches(what).count();
+    assert_eq!(count("<testcase ") - count("/>\n"), count("</testcase>"));
+}
+
+#[test]
+fn junit_tells_generated_worlds_crashes_and_stale_plans() {
+    let folder = setup();
+    fs::create_dir(folder.path().join("corpus")).unwrap();
+    fs::write(folder.path().join("corpus/old.json"), "{\"version\": 0}").unwrap();
+    let args = ["mailer", "canary-unbuildable", "--seeds", "3", "--corpus", "DIR/corpus", "--junit", "DIR/j.xml", "-q"];
+    assert_eq!(chaos(folder.path(), &args).code, 70);
+    let xml = fs::read_to_string(folder.path().join("j.xml")).unwrap();
+    assert!(xml.contains("classname=\"mailer\" name=\"3 generated worlds keep every rule\""), "{xml}");
+    assert!(xml.contains("<error type=\"crash\" message=\"no world for seed 1\"/>"), "{xml}");
+    assert!(xml.contains("<skipped message=\"the plan has version 0; this program reads version"), "{xml}");
+}
+
+#[test]
+fn the_page_needs_nothing_but_itself() {
+    let folder = written();
+    let page = fs::read_to_string(folder.path().join("page/index.html")).unwrap();
+    for outside in ["src=", "@import", "url(http", "fetch("] {
+        assert!(!page.contains(outside), "the page has {outside}");
+    }
+    assert_eq!(page.matches("<figure").count(), 1, "a plan from a file is not shrunk: one picture");
+    assert!(
+        page.contains("no mail is sent twice") && page.contains("--plan"),
+        "it says what broke and how to replay it"
+    );
+}
+
+#[test]
+fn a_shrunk_failure_is_shown_before_and_after() {
+    let folder = setup();
+    let args =
+        ["canary-twice", "--profile", "harsh", "--max-failures", "1", "--seeds", "300", "-q", "--report", "DIR/page"];
+    assert_eq!(chaos(folder.path(), &args).code, 1);
+    let page = fs::read_to_string(folder.path().join("page/index.html")).unwrap();
+    assert!(page.contains("as it was found, ") && page.contains("<figcaption>shrunk, "), "two captions");
+    assert_eq!(page.matches("<figure").count(), 2);
+}
+
+#[test]
+fn a_corpus_plan_that_no_longer_fits_is_stale_and_says_what_does_not() {
+    let folder = setup();
+    fs::create_dir(folder.path().join("corpus")).unwrap();
+    let mut plan = Plan::quiet("mailer", 1);
+    plan.faults = vec![Fault { at_ms: 1, kind: site("fax").hang() }];
+    fs::write(folder.path().join("corpus/gone.json"), plan.to_json()).unwrap();
+    let run = chaos(folder.path(), &["mailer", "--seeds", "1", "--corpus", "DIR/corpus"]);
+    assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+    assert!(run.out.contains("gone.json: it strikes fax, which mailer does not have; it has smtp"), "{}", run.out);
+    assert!(run.out.contains("1 stale plan was not replayed"), "{}", run.out);
+}

@@ -1,0 +1,84 @@
+//! Shards: their sum is the whole campaign.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::{Run, chaos, setup};
+
+const CAMPAIGN: [&str; 8] = ["mailer", "canary-twice", "--seeds", "40", "--max-failures", "999", "--json", "-"];
+
+fn shard(folder: &tempfile::TempDir, name: &str, more: &[&str]) -> Run {
+    let run = chaos(folder.path(), &[&CAMPAIGN[..], more].concat());
+    fs::write(folder.path().join(name), &run.out).unwrap();
+    run
+}
+
+/// What does not depend on the folder where plans were saved.
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
+}
+
+#[test]
+fn the_sum_of_all_shards_is_the_whole_campaign() {
+    let folder = setup();
+    let whole = shard(&folder, "whole.json", &[]);
+    assert_eq!(whole.code, 1, "{}", whole.err);
+    let parts = ["1/3", "2/3", "3/3"];
+    for part in parts {
+        let run = shard(&folder, &format!("{}.json", &part[..1]), &["--shard", part]);
+        let worlds = json(&run.out)["scenarios"][0]["worlds"].as_u64().unwrap();
+        assert!((13..=14).contains(&worlds), "{part}: {worlds} of 40");
+    }
+    // In any order.
+    let merged = chaos_merge(&folder, &["DIR/3.json", "DIR/1.json", "DIR/2.json"]);
+    assert_eq!(merged.code, 1, "{}", merged.err);
+    assert!(merged.err.contains("rule_broken: 80 worlds in 3 shards"), "{}", merged.err);
+    assert_eq!(merged.out, whole.out);
+}
+
+#[test]
+fn shards_replay_a_corpus_between_them() {
+    let folder = setup();
+    let found =
+        chaos(folder.path(), &["canary-twice", "--profile", "harsh", "--max-failures", "3", "--save", "DIR/corpus"]);
+    assert_eq!(found.code, 1, "{}{}", found.out, found.err);
+    fs::write(folder.path().join("corpus/stale.json"), "{\"version\": 0}").unwrap();
+    let corpus = ["--corpus", "DIR/corpus"];
+    let whole = shard(&folder, "whole.json", &corpus);
+    for part in ["1/2", "2/2"] {
+        shard(&folder, &format!("{}.json", &part[..1]), &[&corpus[..], &["--shard", part]].concat());
+    }
+    let merged = chaos_merge(&folder, &["DIR/1.json", "DIR/2.json"]);
+    assert_eq!(merged.out, whole.out);
+    assert_eq!(json(&merged.out)["stale"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn what_cannot_be_merged_is_refused_by_name() {
+    let folder = setup();
+    let refused = |files: &[&str], words: &[&str]| {
+        let run = chaos_merge(&folder, files);
+        assert_eq!((run.code, run.out.as_str()), (2, ""), "{}", run.err);
+        assert!(words.iter().all(|word| run.err.contains(word)), "{}", run.err);
+    };
+    shard(&folder, "one.json", &["--shard", "1/8"]);
+    let other = chaos(folder.path(), &["mailer", "--seeds", "2", "--json", "-"]);
+    fs::write(folder.path().join("other.json"), &other.out).unwrap();
+    fs::write(folder.path().join("bad.json"), "nonsense").unwrap();
+    fs::write(folder.path().join("old.json"), "{\"version\": 1}").unwrap();
+    refused(&[], &["no report to merge", "merge A.json"]);
+    refused(&["DIR/missing.json"], &["missing.json", "No such file"]);
+    refused(&["DIR/bad.json"], &["bad.json", "not a report"]);
+    refused(&["DIR/old.json"], &["old.json", "version 1", "version 2"]);
+    refused(&["DIR/one.json", "DIR/one.json"], &["seed 0", "two reports", "not shards of one campaign"]);
+    refused(&["DIR/one.json", "DIR/other.json"], &["mailer, canary-twice; of another, mailer"]);
+}
+
+fn chaos_merge(folder: &tempfile::TempDir, files: &[&str]) -> Run {
+    let mut args: Vec<_> = files.iter().map(|file| file.replace("DIR", &folder.path().to_string_lossy())).collect();
+    args.insert(0, "merge".to_owned());
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = shiftwork_chaos::Tool::new(crate::scenarios::all()).run(args, &mut out, &mut err);
+    Run { code, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
+}
