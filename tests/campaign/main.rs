@@ -4,7 +4,7 @@
 
 use std::{
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use shiftwork_sim::Plan;
@@ -87,4 +87,46 @@ fn bad_usage_is_one_clear_line_and_exit_code_two() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output));
         assert!(text(&output).contains(said), "{arguments:?}: {}", text(&output));
     }
+}
+
+#[test]
+fn an_interrupted_campaign_ends_with_its_tables_so_far() {
+    let folder = folder();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_chaos"))
+        .args(["email", "--time", "3600", "--json", "report.json"])
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The file is made when the arguments have been read, which is after the handler is there.
+    while !folder.path().join("report.json").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        std::thread::yield_now();
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output));
+    assert!(text(&output).contains("all rules were kept until it was interrupted"), "{}", text(&output));
+    assert!(text(&output).contains("scenario"), "the tables are there: {}", text(&output));
+    let report = std::fs::read_to_string(folder.path().join("report.json")).unwrap();
+    assert!(report.contains("\"ended\": \"interrupted\""), "{report}");
+}
+
+#[test]
+fn colours_follow_the_terminal_and_the_environment() {
+    let folder = folder();
+    let coloured = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chaos"));
+        command.args(["email", "--seeds", "1"]).args(arguments).current_dir(folder.path());
+        command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env_remove("CLICOLOR");
+        let output = command.envs(variables.iter().copied()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        text(&output).contains('\u{1b}')
+    };
+    assert!(!coloured(&[], &[]), "a pipe is no terminal");
+    assert!(coloured(&[("CLICOLOR_FORCE", "1")], &[]));
+    assert!(!coloured(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], &[]));
+    assert!(!coloured(&[("CLICOLOR_FORCE", "1")], &["--no-color"]));
 }

@@ -2,6 +2,7 @@
 //!
 //! The snippets of the pages are doc tests of `tests/scenarios/lib.rs`; `page` reads a page.
 
+mod chaos;
 mod configuration;
 mod defaults;
 mod links;

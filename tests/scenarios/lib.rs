@@ -33,6 +33,11 @@ struct TestingGuide;
 #[doc = include_str!("../../docs/configuration.md")]
 struct Configuration;
 
+/// The snippets of the page on campaigns.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/chaos.md")]
+struct ChaosGuide;
+
 /// The snippets of the readme.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -84,13 +84,26 @@ impl<'a> Replay<'a> {
     /// What of the plan the scenario does not know any more, in one line with what it does know.
     #[must_use]
     pub fn misfit(&self) -> Option<String> {
-        let unknown = self.unknown_sites();
-        let surface = self.scenario.surface();
-        let known: Vec<_> = surface.dependencies.iter().chain(&surface.queues).map(String::as_str).collect();
-        let scenario = self.scenario.name();
-        (!unknown.is_empty()).then(|| {
-            format!("it strikes {}, which {scenario} does not have; it has {}", unknown.join(", "), known.join(", "))
-        })
+        let name = self.scenario.name();
+        let (sites, nodes) = (self.unknown_sites(), self.unknown_nodes());
+        let (unknown, known) = if sites.is_empty() {
+            (nodes, self.scenario.nodes())
+        } else {
+            let surface = self.scenario.surface();
+            (sites, surface.dependencies.into_iter().chain(surface.queues).collect())
+        };
+        let (unknown, known) = ((!unknown.is_empty()).then(|| unknown.join(", "))?, known.join(", "));
+        Some(format!("it strikes {unknown}, which {name} does not have; it has {known}"))
+    }
+
+    /// Nodes that the plan strikes and the scenario does not name. One that names none has only one.
+    fn unknown_nodes(&self) -> Vec<&str> {
+        let known = self.scenario.nodes();
+        let mut nodes: Vec<_> = self.plan.faults.iter().filter_map(|fault| fault.kind.node()).collect();
+        nodes.retain(|node| !known.is_empty() && !known.iter().any(|name| name == node));
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
     }
 
     /// Sites that the plan strikes and the scenario does not name: such faults strike nothing, and the plan may be out of date.

@@ -226,7 +226,8 @@ impl Painter {
             What::Paused => self.node(node).lane.enter_phase(now, "paused", true),
             What::Resumed => self.node(node).lane.leave_phase(now),
             What::Crashed => {
-                self.line(now, "crash", &format!("{} killed", self.node(node).lane.name.clone()));
+                let killed = format!("{} killed", self.node(node).lane.name);
+                self.line(now, "crash", &killed);
                 self.end_life(node, Look::Killed, "killed");
             }
             What::Exited { exit, .. } => {

@@ -171,6 +171,11 @@ pub struct Timeline {
 }
 
 impl Timeline {
+    /// The names of the nodes, by their numbers.
+    pub fn node_names(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().map(|name| &**name)
+    }
+
     /// Every record, in order.
     #[must_use]
     pub fn records(&self) -> &[Record] {

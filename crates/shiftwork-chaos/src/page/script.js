@@ -165,7 +165,9 @@
         if (entry.label) {
           const fits = entry.beside || w > 8 * entry.label.textContent.length;
           entry.label.style.display = out || !fits ? 'none' : '';
-          entry.label.setAttribute('x', Math.max(a, GUTTER) + (entry.beside ? 6 : 4));
+          const flips = entry.beside && Math.max(a, GUTTER) + entry.label.textContent.length * 6.2 > width;
+          entry.label.setAttribute('x', flips ? Math.min(a, width) - 4 : Math.max(a, GUTTER) + (entry.beside ? 6 : 4));
+          entry.label.setAttribute('text-anchor', flips ? 'end' : 'start');
         }
       }
       let free = 0;

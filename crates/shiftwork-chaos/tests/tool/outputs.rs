@@ -50,8 +50,8 @@ fn the_trace_is_one_that_perfetto_reads() {
         let is = |event: &&Value| event["ph"] == phase && event["name"] == name;
         events.iter().filter(is).map(|event| event["args"]["name"].as_str().unwrap_or_default()).collect()
     };
-    assert_eq!(names("M", "process_name"), ["canary-twice, seed 1, replayed: process"]);
-    assert_eq!(names("M", "thread_name"), ["process", "send (phase)", "send"]);
+    assert_eq!(names("M", "process_name"), ["canary-twice, seed 1, replayed: mailer"]);
+    assert_eq!(names("M", "thread_name"), ["mailer", "send (phase)", "send"]);
     let cycles = events.iter().filter(|event| event["name"].as_str().unwrap().starts_with("cycle ")).count();
     assert!(cycles >= 4, "{cycles} cycles");
     assert_eq!(events.iter().filter(|event| event["cat"] == "broken").count(), 1);
