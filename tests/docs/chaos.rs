@@ -28,7 +28,7 @@ fn report() -> Value {
     assert_eq!(report.failures.len(), 1);
     let plan: &Plan = &report.failures[0].outcome.plan;
     assert!(!explore::run_plan(&canary, plan, false).is_ok());
-    serde_json::from_str(&json::Report::of(&report).to_json()).unwrap()
+    serde_json::from_str(&json::Report::of(&report).to_json()).expect("a report is JSON")
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn the_fields_of_the_report_are_those_that_are_written() {
 
 /// The fields of an object, and of the objects in the lists of scenarios and failures.
 fn collect(object: &Value, under: &str, fields: &mut BTreeSet<String>) {
-    for (name, value) in object.as_object().unwrap() {
+    for (name, value) in object.as_object().expect("a report is made of objects") {
         let path = format!("{under}{name}");
         if matches!(path.as_str(), "scenarios" | "scenarios[].failures") {
             collect(&value[0], &format!("{path}[]."), fields);

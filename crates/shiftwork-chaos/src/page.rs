@@ -7,10 +7,7 @@
 
 use std::fmt::Write as _;
 
-use shiftwork_sim::{
-    FaultKind,
-    rules::{Moment, Transitions},
-};
+use shiftwork_sim::rules::{Moment, Transitions};
 
 use crate::{
     CampaignReport, Failure, Verdict,
@@ -246,15 +243,17 @@ fn coverage_of(out: &mut String, row: &ScenarioReport) {
             "<h3>{name}</h3>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Coverage of {name}\"><table class=\"matrix\">\n<thead><tr><th scope=\"col\">moment</th>"
         ),
     );
-    for kind in FaultKind::NAMES {
+    // A kind that no plan had is no gap in what was tried, but a column of nothing.
+    let planned: Vec<_> = row.faults.by_kind().enumerate().filter(|(_, (_, count))| count.planned > 0).collect();
+    for (_, (kind, _)) in &planned {
         push(out, format_args!("<th scope=\"col\">{}</th>", kind.replace('_', " ")));
     }
     out.push_str("</tr></thead>\n<tbody>\n");
     let most = row.coverage.most().max(1) as f64;
     for moment in Moment::ALL {
         push(out, format_args!("<tr><th scope=\"row\">{}</th>", moment.as_str().replace('_', " ")));
-        for kind in 0..FaultKind::NAMES.len() {
-            let worlds = row.coverage.of(moment, kind);
+        for (kind, _) in &planned {
+            let worlds = row.coverage.of(moment, *kind);
             let heat = ((worlds as f64).ln_1p() / most.ln_1p()).clamp(0.0, 1.0);
             if worlds == 0 {
                 out.push_str("<td class=\"none\">·</td>");
@@ -265,7 +264,7 @@ fn coverage_of(out: &mut String, row: &ScenarioReport) {
         out.push_str("</tr>\n");
     }
     out.push_str("</tbody>\n<tfoot><tr><th scope=\"row\">without effect</th>");
-    for (_, FaultCount { planned, struck }) in row.faults.by_kind() {
+    for (_, (_, FaultCount { planned, struck })) in &planned {
         push(out, format_args!("<td>{}</td>", planned - struck));
     }
     out.push_str("</tr></tfoot>\n</table></div>\n");

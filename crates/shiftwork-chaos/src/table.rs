@@ -6,7 +6,11 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Cell, CellAlignment, Table, presets};
-use shiftwork_sim::{FaultKind, control::Control, rules::Transitions};
+use shiftwork_sim::{
+    FaultKind,
+    control::Control,
+    rules::{Moment, Transitions},
+};
 
 use crate::{
     CampaignReport, Failure, Verdict,
@@ -122,6 +126,14 @@ impl Text<'_> {
             writeln!(f, "\n{HEADING}{}{HEADING:#}, fingerprint {:016x}", row.name, row.fingerprint())?;
             writeln!(f, "  transitions seen:     {}", list(&mut seen.iter()))?;
             writeln!(f, "  transitions not seen: {}", list(&mut possible.difference(&seen)))?;
+            for moment in Moment::ALL {
+                let kinds =
+                    FaultKind::NAMES.iter().enumerate().map(|(kind, name)| (name, row.coverage.of(moment, kind)));
+                let struck: Vec<_> =
+                    kinds.filter(|(_, worlds)| *worlds > 0).map(|(name, worlds)| format!("{name} {worlds}")).collect();
+                let struck = if struck.is_empty() { "nothing".to_owned() } else { struck.join(", ") };
+                writeln!(f, "  struck while {moment}: {struck}")?;
+            }
         }
         Ok(())
     }

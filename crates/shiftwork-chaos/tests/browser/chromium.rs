@@ -67,16 +67,16 @@ impl Browser {
 
     /// Opens a file in a new page, for a reader who likes it `light` or `dark`, and waits until it is there.
     pub(crate) fn open(mut self, file: &Path, scheme: &str) -> Page {
-        let target = self.ask(None, "Target.createTarget", json!({ "url": "about:blank" }));
+        let target = self.ask(None, "Target.createTarget", &json!({ "url": "about:blank" }));
         let attached = json!({ "targetId": target["targetId"], "flatten": true });
-        let session = self.ask(None, "Target.attachToTarget", attached)["sessionId"].as_str().unwrap().to_owned();
+        let session = self.ask(None, "Target.attachToTarget", &attached)["sessionId"].as_str().unwrap().to_owned();
         let mut page = Page { browser: self, session };
         for domain in ["Page.enable", "Runtime.enable", "Log.enable"] {
-            page.ask(domain, json!({}));
+            page.ask(domain, &json!({}));
         }
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
-        page.ask("Emulation.setEmulatedMedia", json!({ "features": features }));
-        page.ask("Page.navigate", json!({ "url": format!("file://{}", file.display()) }));
+        page.ask("Emulation.setEmulatedMedia", &json!({ "features": features }));
+        page.ask("Page.navigate", &json!({ "url": format!("file://{}", file.display()) }));
         while !page.browser.events.iter().any(|event| event["method"] == "Page.loadEventFired") {
             let event = page.browser.next();
             page.browser.events.push(event);
@@ -84,7 +84,7 @@ impl Browser {
         page
     }
 
-    fn ask(&mut self, session: Option<&str>, method: &str, params: Value) -> Value {
+    fn ask(&mut self, session: Option<&str>, method: &str, params: &Value) -> Value {
         self.asked += 1;
         let mut message = json!({ "id": self.asked, "method": method, "params": params });
         if let Some(session) = session {
@@ -118,13 +118,13 @@ impl Drop for Browser {
 }
 
 impl Page {
-    fn ask(&mut self, method: &str, params: Value) -> Value {
+    fn ask(&mut self, method: &str, params: &Value) -> Value {
         self.browser.ask(Some(&self.session.clone()), method, params)
     }
 
     /// What an expression comes to in the page.
     pub(crate) fn evaluate(&mut self, expression: &str) -> Value {
-        let answer = self.ask("Runtime.evaluate", json!({ "expression": expression, "returnByValue": true }));
+        let answer = self.ask("Runtime.evaluate", &json!({ "expression": expression, "returnByValue": true }));
         assert!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
         answer["result"]["value"].clone()
     }
@@ -134,7 +134,7 @@ impl Page {
         let text = if key.chars().count() == 1 { key } else { "" };
         for kind in ["keyDown", "keyUp"] {
             let text = if kind == "keyDown" { text } else { "" };
-            self.ask("Input.dispatchKeyEvent", json!({ "type": kind, "key": key, "text": text }));
+            self.ask("Input.dispatchKeyEvent", &json!({ "type": kind, "key": key, "text": text }));
         }
     }
 
@@ -153,7 +153,7 @@ impl Page {
     /// Keeps a picture of the whole page, if somebody wants one.
     pub(crate) fn screenshot(&mut self, name: &str) {
         let Ok(folder) = env::var("SCREENSHOTS") else { return };
-        let answer = self.ask("Page.captureScreenshot", json!({ "captureBeyondViewport": true }));
+        let answer = self.ask("Page.captureScreenshot", &json!({ "captureBeyondViewport": true }));
         let thread = std::thread::current().name().unwrap_or("page").to_owned();
         fs::write(Path::new(&folder).join(format!("{thread}-{name}.base64")), answer["data"].as_str().unwrap())
             .unwrap();

@@ -71,6 +71,7 @@ fn verbose_lists_every_transition() {
     let run = chaos(folder.path(), &["mailer", "--seeds", "3", "-v"]);
     assert!(run.out.contains("transitions seen:     pending->starting"), "{}", run.out);
     assert!(run.out.contains("transitions not seen: "), "{}", run.out);
+    assert!(run.out.contains("  struck while in_cycle: ") && run.out.contains("  struck while down: "), "{}", run.out);
 }
 
 #[test]
