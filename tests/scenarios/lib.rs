@@ -28,6 +28,11 @@ pub fn all() -> Vec<Box<dyn Scenario>> {
 #[doc = include_str!("../../docs/testing.md")]
 struct TestingGuide;
 
+/// The snippets of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide.md")]
+struct Guide;
+
 /// The snippets of the page on configuration.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/configuration.md")]
