@@ -39,6 +39,7 @@ fn expected() -> Vec<(&'static str, String)> {
         value.and_then(|value| value.strip_suffix('s')).map(|value| format!("{value} s")).unwrap_or_default()
     };
     vec![
+        ("StopBudget::before_drain", time(&budget["before_drain"])),
         ("StopBudget::drain", time(&budget["drain"])),
         ("StopBudget::cancel", time(&budget["cancel"])),
         ("StopBudget::close", time(&budget["close"])),

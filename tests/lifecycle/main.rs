@@ -15,6 +15,7 @@
 //! | `services.rs` | services and jobs: long-running futures beside the workers |
 //! | `steering.rs` | a host's handle: pause, resume, trigger, health |
 //! | `supervision.rs` | faults: restarts, their intensity, degraded hosts |
+//! | `groups.rs` | workers that are restarted together |
 //! | `harness.rs` | the simulator itself: what must be found is found |
 //! | `worlds.rs` | the small worlds that the others are set in |
 
@@ -24,6 +25,7 @@ mod control;
 mod deliveries;
 mod failure;
 mod faults;
+mod groups;
 mod harness;
 mod nodes;
 mod process;

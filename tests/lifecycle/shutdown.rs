@@ -249,6 +249,41 @@ fn a_workers_own_drain_is_kept_within_the_hosts() {
     assert_eq!(outcome.ended_at(), secs(6));
 }
 
+/// A service that is served by a load balancer, and says so.
+fn balanced(script: Script) -> shiftwork_sim::Outcome {
+    script.run_once(|world| {
+        world.node("node", |node| {
+            let budget = StopBudget::default().before_drain(secs(10));
+            let work = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+            node.host().stop_budget(budget).worker("work", Schedule::every(secs(1)), work).run_until_signal()
+        });
+    })
+}
+
+#[test]
+fn t7_work_goes_on_for_the_delay_before_the_drain() {
+    let outcome = balanced(Script::new().at(secs(5) + millis(500), Signal::Terminate));
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.ended_at(), secs(15) + millis(500));
+    let report = outcome.report().unwrap();
+    assert_eq!((report.exit, report.worker("work").unwrap().cycles.succeeded), (ExitStatus::Clean, 16));
+    let announced = outcome.events().find_map(|(_, event)| match event {
+        Event::HostStopping { delay, drain, within, .. } => Some((*delay, *drain, *within)),
+        _ => None,
+    });
+    assert_eq!(announced, Some((secs(10), secs(30), secs(35))));
+}
+
+#[test]
+fn t7_a_second_signal_and_a_quit_do_not_wait_for_the_delay() {
+    let twice = Script::new().at(secs(5), Signal::Terminate).at(secs(7), Signal::Terminate);
+    for (script, ends) in [(twice, secs(7)), (Script::new().at(secs(5), Signal::Quit), secs(5))] {
+        let outcome = balanced(script);
+        outcome.assert_rules_kept();
+        assert_eq!(outcome.ended_at(), ends);
+    }
+}
+
 #[test]
 fn a_stop_right_after_the_start_says_that_nothing_ran() {
     let outcome = Script::new().at(millis(0), Signal::Terminate).run_once(|world| {

@@ -8,7 +8,12 @@ use std::{fmt, sync::Arc, time::Duration};
 use shiftwork_queue::{DeadLetterCause, DeliveryId, Timestamp};
 use tokio::time::Instant;
 
-use crate::{Breaker, Cause, Retry, Signal, lifecycle::OnFault, report::ExitStatus, source::TickPolicy};
+use crate::{
+    Breaker, Cause, Retry, Signal,
+    lifecycle::{OnFault, RestartStrategy},
+    report::ExitStatus,
+    source::TickPolicy,
+};
 
 /// Names a worker within its host: its place in the order in which the workers were added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,10 +52,21 @@ pub struct Declaration {
     pub cycle_timeout: Option<Duration>,
     /// How many lapsed leases make a delivery a crash loop.
     pub crashes_max: u32,
-    /// What its fault leads to.
+    /// What its fault leads to; for a member of a group, the group's restarts.
     pub on_fault: OnFault,
+    /// The group that it is restarted with.
+    pub group: Option<Membership>,
     /// What starts its cycles.
     pub source: SourceKind,
+}
+
+/// That a worker is a member of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Membership {
+    /// The group's name.
+    pub group: Arc<str>,
+    /// Who is restarted when a member faults.
+    pub strategy: RestartStrategy,
 }
 
 /// What kind of source a worker has, with what can be checked of it from outside.
@@ -280,13 +296,14 @@ pub enum Event {
         /// Why.
         cause: Cause,
     },
-    /// A worker that faulted is started again after the delay.
+    /// A worker that faulted, or whose group is restarted, is started again after the delay. In a group that counts from
+    /// when the last of those is down that are restarted with it, and the others may have to start first.
     WorkerRestarting {
         /// Which.
         worker: WorkerId,
         /// How many times it was restarted, this time included.
         restarts: u32,
-        /// Until its start hook is called.
+        /// Until its start hook is called, at least.
         delay: Duration,
     },
     /// A worker takes in no more work until it is resumed; cycles in flight go on.
@@ -315,6 +332,8 @@ pub enum Event {
     HostStopping {
         /// Why.
         reason: StopReason,
+        /// How long intake stays open all the same.
+        delay: Duration,
         /// The time by which every intake will be closed, and what is in flight asked to stop.
         drain: Duration,
         /// The time by which it will have stopped, whatever its workers do.

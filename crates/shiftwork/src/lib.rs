@@ -73,7 +73,7 @@ pub use host::{
     BuildError, ControlError, Health, Heard, Host, HostBuilder, HostHandle, ServiceBuilder, Subscription,
     WorkerBuilder, WorkerStatus,
 };
-pub use lifecycle::{Breaker, GiveUp, OnFault, Restart, Rule, StopBudget};
+pub use lifecycle::{Breaker, GiveUp, Group, OnFault, Restart, RestartStrategy, Rule, StopBudget};
 pub use report::{ExitStatus, HostReport};
 pub use retry::Retry;
 pub use service::ServiceContext;

@@ -11,6 +11,7 @@
 //! | `breaker` | a dependency that is down: pause, probe, resume |
 //! | `budget` | how long each part of a stop may take |
 //! | `fault` | what a worker's fault leads to: restarts, and when they are too many |
+//! | `group` | workers that are restarted together |
 //! | `rule` | the numbered rules, by which invariants and tests are named |
 
 pub(crate) mod body;
@@ -18,10 +19,12 @@ pub(crate) mod breaker;
 mod budget;
 pub(crate) mod decide;
 mod fault;
+mod group;
 mod rule;
 pub(crate) mod settle;
 
 pub use breaker::{Breaker, BreakerConfig};
 pub use budget::{StopBudget, StopConfig};
 pub use fault::{GiveUp, OnFault, Restart, RestartConfig};
+pub use group::{Group, RestartStrategy};
 pub use rule::Rule;

@@ -297,7 +297,7 @@ impl Log {
                 };
                 info!(signal = signal.as_str(), "signal received; the next one will {next}");
             }
-            Event::HostStopping { reason, drain: _, within } => {
+            Event::HostStopping { reason, delay, drain: _, within } => {
                 let (reason, worker) = match reason {
                     StopReason::Signal(signal) => (signal.as_str(), None),
                     StopReason::Asked => ("asked", None),
@@ -306,7 +306,7 @@ impl Log {
                     StopReason::Completed => ("completed", None),
                     StopReason::Unable => ("unable", None),
                 };
-                info!(reason, worker, ?within, "host stopping");
+                info!(reason, worker, ?delay, ?within, "host stopping");
             }
             Event::IntakeClosed { worker, drain } => info!(worker = self.name(*worker), ?drain, "intake closed"),
             Event::WorkerCancelled { worker } => {

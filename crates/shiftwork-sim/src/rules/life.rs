@@ -4,10 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use shiftwork::{
     ExitStatus, FailureKind, OnFault, Rule, Signal,
-    event::{Declaration, Event, NextSignal, SourceKind, StopReason, WorkerId, WorkerPhase},
+    event::{Declaration, Event, Membership, NextSignal, SourceKind, StopReason, WorkerId, WorkerPhase},
 };
 
 use super::Verdicts;
+
+mod groups;
 
 /// How long a host may take to let go of its tasks after the budget of its stop, and what a timer rounds up.
 const SLACK: Duration = Duration::from_millis(150);
@@ -29,6 +31,7 @@ pub(super) struct LifeRules {
 
 struct Stopping {
     at: Duration,
+    delay: Duration,
     drain: Duration,
     within: Duration,
 }
@@ -53,6 +56,23 @@ struct Worker {
     restarts: Vec<Duration>,
     /// When the next life may begin.
     restart_at: Option<Duration>,
+    group: Option<Membership>,
+    standing: Standing,
+    /// When its last fault was said that its group had not known of.
+    faulted_at: Duration,
+    /// The faults of its group that were answered by a restart, if it was the one that faulted.
+    granted: Vec<Duration>,
+}
+
+/// Where a member of a group is in the restart of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Standing {
+    #[default]
+    Up,
+    /// It has to go down.
+    Going,
+    Down,
+    Coming,
 }
 
 impl LifeRules {
@@ -80,7 +100,8 @@ impl LifeRules {
                             SourceKind::Service { completes } => Some(completes),
                             _ => None,
                         };
-                        Worker { after: it.after.clone(), on_fault: it.on_fault, service, ..Worker::default() }
+                        let (after, group) = (it.after.clone(), it.group.clone());
+                        Worker { after, group, on_fault: it.on_fault, service, ..Worker::default() }
                     })
                     .collect();
             }
@@ -93,6 +114,7 @@ impl LifeRules {
                     || format!("{} starts after every worker that it comes after is ready", self.name(*worker)),
                     || format!("{} was not ready", early.map_or_else(String::new, |id| self.name(*id))),
                 );
+                self.starts_again(*worker, verdicts);
             }
             Event::WorkerReady { worker } => self.workers[worker.0 as usize].ready = true,
             Event::WorkerStartFailed { worker, .. } => {
@@ -110,6 +132,7 @@ impl LifeRules {
                 );
                 self.workers[worker.0 as usize].opened = true;
                 self.workers[worker.0 as usize].open = true;
+                self.workers[worker.0 as usize].standing = Standing::Up;
                 // Restarted: the fault was dealt with.
                 self.workers[worker.0 as usize].faulted = false;
                 self.restarted(*worker, verdicts);
@@ -117,24 +140,20 @@ impl LifeRules {
             Event::WorkerFaulted { worker, .. } => {
                 self.workers[worker.0 as usize].faulted = true;
                 self.workers[worker.0 as usize].owes_fault = false;
+                self.group_goes_down(*worker, verdicts.at);
             }
             Event::CycleEnded { worker, failure, .. } => {
                 self.service_ended(*worker, failure.as_ref().map(|cause| cause.kind), verdicts);
             }
             Event::IntakeClosed { worker, .. } => {
                 self.workers[worker.0 as usize].open = false;
-                let alone = self.stopping.is_some() || self.workers[worker.0 as usize].faulted;
-                verdicts.demand(
-                    Rule::F2,
-                    alone,
-                    || format!("the intake of {} closes for a stop, or for its own fault", self.name(*worker)),
-                    || "it closed for neither".to_owned(),
-                );
+                self.intake_closed(*worker, verdicts);
             }
             Event::WorkerRestarting { worker, delay, .. } => self.restarting(*worker, *delay, verdicts),
             Event::SignalReceived { signal, next } => self.signal(*signal, *next, verdicts),
-            Event::HostStopping { reason, drain, within } => {
-                self.stopping = Some(Stopping { at: verdicts.at, drain: *drain, within: *within });
+            Event::HostStopping { reason, delay, drain, within } => {
+                let at = verdicts.at;
+                self.stopping = Some(Stopping { at, delay: *delay, drain: *drain, within: *within });
                 self.disorderly |= matches!(reason, StopReason::Signal(Signal::Quit));
             }
             Event::WorkerAbandoned { worker, .. } => self.workers[worker.0 as usize].abandoned = true,
@@ -162,9 +181,14 @@ impl LifeRules {
     fn restarting(&mut self, id: WorkerId, delay: Duration, verdicts: &mut Verdicts<'_>) {
         let at = verdicts.at;
         let name = self.name(id);
+        let grouped = self.group_restarts(id, verdicts);
         let worker = &mut self.workers[id.0 as usize];
         worker.restarts.push(at);
         worker.restart_at = Some(at + delay);
+        worker.standing = Standing::Down;
+        if grouped {
+            return;
+        }
         let OnFault::Restart(policy) = worker.on_fault else {
             verdicts.demand(Rule::F1, false, || format!("{name} is not restarted"), || "it was".to_owned());
             return;
@@ -216,8 +240,9 @@ impl LifeRules {
         let worker = &self.workers[id.0 as usize];
         let rule = if self.running { Rule::T2 } else { Rule::S4 };
         let dependent = self.workers.iter().position(|it| it.after.contains(&id) && it.stopped.is_none());
-        // A worker that ended by itself, or by its own fault, waits for nobody; nor does a stop that is aborted.
-        let orderly = self.stopping.is_some() && !self.disorderly && !worker.faulted && !worker.start_failed;
+        // A worker that ended by itself, by its own fault, or down for its group's, waits for nobody; nor does a stop that is aborted.
+        let down = matches!(worker.standing, Standing::Down | Standing::Coming);
+        let orderly = self.stopping.is_some() && !self.disorderly && !worker.faulted && !worker.start_failed && !down;
         // The order yields to the budget: when the time to drain is over, all are closed.
         let over = self.stopping.as_ref().is_some_and(|stopping| verdicts.at >= stopping.at + stopping.drain);
         verdicts.demand(
@@ -256,6 +281,7 @@ impl LifeRules {
             || format!("it ended as {phase}"),
         );
         self.workers[id.0 as usize].stopped = Some(phase);
+        self.workers[id.0 as usize].standing = Standing::Up;
     }
 
     pub(super) fn exited(&mut self, exit: ExitStatus, tasks_left: usize, verdicts: &mut Verdicts<'_>) {

@@ -10,7 +10,7 @@ pub struct Transitions([u64; 3]);
 
 impl Transitions {
     /// Every transition that the lifecycle has, as events tell it: a worker that closes says so only by its end.
-    pub const POSSIBLE: [(WorkerPhase, WorkerPhase); 30] = [
+    pub const POSSIBLE: [(WorkerPhase, WorkerPhase); 33] = [
         (WorkerPhase::Pending, WorkerPhase::Starting),
         (WorkerPhase::Pending, WorkerPhase::NeverStarted),
         (WorkerPhase::Starting, WorkerPhase::Ready),
@@ -27,6 +27,10 @@ impl Transitions {
         (WorkerPhase::Starting, WorkerPhase::Restarting),
         (WorkerPhase::Restarting, WorkerPhase::Starting),
         (WorkerPhase::Restarting, WorkerPhase::Failed),
+        // A member of a group that is restarted for another's fault.
+        (WorkerPhase::Ready, WorkerPhase::Restarting),
+        (WorkerPhase::Restarting, WorkerPhase::Stopped),
+        (WorkerPhase::Starting, WorkerPhase::Stopped),
         (WorkerPhase::Running, WorkerPhase::Failed),
         (WorkerPhase::Draining, WorkerPhase::Restarting),
         (WorkerPhase::Cancelling, WorkerPhase::Restarting),

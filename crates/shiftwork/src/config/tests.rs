@@ -218,8 +218,10 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn stop()(drain in of(time(0)), cancel in of(time(0)), close in of(time(0))) -> StopConfig {
-        StopConfig { drain, cancel, close }
+    fn stop()(
+        before_drain in of(time(0)), drain in of(time(0)), cancel in of(time(0)), close in of(time(0)),
+    ) -> StopConfig {
+        StopConfig { before_drain, drain, cancel, close }
     }
 }
 

@@ -6,8 +6,11 @@ use super::{Host, body, configure, shell, unit};
 use crate::{
     Breaker, Config, ConfigError, Environment, Escalation, Failure, FailureClass, HostReport, IntoWorker, Listener,
     Retry, ServiceContext, Source, System,
-    event::{Declaration, SourceKind, WorkerId},
-    lifecycle::{OnFault, StopBudget, decide::WorkerPlan},
+    event::{Declaration, Membership, SourceKind, WorkerId},
+    lifecycle::{
+        Group, OnFault, StopBudget,
+        decide::{Member, WorkerPlan},
+    },
 };
 
 /// What the user makes of an error that came through `?`.
@@ -53,6 +56,7 @@ impl Default for Policy {
 
 pub(super) struct Registration {
     pub(super) name: Arc<str>,
+    group: Option<String>,
     after: Vec<String>,
     pub(super) policy: Policy,
     pub(super) draft: Box<dyn unit::Draft>,
@@ -61,6 +65,7 @@ pub(super) struct Registration {
 /// Puts a host together.
 pub struct HostBuilder {
     registrations: Vec<Registration>,
+    groups: Vec<(Arc<str>, Group)>,
     budget: StopBudget,
     environment: Arc<dyn Environment>,
     listeners: Vec<Arc<dyn Listener>>,
@@ -71,6 +76,7 @@ impl HostBuilder {
     pub(super) fn new() -> Self {
         Self {
             registrations: Vec::new(),
+            groups: Vec::new(),
             budget: StopBudget::default(),
             environment: Arc::new(System),
             listeners: Vec::new(),
@@ -90,6 +96,14 @@ impl HostBuilder {
     #[must_use]
     pub fn stop_budget(mut self, budget: StopBudget) -> Self {
         self.budget = budget;
+        self
+    }
+
+    /// Declares a group of workers that are restarted together; see [`Group`]. Its members say so themselves, with
+    /// [`WorkerBuilder::in_group`].
+    #[must_use]
+    pub fn group(mut self, name: &str, group: Group) -> Self {
+        self.groups.push((name.into(), group));
         self
     }
 
@@ -118,6 +132,7 @@ impl HostBuilder {
         let breaker = (draft.source.kind() == SourceKind::Queue).then(Breaker::default);
         self.registrations.push(Registration {
             name: name.into(),
+            group: None,
             after: Vec::new(),
             policy: Policy { breaker, ..Policy::default() },
             draft: Box::new(draft),
@@ -171,6 +186,7 @@ impl HostBuilder {
     {
         self.registrations.push(Registration {
             name: name.into(),
+            group: None,
             after: Vec::new(),
             policy: Policy { retry: Retry::never(), cycle_timeout: None, ..Policy::default() },
             draft: Box::new(body::Parts { body, completes }),
@@ -182,8 +198,8 @@ impl HostBuilder {
     ///
     /// # Errors
     ///
-    /// When two workers have the same name, a worker comes after one that does not exist or, by a circle, after itself, or
-    /// a configuration does not fit the workers.
+    /// When two workers or two groups have the same name, a worker is in a group that does not exist, a worker comes after
+    /// one that does not exist or, by a circle, after itself, or a configuration does not fit the workers.
     pub fn build(mut self) -> Result<Host, BuildError> {
         let names: Vec<Arc<str>> = self.registrations.iter().map(|it| it.name.clone()).collect();
         let id = |index: usize| WorkerId(u32::try_from(index).unwrap_or(u32::MAX));
@@ -195,8 +211,28 @@ impl HostBuilder {
         configure::apply(&self.configs, &mut self.budget, &mut self.registrations)
             .map_err(|error| BuildError(Problem::Config(error)))?;
         let config = configure::in_force(self.budget, &self.registrations);
+        for (index, (name, _)) in self.groups.iter().enumerate() {
+            if self.groups[..index].iter().any(|(other, _)| other == name) {
+                return Err(BuildError(Problem::DuplicateGroup(name.clone())));
+            }
+        }
         let mut plans = Vec::new();
-        for it in &self.registrations {
+        for it in &mut self.registrations {
+            let member = match &it.group {
+                None => None,
+                Some(wanted) => {
+                    let Some(index) = self.groups.iter().position(|(name, _)| **name == **wanted) else {
+                        return Err(BuildError(Problem::UnknownGroup {
+                            worker: it.name.clone(),
+                            group: wanted.clone(),
+                            known: self.groups.into_iter().map(|(name, _)| name).collect(),
+                        }));
+                    };
+                    let group = self.groups[index].1;
+                    it.policy.on_fault = OnFault::Restart(group.restarts());
+                    Some(Member { group: index, strategy: group.strategy() })
+                }
+            };
             let mut after = Vec::new();
             for other in &it.after {
                 let Some(index) = names.iter().position(|name| **name == **other) else {
@@ -213,6 +249,7 @@ impl HostBuilder {
                 start_timeout: it.policy.start_timeout,
                 drain: it.policy.drain,
                 on_fault: it.policy.on_fault,
+                group: member,
             });
         }
         if let Some(circle) = find_circle(&plans) {
@@ -232,6 +269,9 @@ impl HostBuilder {
                 cycle_timeout: it.policy.cycle_timeout,
                 crashes_max: it.policy.crashes_max,
                 on_fault: it.policy.on_fault,
+                group: plan
+                    .group
+                    .map(|member| Membership { group: self.groups[member.group].0.clone(), strategy: member.strategy }),
                 source: it.draft.kind(),
             });
             units.push(it.draft.finish(it.policy));
@@ -425,6 +465,15 @@ impl<Kind> WorkerBuilder<Kind> {
         self.policy(|policy| policy.drain = Some(time))
     }
 
+    /// Makes it a member of the group called `name` ([`HostBuilder::group`]): its fault is the group's affair, whatever
+    /// [`WorkerBuilder::on_fault`] says.
+    pub fn in_group(mut self, name: &str) -> Self {
+        if let Some(last) = self.host.registrations.last_mut() {
+            last.group = Some(name.to_owned());
+        }
+        self
+    }
+
     /// What the host does when this worker cannot go on; it stops by default. See [`OnFault`].
     pub fn on_fault(self, reaction: OnFault) -> Self {
         self.policy(|policy| policy.on_fault = reaction)
@@ -516,6 +565,8 @@ pub struct BuildError(Problem);
 #[derive(Debug)]
 enum Problem {
     Duplicate(Arc<str>),
+    DuplicateGroup(Arc<str>),
+    UnknownGroup { worker: Arc<str>, group: String, known: Vec<Arc<str>> },
     Unknown { worker: Arc<str>, after: String, known: Vec<Arc<str>> },
     Circle(Vec<Arc<str>>),
     Config(ConfigError),
@@ -525,6 +576,10 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Problem::Duplicate(name) => write!(f, "two workers are called {name:?}: give one another name"),
+            Problem::DuplicateGroup(name) => write!(f, "two groups are called {name:?}: give one another name"),
+            Problem::UnknownGroup { worker, group, known } => {
+                write!(f, "worker {worker:?} is in group {group:?}, which does not exist: there are {known:?}")
+            }
             Problem::Unknown { worker, after, known } => {
                 write!(f, "worker {worker:?} comes after {after:?}, which does not exist: there are {known:?}")
             }

@@ -9,7 +9,7 @@
 //! 2. Workers are `Running` only if all of them had become `Ready`.
 //! 3. While the host is stopping, a worker leaves `Running` only when every worker that comes after it is terminal, unless
 //!    the worker itself faulted or everything is being aborted.
-//!    A worker that is restarted leaves it alone and comes back to it alone.
+//!    A worker that is restarted leaves it alone and comes back to it alone, or with its group (`decide/groups.rs`).
 //! 4. Every phase of a stop has a deadline, and none lies after the host's own. The order of invariant 3 yields to the budget:
 //!    when the time to drain is over, every intake is closed, so that there is always time left to return what is in flight.
 //! 5. Once the host is `Stopped`, every worker is terminal and nothing changes any more.
@@ -19,7 +19,7 @@ use std::time::Duration;
 use shiftwork_queue::FailureKind;
 
 use super::{
-    StopBudget,
+    RestartStrategy, StopBudget,
     fault::{OnFault, Reaction, Restarts},
 };
 use crate::{
@@ -95,6 +95,24 @@ pub(crate) struct WorkerPlan {
     /// Its own time to drain, within the host's.
     pub(crate) drain: Option<Duration>,
     pub(crate) on_fault: OnFault,
+    pub(crate) group: Option<Member>,
+}
+
+/// A worker's place in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Member {
+    /// Which group, counted from 0.
+    pub(crate) group: usize,
+    pub(crate) strategy: RestartStrategy,
+}
+
+/// What follows when what is left of a life is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// Another life, after this delay.
+    Restart { delay: Duration },
+    /// Nothing: its group is given up.
+    End,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,14 +150,18 @@ struct WorkerState {
     stop_failure: Option<Cause>,
     recent_restarts: Restarts,
     restarts: u32,
-    /// Once what is left of this life is gone, another one begins after this delay.
-    restart_after: Option<Duration>,
+    /// Set while it goes down, or is down, by a fault of its own or of its group.
+    then: Option<Then>,
+    /// It is down, and its delay is over: it starts when its group lets it.
+    released: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Stopping {
     reason: StopReason,
     since: Duration,
+    /// Until when intake stays open, if that is not over.
+    open_until: Option<Duration>,
     drain_until: Duration,
     end: Duration,
     /// A second signal, or SIGQUIT: nothing drains any more.
@@ -155,10 +177,13 @@ pub(crate) struct Lifecycle {
     budget: StopBudget,
     stopping: Option<Stopping>,
     workers: Vec<WorkerState>,
+    /// The restarts of each group that still count.
+    group_restarts: Vec<Restarts>,
 }
 
 impl Lifecycle {
     pub(crate) fn new(plans: Vec<WorkerPlan>, budget: StopBudget) -> Self {
+        let groups = plans.iter().filter_map(|plan| plan.group).map(|member| member.group + 1).max().unwrap_or(0);
         let workers = plans
             .into_iter()
             .map(|plan| WorkerState {
@@ -173,10 +198,12 @@ impl Lifecycle {
                 stop_failure: None,
                 recent_restarts: Restarts::default(),
                 restarts: 0,
-                restart_after: None,
+                then: None,
+                released: false,
             })
             .collect();
-        Self { host: HostPhase::Starting, budget, stopping: None, workers }
+        let group_restarts = std::iter::repeat_with(Restarts::default).take(groups).collect();
+        Self { host: HostPhase::Starting, budget, stopping: None, workers, group_restarts }
     }
 
     /// What follows from `input` at `now`.
@@ -190,7 +217,7 @@ impl Lifecycle {
             Input::StartFailed(id, cause) => self.start_failed(id, cause, now, actions),
             Input::Faulted(id, cause) => self.faulted(id, cause, now, actions),
             Input::LanesEnded { worker, interrupted } => self.lanes_ended(worker, interrupted, now),
-            Input::Closed(id, failure) => self.closed(id, failure, now, actions),
+            Input::Closed(id, failure) => self.closed(id, failure, actions),
             Input::Signal(signal) => self.signal(signal, now, actions),
             Input::StopAsked => self.stop(StopReason::Asked, now, actions),
             Input::PauseAsked(id) => self.pause(id, actions),
@@ -205,7 +232,8 @@ impl Lifecycle {
     /// When the machine wants to be woken with [`Input::DeadlinePassed`], if nothing else happens.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         let workers = self.workers.iter().filter_map(|worker| worker.deadline);
-        workers.chain(self.stopping.map(|stopping| stopping.end)).min()
+        let stopping = self.stopping.map(|stopping| stopping.open_until.unwrap_or(stopping.end).min(stopping.end));
+        workers.chain(stopping).min()
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -267,6 +295,9 @@ impl Lifecycle {
         if self.host == HostPhase::Stopping {
             // Asked to stop while its start hook ran, which finished before it could be dropped.
             self.close_intake(id, now, actions);
+        } else if self.host == HostPhase::Running && self.worker(id).then.is_some() {
+            // Its group goes down; it was ready before its start hook could be dropped.
+            self.close_intake(id, now, actions);
         } else if self.host == HostPhase::Running {
             // A new life: the others are at work already.
             self.worker(id).cause = None;
@@ -299,19 +330,28 @@ impl Lifecycle {
         };
         if opened {
             self.faulted(id, cause, now, actions);
-            self.over(id, WorkerPhase::Failed, now, actions);
+            self.over(id, WorkerPhase::Failed, actions);
             return;
         }
         if host == HostPhase::Stopping {
-            // Interrupted by the stop: what it says now is not the root cause. One that was to be restarted had failed before.
-            let failed_before = worker.ran;
-            self.end(id, if failed_before { WorkerPhase::Failed } else { WorkerPhase::NeverStarted }, actions);
+            // Interrupted by the stop: what it says now is not the root cause. One that was to be restarted had failed before,
+            // or others of its group had.
+            if worker.ran {
+                self.end_down(id, actions);
+            } else {
+                self.end(id, WorkerPhase::NeverStarted, actions);
+            }
+            return;
+        }
+        if worker.then.is_some() {
+            // Interrupted because its group goes down.
+            self.over(id, WorkerPhase::Stopped, actions);
             return;
         }
         if host == HostPhase::Running {
             worker.cause = None;
             self.faulted(id, cause, now, actions);
-            self.over(id, WorkerPhase::Failed, now, actions);
+            self.over(id, WorkerPhase::Failed, actions);
             return;
         }
         worker.cause = Some(cause.clone());
@@ -329,11 +369,13 @@ impl Lifecycle {
         }
         worker.cause = Some(cause.clone());
         actions.push(Action::Emit(Event::WorkerFaulted { worker: id, cause }));
-        let worker = self.worker(id);
-        match worker.recent_restarts.react(worker.plan.on_fault, now) {
-            Reaction::StopHost => self.stop(StopReason::WorkerFault(id), now, actions),
-            Reaction::Degrade => {}
-            Reaction::Restart { delay } => worker.restart_after = Some(delay),
+        // One that goes down already is dealt with.
+        if self.worker(id).then.is_none() {
+            match self.react(id, now) {
+                Reaction::StopHost => self.stop(StopReason::WorkerFault(id), now, actions),
+                Reaction::Degrade => self.take_down(id, Then::End, actions),
+                Reaction::Restart { delay } => self.take_down(id, Then::Restart { delay }, actions),
+            }
         }
         if self.worker(id).phase == WorkerPhase::Running {
             self.close_intake(id, now, actions);
@@ -363,7 +405,7 @@ impl Lifecycle {
         }
     }
 
-    fn closed(&mut self, id: WorkerId, failure: Option<Cause>, now: Duration, actions: &mut Vec<Action>) {
+    fn closed(&mut self, id: WorkerId, failure: Option<Cause>, actions: &mut Vec<Action>) {
         let worker = self.worker(id);
         if !matches!(worker.phase, WorkerPhase::Ready | WorkerPhase::Closing) {
             return;
@@ -379,23 +421,24 @@ impl Lifecycle {
             (false, true, true) => WorkerPhase::Aborted,
             (false, false, true) => WorkerPhase::Stopped,
         };
-        self.over(id, phase, now, actions);
+        self.over(id, phase, actions);
     }
 
     /// Nothing is left of a worker's life: another one follows, or this was the last, and ended in `last`.
-    fn over(&mut self, id: WorkerId, last: WorkerPhase, now: Duration, actions: &mut Vec<Action>) {
+    fn over(&mut self, id: WorkerId, last: WorkerPhase, actions: &mut Vec<Action>) {
         let running = self.host == HostPhase::Running;
         let worker = self.worker(id);
-        match worker.restart_after.take().filter(|_| running) {
-            Some(delay) => {
+        match worker.then.filter(|_| running) {
+            Some(Then::Restart { delay }) => {
                 worker.restarts = worker.restarts.saturating_add(1);
                 worker.phase = WorkerPhase::Restarting;
-                worker.deadline = Some(now.saturating_add(delay));
+                // Set once nobody of its group is left whom it must wait for.
+                worker.deadline = None;
                 worker.abandoned = None;
                 let restarts = worker.restarts;
                 actions.push(Action::Emit(Event::WorkerRestarting { worker: id, restarts, delay }));
             }
-            None => self.end(id, last, actions),
+            Some(Then::End) | None => self.end(id, last, actions),
         }
     }
 
@@ -472,16 +515,29 @@ impl Lifecycle {
         if self.stopping.is_some() {
             return;
         }
+        // Rule T7: nobody has sent anything to a host that did not run, and nobody will to one that has nothing left.
+        let waits = match reason {
+            StopReason::Signal(Signal::Terminate | Signal::Interrupt)
+            | StopReason::Asked
+            | StopReason::WorkerFault(_) => self.host == HostPhase::Running,
+            StopReason::Signal(Signal::Quit)
+            | StopReason::StartFailure(_)
+            | StopReason::Completed
+            | StopReason::Unable => false,
+        };
+        let delay = if waits { self.budget.delay() } else { Duration::ZERO };
+        let drain = delay.saturating_add(self.budget.drain_time());
+        let within = self.budget.total().saturating_sub(self.budget.delay().saturating_sub(delay));
+        let (end, drain_until) = (now.saturating_add(within), now.saturating_add(drain));
+        let open_until = (!delay.is_zero()).then(|| now.saturating_add(delay));
         self.host = HostPhase::Stopping;
-        let end = now.saturating_add(self.budget.total());
-        let drain_until = now.saturating_add(self.budget.drain_time());
-        self.stopping = Some(Stopping { reason, since: now, drain_until, end, aborting: false, forced: false });
-        let (drain, within) = (self.budget.drain_time(), self.budget.total());
-        actions.push(Action::Emit(Event::HostStopping { reason, drain, within }));
+        self.stopping =
+            Some(Stopping { reason, since: now, open_until, drain_until, end, aborting: false, forced: false });
+        actions.push(Action::Emit(Event::HostStopping { reason, delay, drain, within }));
         for id in self.ids() {
             match self.worker(id).phase {
                 WorkerPhase::Pending => self.end(id, WorkerPhase::NeverStarted, actions),
-                WorkerPhase::Restarting => self.end(id, WorkerPhase::Failed, actions),
+                WorkerPhase::Restarting => self.end_down(id, actions),
                 WorkerPhase::Starting => {
                     self.worker(id).deadline = Some(end);
                     actions.push(Action::Abort(id));
@@ -504,6 +560,7 @@ impl Lifecycle {
     fn abort_all(&mut self, now: Duration, actions: &mut Vec<Action>) {
         if let Some(stopping) = &mut self.stopping {
             stopping.aborting = true;
+            stopping.open_until = None;
         }
         for id in self.ids() {
             if matches!(self.worker(id).phase, WorkerPhase::Ready | WorkerPhase::Running) {
@@ -553,12 +610,15 @@ impl Lifecycle {
     }
 
     fn pass_deadlines(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        if let Some(stopping) = &mut self.stopping {
+            stopping.open_until = stopping.open_until.filter(|until| *until > now);
+        }
         let host_is_over = self.stopping.is_some_and(|stopping| stopping.end <= now);
         for id in self.ids() {
             // One deadline may bring the next one with it: a turn that comes too late to drain begins with the cancel.
             while !self.worker(id).phase.is_terminal() {
                 if host_is_over {
-                    self.abandon(id, now, actions);
+                    self.abandon(id, actions);
                 } else if self.worker(id).deadline.is_some_and(|deadline| deadline <= now) {
                     self.pass_deadline(id, now, actions);
                 } else {
@@ -588,8 +648,12 @@ impl Lifecycle {
                 actions.push(Action::Cancel(id));
             }
             WorkerPhase::Cancelling => self.abort(id, now, actions),
-            WorkerPhase::Restarting => self.begin_start(id, now, actions),
-            WorkerPhase::Aborting | WorkerPhase::Closing => self.abandon(id, now, actions),
+            WorkerPhase::Restarting => {
+                let worker = self.worker(id);
+                worker.deadline = None;
+                worker.released = true;
+            }
+            WorkerPhase::Aborting | WorkerPhase::Closing => self.abandon(id, actions),
             WorkerPhase::Pending
             | WorkerPhase::Stopped
             | WorkerPhase::Failed
@@ -598,7 +662,7 @@ impl Lifecycle {
         }
     }
 
-    fn abandon(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
+    fn abandon(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
         let worker = self.worker(id);
         let phase = worker.phase;
         worker.abandoned = Some(phase);
@@ -609,13 +673,16 @@ impl Lifecycle {
             (false, true) => WorkerPhase::Aborted,
             (false, false) => WorkerPhase::NeverStarted,
         };
-        self.over(id, last, now, actions);
+        self.over(id, last, actions);
     }
 
     /// Takes every step that the state allows by itself.
     fn advance(&mut self, now: Duration, actions: &mut Vec<Action>) {
         if self.host == HostPhase::Starting {
             self.advance_start(now, actions);
+        }
+        if self.host == HostPhase::Running {
+            self.advance_restarts(now, actions);
         }
         if self.host == HostPhase::Running && self.workers.iter().all(|worker| worker.phase.is_terminal()) {
             self.stop(StopReason::Completed, now, actions);
@@ -655,6 +722,16 @@ impl Lifecycle {
     }
 
     fn advance_stop(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        if self.stopping.is_some_and(|stopping| stopping.open_until.is_none()) {
+            self.close_in_turn(now, actions);
+        }
+        if self.workers.iter().all(|worker| worker.phase.is_terminal()) {
+            self.host = HostPhase::Stopped;
+            actions.push(Action::Emit(Event::HostStopped { exit: self.exit() }));
+        }
+    }
+
+    fn close_in_turn(&mut self, now: Duration, actions: &mut Vec<Action>) {
         loop {
             let next = self.ids().find(|id| {
                 let phase = self.workers[id.index()].phase;
@@ -667,12 +744,9 @@ impl Lifecycle {
                 None => break,
             }
         }
-        if self.workers.iter().all(|worker| worker.phase.is_terminal()) {
-            self.host = HostPhase::Stopped;
-            actions.push(Action::Emit(Event::HostStopped { exit: self.exit() }));
-        }
     }
 }
 
+mod groups;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ fn plan(after: &[u32]) -> WorkerPlan {
         start_timeout: Duration::from_secs(30),
         drain: None,
         on_fault: OnFault::StopHost,
+        group: None,
     }
 }
 
@@ -200,6 +201,113 @@ fn v2_a_worker_that_the_host_went_on_without_is_a_fault_at_the_end() {
     assert_eq!(bench.machine.exit(), ExitStatus::WorkerFault);
 }
 
+fn member(after: &[u32], strategy: RestartStrategy) -> WorkerPlan {
+    WorkerPlan { on_fault: OnFault::restart(), group: Some(Member { group: 0, strategy }), ..plan(after) }
+}
+
+/// "store", "cache" after it, "api" after that, all in one group; and a worker outside of it that comes after "store".
+fn group(strategy: RestartStrategy) -> Bench {
+    Bench::running(vec![member(&[], strategy), member(&[0], strategy), member(&[1], strategy), plan(&[0])])
+}
+
+#[test]
+fn f4_one_for_all_goes_down_in_reverse_and_comes_up_in_order_and_leaves_others_alone() {
+    let mut bench = group(RestartStrategy::OneForAll);
+    let closed = bench.input(Input::Faulted(WorkerId(1), cause()));
+    assert!(closed.contains(&Action::CloseIntake(WorkerId(1))) && closed.contains(&Action::CloseIntake(WorkerId(2))));
+    assert!(!closed.contains(&Action::CloseIntake(WorkerId(0))));
+    bench.end(1, false);
+    let closed = bench.end(2, false);
+    assert!(closed.contains(&Action::CloseIntake(WorkerId(0))));
+    assert_eq!(bench.machine.deadline(), Some(Duration::from_secs(20)), "only the drain of the last");
+    bench.now = Duration::from_secs(3);
+    bench.end(0, false);
+    let up = bench.pass_to_deadline();
+    assert_eq!(bench.now, Duration::from_secs(4), "a second after the last is down");
+    assert!(up.contains(&Action::Start(WorkerId(0))) && !up.contains(&Action::Start(WorkerId(1))));
+    assert!(bench.input(Input::Started(WorkerId(0))).contains(&Action::Start(WorkerId(1))));
+    assert!(bench.input(Input::Started(WorkerId(1))).contains(&Action::Start(WorkerId(2))));
+    bench.input(Input::Started(WorkerId(2)));
+    let restarts: Vec<u32> = bench.machine.verdicts().map(|verdict| verdict.restarts).collect();
+    assert_eq!(restarts, [1, 1, 1, 0]);
+    assert_eq!(bench.phase(3), WorkerPhase::Running, "F2");
+    bench.input(Input::StopAsked);
+    for worker in [3, 2, 1, 0] {
+        bench.end(worker, false);
+    }
+    assert_eq!(bench.machine.exit(), ExitStatus::Clean);
+}
+
+#[test]
+fn f4_rest_for_one_takes_those_along_that_come_after_it() {
+    let mut bench = group(RestartStrategy::RestForOne);
+    bench.input(Input::Faulted(WorkerId(1), cause()));
+    bench.end(1, false);
+    bench.end(2, false);
+    assert_eq!([0, 1, 2, 3].map(|id| bench.phase(id)), {
+        use WorkerPhase::{Restarting, Running};
+        [Running, Restarting, Restarting, Running]
+    });
+}
+
+#[test]
+fn f5_a_group_counts_its_restarts_together_and_a_fault_on_the_way_down_is_part_of_one() {
+    let mut bench = group(RestartStrategy::OneForAll);
+    for round in 0..5 {
+        let first = WorkerId(round % 3);
+        bench.input(Input::Faulted(first, cause()));
+        bench.input(Input::Faulted(WorkerId((round + 1) % 3), cause()));
+        assert!(bench.machine.stopping().is_none(), "round {round}");
+        for worker in [2, 1, 0, 1, 0] {
+            bench.end(worker, false);
+        }
+        bench.pass_to_deadline();
+        for worker in [0, 1, 2] {
+            bench.input(Input::Started(WorkerId(worker)));
+        }
+    }
+    bench.input(Input::Faulted(WorkerId(2), cause()));
+    assert_eq!(bench.machine.stopping().unwrap().0, StopReason::WorkerFault(WorkerId(2)));
+}
+
+#[test]
+fn f4_a_stop_does_not_wait_for_a_group_and_those_that_had_no_fault_are_stopped() {
+    let mut bench = group(RestartStrategy::OneForAll);
+    bench.input(Input::Faulted(WorkerId(2), cause()));
+    for worker in [2, 1, 0] {
+        bench.end(worker, false);
+    }
+    bench.input(Input::StopAsked);
+    assert_eq!([0, 1, 2].map(|id| bench.phase(id)), {
+        use WorkerPhase::{Failed, Stopped};
+        [Stopped, Stopped, Failed]
+    });
+    bench.end(3, false);
+    assert_eq!(bench.machine.exit(), ExitStatus::WorkerFault);
+}
+
+#[test]
+fn t7_intake_stays_open_for_the_delay_and_a_second_signal_cuts_it() {
+    let budget = StopBudget::default().before_drain(Duration::from_secs(5));
+    for second in [false, true] {
+        let mut bench =
+            Bench { machine: Lifecycle::new(vec![plan(&[])], budget), now: Duration::ZERO, actions: Vec::new() };
+        bench.input(Input::Begin);
+        bench.input(Input::Started(WorkerId(0)));
+        bench.input(Input::Signal(Signal::Terminate));
+        assert_eq!(bench.phase(0), WorkerPhase::Running);
+        if second {
+            bench.now = Duration::from_secs(1);
+            assert!(bench.input(Input::Signal(Signal::Terminate)).contains(&Action::CloseIntake(WorkerId(0))));
+        } else {
+            assert!(bench.pass_to_deadline().contains(&Action::CloseIntake(WorkerId(0))));
+            assert_eq!(bench.now, Duration::from_secs(5));
+            bench.pass_to_deadline();
+            assert_eq!(bench.now, Duration::from_secs(25), "the whole drain comes after it");
+        }
+    }
+}
+
 /// Any order of any inputs, the impossible ones included.
 fn inputs(workers: u32) -> impl Strategy<Value = Vec<(Input, u64)>> {
     let id = move || (0..workers).prop_map(WorkerId);
@@ -227,8 +335,13 @@ fn plans() -> impl Strategy<Value = Vec<WorkerPlan>> {
                 let on_fault = prop::sample::select(vec![OnFault::StopHost, OnFault::Degrade, OnFault::restart()]);
                 let drain = prop::option::of((0u64..40_000).prop_map(Duration::from_millis));
                 let after = prop::collection::btree_set(0..index.max(1), 0..=index as usize);
-                (after, drain, on_fault).prop_map(move |(after, drain, on_fault)| WorkerPlan {
-                    on_fault,
+                let group = prop::option::of(prop::sample::select(vec![0, 1]));
+                (after, drain, on_fault, group).prop_map(move |(after, drain, on_fault, group)| WorkerPlan {
+                    on_fault: if group.is_some() { OnFault::restart() } else { on_fault },
+                    group: group.map(|group| Member {
+                        group,
+                        strategy: if group == 0 { RestartStrategy::OneForAll } else { RestartStrategy::RestForOne },
+                    }),
                     after: after.into_iter().filter(|other| *other < index).map(WorkerId).collect(),
                     start_timeout: Duration::from_secs(30),
                     drain,

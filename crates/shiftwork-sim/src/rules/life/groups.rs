@@ -1,0 +1,145 @@
+//! F2, F4, F5 and T7: who may close for whose fault, and how a group goes down and comes up.
+
+use std::time::Duration;
+
+use shiftwork::{OnFault, RestartStrategy, Rule, event::WorkerId};
+
+use super::{LifeRules, Standing, Verdicts};
+
+impl LifeRules {
+    fn comes_after(&self, later: usize, earlier: usize) -> bool {
+        let after = &self.workers[later].after;
+        after.iter().any(|it| it.0 as usize == earlier || self.comes_after(it.0 as usize, earlier))
+    }
+
+    /// The other members of its group that still live.
+    fn others(&self, index: usize) -> impl Iterator<Item = usize> + '_ {
+        let group = self.workers[index].group.as_ref().map(|it| &it.group);
+        self.workers.iter().enumerate().filter_map(move |(other, worker)| {
+            let same = group.is_some() && worker.group.as_ref().map(|it| &it.group) == group;
+            (same && other != index && worker.stopped.is_none()).then_some(other)
+        })
+    }
+
+    /// A fault takes those down that the strategy says, unless it is part of a restart already.
+    pub(super) fn group_goes_down(&mut self, id: WorkerId, at: Duration) {
+        let index = id.0 as usize;
+        let Some(member) = self.workers[index].group.clone() else { return };
+        if matches!(self.workers[index].standing, Standing::Going | Standing::Down) {
+            return;
+        }
+        self.workers[index].faulted_at = at;
+        let affected: Vec<usize> = self
+            .others(index)
+            .filter(|other| match member.strategy {
+                RestartStrategy::OneForOne => false,
+                RestartStrategy::RestForOne => self.comes_after(*other, index),
+                RestartStrategy::OneForAll => true,
+            })
+            .collect();
+        self.workers[index].standing = Standing::Going;
+        for other in affected {
+            let standing = &mut self.workers[other].standing;
+            if *standing != Standing::Down {
+                *standing = Standing::Going;
+            }
+        }
+    }
+
+    /// Rules F2, F4 and T7: an intake closes for a stop, once its delay is over, for a fault of its own, or with its group
+    /// once those after it are down.
+    pub(super) fn intake_closed(&mut self, id: WorkerId, verdicts: &mut Verdicts<'_>) {
+        let index = id.0 as usize;
+        let (at, name, worker) = (verdicts.at, self.name(id), &self.workers[index]);
+        let going = worker.standing == Standing::Going;
+        verdicts.demand(
+            Rule::F2,
+            self.stopping.is_some() || worker.faulted || going,
+            || format!("the intake of {name} closes for a stop, for its own fault, or with its group"),
+            || "it closed for neither".to_owned(),
+        );
+        let early = self.stopping.as_ref().filter(|it| at < it.at + it.delay);
+        verdicts.demand(
+            Rule::T7,
+            early.is_none() || self.disorderly || worker.faulted || going,
+            || format!("the intake of {name} stays open for the delay before the drain"),
+            || format!("it closed at {at:?}"),
+        );
+        let late = self
+            .others(index)
+            .find(|other| self.comes_after(*other, index) && self.workers[*other].standing == Standing::Going);
+        verdicts.demand(
+            Rule::F4,
+            self.stopping.is_some() || worker.faulted || late.is_none(),
+            || format!("{name} goes down after those of its group that come after it"),
+            || format!("{} was not down", self.name_of(late)),
+        );
+    }
+
+    /// Rule F5: a restart of a member is part of a restart of its group, and those are counted together. Whether it is in a
+    /// group.
+    pub(super) fn group_restarts(&mut self, id: WorkerId, verdicts: &mut Verdicts<'_>) -> bool {
+        let (index, name) = (id.0 as usize, self.name(id));
+        let worker = &self.workers[index];
+        if worker.group.is_none() {
+            return false;
+        }
+        verdicts.demand(
+            Rule::F4,
+            worker.standing == Standing::Going,
+            || format!("{name} is restarted for a fault of its own or of its group"),
+            || "there was none".to_owned(),
+        );
+        if let (true, OnFault::Restart(policy)) = (worker.faulted, worker.on_fault) {
+            let at = worker.faulted_at;
+            self.workers[index].granted.push(at);
+            let group: Vec<usize> = self.others(index).chain([index]).collect();
+            let granted = group.iter().flat_map(|member| &self.workers[*member].granted);
+            // Several that fault on the way down have the time of an earlier fault, which is counted once.
+            let mut recent: Vec<Duration> =
+                granted.copied().filter(|other| *other <= at && at - *other < policy.window()).collect();
+            recent.sort_unstable();
+            recent.dedup();
+            let most = policy.restarts_max() as usize;
+            verdicts.demand(
+                Rule::F5,
+                recent.len() <= most,
+                || format!("the group of {name} is restarted at most {most} times in {:?}", policy.window()),
+                || format!("this is restart {}", recent.len()),
+            );
+        }
+        true
+    }
+
+    /// Rule F4: a member starts again when all are down, and after those that it comes after.
+    pub(super) fn starts_again(&mut self, id: WorkerId, verdicts: &mut Verdicts<'_>) {
+        let index = id.0 as usize;
+        if self.workers[index].standing != Standing::Down {
+            return;
+        }
+        let name = self.name(id);
+        let going = self.others(index).find(|other| self.workers[*other].standing == Standing::Going);
+        verdicts.demand(
+            Rule::F4,
+            going.is_none(),
+            || format!("{name} starts again once all of its group are down that are restarted with it"),
+            || format!("{} was not", self.name_of(going)),
+        );
+        let before = self.others(index).find(|other| {
+            let standing = self.workers[*other].standing;
+            self.comes_after(index, *other) && matches!(standing, Standing::Down | Standing::Coming)
+        });
+        verdicts.demand(
+            Rule::F4,
+            before.is_none(),
+            || format!("{name} starts again after those of its group that it comes after"),
+            || format!("{} was not at work", self.name_of(before)),
+        );
+        self.workers[index].standing = Standing::Coming;
+    }
+
+    fn name_of(&self, index: Option<usize>) -> String {
+        let id = index.and_then(|index| u32::try_from(index).ok()).map(WorkerId);
+        id.map_or_else(String::new, |id| self.name(id))
+    }
+}

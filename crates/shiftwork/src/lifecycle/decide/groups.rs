@@ -1,0 +1,146 @@
+//! Restarts, of one worker or of a group: who goes down, in which order, and when all come up again.
+//!
+//! A worker that is not in a group is a group of its own.
+//!
+//! 1. While members go down, one closes only after every member that comes after it and goes down too is down; the one that
+//!    faulted closes at once.
+//! 2. Nobody starts before the last is down and the delay is over.
+//! 3. Then one starts when every member that it comes after is at work again, or has ended.
+
+use std::time::Duration;
+
+use super::{Action, Lifecycle, Then};
+use crate::{
+    event::{WorkerId, WorkerPhase},
+    lifecycle::{RestartStrategy, fault::Reaction},
+};
+
+impl Lifecycle {
+    /// The members that a fault of `id` takes down with it, itself included.
+    fn affected(&self, id: WorkerId) -> Vec<WorkerId> {
+        let Some(member) = self.workers[id.index()].plan.group else { return vec![id] };
+        let in_group = |other: &WorkerId| {
+            self.workers[other.index()].plan.group.is_some_and(|it| it.group == member.group) || *other == id
+        };
+        self.ids()
+            .filter(in_group)
+            .filter(|other| match member.strategy {
+                RestartStrategy::OneForOne => *other == id,
+                RestartStrategy::RestForOne => *other == id || self.comes_after(*other, id),
+                RestartStrategy::OneForAll => true,
+            })
+            .collect()
+    }
+
+    /// Whether `later` comes after `earlier`, directly or not. There is no circle.
+    fn comes_after(&self, later: WorkerId, earlier: WorkerId) -> bool {
+        let after = &self.workers[later.index()].plan.after;
+        after.iter().any(|it| *it == earlier || self.comes_after(*it, earlier))
+    }
+
+    /// Members of the group of `id` but itself.
+    fn others(&self, id: WorkerId) -> impl Iterator<Item = WorkerId> + '_ {
+        let group = self.workers[id.index()].plan.group.map(|member| member.group);
+        self.ids().filter(move |other| {
+            let of_other = self.workers[other.index()].plan.group.map(|member| member.group);
+            *other != id && group.is_some() && of_other == group
+        })
+    }
+
+    /// What follows from a fault of `id` that is not part of a restart already.
+    pub(super) fn react(&mut self, id: WorkerId, now: Duration) -> Reaction {
+        let worker = &mut self.workers[id.index()];
+        let policy = worker.plan.on_fault;
+        match worker.plan.group {
+            Some(member) => self.group_restarts[member.group].react(policy, now),
+            None => worker.recent_restarts.react(policy, now),
+        }
+    }
+
+    /// Lets everybody whom the fault of `id` affects go down, and says what is to follow.
+    pub(super) fn take_down(&mut self, id: WorkerId, then: Then, actions: &mut Vec<Action>) {
+        for other in self.affected(id) {
+            let worker = self.worker(other);
+            let goes = match worker.phase {
+                WorkerPhase::Starting | WorkerPhase::Ready | WorkerPhase::Running | WorkerPhase::Restarting => true,
+                // Going down already: by itself, which is none of our business, or for this.
+                WorkerPhase::Draining | WorkerPhase::Cancelling | WorkerPhase::Aborting | WorkerPhase::Closing => {
+                    other == id || worker.then.is_some()
+                }
+                WorkerPhase::Pending
+                | WorkerPhase::Stopped
+                | WorkerPhase::Failed
+                | WorkerPhase::Aborted
+                | WorkerPhase::NeverStarted => false,
+            };
+            if !goes {
+                continue;
+            }
+            worker.then = Some(then);
+            if worker.phase == WorkerPhase::Starting && other != id {
+                // Its start hook is dropped; what it says then is not its fault.
+                actions.push(Action::Abort(other));
+            }
+            if worker.phase == WorkerPhase::Restarting {
+                worker.deadline = None;
+                worker.released = false;
+                if then == Then::End {
+                    self.end_down(other, actions);
+                }
+            }
+        }
+    }
+
+    /// A worker that is down is not started again after all.
+    pub(super) fn end_down(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
+        let failed = self.worker(id).cause.is_some();
+        self.end(id, if failed { WorkerPhase::Failed } else { WorkerPhase::Stopped }, actions);
+    }
+
+    /// Takes every step of a restart that the state allows by itself.
+    pub(super) fn advance_restarts(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        let is_down =
+            |worker: &super::WorkerState| worker.phase == WorkerPhase::Restarting || worker.phase.is_terminal();
+        loop {
+            let next = self.ids().find(|id| {
+                let worker = &self.workers[id.index()];
+                worker.phase == WorkerPhase::Running
+                    && worker.then.is_some()
+                    && self.others(*id).filter(|other| self.comes_after(*other, *id)).all(|other| {
+                        let other = &self.workers[other.index()];
+                        other.then.is_none() || is_down(other)
+                    })
+            });
+            match next {
+                Some(id) => self.close_intake(id, now, actions),
+                None => break,
+            }
+        }
+        for id in self.ids() {
+            let worker = &self.workers[id.index()];
+            let (waits, Some(Then::Restart { delay })) = (worker.phase == WorkerPhase::Restarting, worker.then) else {
+                continue;
+            };
+            let all_down = self.others(id).all(|other| {
+                let other = &self.workers[other.index()];
+                other.then.is_none() || is_down(other)
+            });
+            if waits && all_down && worker.deadline.is_none() && !worker.released {
+                self.worker(id).deadline = Some(now.saturating_add(delay));
+            }
+        }
+        for id in self.ids() {
+            let worker = &self.workers[id.index()];
+            let before_it_are_up = self.others(id).filter(|other| self.comes_after(id, *other)).all(|other| {
+                let other = &self.workers[other.index()];
+                other.phase == WorkerPhase::Running || other.phase.is_terminal()
+            });
+            if worker.phase == WorkerPhase::Restarting && worker.released && before_it_are_up {
+                let worker = self.worker(id);
+                worker.released = false;
+                worker.then = None;
+                self.begin_start(id, now, actions);
+            }
+        }
+    }
+}

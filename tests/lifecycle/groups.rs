@@ -1,0 +1,146 @@
+//! Groups: workers that are restarted together.
+
+use shiftwork::{
+    BuildError, Context, ExitStatus, Failure, GiveUp, Group, Host, HostBuilder, Restart, Schedule, Signal, Tick,
+    Worker, event::WorkerPhase,
+};
+use shiftwork_sim::{Outcome, Script, millis, secs};
+
+use crate::worlds::{Count, Notes};
+
+/// A member that notes its hooks, and cannot go on in the cycles that the test says.
+struct Part {
+    name: &'static str,
+    faults: fn(u32) -> bool,
+    cycles: Count,
+    notes: Notes,
+}
+
+impl Worker for Part {
+    type Input = Tick;
+
+    async fn start(&self) -> Result<(), Failure> {
+        self.notes.add(format!("{} up", self.name));
+        Ok(())
+    }
+
+    async fn cycle(&self, _: Tick, _: &Context) -> Result<(), Failure> {
+        if (self.faults)(self.cycles.up()) { Err(Failure::fatal(format!("{} broke", self.name))) } else { Ok(()) }
+    }
+
+    async fn stop(&self) -> Result<(), Failure> {
+        self.notes.add(format!("{} down", self.name));
+        Ok(())
+    }
+}
+
+/// "store", "cache" after it and "api" after that are a group; "metrics" is not, though it comes after "store".
+fn build(host: HostBuilder, group: Group, notes: &Notes, faults: fn(u32) -> bool) -> HostBuilder {
+    let part = |name, faults| Part { name, faults, cycles: Count::default(), notes: notes.clone() };
+    let steady: fn(u32) -> bool = |_| false;
+    host.group("trio", group)
+        .worker("store", Schedule::every(secs(10)), part("store", steady))
+        .in_group("trio")
+        .worker("cache", Schedule::every(secs(10)), part("cache", faults))
+        .in_group("trio")
+        .after("store")
+        .worker("api", Schedule::every(secs(10)), part("api", steady))
+        .in_group("trio")
+        .after("cache")
+        .worker("metrics", Schedule::every(secs(1)), part("metrics", steady))
+        .after("store")
+        .host()
+}
+
+fn run(script: Script, group: Group, faults: fn(u32) -> bool) -> (Outcome, Vec<String>) {
+    let notes = Notes::default();
+    let inside = notes.clone();
+    let outcome = script.run_once(move |world| {
+        world.node("node", move |node| build(node.host(), group, &inside, faults).run_until_signal());
+    });
+    (outcome, notes.all())
+}
+
+fn restarts(outcome: &Outcome) -> Vec<u32> {
+    outcome.report().unwrap().workers.iter().map(|worker| worker.restarts).collect()
+}
+
+#[test]
+fn f4_one_for_all_restarts_the_group_in_order_and_nobody_else() {
+    let script = Script::new().at(secs(60) + millis(500), Signal::Terminate);
+    let (outcome, notes) = run(script, Group::one_for_all(), |cycle| cycle == 2);
+    outcome.assert_rules_kept();
+    // The one that faulted closes at once, the others in reverse.
+    let round = ["cache down", "api down", "store down", "store up", "cache up", "api up"];
+    assert_eq!(notes[4..10], round);
+    assert_eq!(restarts(&outcome), [1, 1, 1, 0]);
+    let report = outcome.report().unwrap();
+    assert_eq!(report.exit, ExitStatus::Clean, "the fault was dealt with");
+    assert_eq!(report.worker("metrics").unwrap().cycles.succeeded, 61, "F2: one each second, from 0 to 60");
+}
+
+#[test]
+fn f4_rest_for_one_restarts_those_that_come_after_and_not_what_they_come_after() {
+    let script = Script::new().at(secs(60), Signal::Terminate);
+    let (outcome, notes) = run(script, Group::rest_for_one(), |cycle| cycle == 2);
+    outcome.assert_rules_kept();
+    assert_eq!(notes[4..8], ["cache down", "api down", "cache up", "api up"].map(str::to_owned));
+    assert_eq!(restarts(&outcome), [0, 1, 1, 0]);
+}
+
+#[test]
+fn f4_one_for_one_restarts_the_member_alone() {
+    let script = Script::new().at(secs(60), Signal::Terminate);
+    let (outcome, notes) = run(script, Group::one_for_one(), |cycle| cycle == 2);
+    outcome.assert_rules_kept();
+    assert_eq!(notes[4..6], ["cache down", "cache up"].map(str::to_owned));
+    assert_eq!(restarts(&outcome), [0, 1, 0, 0]);
+}
+
+#[test]
+fn f5_a_group_that_is_restarted_too_often_stops_the_host() {
+    let group = Group::one_for_all().restart(Restart::default().intensity(2, secs(600)));
+    let (outcome, _) = run(Script::new(), group, |_| true);
+    outcome.assert_rules_kept();
+    assert_eq!(restarts(&outcome), [2, 2, 2, 0]);
+    assert_eq!(outcome.report().unwrap().exit, ExitStatus::WorkerFault);
+}
+
+#[test]
+fn f5_a_group_that_is_given_up_ends_whole_and_leaves_the_others_at_work() {
+    let restart = Restart::default().intensity(1, secs(600)).then(GiveUp::Degrade);
+    let script = Script::new().at(secs(60), Signal::Terminate);
+    let (outcome, _) = run(script, Group::one_for_all().restart(restart), |_| true);
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.ended_at(), secs(60));
+    let report = outcome.report().unwrap();
+    let phase = |name| report.worker(name).unwrap().phase;
+    assert_eq!([phase("store"), phase("cache"), phase("api")], {
+        use WorkerPhase::{Failed, Stopped};
+        [Stopped, Failed, Stopped]
+    });
+    assert_eq!(report.exit.code(), 70, "a fault never exits 0");
+}
+
+#[test]
+fn f4_a_stop_finds_a_group_that_is_down_and_does_not_wait_for_it() {
+    let script = Script::new().at(secs(10) + millis(500), Signal::Terminate);
+    let (outcome, _) = run(script, Group::one_for_all(), |cycle| cycle == 2);
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.ended_at(), secs(10) + millis(500));
+    assert_eq!(outcome.report().unwrap().worker("store").unwrap().phase, WorkerPhase::Stopped);
+}
+
+#[test]
+fn a_group_that_does_not_exist_is_named_with_those_that_do() {
+    let idle = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+    let build = |group: &str| -> Result<Host, BuildError> {
+        let host = Host::builder().group("trio", Group::one_for_all());
+        host.worker("idle", Schedule::every(secs(1)), idle).in_group(group).build()
+    };
+    assert!(build("trio").is_ok());
+    let error = build("duo").unwrap_err().to_string();
+    assert_eq!(error, r#"worker "idle" is in group "duo", which does not exist: there are ["trio"]"#);
+    let twice = Host::builder().group("trio", Group::one_for_all()).group("trio", Group::one_for_one()).build();
+    assert_eq!(twice.unwrap_err().to_string(), r#"two groups are called "trio": give one another name"#);
+}
