@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
+mod own_program;
+
 use std::{
     path::Path,
     process::{Command, Output, Stdio},

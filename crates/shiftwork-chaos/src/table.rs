@@ -352,6 +352,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_build_does_not_hold_is_said_even_when_nothing_else_is() {
+        let mut report = crate::Campaign::over([]).run();
+        let text = |report: &CampaignReport| Text { report, command: "chaos", detail: Detail::Wrong }.to_string();
+        report.control.task_order = false;
+        assert!(
+            text(&report).contains("`select!` order is not held: build with `--cfg tokio_unstable`"),
+            "{}",
+            text(&report)
+        );
+    }
+
+    #[test]
     fn a_rate_needs_no_time_to_be_told() {
         assert_eq!(rate(10, Duration::ZERO), "10000");
         assert_eq!(rate(10, Duration::from_secs(2)), "5");

@@ -44,6 +44,9 @@ pub struct Tool {
     second_run: Box<dyn SecondRun>,
 }
 
+/// What the program is called after `cargo xtask`.
+const NAME: &str = "chaos";
+
 /// What of a terminal the program sees.
 struct Surroundings {
     display: Display,
@@ -100,10 +103,11 @@ impl Tool {
     /// Runs with the arguments and streams of the process.
     #[must_use]
     pub fn main(&self) -> ExitCode {
-        if let Some(files) = merge_files(std::env::args_os().skip(1)) {
+        let args = self.without_its_own_name(std::env::args_os().skip(1).collect());
+        if let Some(files) = merge_files(&args) {
             return ExitCode::from(self.merge(&files, &mut io::stdout(), &mut io::stderr()));
         }
-        let cli = match self.parse(std::env::args_os()) {
+        let cli = match self.parse(args) {
             Ok(cli) => cli,
             Err(error) => error.exit(),
         };
@@ -138,11 +142,10 @@ impl Tool {
         out: &mut dyn Write,
         err: &mut dyn Write,
     ) -> u8 {
-        let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-        if let Some(files) = merge_files(args.iter().cloned()) {
+        let args = self.without_its_own_name(args.into_iter().map(Into::into).collect());
+        if let Some(files) = merge_files(&args) {
             return self.merge(&files, out, err);
         }
-        let args = [OsString::from("chaos")].into_iter().chain(args);
         match self.parse(args) {
             Ok(cli) => {
                 let surroundings =
@@ -162,7 +165,18 @@ impl Tool {
         }
     }
 
-    fn parse(&self, args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    /// The arguments without a `chaos` in front. The printed lines begin with `cargo xtask chaos`, and must work where the whole
+    /// of `cargo xtask` is this program as well.
+    fn without_its_own_name(&self, mut args: Vec<OsString>) -> Vec<OsString> {
+        let named = args.first().is_some_and(|first| first == NAME);
+        if named && !self.scenarios.iter().any(|scenario| scenario.name() == NAME) {
+            args.remove(0);
+        }
+        args
+    }
+
+    fn parse(&self, args: Vec<OsString>) -> Result<Cli, clap::Error> {
+        let args = [OsString::from(NAME)].into_iter().chain(args);
         // Usage and errors name what a person typed.
         let command = Cli::command().bin_name(self.command.clone());
         command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches))
@@ -333,8 +347,9 @@ fn timeline(campaign: &Campaign<'_>, report: &CampaignReport) -> String {
 }
 
 /// The reports to merge, if that is what the arguments ask for.
-fn merge_files(mut args: impl Iterator<Item = OsString>) -> Option<Vec<PathBuf>> {
-    (args.next()? == "merge").then(|| args.map(PathBuf::from).collect())
+fn merge_files(args: &[OsString]) -> Option<Vec<PathBuf>> {
+    let (first, files) = args.split_first()?;
+    (first == "merge").then(|| files.iter().map(PathBuf::from).collect())
 }
 
 /// Lets panics in worlds pass without a word: worker code panics in thousands of them, the runtime catches it, and the report says

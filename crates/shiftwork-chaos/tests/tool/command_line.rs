@@ -61,6 +61,15 @@ fn a_canary_runs_only_when_it_is_named() {
 }
 
 #[test]
+fn the_program_may_be_called_by_its_name() {
+    let folder = setup();
+    let [with, without] = [&["chaos", "--list"][..], &["--list"]].map(|args| chaos(folder.path(), args));
+    assert_eq!((with.code, with.out), (without.code, without.out));
+    // Once, and no other.
+    refused(&["chaos", "chaos"], &["there is no scenario \"chaos\""]);
+}
+
+#[test]
 fn the_list_tells_what_faults_may_strike() {
     let folder = setup();
     let run = chaos(folder.path(), &["--list"]);
