@@ -46,10 +46,16 @@ pub(crate) static RULES: [Rule; 7] = [
         name: "no blocking sleep",
         instead: "`tokio::time::sleep`, which leaves the thread to others and jumps under a paused clock",
         lines: |source| source.code_lines(|line| occurrences(line, "thread::sleep").next().is_some()),
-        exceptions: &[Exception {
-            under: "crates/shiftwork-sim/src/interpose/tests.rs",
-            because: "what such a sleep does in a world is what is tested",
-        }],
+        exceptions: &[
+            Exception {
+                under: "crates/shiftwork-sim/src/interpose/tests.rs",
+                because: "what such a sleep does in a world is what is tested",
+            },
+            Exception {
+                under: "tests/lifecycle/determinism.rs",
+                because: "what such a sleep does in a world is what is tested",
+            },
+        ],
         broken: &[
             ("a.rs", "fn f() { std::thread::sleep(D) }"),
             ("a.rs", "fn f() { thread::sleep(D) }"),
@@ -80,6 +86,10 @@ pub(crate) static RULES: [Rule; 7] = [
             Exception {
                 under: "crates/shiftwork-sim/src/interpose/tests.rs",
                 because: "whose time the machine's clocks show is what is tested",
+            },
+            Exception {
+                under: "tests/lifecycle/determinism.rs",
+                because: "that a world holds the machine's clocks is what is tested",
             },
             Exception { under: "benches", because: "a benchmark measures real time" },
             Exception { under: "xtask", because: "a person waits for its steps, on a real clock" },

@@ -23,6 +23,7 @@
 
 mod control;
 mod deliveries;
+mod determinism;
 mod failure;
 mod faults;
 mod groups;

@@ -38,10 +38,19 @@ pub(crate) struct Held {
     _same_thread: PhantomData<*const ()>,
 }
 
+/// Whose thread it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Thread {
+    /// The one that the world runs on. When it sleeps, time jumps.
+    World,
+    /// One that does blocking work for it. When it sleeps, it is ahead of the world.
+    Blocking,
+}
+
 /// Begins to answer this thread's questions from `seed` and `clock`.
-pub(crate) fn hold(seed: u64, clock: Arc<WorldClock>) -> Held {
+pub(crate) fn hold(seed: u64, clock: Arc<WorldClock>, thread: Thread) -> Held {
     entropy::hold(seed);
-    clock::hold(Arc::as_ptr(&clock));
+    clock::hold(Arc::as_ptr(&clock), thread);
     Held { _clock: clock, _same_thread: PhantomData }
 }
 

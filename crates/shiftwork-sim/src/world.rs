@@ -10,6 +10,7 @@
 //! | `world/node.rs` | a node as its program sees it: its host, its environment |
 //! | `world/tasks.rs` | the tasks of a node's process |
 //! | `world/life.rs` | one life of a node's process: its runtime, and how it runs a stretch at a time |
+//! | `world/blocking.rs` | work that a node gives to blocking threads |
 //! | `world/machine.rs` | a node as the driver sees it |
 //! | `world/agenda.rs` | what a world has in store |
 //! | `world/drive.rs` | the clockwork: boots, faults, signals, healing, the last stop |
@@ -32,6 +33,8 @@
 //! - **Restart.** An orchestrator starts the process again a second after it exits, or after the crash's own time.
 
 mod agenda;
+#[cfg(tokio_unstable)]
+mod blocking;
 mod clock;
 mod drive;
 mod life;
@@ -145,6 +148,11 @@ impl World {
         // Whole milliseconds, like everything that a paused clock can wait for.
         let at = Duration::from_millis(whole_ms(time));
         self.arrivals.push(Arrival { at, what: what.into(), act: Box::new(act) });
+    }
+
+    /// How long a poll may block its thread, in the world's time; 10 ms by default. Rule L3 demands it of every task.
+    pub fn poll_max(&mut self, poll_max: Duration) {
+        self.shared.lock().set_poll_max(poll_max);
     }
 
     /// When the scenario's work is done: rule L1 demands it of every world once its faults have healed.

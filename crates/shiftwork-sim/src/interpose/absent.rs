@@ -10,7 +10,13 @@ pub(crate) const IN_FORCE: bool = false;
 
 pub(crate) struct Held;
 
-pub(crate) fn hold(_seed: u64, _clock: Arc<WorldClock>) -> Held {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Thread {
+    World,
+    Blocking,
+}
+
+pub(crate) fn hold(_seed: u64, _clock: Arc<WorldClock>, _thread: Thread) -> Held {
     Held
 }
 

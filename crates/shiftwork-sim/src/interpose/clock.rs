@@ -1,8 +1,11 @@
 //! The world's time, for code that asks the C library for the time.
 
-use std::{cell::Cell, ffi::c_int, ptr, sync::atomic::Ordering, time::Duration};
+use std::{cell::Cell, ffi::c_int, ptr, time::Duration};
 
-use super::real::{self, TimeSpec};
+use super::{
+    Thread,
+    real::{self, TimeSpec},
+};
 use crate::world::{WALL_EPOCH, WorldClock};
 
 /// What a monotonic clock shows when a world begins: as on a machine that was started some days ago, so that code may look back.
@@ -11,10 +14,12 @@ pub(super) const MONOTONIC_BASE: Duration = Duration::from_secs(1_000_000);
 thread_local! {
     // Without a destructor and const: readable at any time in a thread's life.
     static CLOCK: Cell<*const WorldClock> = const { Cell::new(ptr::null()) };
+    static THREAD: Cell<Thread> = const { Cell::new(Thread::World) };
 }
 
-pub(super) fn hold(clock: *const WorldClock) {
+pub(super) fn hold(clock: *const WorldClock, thread: Thread) {
     CLOCK.set(clock);
+    THREAD.set(thread);
 }
 
 pub(super) fn let_go() {
@@ -29,6 +34,22 @@ pub(super) fn held<'a>() -> Option<&'a WorldClock> {
     unsafe { CLOCK.get().as_ref() }
 }
 
+/// What has passed since the world began, on this thread.
+pub(super) fn now(world: &WorldClock) -> Duration {
+    match THREAD.get() {
+        Thread::World => world.now(),
+        Thread::Blocking => world.now_blocking(),
+    }
+}
+
+/// This thread has slept until `time`.
+pub(super) fn sleep_until(world: &WorldClock, time: Duration) {
+    match THREAD.get() {
+        Thread::World => world.skip_to(time),
+        Thread::Blocking => world.owe(time),
+    }
+}
+
 // The numbers of Linux's clocks that tell the time; the others tell how much processor time was used, and stay real.
 const REALTIME: c_int = 0;
 const MONOTONIC: c_int = 1;
@@ -39,12 +60,11 @@ const BOOTTIME: c_int = 7;
 
 /// What a clock shows in the world, in nanoseconds; `None` for a clock that is not the world's.
 pub(super) fn reading(world: &WorldClock, clock: c_int) -> Option<i128> {
-    let now = i128::from(world.now_ns.load(Ordering::Relaxed));
+    let now = now(world).as_nanos().cast_signed();
     match clock {
         MONOTONIC | MONOTONIC_RAW | MONOTONIC_COARSE | BOOTTIME => Some(now + MONOTONIC_BASE.as_nanos().cast_signed()),
         REALTIME | REALTIME_COARSE => {
-            let offset = i128::from(world.wall_offset_ns.load(Ordering::Relaxed));
-            Some(now + offset + WALL_EPOCH.as_nanos().cast_signed())
+            Some(now + i128::from(world.wall_offset_ns()) + WALL_EPOCH.as_nanos().cast_signed())
         }
         _ => None,
     }

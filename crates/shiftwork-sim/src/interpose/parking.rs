@@ -6,6 +6,7 @@
 
 use std::{cell::Cell, time::Duration};
 
+use super::clock::sleep_until;
 use crate::world::WorldClock;
 
 /// What this thread's runtime may do, and what it said when it parked.
@@ -55,7 +56,7 @@ pub(super) fn wait_until(world: &WorldClock, until: Duration) {
         if parking.parks.get() && until >= parking.limit.get() {
             parking.due.set(Some(until));
         } else {
-            world.skip_to(until);
+            sleep_until(world, until);
         }
     });
 }

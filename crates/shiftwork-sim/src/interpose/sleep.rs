@@ -6,7 +6,7 @@
 use std::{ffi::c_int, time::Duration};
 
 use super::{
-    clock::{held, reading},
+    clock::{held, now, reading, sleep_until},
     real::{self, TimeSpec},
 };
 
@@ -27,7 +27,7 @@ pub unsafe extern "C" fn nanosleep(time: *const TimeSpec, left: *mut TimeSpec) -
     {
         // SAFETY: the caller promises that `time` is valid for a read.
         let time = unsafe { time.read() };
-        world.skip_to(world.now().saturating_add(Duration::from_nanos(time.as_nanoseconds())));
+        sleep_until(world, now(world).saturating_add(Duration::from_nanos(time.as_nanoseconds())));
         return 0;
     }
     // SAFETY: as the caller promises.
@@ -49,14 +49,14 @@ pub unsafe extern "C" fn clock_nanosleep(
     left: *mut TimeSpec,
 ) -> c_int {
     if let Some(world) = held()
-        && let Some(now) = reading(world, clock)
+        && let Some(reading) = reading(world, clock)
         && !time.is_null()
     {
         // SAFETY: the caller promises that `time` is valid for a read.
         let time = i128::from(unsafe { time.read() }.as_nanoseconds());
-        let long = if flags & TIMER_ABSTIME == 0 { time } else { time - now };
+        let long = if flags & TIMER_ABSTIME == 0 { time } else { time - reading };
         let long = Duration::from_nanos(u64::try_from(long.max(0)).unwrap_or(u64::MAX));
-        world.skip_to(world.now().saturating_add(long));
+        sleep_until(world, now(world).saturating_add(long));
         return 0;
     }
     // SAFETY: as the caller promises.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    clock::{MONOTONIC_BASE, held},
+    clock::{MONOTONIC_BASE, held, now},
     entropy, parking,
     real::{self, TimeSpec},
 };
@@ -92,7 +92,7 @@ unsafe fn timed_wait(
     }
     let until = match operation & OPERATION {
         // SAFETY: the caller promises that a timeout that is not null is valid for a read.
-        FUTEX_WAIT => world.now().saturating_add(Duration::from_nanos(unsafe { timeout.read() }.as_nanoseconds())),
+        FUTEX_WAIT => now(world).saturating_add(Duration::from_nanos(unsafe { timeout.read() }.as_nanoseconds())),
         FUTEX_WAIT_BITSET => {
             // SAFETY: as above.
             let until = unsafe { timeout.read() }.as_nanoseconds();

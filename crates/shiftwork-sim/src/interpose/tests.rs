@@ -10,7 +10,7 @@ use super::*;
 fn on_a_fresh_thread<T: Send>(seed: Option<u64>, look: impl FnOnce(&WorldClock) -> T + Send) -> T {
     let look = move || {
         let clock = Arc::new(WorldClock::default());
-        let _held = seed.map(|seed| hold(seed, clock.clone()));
+        let _held = seed.map(|seed| hold(seed, clock.clone(), Thread::World));
         look(&clock)
     };
     std::thread::scope(|scope| scope.spawn(look).join().unwrap())

@@ -24,15 +24,37 @@ pub(crate) const WALL_EPOCH: Duration = Duration::from_secs(1_767_225_600);
 /// promised.
 #[derive(Debug, Default)]
 pub(crate) struct WorldClock {
-    pub(crate) now_ns: AtomicU64,
+    now_ns: AtomicU64,
+    /// How far blocking threads are ahead, because they slept: the others get there once those are done.
+    owed_ns: AtomicU64,
     /// How far the wall clock of the node that runs is from that of the world's beginning.
-    pub(crate) wall_offset_ns: AtomicI64,
+    wall_offset_ns: AtomicI64,
 }
 
 impl WorldClock {
     /// What has passed since the world began.
     pub(crate) fn now(&self) -> Duration {
         Duration::from_nanos(self.now_ns.load(Ordering::Relaxed))
+    }
+
+    /// What has passed since the world began, for a blocking thread.
+    pub(crate) fn now_blocking(&self) -> Duration {
+        self.now() + Duration::from_nanos(self.owed_ns.load(Ordering::Relaxed))
+    }
+
+    /// A blocking thread has slept until `time`.
+    pub(crate) fn owe(&self, time: Duration) {
+        self.owed_ns.fetch_max(saturating_ns(time.saturating_sub(self.now())), Ordering::Relaxed);
+    }
+
+    /// Time jumps to where the blocking threads are.
+    pub(super) fn pay(&self) {
+        self.now_ns.fetch_add(self.owed_ns.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// How far the wall clock of the node that runs is from that of the world's beginning, in nanoseconds.
+    pub(crate) fn wall_offset_ns(&self) -> i64 {
+        self.wall_offset_ns.load(Ordering::Relaxed)
     }
 
     /// Time jumps to `time`; it never goes back.

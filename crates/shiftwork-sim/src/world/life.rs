@@ -8,6 +8,7 @@
 //! Dropping the runtime drops the process's tasks at their await points, and with them everything it had in memory.
 
 use std::{
+    cell::Cell,
     future::Future,
     io,
     panic::AssertUnwindSafe,
@@ -25,7 +26,10 @@ use tokio::{
 };
 
 use super::{Node, Program, Shared};
-use crate::interpose::{self, parking};
+use crate::{
+    interpose::{self, parking},
+    streams::stream,
+};
 
 /// Longer than any world lasts.
 const FAR_AWAY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -68,6 +72,7 @@ impl Life {
             (anchor, process)
         };
         let metrics = runtime.metrics();
+        shared.lock().watch_runtime(metrics.clone());
         Ok(Self { shared, metrics, anchor, anchored: false, process, due: now, runtime })
     }
 
@@ -173,10 +178,23 @@ fn said(error: JoinError) -> String {
     }
 }
 
+thread_local! {
+    /// What holds chance and time of a blocking thread.
+    static BLOCKING: Cell<Option<interpose::Held>> = const { Cell::new(None) };
+}
+
 /// The runtime of one life, with its choices seeded.
 fn runtime(node: &Node) -> io::Result<Runtime> {
     let mut builder = Builder::new_current_thread();
     builder.enable_time();
+    // One piece of blocking work at a time, in the world's time and with chance from its seed.
+    let (clock, seed) = (node.shared.clock.clone(), stream(node.seed, "blocking"));
+    builder
+        .max_blocking_threads(1)
+        // For ever, and so without a timeout, which would count as a sleep.
+        .thread_keep_alive(Duration::MAX)
+        .on_thread_start(move || BLOCKING.set(Some(interpose::hold(seed, clock.clone(), interpose::Thread::Blocking))))
+        .on_thread_stop(|| BLOCKING.set(None));
     if interpose::IN_FORCE {
         let shared = node.shared.clone();
         builder.on_thread_park(parking::begins).on_thread_unpark(move || {

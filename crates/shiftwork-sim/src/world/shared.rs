@@ -13,10 +13,13 @@ use shiftwork::{
     queue::{DeliveryId, Timestamp},
 };
 use tokio::{
+    runtime::RuntimeMetrics,
     sync::{Notify, mpsc},
     time::Instant,
 };
 
+#[cfg(tokio_unstable)]
+use super::blocking;
 use super::{
     Options,
     clock::{Time, WorldClock, wall_at},
@@ -30,7 +33,12 @@ use crate::{
     rules::{Invariant, UserRule},
 };
 
+/// How long a poll may block its thread: rule L3. Others on the thread notice so much.
+const POLL_MAX: Duration = Duration::from_millis(10);
+
 pub(crate) struct Shared {
+    /// The clock of every thread of the world.
+    pub(super) clock: Arc<WorldClock>,
     state: Mutex<State>,
     queues: Mutex<Vec<Held>>,
     /// Rung when the driver must look: a crash was asked for, a process has ended, or the world cannot go on.
@@ -56,6 +64,8 @@ pub(crate) struct State {
     pub(super) crash_at_poll: Option<CrashAtPoll>,
     /// How far the wall clocks of all nodes have been stepped.
     stepped_ms: i64,
+    /// How long a poll may block its thread.
+    poll_max: Duration,
     recorder: Recorder,
 }
 
@@ -65,6 +75,8 @@ struct NodeState {
     /// Where the running host takes its signals from.
     signals: Option<mpsc::UnboundedSender<Signal>>,
     tasks: Tasks,
+    /// What its runtime tells of its blocking threads, while it runs.
+    metrics: Option<RuntimeMetrics>,
     /// How far its wall clock is from those of the others.
     skew_ms: i64,
 }
@@ -78,6 +90,7 @@ pub(super) struct Site {
 impl Shared {
     pub(super) fn new(plan: &Plan, options: &Options, clock: Arc<WorldClock>) -> Self {
         Self {
+            clock: clock.clone(),
             state: Mutex::new(State {
                 time: Time::new(clock),
                 faults: plan.faults.iter().map(PlannedFault::new).collect(),
@@ -89,6 +102,7 @@ impl Shared {
                 crash: None,
                 crash_at_poll: None,
                 stepped_ms: 0,
+                poll_max: POLL_MAX,
                 recorder: Recorder::new(plan, options.timeline),
             }),
             queues: Mutex::new(Vec::new()),
@@ -125,7 +139,13 @@ impl Shared {
     pub(super) fn add_node(&self, name: &str) -> NodeId {
         let mut state = self.lock();
         let id = NodeId(u16::try_from(state.nodes.len()).unwrap_or(u16::MAX));
-        state.nodes.push(NodeState { name: name.into(), signals: None, tasks: Tasks::default(), skew_ms: 0 });
+        state.nodes.push(NodeState {
+            name: name.into(),
+            signals: None,
+            tasks: Tasks::default(),
+            metrics: None,
+            skew_ms: 0,
+        });
         state.recorder.rules.add_node();
         id
     }
@@ -174,7 +194,7 @@ impl Shared {
         let Some(node) = state.running else { return };
         let tasks = &mut state.nodes[usize::from(node.0)].tasks;
         let number = tasks.number(task.id(), Some(task.spawned_at()));
-        tasks.current = number;
+        (tasks.current, tasks.began_at) = (number, now);
         if state.recorder.polled(now, node.0, number) {
             let task = tasks.describe(number);
             state.violate(Violation {
@@ -191,12 +211,28 @@ impl Shared {
 
     pub(super) fn poll_ended(&self) {
         let mut state = self.lock();
-        if let Some(node) = state.running_node() {
-            node.tasks.current = 0;
+        let (now, poll_max) = (state.now(), state.poll_max);
+        let Some(node) = state.running_node() else { return };
+        let number = std::mem::take(&mut node.tasks.current);
+        let blocked = now.saturating_sub(node.tasks.began_at);
+        let too_long = (blocked >= poll_max).then(|| node.tasks.describe(number));
+        let metrics = node.metrics.clone().filter(|metrics| metrics.num_blocking_threads() > 0);
+        if let Some(task) = too_long {
+            state.violate(Violation {
+                rule: RuleName::Rule(shiftwork::Rule::L3),
+                at: now,
+                expected: format!("a poll blocks its thread for less than {poll_max:?}"),
+                happened: format!("a poll of {task} blocked it for {blocked:?}"),
+            });
+            self.bell.notify_one();
         }
         if state.poll_kills() {
-            drop(state);
             self.bell.notify_one();
+        }
+        drop(state);
+        if let Some(metrics) = metrics {
+            blocking::wait_until_idle(&metrics);
+            self.clock.pay();
         }
     }
 
@@ -270,6 +306,7 @@ impl State {
         self.crash_at_poll.take_if(|planned| Some(planned.node) == running);
         if let Some(node) = self.running_node() {
             node.signals = None;
+            node.metrics = None;
             node.tasks.current = 0;
         }
     }
@@ -277,6 +314,18 @@ impl State {
     /// Whether the running node's process is gone, or is about to be.
     pub(crate) fn is_fenced(&self) -> bool {
         self.fenced || self.crash.is_some()
+    }
+
+    /// The runtime of the node that runs has begun.
+    pub(super) fn watch_runtime(&mut self, metrics: RuntimeMetrics) {
+        if let Some(node) = self.running_node() {
+            node.metrics = Some(metrics);
+        }
+    }
+
+    /// How long a poll may block its thread.
+    pub(super) fn set_poll_max(&mut self, poll_max: Duration) {
+        self.poll_max = poll_max;
     }
 
     /// The host of the node that runs takes its signals from here on.

@@ -1,6 +1,6 @@
 //! The tasks of one life of a node, numbered as they were spawned.
 
-use std::panic::Location;
+use std::{panic::Location, time::Duration};
 
 use tokio::task::Id;
 
@@ -11,6 +11,8 @@ pub(super) struct Tasks {
     alive: Vec<Task>,
     /// The number of the one that is being polled; 0 outside of all.
     pub(super) current: u32,
+    /// When that began.
+    pub(super) began_at: Duration,
 }
 
 struct Task {

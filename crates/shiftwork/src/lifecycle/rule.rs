@@ -85,6 +85,7 @@ rules! {
     V2 = "the exit code is that of the worst thing that happened",
     L1 = "once faults heal, work is done again",
     L2 = "nothing runs for ever without time passing",
+    L3 = "no poll blocks its thread",
 }
 
 impl fmt::Display for Rule {

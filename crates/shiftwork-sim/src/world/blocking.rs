@@ -1,0 +1,22 @@
+//! Work that a node gives to blocking threads, one piece after the other.
+//!
+//! A runtime has one blocking thread, and no task of the node is polled while that works: so the order in which pieces of work
+//! end, and what they do to the world meanwhile, does not depend on the machine. The world's time stands still for it; what
+//! the work itself sleeps passes when it is done. Work that waits for a task of its own node would wait for ever; after a while it is left
+//! to run beside the tasks, as on a real runtime, and the world is no longer a function of its seed.
+
+use tokio::runtime::RuntimeMetrics;
+
+/// How often it is looked whether blocking work is done, with a turn for other threads in between: about a second's worth.
+const LOOKS_MAX: u32 = 1_000_000;
+
+/// Waits until the blocking threads of a runtime have nothing to do.
+pub(super) fn wait_until_idle(metrics: &RuntimeMetrics) {
+    for _ in 0..LOOKS_MAX {
+        let idle = metrics.num_idle_blocking_threads() >= metrics.num_blocking_threads();
+        if idle && metrics.blocking_queue_depth() == 0 {
+            return;
+        }
+        std::thread::yield_now();
+    }
+}

@@ -1,0 +1,181 @@
+//! A world is a function of its seed, whatever its code takes its chance and its time from.
+
+use std::{
+    collections::{HashMap, hash_map::RandomState},
+    hash::BuildHasher,
+    process::Command,
+    time::Duration,
+};
+
+use rand::Rng;
+use shiftwork::{Context, Failure, Schedule, Signal, Tick};
+use shiftwork_sim::{Outcome, Script, millis, plan, secs};
+
+use crate::worlds::Notes;
+
+/// A program that takes time and chance from wherever programs take them, and tells what it got in the messages of its
+/// failures, which are part of the fingerprint.
+fn restless(seed: u64) -> Outcome {
+    let script = Script::new()
+        .seed(seed)
+        .at(millis(3_500), plan::pause(secs(4)))
+        .at(secs(12), plan::crash(secs(1)))
+        .at(secs(30), Signal::Terminate);
+    script.run_once(|world| {
+        let smtp = world.dependency("smtp");
+        world.node("restless", move |node| {
+            let smtp = smtp.clone();
+            let work = move |_: Tick, _: Context| {
+                let smtp = smtp.clone();
+                async move {
+                    let drawn = everything().await;
+                    smtp.call(async {}).await?;
+                    Err::<(), Failure>(Failure::invalid(drawn))
+                }
+            };
+            node.host().worker("work", Schedule::every(secs(1)), work).run_until_signal()
+        });
+    })
+}
+
+/// A little of every source of time and chance.
+#[expect(clippy::disallowed_methods, reason = "that a world holds these, too, is what is tested")]
+async fn everything() -> String {
+    let (began, wall) = (std::time::Instant::now(), std::time::SystemTime::now());
+    let map: HashMap<u32, ()> = (0..20).map(|key| (key, ())).collect();
+    let order: Vec<u32> = map.into_keys().collect();
+    let naps = (0..8u64).map(|nap| tokio::spawn(tokio::time::sleep(millis(fastrand::u64(1..50) + nap))));
+    let naps: Vec<_> = naps.collect();
+    let first = tokio::select! {
+        () = tokio::time::sleep(millis(5)) => 1,
+        () = tokio::time::sleep(millis(5)) => 2,
+        () = tokio::time::sleep(millis(5)) => 3,
+    };
+    for nap in naps {
+        nap.await.unwrap();
+    }
+    let [one, other] = [3_u64, 4].map(|factor| {
+        tokio::task::spawn_blocking(move || factor * u64::from(uuid::Uuid::new_v4().as_fields().0) % 1_000)
+    });
+    let blocking = (one.await.unwrap(), other.await.unwrap());
+    let since_epoch = wall.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    format!(
+        "{order:?} {first} {blocking:?} {:?} {since_epoch:?} {} {} {} {} {}",
+        began.elapsed(),
+        RandomState::new().hash_one(17),
+        rand::rng().random::<u64>(),
+        fastrand::u64(..),
+        uuid::Uuid::new_v4(),
+        // Not `now_v7`, whose counter is the whole process's.
+        uuid::Uuid::new_v7(uuid::Timestamp::from_unix(
+            uuid::NoContext,
+            since_epoch.as_secs(),
+            since_epoch.subsec_nanos()
+        )),
+    )
+}
+
+/// The fingerprint of a restless world, and where two of them part, if they do.
+fn assert_same(one: &Outcome, other: &Outcome) {
+    let (a, b) = (one.timeline.records(), other.timeline.records());
+    if let Some(index) = (0..a.len().max(b.len())).find(|index| a.get(*index) != b.get(*index)) {
+        panic!("they part at record {index}:\n  {:?}\n  {:?}", a.get(index), b.get(index));
+    }
+    assert_eq!(one.fingerprint, other.fingerprint, "the same records, but another order of polls");
+}
+
+#[test]
+fn time_and_chance_of_unmodified_code_follow_the_seed_whatever_ran_before() {
+    let first = restless(1);
+    first.assert_rules_kept();
+    assert_same(&first, &restless(1));
+    let others: Vec<u64> = (2..20).map(|seed| restless(seed).fingerprint).collect();
+    assert!(!others.contains(&first.fingerprint), "another seed is another world");
+    assert_same(&first, &restless(1));
+    let beside: Vec<_> = (0..4).map(|_| std::thread::spawn(|| restless(1))).collect();
+    for other in beside {
+        assert_same(&first, &other.join().unwrap());
+    }
+}
+
+/// Where the other process is told to say what it got.
+const PRINT: &str = "SHIFTWORK_TEST_PRINT_FINGERPRINT";
+
+#[test]
+fn time_and_chance_of_unmodified_code_follow_the_seed_in_another_process() {
+    let fingerprint = restless(1).fingerprint;
+    if std::env::var_os(PRINT).is_some() {
+        println!("\nfingerprint {fingerprint:016x}");
+        return;
+    }
+    let this = std::env::current_exe().unwrap();
+    let name = "determinism::time_and_chance_of_unmodified_code_follow_the_seed_in_another_process";
+    let output = Command::new(this).args([name, "--exact", "--nocapture"]).env(PRINT, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains(&format!("fingerprint {fingerprint:016x}")), "{said}");
+}
+
+#[test]
+fn a_world_begins_at_its_own_time_and_lets_it_pass_for_everybody() {
+    let notes = Notes::default();
+    let noted = notes.clone();
+    let outcome = Script::new().at(secs(25), Signal::Terminate).run_once(move |world| {
+        world.node("node", move |node| {
+            let noted = noted.clone();
+            let tick = move |_: Tick, cx: Context| {
+                noted.add(format!("{} {:?}", cx.wall_time(), wall()));
+                async { Ok::<(), Failure>(()) }
+            };
+            node.host().worker("tick", Schedule::every(secs(10)), tick).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let since_epoch = 1_767_225_600;
+    let expected = [0, 10, 20].map(|at| format!("2026-01-01T00:00:{at:02}Z {:?}", secs(since_epoch + at)));
+    assert_eq!(notes.all(), expected);
+}
+
+#[expect(clippy::disallowed_methods, reason = "that it is the world's is what is tested")]
+fn wall() -> Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "such a sleep is what must be found")]
+fn l3_a_poll_that_blocks_its_thread_is_found_with_its_task() {
+    let outcome = Script::new().at(secs(5), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            let work = |_: Tick, _: Context| async {
+                std::thread::sleep(millis(50));
+                Ok::<(), Failure>(())
+            };
+            node.host().worker("work", Schedule::every(secs(10)), work).run_until_signal()
+        });
+    });
+    let violation = outcome.expect_broken("L3");
+    assert!(violation.happened.ends_with("blocked it for 50ms"), "{violation}");
+    assert!(violation.happened.contains("spawned at "), "{violation}");
+    assert_eq!(violation.at, millis(50));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a blocking thread may sleep")]
+fn blocking_work_may_block_and_takes_the_worlds_time() {
+    let outcome = Script::new().at(secs(5), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            let work = |_: Tick, _: Context| async {
+                let slept = tokio::task::spawn_blocking(|| {
+                    let began = std::time::Instant::now();
+                    std::thread::sleep(secs(2));
+                    began.elapsed()
+                });
+                assert_eq!(slept.await.unwrap(), secs(2));
+                Ok::<(), Failure>(())
+            };
+            node.host().worker("work", Schedule::every(secs(10)), work).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let ended = outcome.events().find(|(_, event)| event.name() == "cycle_ended").unwrap().0;
+    assert_eq!(ended, secs(2));
+}
