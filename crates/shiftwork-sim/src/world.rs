@@ -11,6 +11,7 @@
 //! | `world/tasks.rs` | the tasks of a node's process |
 //! | `world/life.rs` | one life of a node's process: its runtime, and how it runs a stretch at a time |
 //! | `world/blocking.rs` | work that a node gives to blocking threads |
+//! | `world/gate.rs` | when blocking threads may work |
 //! | `world/machine.rs` | a node as the driver sees it |
 //! | `world/agenda.rs` | what a world has in store |
 //! | `world/drive.rs` | the clockwork: boots, faults, signals, healing, the last stop |
@@ -37,6 +38,7 @@ mod agenda;
 mod blocking;
 mod clock;
 mod drive;
+mod gate;
 mod life;
 mod machine;
 mod node;

@@ -34,6 +34,11 @@ pub(super) fn held<'a>() -> Option<&'a WorldClock> {
     unsafe { CLOCK.get().as_ref() }
 }
 
+/// Whose thread this is, if it is one of a world.
+pub(super) fn thread() -> Thread {
+    THREAD.get()
+}
+
 /// What has passed since the world began, on this thread.
 pub(super) fn now(world: &WorldClock) -> Duration {
     match THREAD.get() {

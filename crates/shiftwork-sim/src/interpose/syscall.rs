@@ -10,7 +10,8 @@ use std::{
 };
 
 use super::{
-    clock::{MONOTONIC_BASE, held, now},
+    Thread,
+    clock::{MONOTONIC_BASE, held, now, thread},
     entropy, parking,
     real::{self, TimeSpec},
 };
@@ -61,6 +62,12 @@ pub unsafe extern "C" fn syscall(number: c_long, a: usize, b: usize, c: usize, d
             if let Some(code) = unsafe { timed_wait(world, a, b, c, d) } {
                 real::set_errno(code);
                 return -1;
+            }
+            if thread() == Thread::Blocking && matches!(b & OPERATION, FUTEX_WAIT | FUTEX_WAIT_BITSET) {
+                // It may be the wait for work, after which it may go on only when its world lets it. The gate itself makes
+                // no system call that fails, so the error number is left as it was.
+                // SAFETY: as the caller promises.
+                return world.gate.around(|| unsafe { real::syscall(number, a, b, c, d, e, f) });
             }
         } else if number == number::GETRANDOM {
             // SAFETY: the caller promises that the buffer `a` is valid for writes of `b` bytes.

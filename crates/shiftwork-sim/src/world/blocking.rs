@@ -7,14 +7,19 @@
 
 use tokio::runtime::RuntimeMetrics;
 
+use super::clock::WorldClock;
+
 /// How often it is looked whether blocking work is done, with a turn for other threads in between: about a second's worth.
 const LOOKS_MAX: u32 = 1_000_000;
 
-/// Waits until the blocking threads of a runtime have nothing to do.
-pub(super) fn wait_until_idle(metrics: &RuntimeMetrics) {
+/// Lets the blocking threads of a runtime work until they have nothing to do, and then time pass that they have slept.
+pub(super) fn let_work(metrics: &RuntimeMetrics, clock: &WorldClock) {
+    clock.gate.open();
     for _ in 0..LOOKS_MAX {
         let idle = metrics.num_idle_blocking_threads() >= metrics.num_blocking_threads();
-        if idle && metrics.blocking_queue_depth() == 0 {
+        if idle && metrics.blocking_queue_depth() == 0 && clock.gate.all_wait() {
+            clock.gate.close();
+            clock.pay();
             return;
         }
         std::thread::yield_now();

@@ -15,6 +15,8 @@ use std::{
 use shiftwork::queue::Timestamp;
 use tokio::time::Instant;
 
+use super::gate::Gate;
+
 /// The wall time at which every world begins: 2026-01-01, midnight UTC.
 pub(crate) const WALL_EPOCH: Duration = Duration::from_secs(1_767_225_600);
 
@@ -29,6 +31,8 @@ pub(crate) struct WorldClock {
     owed_ns: AtomicU64,
     /// How far the wall clock of the node that runs is from that of the world's beginning.
     wall_offset_ns: AtomicI64,
+    /// When blocking threads may work.
+    pub(crate) gate: Gate,
 }
 
 impl WorldClock {

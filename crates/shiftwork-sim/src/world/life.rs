@@ -149,13 +149,16 @@ impl Life {
 
     /// Drops everything it had in memory.
     pub(super) fn bury(self) {
-        let Self { runtime, anchor, process, metrics, shared: _, anchored: _, due: _ } = self;
+        let Self { runtime, anchor, process, metrics, shared, anchored: _, due: _ } = self;
+        // The runtime waits for its blocking threads to end.
+        shared.clock.gate.open();
         // A destructor of user code may panic; a process that is killed does not care.
         let dropped = std::panic::catch_unwind(AssertUnwindSafe(move || {
             drop((anchor, process, metrics));
             drop(runtime);
         }));
         drop(dropped);
+        shared.clock.gate.close();
     }
 }
 
@@ -189,12 +192,19 @@ fn runtime(node: &Node) -> io::Result<Runtime> {
     builder.enable_time();
     // One piece of blocking work at a time, in the world's time and with chance from its seed.
     let (clock, seed) = (node.shared.clock.clone(), stream(node.seed, "blocking"));
+    let stopped = clock.clone();
     builder
         .max_blocking_threads(1)
         // For ever, and so without a timeout, which would count as a sleep.
         .thread_keep_alive(Duration::MAX)
-        .on_thread_start(move || BLOCKING.set(Some(interpose::hold(seed, clock.clone(), interpose::Thread::Blocking))))
-        .on_thread_stop(|| BLOCKING.set(None));
+        .on_thread_start(move || {
+            BLOCKING.set(Some(interpose::hold(seed, clock.clone(), interpose::Thread::Blocking)));
+            clock.gate.thread_begins();
+        })
+        .on_thread_stop(move || {
+            stopped.gate.thread_ends();
+            BLOCKING.set(None);
+        });
     if interpose::IN_FORCE {
         let shared = node.shared.clone();
         builder.on_thread_park(parking::begins).on_thread_unpark(move || {

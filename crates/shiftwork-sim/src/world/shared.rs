@@ -231,8 +231,7 @@ impl Shared {
         }
         drop(state);
         if let Some(metrics) = metrics {
-            blocking::wait_until_idle(&metrics);
-            self.clock.pay();
+            blocking::let_work(&metrics, &self.clock);
         }
     }
 
