@@ -95,8 +95,10 @@
       const effect = idle ? 'had no effect' : 'first struck at ' + seconds(band.struck_ms);
       const until = band.to_ms > band.from_ms ? ' until ' + seconds(band.to_ms) : '';
       const entry = add(element, band, band.from_ms, band.to_ms, 4, `fault ${index + 1}: ${band.text}; from ${seconds(band.from_ms)}${until}, ${effect}`);
-      entry.label = make('text', { class: 'small', y: bandsTop + bandRows[index] * BAND + 12, 'pointer-events': 'none' }, plot, band.text);
-      entry.beside = true;
+      entry.label = make('text', { class: 'small fault-text', y: bandsTop + bandRows[index] * BAND + 12, 'pointer-events': 'none' }, plot);
+      entry.said = band.text;
+      entry.room = () => x(Math.min(Infinity, ...picture.bands.filter((other, place) =>
+        bandRows[place] === bandRows[index] && (other.from_ms > band.from_ms || (other.from_ms === band.from_ms && place > index))).map(other => other.from_ms))) - 4;
       if (band.to_ms > band.from_ms) entry.shadow = make('rect', { class: 'shadow', y: lanesTop }, shadows);
       return entry;
     });
@@ -114,7 +116,8 @@
         const top = y + it.row * ROW + (lane.is_worker ? PHASE : 0);
         const element = make('rect', { class: 'bar ' + it.look, y: top, height: ROW - 4, rx: 1.5, style: `fill:${paint(it.look)}` }, group);
         const entry = add(element, it, it.from_ms, it.to_ms, 2, `${lane.name}: ${it.text}; from ${seconds(it.from_ms)} until ${seconds(it.to_ms)}`);
-        entry.label = make('text', { class: lane.is_worker ? 'on-bar' : 'small', y: top + 12, 'pointer-events': 'none' }, group, it.label);
+        entry.label = make('text', { class: lane.is_worker ? 'on-bar' : 'small', y: top + 12, 'pointer-events': 'none' }, group);
+        entry.said = it.label;
         return entry;
       });
       entries.sort((one, other) => one.fromMs - other.fromMs);
@@ -136,7 +139,8 @@
     const height = bottom + (picture.broken ? 18 : 2);
     svg.setAttribute('height', height);
     clipRect.setAttribute('height', height);
-    const summary = `${picture.lanes.length} lanes, ${picture.bands.length} faults, ${seconds(picture.until_ms)}`;
+    const counted = (count, what) => `${count} ${what}${count === 1 ? '' : 's'}`;
+    const summary = `${counted(picture.lanes.length, 'lane')}, ${counted(picture.bands.length, 'fault')}, ${seconds(picture.until_ms)}`;
     svg.setAttribute('aria-label', 'Timeline: ' + summary);
     const left = picture.left_out ? ` The first ${picture.left_out} cycles are not shown.` : '';
     output.textContent = (lines.find(it => it.broken)?.broken ?? summary) + left;
@@ -163,11 +167,14 @@
         entry.element.setAttribute('x', a); entry.element.setAttribute('width', w);
         if (entry.shadow) { entry.shadow.setAttribute('x', a); entry.shadow.setAttribute('width', w); entry.shadow.setAttribute('height', bottom - lanesTop); }
         if (entry.label) {
-          const fits = entry.beside || w > 8 * entry.label.textContent.length;
-          entry.label.style.display = out || !fits ? 'none' : '';
-          const flips = entry.beside && Math.max(a, GUTTER) + entry.label.textContent.length * 6.2 > width;
-          entry.label.setAttribute('x', flips ? Math.min(a, width) - 4 : Math.max(a, GUTTER) + (entry.beside ? 6 : 4));
-          entry.label.setAttribute('text-anchor', flips ? 'end' : 'start');
+          const at = Math.max(a, GUTTER) + 4;
+          // As much of it as there is room for: a bar's own, a fault's until the next one in its row.
+          const end = entry.room ? entry.room() : a + w;
+          const length = entry.said.length, room = Math.floor((Math.min(end, width) - at) / 6.4);
+          const text = room >= length ? entry.said : entry.room && room > 5 ? entry.said.slice(0, room - 1) + '…' : '';
+          entry.label.textContent = text;
+          entry.label.style.display = out || !text ? 'none' : '';
+          entry.label.setAttribute('x', at);
         }
       }
       let free = 0;

@@ -130,6 +130,22 @@ fn a_failure_has_a_lane_for_each_node_and_worker_and_a_bar_for_each_life_and_cyc
 }
 
 #[test]
+fn the_words_of_faults_do_not_lie_upon_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let together =
+        |index: u64| Fault { at_ms: 2_000 + 4_000 * index, kind: site("smtp").slow(millis(300)).lasting(secs(1)) };
+    let Some(mut page) = opened(&folder, (0..12).map(together).collect(), "light") else { return };
+    let overlaps = "(boxes => boxes.filter((one, index) => boxes.slice(index + 1).some(other => one.left < other.right && \
+                    other.left < one.right && one.top < other.bottom && other.top < one.bottom)).length + ' of ' + boxes.length)\
+                    ([...document.querySelectorAll('.fault-text')].filter(it => it.style.display !== 'none').map(it => it.getBoundingClientRect()))";
+    assert_eq!(page.evaluate(overlaps), Value::from("0 of 12"));
+    let shortened =
+        page.evaluate("[...document.querySelectorAll('.fault-text')].some(it => it.textContent.endsWith('…'))");
+    assert_eq!(shortened, Value::from(true), "there is not room for all of them");
+    assert_eq!(page.complaints(), [""; 0]);
+}
+
+#[test]
 fn the_keyboard_zooms_and_walks_through_a_timeline() {
     let folder = tempfile::tempdir().unwrap();
     let Some(mut page) = opened(&folder, broken(), "dark") else { return };
