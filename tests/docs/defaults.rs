@@ -47,6 +47,7 @@ fn expected() -> Vec<(&'static str, String)> {
         ("WorkerBuilder::drain", drain()),
         ("WorkerBuilder::start_timeout", start_timeout()),
         ("WorkerBuilder::cycle_timeout", declared.cycle_timeout.map(seconds).unwrap_or_default()),
+        ("WorkerBuilder::progress_timeout", declared.progress_timeout.map_or_else(|| "none".to_owned(), seconds)),
         ("WorkerBuilder::concurrency", declared.concurrency.to_string()),
         ("WorkerBuilder::crashes_max", declared.crashes_max.to_string()),
         ("OnFault", if declared.on_fault == OnFault::StopHost { "stop the host".to_owned() } else { String::new() }),

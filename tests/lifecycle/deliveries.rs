@@ -1,11 +1,11 @@
 //! Leases, renewals, crashes, fencing.
 
 use shiftwork::{
-    Context, QueueSourceExt, Signal,
+    Context, Failure, QueueSourceExt, Signal,
     event::{Event, Settle},
-    queue::{DeadLetterCause, FailureKind},
+    queue::{DeadLetterCause, FailureKind, Message},
 };
-use shiftwork_sim::{Plan, Script, What, World, plan, record::QueueOperation, secs, site};
+use shiftwork_sim::{Plan, Script, What, World, millis, plan, record::QueueOperation, secs, site};
 
 use crate::worlds::{Jobs, Seen, attempts, names, time_of};
 
@@ -167,4 +167,56 @@ fn the_same_script_gives_the_same_world() {
     assert_eq!(first.fingerprint, second.fingerprint);
     assert_eq!(names(&first), names(&second));
     assert_eq!(first.plan, Plan::from_json(&second.plan.to_json()).unwrap());
+}
+
+#[test]
+fn q7_a_bad_delivery_holds_up_its_own_ordering_key_and_no_other() {
+    let work = |job: u32, cx: &Context| {
+        if job == 11 && cx.attempt() < 3 { Err(Failure::transient("locked")) } else { Ok(()) }
+    };
+    let surroundings = |_: &mut World, seen: &Seen| {
+        let of = |account: u32, change: u32| Message::new(account * 10 + change).ordering_key(account.to_string());
+        seen.queue.seed_messages([of(1, 1), of(1, 2), of(2, 1), of(1, 3), of(2, 2)]);
+    };
+    let (outcome, seen) = Jobs { jobs: 0, concurrency: 8, takes: millis(10), work, surroundings, ..Jobs::default() }
+        .run(|build| Script::new().at(secs(2), plan::crash(secs(1))).at(secs(120), Signal::Terminate).run_once(build));
+    outcome.assert_rules_kept();
+    // The second account was done before the first had its second attempt.
+    assert_eq!(seen.done(), [21, 22, 11, 12, 13]);
+}
+
+#[test]
+fn c11_a_cycle_that_stops_making_progress_is_cancelled_and_one_that_gets_on_takes_its_time() {
+    let outcome = Script::new().at(secs(120), Signal::Terminate).run_once(|world| {
+        let queue = world.queue::<u32>("imports");
+        queue.seed([1, 2]);
+        world.node("node", move |node| {
+            let import = |job: u32, cx: Context| async move {
+                for _ in 0..6 {
+                    tokio::time::sleep(secs(5)).await;
+                    cx.progress();
+                }
+                if job == 2 && cx.attempt() == 1 {
+                    std::future::pending::<()>().await;
+                }
+                Ok::<(), Failure>(())
+            };
+            node.host()
+                .worker("imports", queue.clone().source().lease(secs(9)), import)
+                .concurrency(2)
+                .no_cycle_timeout()
+                .progress_timeout(secs(8))
+                .run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let ended = outcome.events().filter_map(|(at, event)| match event {
+        Event::CycleEnded { failure, .. } => Some((at.as_secs(), failure.as_ref().map(|cause| cause.to_string()))),
+        _ => None,
+    });
+    let ended: Vec<_> = ended.collect();
+    let stalled = Some("timeout: the cycle made no progress for 8s".to_owned());
+    assert_eq!(ended[..2], [(30, None), (38, stalled)]);
+    assert_eq!((ended.len(), &ended[2].1), (3, &None));
+    assert_eq!(outcome.count(|event| matches!(event, Event::LeaseLost { .. } | Event::LeaseGivenUp { .. })), 0);
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use shiftwork::{Context, Continuous, ExitStatus, Failure, Host, Retry, Schedule, Tick};
+use shiftwork::{
+    Context, Continuous, Environment, Event, ExitStatus, Failure, Host, QueueSourceExt, Retry, Schedule, System, Tick,
+    queue::{MemoryQueue, Message, Queue},
+};
 use shiftwork_sim::{Script, millis, secs, site};
 use shiftwork_tests::email::{self, Mail, MockMailer, Outbox};
 use tokio_test::{assert_pending, assert_ready, task};
@@ -156,4 +159,35 @@ async fn cancelled_completes_at_once_when_it_is_asked_again() {
     let host = Host::builder().worker("patient", Schedule::every(secs(60)), asked_twice);
     let report = host.run_until(tokio::time::sleep(secs(1))).await;
     assert_eq!(report.worker("patient").unwrap().cycles.succeeded, 1);
+}
+
+/// A thread that is blocked stands still in real time, so no world can have one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn q8_a_cycle_that_blocks_its_thread_past_its_time_has_its_lease_renewed_no_more() {
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    let blocked = std::sync::Arc::new(std::sync::Mutex::new(blocked));
+    let (says, mut said) = tokio::sync::mpsc::unbounded_channel();
+    let queue = MemoryQueue::new();
+    queue.push(vec![Message::new(1)], System.now()).await.unwrap();
+    let hangs = move |_: u32, _: Context| {
+        let blocked = blocked.clone();
+        async move { Ok::<(), Failure>(blocked.lock().unwrap().recv().unwrap()) }
+    };
+    let host = Host::builder()
+        .listener(move |_: tokio::time::Instant, event: &Event| {
+            if let Event::LeaseGivenUp { delivery, .. } = event {
+                let _ = says.send(*delivery);
+            }
+        })
+        .worker("jobs", queue.clone().source().lease(millis(30)), hangs)
+        .cycle_timeout(millis(20));
+    let report = host
+        .run_until(async {
+            said.recv().await.unwrap();
+            release.send(()).unwrap();
+        })
+        .await;
+    // Nobody had claimed it meanwhile, so that its settlement was good.
+    assert_eq!(report.worker("jobs").unwrap().cycles.succeeded, 1);
+    assert_eq!(queue.depth(System.now()).await.unwrap().unsettled(), 0);
 }

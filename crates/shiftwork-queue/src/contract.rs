@@ -9,8 +9,10 @@
 //!    failures on record, `crashes` is how many leases lapsed, and a return or a snooze changes neither. The time of the
 //!    first claim is kept until the delivery is settled for good.
 //! 5. **Order.** Among the deliveries that are due, a higher priority goes first, then the earlier due time, then the
-//!    earlier push.
-//! 6. **Time is a parameter.** No operation reads a clock.
+//!    earlier push. Nothing else is fair: while there is always something due of a higher priority, a lower one waits.
+//! 6. **In line.** Of the deliveries with one ordering key, only the first to be pushed is due, until it is acknowledged or
+//!    moved aside. A retry, a return and a snooze keep its place; a dead letter that is requeued goes to the end of the line.
+//! 7. **Time is a parameter.** No operation reads a clock.
 //!
 //! What runs cycles and decides how to settle is the core's part, not the queue's.
 
@@ -36,7 +38,7 @@ pub struct Claim {
 pub struct Depth {
     /// Waiting and due.
     pub ready: usize,
-    /// Waiting for their time: delayed, or a retry that is not due yet.
+    /// Waiting for their time: delayed, a retry that is not due yet, or behind another one of their ordering key.
     pub delayed: usize,
     /// Claimed and not settled, whether or not their lease has lapsed.
     pub leased: usize,

@@ -33,6 +33,6 @@ pub use dead_letter::{DeadLetter, DeadLetterCause};
 pub use delivery::{Delivery, DeliveryId, FencingToken, Lease, Undecodable};
 pub use error::QueueError;
 pub use jiff::Timestamp;
-pub use memory::MemoryQueue;
+pub use memory::{Full, MemoryQueue};
 pub use message::{Message, Priority, Pushed};
 pub use settlement::{FailureKind, FailureRecord, Settlement};

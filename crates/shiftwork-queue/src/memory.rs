@@ -87,6 +87,9 @@ pub struct MemoryQueue<T> {
 struct Shared<T> {
     state: Mutex<State<T>>,
     changed: Event,
+    /// Told when a bounded queue has got room.
+    room: Event,
+    bounded: bool,
 }
 
 impl<T> MemoryQueue<T> {
@@ -96,7 +99,8 @@ impl<T> MemoryQueue<T> {
         Self::with_state(State::new(None))
     }
 
-    /// An empty queue that refuses a push when it would hold more than `capacity` unsettled deliveries.
+    /// An empty queue that refuses a push when it would hold more than `capacity` unsettled deliveries;
+    /// [`push_when_room`](Self::push_when_room) waits instead, and [`try_push`](Self::try_push) gives the messages back.
     ///
     /// Dead letters take no room. [`requeue`](Queue::requeue) and [`push_undecodable`](Self::push_undecodable) are not
     /// refused: the one is a person's decision, the other a test's.
@@ -121,28 +125,19 @@ impl<T> MemoryQueue<T> {
         self.lock().snapshot(now)
     }
 
-    fn with_state(state: State<T>) -> Self {
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Event::new() }) }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Relaxed, since the lock orders it: a claim that missed the change had the lock before the change had it, and its
-    /// caller listened before that.
-    fn notify(&self) {
-        self.shared.changed.notify_relaxed(usize::MAX);
-    }
-}
-
-impl<T: Clone + Send + 'static> Queue<T> for MemoryQueue<T> {
-    async fn push(&self, messages: Vec<Message<T>>, now: Timestamp) -> Result<Vec<Pushed>, QueueError> {
+    /// [`push`](Queue::push) at once, which gives the messages back if a bounded queue has no room for all of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`], with the messages; nothing was added.
+    pub fn try_push(&self, messages: Vec<Message<T>>, now: Timestamp) -> Result<Vec<Pushed>, Full<T>> {
         let mut pushed = Vec::with_capacity(messages.len());
         let mut refused = Vec::new();
         {
             let mut state = self.lock();
-            state.check_room(&messages)?;
+            if let Err(capacity) = state.check_room(&messages) {
+                return Err(Full { messages, capacity });
+            }
             for message in messages {
                 pushed.push(match state.push(message, now) {
                     Ok(id) => Pushed::Added(id),
@@ -159,6 +154,78 @@ impl<T: Clone + Send + 'static> Queue<T> for MemoryQueue<T> {
         Ok(pushed)
     }
 
+    /// [`push`](Queue::push), once a bounded queue has room for all of the messages: whoever produces faster than is
+    /// worked off is slowed down to that. `now` is asked for the time of each try.
+    ///
+    /// Whoever waits is woken together when room comes, in no order; many messages at once may wait for long beside others
+    /// who push few.
+    ///
+    /// ```
+    /// use shiftwork_queue::{MemoryQueue, Message, Timestamp};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let queue = MemoryQueue::bounded(100);
+    /// queue.push_when_room(vec![Message::new("charge order 17")], Timestamp::now).await?;
+    /// # Ok::<(), shiftwork_queue::QueueError>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::is_full`] when even an empty queue would have no room.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops the messages; nothing was added.
+    pub async fn push_when_room(
+        &self,
+        mut messages: Vec<Message<T>>,
+        now: impl Fn() -> Timestamp,
+    ) -> Result<Vec<Pushed>, QueueError> {
+        loop {
+            // Before the try, so that room that comes in between is not missed.
+            let room = self.shared.room.listen();
+            match self.try_push(messages, now()) {
+                Ok(pushed) => return Ok(pushed),
+                Err(full) if full.messages.len() > full.capacity => return Err(full.into()),
+                Err(full) => messages = full.messages,
+            }
+            room.await;
+        }
+    }
+
+    fn with_state(state: State<T>) -> Self {
+        let bounded = state.capacity().is_some();
+        let shared = Shared { state: Mutex::new(state), changed: Event::new(), room: Event::new(), bounded };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// A delivery has left the queue. Whether another one may be claimed instead.
+    fn left(&self, next: bool) {
+        if self.shared.bounded {
+            self.shared.room.notify_relaxed(usize::MAX);
+        }
+        if next {
+            self.notify();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Relaxed, since the lock orders it: a claim that missed the change had the lock before the change had it, and its
+    /// caller listened before that.
+    fn notify(&self) {
+        self.shared.changed.notify_relaxed(usize::MAX);
+    }
+}
+
+impl<T: Clone + Send + 'static> Queue<T> for MemoryQueue<T> {
+    async fn push(&self, messages: Vec<Message<T>>, now: Timestamp) -> Result<Vec<Pushed>, QueueError> {
+        Ok(self.try_push(messages, now)?)
+    }
+
     async fn claim(&self, claim: Claim, claimed: &mut VecDeque<Delivery<T>>) -> Result<Option<Timestamp>, QueueError> {
         Ok(self.lock().claim(claim, claimed))
     }
@@ -171,8 +238,11 @@ impl<T: Clone + Send + 'static> Queue<T> for MemoryQueue<T> {
     async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<(), QueueError> {
         let settled = self.lock().settle(lease, settlement, now)?;
         match settled {
-            Settled::Done(content) => drop(content),
-            Settled::Aside => {}
+            Settled::Done(content, next) => {
+                drop(content);
+                self.left(next);
+            }
+            Settled::Aside(next) => self.left(next),
             Settled::Waiting => self.notify(),
         }
         Ok(())
@@ -203,6 +273,35 @@ impl<T: Clone + Send + 'static> Queue<T> for MemoryQueue<T> {
         Ok(discarded.is_some())
     }
 }
+
+/// A bounded queue had no room for these messages.
+pub struct Full<T> {
+    /// The messages, none of which was added.
+    pub messages: Vec<Message<T>>,
+    /// How many unsettled deliveries the queue holds at most.
+    pub capacity: usize,
+}
+
+impl<T> From<Full<T>> for QueueError {
+    fn from(full: Full<T>) -> Self {
+        QueueError::full(full.capacity)
+    }
+}
+
+/// Shows how many, never a payload.
+impl<T> fmt::Debug for Full<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Full").field("messages", &self.messages.len()).field("capacity", &self.capacity).finish()
+    }
+}
+
+impl<T> fmt::Display for Full<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the queue is full: it holds {} messages at most", self.capacity)
+    }
+}
+
+impl<T> std::error::Error for Full<T> {}
 
 impl<T> Clone for MemoryQueue<T> {
     fn clone(&self) -> Self {

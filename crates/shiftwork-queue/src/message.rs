@@ -27,12 +27,14 @@ pub struct Message<T> {
     pub priority: Priority,
     /// While a delivery with this key is waiting or leased, another push of the same key adds nothing.
     pub unique_key: Option<String>,
+    /// Deliveries with the same key are worked on one at a time, in the order of their pushes.
+    pub ordering_key: Option<String>,
 }
 
 impl<T> Message<T> {
-    /// A message that is due at once, of priority 0, with no unique key.
+    /// A message that is due at once, of priority 0, with no keys.
     pub fn new(payload: T) -> Self {
-        Self { payload, not_before: None, priority: Priority::default(), unique_key: None }
+        Self { payload, not_before: None, priority: Priority::default(), unique_key: None, ordering_key: None }
     }
 
     /// Holds the message back until `time`.
@@ -53,6 +55,18 @@ impl<T> Message<T> {
     #[must_use]
     pub fn unique_key(mut self, key: impl Into<String>) -> Self {
         self.unique_key = Some(key.into());
+        self
+    }
+
+    /// Puts the message in line behind all unsettled ones of the same key: it is not delivered before each of them is
+    /// acknowledged or moved aside. While the first of a line waits for a retry, or for its time, those behind it wait with
+    /// it; its priority and time are those of the line.
+    ///
+    /// One account, one document, one device: whatever must see its changes in order. Different keys know nothing of each
+    /// other, so that a bad delivery holds up its own line and no other.
+    #[must_use]
+    pub fn ordering_key(mut self, key: impl Into<String>) -> Self {
+        self.ordering_key = Some(key.into());
         self
     }
 }

@@ -17,7 +17,12 @@
 //! A stale read is not among them: claims, renewals and settlements are writes, and no store that can keep the contract lets
 //! a write see an old state. A payload that is too large is refused by the producer's push, or by the worker that reads it.
 
-use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use shiftwork::queue::{
     Claim, DeadLetter, Delivery, DeliveryId, Depth, Lease, MemoryQueue, Message, Pushed, Queue, QueueError, Settlement,
@@ -42,11 +47,13 @@ pub struct SimQueue<T> {
     shared: Arc<Shared>,
     site: Dependency,
     store: MemoryQueue<T>,
+    /// The lines of ordering keys, numbered as they were first seen.
+    lines: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
 impl<T: Clone + Send + 'static> SimQueue<T> {
     pub(crate) fn new(shared: Arc<Shared>, site: Dependency) -> Self {
-        let queue = Self { shared, site, store: MemoryQueue::new() };
+        let queue = Self { shared, site, store: MemoryQueue::new(), lines: Arc::default() };
         let watched = queue.clone();
         queue.shared.watch_queue(Box::new(move || watched.held()));
         queue
@@ -58,9 +65,19 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
     ///
     /// Never in a world: its queues are unbounded.
     pub fn seed(&self, payloads: impl IntoIterator<Item = T>) {
-        let messages = payloads.into_iter().map(Message::new).collect();
+        self.seed_messages(payloads.into_iter().map(Message::new));
+    }
+
+    /// The same for messages with keys, priorities and times.
+    ///
+    /// # Panics
+    ///
+    /// Never in a world: its queues are unbounded.
+    pub fn seed_messages(&self, messages: impl IntoIterator<Item = Message<T>>) {
+        let messages: Vec<_> = messages.into_iter().collect();
+        let lines = self.lines_of(&messages);
         let pushed = now_or_never(self.store.push(messages, self.shared.wall_time()));
-        self.record_pushed(&pushed.expect("a world's queue is unbounded"));
+        self.record_pushed_in(&pushed.expect("a world's queue is unbounded"), &lines);
     }
 
     /// How many deliveries are in each state, whatever the faults.
@@ -163,11 +180,30 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
     }
 
     fn record_pushed(&self, pushed: &[Pushed]) {
-        for one in pushed {
-            if let Pushed::Added(id) = one {
-                self.shared.record(What::Queue(QueueOperation::Pushed(self.outside(*id))));
+        self.record_pushed_in(pushed, &[]);
+    }
+
+    /// `lines` are those of the messages, in their order, where they have ordering keys.
+    fn record_pushed_in(&self, pushed: &[Pushed], lines: &[Option<u64>]) {
+        for (index, one) in pushed.iter().enumerate() {
+            let Pushed::Added(id) = one else { continue };
+            let delivery = self.outside(*id);
+            self.shared.record(What::Queue(QueueOperation::Pushed(delivery)));
+            if let Some(line) = lines.get(index).copied().flatten() {
+                self.shared.record(What::Queue(QueueOperation::InLine { delivery, line }));
             }
         }
+    }
+
+    /// The number of each message's line, unique in the world.
+    fn lines_of(&self, messages: &[Message<T>]) -> Vec<Option<u64>> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = |message: &Message<T>| {
+            let key = message.ordering_key.as_ref()?;
+            let next = lines.len() as u64 + 1;
+            Some(*lines.entry(key.clone()).or_insert(next) | (u64::from(self.site.site().0) << SITE_SHIFT))
+        };
+        messages.iter().map(number).collect()
     }
 
     fn outside(&self, id: DeliveryId) -> DeliveryId {
@@ -219,9 +255,10 @@ impl<T> std::fmt::Debug for SimQueue<T> {
 
 impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
     async fn push(&self, messages: Vec<Message<T>>, now: Timestamp) -> Result<Vec<Pushed>, QueueError> {
+        let lines = self.lines_of(&messages);
         let record = |answer: &Result<Vec<Pushed>, QueueError>, _| {
             if let Ok(pushed) = answer {
-                self.record_pushed(pushed);
+                self.record_pushed_in(pushed, &lines);
             }
         };
         let pushed = self.operate(self.store.push(messages, now), record).await?;

@@ -104,6 +104,13 @@ pub enum What {
 pub enum QueueOperation {
     /// A message was stored.
     Pushed(DeliveryId),
+    /// It has an ordering key, and is last in the line of that key.
+    InLine {
+        /// Which.
+        delivery: DeliveryId,
+        /// Which line.
+        line: u64,
+    },
     /// A dead letter is a waiting delivery again, with fresh counts.
     Requeued(DeliveryId),
     /// A dead letter was deleted.
@@ -293,6 +300,7 @@ impl fmt::Display for QueueOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             QueueOperation::Pushed(id) => write!(f, "delivery {id} pushed"),
+            QueueOperation::InLine { delivery, line } => write!(f, "delivery {delivery} is last in line {line}"),
             QueueOperation::Requeued(id) => write!(f, "delivery {id} requeued"),
             QueueOperation::Discarded(id) => write!(f, "delivery {id} discarded"),
             QueueOperation::Claimed { delivery, token, attempt, crashes, told } => {
@@ -368,6 +376,9 @@ pub(crate) fn describe(event: &Event, workers: &[Declaration]) -> String {
         }
         Event::BreakerProbing { worker, cycle } => format!("{}: cycle {cycle} is a probe", name(worker)),
         Event::BreakerClosed { worker, after } => format!("{}: breaker closed after {after:?}", name(worker)),
+        Event::LeaseGivenUp { worker, delivery, after } => {
+            format!("{}: lease of delivery {delivery} given up after {after:?}", name(worker))
+        }
         Event::LeaseLost { worker, delivery } => format!("{}: lease of delivery {delivery} lost", name(worker)),
         Event::RenewalFailed { worker, cause } => format!("{}: renewal failed, {cause}", name(worker)),
         Event::SourceFailed { worker, consecutive, delay, cause } => {

@@ -93,6 +93,8 @@ section! {
         pub concurrency: Option<usize> = Count::from(1),
         /// How long one cycle may run.
         pub cycle_timeout: Option<Option<Duration>> = OrNone(Time::from_millis(1)),
+        /// How long a cycle may go without a sign of progress.
+        pub progress_timeout: Option<Option<Duration>> = OrNone(Time::from_millis(1)),
         /// How long the start hook may take.
         pub start_timeout: Option<Duration> = Time::from_millis(1),
         /// How long its cycles may drain, within the host's time to drain.
@@ -177,6 +179,7 @@ impl WorkerConfig {
         let Self {
             concurrency,
             cycle_timeout,
+            progress_timeout,
             start_timeout: _,
             drain: _,
             crashes_max,
@@ -187,7 +190,8 @@ impl WorkerConfig {
             schedule,
             queue,
         } = self;
-        (*concurrency, *cycle_timeout, *crashes_max, *breaker) = (None, None, None, None);
+        (*concurrency, *cycle_timeout, *progress_timeout) = (None, None, None);
+        (*crashes_max, *breaker) = (None, None);
         (*retry, *schedule, *queue) = Default::default();
     }
 }

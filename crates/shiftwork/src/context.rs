@@ -84,6 +84,14 @@ impl Context {
         self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
+    /// Says that the cycle gets on: one relaxed atomic operation, cheap enough for an inner loop.
+    ///
+    /// It matters where the worker has a [`progress_timeout`](crate::WorkerBuilder::progress_timeout): a cycle that says
+    /// nothing for so long is cancelled, and its lease renewed no more.
+    pub fn progress(&self) {
+        self.lane.control.progress();
+    }
+
     /// Whether the worker was asked to stop. A cycle with many steps looks here before each of them, and returns
     /// early and well when it is set: what is left is for the next start.
     #[must_use]

@@ -181,11 +181,13 @@ pub(crate) struct AttemptControl {
     number: AtomicU64,
     /// The last attempt whose lease was lost.
     lost: AtomicU64,
+    /// Counts the signs of life of the lane's cycles.
+    progress: AtomicU64,
 }
 
 impl AttemptControl {
     pub(crate) fn new(worker: std::sync::Arc<Control>) -> Self {
-        Self { worker, number: AtomicU64::new(0), lost: AtomicU64::new(0) }
+        Self { worker, number: AtomicU64::new(0), lost: AtomicU64::new(0), progress: AtomicU64::new(0) }
     }
 
     /// The next attempt: nothing that was said of another one holds for it.
@@ -195,6 +197,16 @@ impl AttemptControl {
 
     pub(crate) fn number(&self) -> u64 {
         self.number.load(Ordering::Relaxed)
+    }
+
+    /// The cycle has got on.
+    pub(crate) fn progress(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A number that is another one whenever a cycle has got on.
+    pub(crate) fn progress_count(&self) -> u64 {
+        self.progress.load(Ordering::Relaxed)
     }
 
     pub(crate) fn lose_lease(&self, number: u64) {

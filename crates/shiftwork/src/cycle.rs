@@ -9,6 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use pin_project_lite::pin_project;
@@ -30,9 +31,20 @@ pin_project! {
         #[pin]
         bell: Option<Notified<'a>>,
         deadline: Option<Instant>,
+        progress: Option<Progress>,
         control: &'a AttemptControl,
         span: &'a tracing::Span,
     }
+}
+
+/// The limit on the time without a sign of life.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    timeout: Duration,
+    /// The count of signs when it was last looked at.
+    seen: u64,
+    /// When the time since then is over; `None` is beyond the clock's end.
+    until: Option<Instant>,
 }
 
 impl<'a, F> RunCycle<'a, F> {
@@ -42,7 +54,14 @@ impl<'a, F> RunCycle<'a, F> {
         control: &'a AttemptControl,
         span: &'a tracing::Span,
     ) -> Self {
-        Self { future: Some(future), timeout: None, bell: None, deadline, control, span }
+        Self { future: Some(future), timeout: None, bell: None, deadline, progress: None, control, span }
+    }
+
+    /// Limits the time without a sign of life ([`crate::Context::progress`]), from `began` on.
+    pub(crate) fn progress_timeout(mut self, timeout: Option<Duration>, began: Instant) -> Self {
+        let seen = self.control.progress_count();
+        self.progress = timeout.map(|timeout| Progress { timeout, seen, until: began.checked_add(timeout) });
+        self
     }
 }
 
@@ -81,13 +100,25 @@ impl<F: Future<Output = Result<(), Failure>>> Future for RunCycle<'_, F> {
                         if this.control.is_interrupted() {
                             continue;
                         }
-                        let Some(deadline) = *this.deadline else { break None };
-                        if this.timeout.is_none() {
-                            this.timeout.set(Some(tokio::time::sleep_until(deadline)));
+                        if let Some(progress) = this.progress.as_mut() {
+                            progress.look(this.control);
+                        }
+                        let stalls = this.progress.and_then(|progress| progress.until);
+                        let Some(due) = (*this.deadline).into_iter().chain(stalls).min() else { break None };
+                        match this.timeout.as_mut().as_pin_mut() {
+                            None => this.timeout.set(Some(tokio::time::sleep_until(due))),
+                            Some(timeout) if timeout.deadline() != due => timeout.reset(due),
+                            Some(_) => {}
                         }
                         let over =
                             this.timeout.as_mut().as_pin_mut().is_some_and(|timeout| timeout.poll(cx).is_ready());
-                        break over.then(|| Err(Failure::new(FailureKind::Timeout, "the cycle ran past its timeout")));
+                        let why = || match *this.progress {
+                            Some(progress) if *this.deadline != Some(due) => {
+                                format!("the cycle made no progress for {:?}", progress.timeout)
+                            }
+                            Some(_) | None => "the cycle ran past its timeout".to_owned(),
+                        };
+                        break over.then(|| Err(Failure::new(FailureKind::Timeout, why())));
                     }
                 }
             }
@@ -101,6 +132,15 @@ impl<F: Future<Output = Result<(), Failure>>> Future for RunCycle<'_, F> {
             Ok(()) => result,
             Err(panic) => result.and(Err(panicked(&*panic))),
         })
+    }
+}
+
+impl Progress {
+    fn look(&mut self, control: &AttemptControl) {
+        let count = control.progress_count();
+        if count != self.seen {
+            (self.seen, self.until) = (count, Instant::now().checked_add(self.timeout));
+        }
     }
 }
 

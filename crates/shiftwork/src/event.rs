@@ -50,6 +50,8 @@ pub struct Declaration {
     pub breaker: Option<Breaker>,
     /// How long a cycle may run; `None` is without limit.
     pub cycle_timeout: Option<Duration>,
+    /// How long a cycle may go without a sign of progress; `None` is without limit.
+    pub progress_timeout: Option<Duration>,
     /// How many lapsed leases make a delivery a crash loop.
     pub crashes_max: u32,
     /// What its fault leads to; for a member of a group, the group's restarts.
@@ -264,6 +266,16 @@ pub enum Event {
         /// The delivery.
         delivery: DeliveryId,
     },
+    /// A cycle has not ended though its time is over, so its thread is most likely blocked: its lease is renewed no more,
+    /// and somebody else will have the delivery.
+    LeaseGivenUp {
+        /// Which worker's.
+        worker: WorkerId,
+        /// The delivery.
+        delivery: DeliveryId,
+        /// How long its lease was renewed.
+        after: Duration,
+    },
     /// Leases could not be renewed this time; it is tried again while they last.
     RenewalFailed {
         /// Which worker's.
@@ -424,6 +436,7 @@ impl Event {
             Event::BreakerProbing { .. } => "breaker_probing",
             Event::BreakerClosed { .. } => "breaker_closed",
             Event::LeaseLost { .. } => "lease_lost",
+            Event::LeaseGivenUp { .. } => "lease_given_up",
             Event::RenewalFailed { .. } => "renewal_failed",
             Event::SourceFailed { .. } => "source_failed",
             Event::SourceRecovered { .. } => "source_recovered",

@@ -347,7 +347,8 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         let (worker, control) = (&self.worker, &self.shared.control);
         // In a block of its own, so that a cycle that panics before it returns its future is caught too.
         let cycle = async { worker.cycle(input, &cx).await };
-        let result = RunCycle::new(cycle, deadline, control, &span).await;
+        let result =
+            RunCycle::new(cycle, deadline, control, &span).progress_timeout(self.policy.progress_timeout, began).await;
         let result = result.map_err(|failure| self.classify(failure));
         if control.is_cancelled() { result.map_err(Failure::while_cancelled) } else { result }
     }

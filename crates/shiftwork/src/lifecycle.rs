@@ -12,6 +12,7 @@
 //! | `budget` | how long each part of a stop may take |
 //! | `fault` | what a worker's fault leads to: restarts, and when they are too many |
 //! | `group` | workers that are restarted together |
+//! | `tenure` | how long a lease is renewed for its cycle |
 //! | `rule` | the numbered rules, by which invariants and tests are named |
 
 pub(crate) mod body;
@@ -22,6 +23,7 @@ mod fault;
 mod group;
 mod rule;
 pub(crate) mod settle;
+pub(crate) mod tenure;
 
 pub use breaker::{Breaker, BreakerConfig};
 pub use budget::{StopBudget, StopConfig};

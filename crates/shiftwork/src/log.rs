@@ -261,6 +261,10 @@ impl Log {
             Event::BreakerClosed { worker, after } => {
                 info!(worker = self.name(*worker), ?after, "breaker closed: work goes on");
             }
+            Event::LeaseGivenUp { worker, delivery, after } => {
+                let (worker, delivery) = (self.name(*worker), delivery.0);
+                error!(worker, delivery, ?after, "the cycle does not end: its lease is renewed no more");
+            }
             Event::LeaseLost { worker, delivery } => {
                 let Some(unlogged) = self.admit(*worker, Sort::LeaseLost, at, delivery) else { return };
                 warn!(worker = self.name(*worker), delivery = delivery.0, unlogged, "lease lost");

@@ -98,6 +98,7 @@ impl Metrics {
             Event::SettledUnrun { worker, delivery: _, settle } => self.of(*worker).settled(*settle, true),
             Event::SettleFailed { worker, .. } => self.of(*worker).settle_failures.increment(1),
             Event::Escalated { worker, .. } => self.of(*worker).escalations.increment(1),
+            Event::LeaseGivenUp { worker, .. } => self.of(*worker).leases_given_up.increment(1),
             Event::LeaseLost { worker, .. } => self.of(*worker).lease_lost.increment(1),
             Event::RenewalFailed { worker, .. } => self.of(*worker).renewal_failures.increment(1),
             Event::SourceFailed { worker, consecutive, .. } => self.of(*worker).source_failed(*consecutive),
@@ -153,6 +154,7 @@ struct OfWorker {
     /// Only a schedule can be late.
     schedule_lag: Option<Histogram>,
     lease_lost: Counter,
+    leases_given_up: Counter,
     renewal_failures: Counter,
     source_failures: Counter,
     /// How many of the current row of source failures are counted: only some of them are events, each with its number.
@@ -186,6 +188,7 @@ impl OfWorker {
             ticks_missed: counter(TICKS_MISSED),
             schedule_lag: is_schedule(declared.source).then(|| metrics::histogram!(SCHEDULE_LAG, vec![worker()])),
             lease_lost: counter(LEASE_LOST),
+            leases_given_up: counter(LEASES_GIVEN_UP),
             renewal_failures: counter(RENEWAL_FAILURES),
             source_failures: counter(SOURCE_FAILURES),
             source_failures_told: AtomicU32::new(0),
@@ -289,6 +292,7 @@ const ESCALATIONS: &str = "shiftwork_escalations_total";
 const TICKS_MISSED: &str = "shiftwork_ticks_missed_total";
 const SCHEDULE_LAG: &str = "shiftwork_schedule_lag_seconds";
 const LEASE_LOST: &str = "shiftwork_lease_lost_total";
+const LEASES_GIVEN_UP: &str = "shiftwork_leases_given_up_total";
 const RENEWAL_FAILURES: &str = "shiftwork_renewal_failures_total";
 const SOURCE_FAILURES: &str = "shiftwork_source_failures_total";
 const WORKER_FAULTS: &str = "shiftwork_worker_faults_total";
@@ -307,6 +311,7 @@ fn describe() {
         (ESCALATIONS, "Inputs whose last attempt failed"),
         (TICKS_MISSED, "Ticks of a schedule that passed while they could not be served"),
         (LEASE_LOST, "Leases lost while their cycle ran"),
+        (LEASES_GIVEN_UP, "Leases renewed no more, since their cycle does not end"),
         (RENEWAL_FAILURES, "Renewals of leases that failed and were tried again"),
         (SOURCE_FAILURES, "Tries to read the source that failed"),
         (WORKER_FAULTS, "Faults: the worker could not go on"),

@@ -146,6 +146,9 @@ pub struct SourceContext {
     pub(crate) seed: u64,
     pub(crate) lanes: Box<[Arc<LaneShared>]>,
     pub(crate) emitter: Arc<Emitter>,
+    /// How long a cycle may run, and how long without a sign of progress.
+    pub(crate) cycle_timeout: Option<Duration>,
+    pub(crate) progress_timeout: Option<Duration>,
 }
 
 impl SourceContext {

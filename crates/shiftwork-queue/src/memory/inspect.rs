@@ -29,6 +29,8 @@ pub enum Stage {
         /// When it will be due.
         until: Timestamp,
     },
+    /// Waiting behind another one of its ordering key.
+    Behind,
     /// Claimed and not settled, whether or not the lease has lapsed.
     Leased {
         /// The current claim's lease. It has lapsed if its end is not after the time of the snapshot.

@@ -53,7 +53,7 @@ impl Leases {
     /// Ends the lease of a delivery, if there is one.
     pub(super) fn end<T>(&mut self, hold: Hold, rank: Rank, records: &mut IdMap<Record<T>>) {
         match hold {
-            Hold::Nobody => {}
+            Hold::Nobody | Hold::Behind => {}
             Hold::Live(slot) => {
                 self.remove_live(slot, records);
                 if self.live.is_empty() {
@@ -109,7 +109,7 @@ impl Leases {
     /// When a lease ends, or ended.
     pub(super) fn expires_at(&self, hold: Hold, rank: Rank) -> Option<Timestamp> {
         match hold {
-            Hold::Nobody => None,
+            Hold::Nobody | Hold::Behind => None,
             Hold::Live(slot) => self.live.get(slot).map(|live| live.expires_at),
             Hold::Lapsed => self.lapsed.get(&rank).copied(),
         }

@@ -19,6 +19,8 @@ pub(super) struct Content<T> {
     pub(super) priority: Priority,
     /// The key that it keeps others from having, while it is unsettled.
     pub(super) unique_key: Option<Arc<str>>,
+    /// The line that it is in.
+    pub(super) ordering_key: Option<Arc<str>>,
     pub(super) history: Vec<FailureRecord>,
     /// The token of the newest claim. It goes on growing after a requeue, so that no older lease fits again.
     pub(super) token: FencingToken,
@@ -26,11 +28,12 @@ pub(super) struct Content<T> {
 
 impl<T> Content<T> {
     pub(super) fn new(message: Message<T>) -> Self {
-        let Message { payload, not_before: _, priority, unique_key } = message;
+        let Message { payload, not_before: _, priority, unique_key, ordering_key } = message;
         Self {
             payload: Ok(payload),
             priority,
             unique_key: unique_key.map(Arc::from),
+            ordering_key: ordering_key.map(Arc::from),
             history: Vec::new(),
             token: FencingToken(0),
         }
@@ -41,6 +44,7 @@ impl<T> Content<T> {
             payload: Err(error),
             priority: Priority::default(),
             unique_key: None,
+            ordering_key: None,
             history: Vec::new(),
             token: FencingToken(0),
         }
@@ -83,6 +87,8 @@ impl<T> Record<T> {
 pub(super) enum Hold {
     /// It waits.
     Nobody,
+    /// It waits behind another one of its ordering key.
+    Behind,
     /// The newest claim, under the lease at this index of the live ones.
     Live(usize),
     /// The newest claim, under a lease that has lapsed: the next claim may take it.

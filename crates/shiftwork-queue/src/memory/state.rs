@@ -3,8 +3,10 @@
 //! Between two calls, and wherever a payload is cloned:
 //!
 //! 1. Every id is in `records` or in `dead`, never in both, until its delivery is done or discarded.
-//! 2. A record is in `waiting` when its hold is `Hold::Nobody`, and in `leases` otherwise.
-//! 3. `keys` holds the keys of exactly the records that have one, so no two records have the same.
+//! 2. A record is in `waiting` when its hold is `Hold::Nobody`, in `lines` when it is `Hold::Behind`, and in `leases`
+//!    otherwise.
+//! 3. Each ordering key of a record is in `lines`, with the ids of those behind its first record, which is not there.
+//! 4. `keys` holds the keys of exactly the records that have one, so no two records have the same.
 //!
 //! Locks, futures and listeners are the handle's part, in `memory.rs`.
 
@@ -36,6 +38,7 @@ pub(super) struct State<T> {
     waiting: Waiting,
     leases: Leases,
     keys: BTreeMap<Arc<str>, DeliveryId>,
+    lines: BTreeMap<Arc<str>, VecDeque<DeliveryId>>,
     dead: BTreeMap<DeliveryId, Dead<T>>,
 }
 
@@ -50,10 +53,10 @@ pub(super) struct Dead<T> {
 
 /// Where a settlement has put a delivery.
 pub(super) enum Settled<T> {
-    /// It is done; this is what is left of it, for the caller to drop.
-    Done(Content<T>),
-    /// It is a dead letter.
-    Aside,
+    /// It is done; this is what is left of it, for the caller to drop. Whether another one of its ordering key has its turn.
+    Done(Content<T>, bool),
+    /// It is a dead letter; the same.
+    Aside(bool),
     /// It waits for its next claim.
     Waiting,
 }
@@ -67,6 +70,7 @@ impl<T> State<T> {
             waiting: Waiting::default(),
             leases: Leases::new(),
             keys: BTreeMap::new(),
+            lines: BTreeMap::new(),
             dead: BTreeMap::new(),
         }
     }
@@ -83,8 +87,8 @@ impl<T> State<T> {
         self.dead.len()
     }
 
-    /// Whether all of `messages` can be pushed. Duplicates take no room.
-    pub(super) fn check_room(&self, messages: &[Message<T>]) -> Result<(), QueueError> {
+    /// Whether all of `messages` can be pushed; otherwise the capacity. Duplicates take no room.
+    pub(super) fn check_room(&self, messages: &[Message<T>]) -> Result<(), usize> {
         let Some(capacity) = self.capacity else { return Ok(()) };
         let room = capacity.saturating_sub(self.records.len());
         if messages.len() <= room {
@@ -93,7 +97,7 @@ impl<T> State<T> {
         let keyed = messages.iter().filter_map(|message| message.unique_key.as_deref());
         let unkeyed = messages.len() - keyed.clone().count();
         let new_keys: BTreeSet<&str> = keyed.filter(|key| !self.keys.contains_key(*key)).collect();
-        if unkeyed + new_keys.len() <= room { Ok(()) } else { Err(QueueError::full(capacity)) }
+        if unkeyed + new_keys.len() <= room { Ok(()) } else { Err(capacity) }
     }
 
     /// Adds a message, or gives it back with the delivery that owns its key. Room is not checked.
@@ -114,8 +118,36 @@ impl<T> State<T> {
         if let Some(key) = &content.unique_key {
             self.keys.insert(Arc::clone(key), id);
         }
-        self.insert_waiting(id, Record::fresh(content, now, due), now);
+        self.enter(id, Record::fresh(content, now, due), now);
         id
+    }
+
+    /// Puts a record at the end of its line, if it has an ordering key.
+    fn enter(&mut self, id: DeliveryId, mut record: Record<T>, now: Timestamp) {
+        if let Some(key) = &record.content.ordering_key {
+            if let Some(line) = self.lines.get_mut(key) {
+                line.push_back(id);
+                record.hold = Hold::Behind;
+                self.records.insert(id, record);
+                return;
+            }
+            self.lines.insert(Arc::clone(key), VecDeque::new());
+        }
+        self.insert_waiting(id, record, now);
+    }
+
+    /// The first of a line has left the queue: the next one has its turn. Whether there is one.
+    fn leave(&mut self, content: &Content<T>, now: Timestamp) -> bool {
+        let Some(key) = &content.ordering_key else { return false };
+        let line = self.lines.get_mut(key).expect("an unsettled delivery's ordering key has a line");
+        let Some(next) = line.pop_front() else {
+            self.lines.remove(key);
+            return false;
+        };
+        let record = self.records.get_mut(&next).expect("what is in a line has a record");
+        record.hold = Hold::Nobody;
+        self.waiting.insert(record.rank(next), now);
+        true
     }
 
     /// Puts a record that nobody holds where it waits.
@@ -151,7 +183,7 @@ impl<T> State<T> {
             match held {
                 Hold::Nobody => self.waiting.remove_first(rank),
                 Hold::Lapsed => self.leases.end(held, rank, &mut self.records),
-                Hold::Live(_) => unreachable!("a live lease is not claimed"),
+                Hold::Live(_) | Hold::Behind => unreachable!("only what waits or has lapsed is claimed"),
             }
             claimed.push_back(Delivery { lease, attempt, crashes, pushed_at, first_claimed_at, payload });
         }
@@ -181,7 +213,8 @@ impl<T> State<T> {
         match settlement {
             Settlement::Ack => {
                 self.free_key(&record.content);
-                Ok(Settled::Done(record.content))
+                let next = self.leave(&record.content, now);
+                Ok(Settled::Done(record.content, next))
             }
             Settlement::Retry { at, failure } => {
                 record.attempt = record.attempt.saturating_add(1);
@@ -205,8 +238,9 @@ impl<T> State<T> {
                 self.free_key(&record.content);
                 record.content.remember(failure);
                 let Record { content, pushed_at, first_claimed_at: _, due: _, attempt: _, crashes, hold: _ } = record;
+                let next = self.leave(&content, now);
                 self.dead.insert(id, Dead { content, cause, crashes, pushed_at, dead_at: now });
-                Ok(Settled::Aside)
+                Ok(Settled::Aside(next))
             }
         }
     }
@@ -232,7 +266,9 @@ impl<T> State<T> {
 
     pub(super) fn depth(&self, now: Timestamp) -> Depth {
         let ready = self.waiting.ready(now);
-        Depth { ready, delayed: self.waiting.len() - ready, leased: self.leases.len(), dead: self.dead.len() }
+        let leased = self.leases.len();
+        // Those behind another one of their ordering key are among the delayed.
+        Depth { ready, delayed: self.records.len() - leased - ready, leased, dead: self.dead.len() }
     }
 
     pub(super) fn snapshot(&self, now: Timestamp) -> Vec<Entry> {
@@ -246,6 +282,7 @@ impl<T> State<T> {
             Some(expires_at) => {
                 Stage::Leased { lease: Lease { delivery: id, token: record.content.token, expires_at } }
             }
+            None if record.hold == Hold::Behind => Stage::Behind,
             None if record.due > now => Stage::Delayed { until: record.due },
             None => Stage::Ready,
         };
@@ -269,7 +306,7 @@ impl<T> State<T> {
         if let Some(key) = &content.unique_key {
             self.keys.insert(Arc::clone(key), id);
         }
-        self.insert_waiting(id, Record::fresh(content, pushed_at, now), now);
+        self.enter(id, Record::fresh(content, pushed_at, now), now);
         true
     }
 
@@ -282,7 +319,7 @@ impl<T> State<T> {
 impl<T> Record<T> {
     /// Whether `lease` is the newest claim's and not settled (rule 3 of the contract: its end does not matter).
     fn is_held_by(&self, lease: Lease) -> bool {
-        self.hold != Hold::Nobody && self.content.token == lease.token
+        !matches!(self.hold, Hold::Nobody | Hold::Behind) && self.content.token == lease.token
     }
 }
 

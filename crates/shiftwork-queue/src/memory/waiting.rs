@@ -67,7 +67,7 @@ impl Waiting {
         }
         let line = self.others.get_mut(&rank.priority).expect("a claimed delivery has a line");
         line.remove_first(rank.place);
-        if line.len() == 0 {
+        if line.is_empty() {
             self.others.remove(&rank.priority);
         }
     }
@@ -80,10 +80,6 @@ impl Waiting {
     /// How many are due at `now`.
     pub(super) fn ready(&self, now: Timestamp) -> usize {
         self.lines().map(|line| line.ready(now)).sum()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.lines().map(Line::len).sum()
     }
 
     fn lines(&self) -> impl Iterator<Item = &Line> {
@@ -143,8 +139,8 @@ impl Line {
         }
     }
 
-    fn len(&self) -> usize {
-        self.in_order.len() + self.odd.len()
+    fn is_empty(&self) -> bool {
+        self.in_order.is_empty() && self.odd.is_empty()
     }
 }
 

@@ -67,6 +67,17 @@ fn a_return_wakes() {
 }
 
 #[test]
+fn an_ack_wakes_when_another_one_of_its_ordering_key_has_its_turn() {
+    let queue = words();
+    queue.push(message("a1").ordering_key("a"), 0);
+    queue.push(message("a2").ordering_key("a"), 0);
+    let first = queue.lease(0);
+    assert!(wakes(&queue, || queue.settle(first, Settlement::Ack, 0).unwrap()));
+    let second = queue.lease(0);
+    assert!(!wakes(&queue, || queue.settle(second, Settlement::Ack, 0).unwrap()));
+}
+
+#[test]
 fn a_retry_wakes() {
     let queue = words();
     queue.push(message("a"), 0);

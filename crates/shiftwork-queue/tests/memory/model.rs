@@ -14,6 +14,7 @@ pub(crate) struct Model {
     pub(crate) capacity: Option<usize>,
     pub(crate) rows: Vec<Row>,
     pub(crate) added: usize,
+    entered: usize,
     pub(crate) acknowledged: usize,
     pub(crate) discarded: usize,
 }
@@ -22,6 +23,9 @@ pub(crate) struct Row {
     id: DeliveryId,
     payload: Result<u32, Undecodable>,
     key: Option<String>,
+    line: Option<String>,
+    /// Its place in its line: the lowest is first.
+    entered: usize,
     priority: Priority,
     pushed_at: Timestamp,
     first_claimed_at: Option<Timestamp>,
@@ -65,7 +69,14 @@ impl Row {
 
 impl Model {
     pub(crate) fn new(capacity: Option<usize>) -> Self {
-        Self { capacity, rows: Vec::new(), added: 0, acknowledged: 0, discarded: 0 }
+        Self { capacity, rows: Vec::new(), added: 0, entered: 0, acknowledged: 0, discarded: 0 }
+    }
+
+    /// Those that wait behind another one of their line.
+    fn behind(&self) -> Vec<DeliveryId> {
+        let alive = || self.rows.iter().filter(|row| row.line.is_some() && !row.is_dead());
+        let is_behind = |row: &&Row| alive().any(|other| other.line == row.line && other.entered < row.entered);
+        alive().filter(is_behind).map(|row| row.id).collect()
     }
 
     fn owner(&self, key: &str) -> Option<DeliveryId> {
@@ -74,10 +85,13 @@ impl Model {
 
     pub(crate) fn add(&mut self, payload: Result<u32, Undecodable>, now: Timestamp) -> &mut Row {
         self.added += 1;
+        self.entered += 1;
         self.rows.push(Row {
             id: DeliveryId(u64::try_from(self.added).expect("few")),
             payload,
             key: None,
+            line: None,
+            entered: self.entered,
             priority: Priority(0),
             pushed_at: now,
             first_claimed_at: None,
@@ -106,6 +120,7 @@ impl Model {
             }
             let row = self.add(Ok(message.payload), now);
             row.key = message.unique_key;
+            row.line = message.ordering_key;
             row.priority = message.priority;
             row.due = message.not_before.unwrap_or(now);
             pushed.push(Pushed::Added(row.id));
@@ -120,7 +135,9 @@ impl Model {
     }
 
     pub(crate) fn claim(&mut self, max: usize, expires_at: Timestamp, now: Timestamp) -> Vec<Delivery<u32>> {
-        let mut due: Vec<&mut Row> = self.rows.iter_mut().filter(|row| row.is_claimable(now)).collect();
+        let behind = self.behind();
+        let claimable = |row: &&mut Row| row.is_claimable(now) && !behind.contains(&row.id);
+        let mut due: Vec<&mut Row> = self.rows.iter_mut().filter(claimable).collect();
         due.sort_by_key(|row| (Reverse(row.priority), row.due, row.id));
         due.into_iter()
             .take(max)
@@ -144,7 +161,9 @@ impl Model {
 
     /// When the next delivery that is not claimable at `now` will be.
     pub(crate) fn next(&self, now: Timestamp) -> Option<Timestamp> {
-        self.rows.iter().filter_map(Row::next).filter(|next| *next > now).min()
+        let behind = self.behind();
+        let rows = self.rows.iter().filter(|row| !behind.contains(&row.id));
+        rows.filter_map(Row::next).filter(|next| *next > now).min()
     }
 
     fn held(&mut self, lease: Lease) -> Option<&mut Row> {
@@ -197,7 +216,9 @@ impl Model {
     pub(crate) fn requeue(&mut self, id: DeliveryId, now: Timestamp) -> bool {
         let Some(index) = self.rows.iter().position(|row| row.id == id && row.is_dead()) else { return false };
         let taken = self.rows[index].key.as_deref().is_some_and(|key| self.owner(key).is_some());
+        self.entered += 1;
         let row = &mut self.rows[index];
+        row.entered = self.entered;
         if taken {
             row.key = None;
         }
@@ -215,9 +236,11 @@ impl Model {
     }
 
     pub(crate) fn entries(&self, now: Timestamp) -> Vec<Entry> {
+        let behind = self.behind();
         let mut entries = Vec::new();
         for row in &self.rows {
             let stage = match row.place {
+                Place::Waiting if behind.contains(&row.id) => Stage::Behind,
                 Place::Waiting if row.due > now => Stage::Delayed { until: row.due },
                 Place::Waiting => Stage::Ready,
                 Place::Leased { expires_at } => {

@@ -29,6 +29,7 @@ struct New {
     delay: Option<i64>,
     priority: i16,
     key: Option<u8>,
+    line: Option<u8>,
 }
 
 /// One of the leases that were granted so far.
@@ -51,8 +52,13 @@ enum How {
 
 fn new() -> impl Strategy<Value = New> {
     let priority = prop_oneof![4 => Just(0), 1 => -1..=1_i16];
-    (option::weighted(0.3, -4..12_i64), priority, option::weighted(0.3, 0..3_u8))
-        .prop_map(|(delay, priority, key)| New { delay, priority, key })
+    let (key, line) = (option::weighted(0.3, 0..3_u8), option::weighted(0.4, 0..2_u8));
+    (option::weighted(0.3, -4..12_i64), priority, key, line).prop_map(|(delay, priority, key, line)| New {
+        delay,
+        priority,
+        key,
+        line,
+    })
 }
 
 fn which() -> impl Strategy<Value = Which> {
@@ -113,11 +119,12 @@ impl Pair {
     }
 
     fn message(&mut self, new: &New) -> Message<u32> {
-        let New { delay, priority, key } = *new;
+        let New { delay, priority, key, line } = *new;
         self.payloads += 1;
         let mut message = Message::new(self.payloads).priority(Priority(priority));
         message.not_before = delay.map(|delay| at(self.now + delay));
         message.unique_key = key.map(|key| format!("key {key}"));
+        message.ordering_key = line.map(|line| format!("line {line}"));
         message
     }
 
@@ -190,7 +197,7 @@ impl Pair {
 
         let count = |wanted: fn(&Stage) -> bool| entries.iter().filter(|entry| wanted(&entry.stage)).count();
         let ready = count(|stage| matches!(stage, Stage::Ready));
-        let delayed = count(|stage| matches!(stage, Stage::Delayed { .. }));
+        let delayed = count(|stage| matches!(stage, Stage::Delayed { .. } | Stage::Behind));
         let leased = count(|stage| matches!(stage, Stage::Leased { .. }));
         assert_eq!(self.real.depth(self.now), [ready, delayed, leased, letters.len()]);
 

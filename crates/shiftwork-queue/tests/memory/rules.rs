@@ -643,3 +643,64 @@ fn a_snapshot_shows_the_renewed_end_of_a_lease() {
     let renewed = Lease { expires_at: at(30), ..lease };
     assert_eq!(queue.stage(lease.delivery, 0), Some(Stage::Leased { lease: renewed }));
 }
+
+#[test]
+fn deliveries_of_one_ordering_key_come_one_at_a_time_in_the_order_of_their_pushes() {
+    let queue = words();
+    for (payload, key) in [("a1", "a"), ("a2", "a"), ("b1", "b"), ("a3", "a")] {
+        queue.push(message(payload).ordering_key(key).priority(Priority(i16::from(payload == "a3"))), 0);
+    }
+    let claimed = queue.claim(9, 0);
+    assert_eq!(claimed.iter().map(|delivery| delivery.payload.clone()).collect::<Vec<_>>(), [Ok("a1"), Ok("b1")]);
+    assert_eq!(queue.depth(0), [0, 2, 2, 0]);
+
+    // A retry keeps its place, and those behind wait with it.
+    queue.settle(claimed[0].lease, retry(5), 1).unwrap();
+    assert!(queue.payloads(4).is_empty());
+    let again = queue.lease(5);
+    queue.settle(again, Settlement::Ack, 6).unwrap();
+    assert_eq!(queue.payloads(6), ["a2"]);
+}
+
+#[test]
+fn a_dead_letter_lets_the_next_of_its_ordering_key_go_and_goes_to_the_end_when_it_is_requeued() {
+    let queue = words();
+    for payload in ["a1", "a2", "a3"] {
+        queue.push(message(payload).ordering_key("a"), 0);
+    }
+    let first = queue.bury(0);
+    assert_eq!(queue.claim(9, 0).len(), 1, "the second, and not the third");
+    queue.requeue(first, 1);
+    assert_eq!(queue.stage(first, 1), Some(Stage::Behind));
+}
+
+#[test]
+fn a_full_queue_gives_the_messages_back() {
+    let queue = MemoryQueue::bounded(1);
+    queue.try_push(vec![message("a")], at(0)).unwrap();
+    let full = queue.try_push(vec![message("b")], at(0)).unwrap_err();
+    assert_eq!((full.messages[0].payload, full.capacity), ("b", 1));
+}
+
+#[test]
+fn a_push_waits_for_room_and_is_of_the_time_when_there_is_some() {
+    let queue = Driver { queue: MemoryQueue::bounded(1) };
+    queue.push(message("a"), 0);
+    let time = std::cell::Cell::new(0);
+    let mut push = tokio_test::task::spawn(queue.queue.push_when_room(vec![message("b")], || at(time.get())));
+    tokio_test::assert_pending!(push.poll());
+    let lease = queue.lease(1);
+    time.set(3);
+    assert!(!push.is_woken(), "a claim makes no room");
+    queue.settle(lease, Settlement::Ack, 3).unwrap();
+    assert!(push.is_woken());
+    assert_eq!(tokio_test::assert_ready_ok!(push.poll()).len(), 1);
+    assert_eq!(queue.claim(1, 3)[0].pushed_at, at(3));
+}
+
+#[test]
+fn a_push_that_no_queue_of_this_size_could_take_does_not_wait() {
+    let queue = MemoryQueue::bounded(1);
+    let both = vec![message("a"), message("b")];
+    assert!(tokio_test::block_on(queue.push_when_room(both, || at(0))).unwrap_err().is_full());
+}

@@ -3,7 +3,7 @@
 //! The queue says what was stored; the host says what ran. These rules hold the two together.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -23,6 +23,9 @@ const AT_ONCE: Duration = Duration::from_millis(1);
 pub(super) struct DeliveryRules {
     nodes: BTreeMap<NodeId, Node>,
     deliveries: BTreeMap<DeliveryId, Tracked>,
+    /// The line of each delivery that has an ordering key, and the unsettled ones of each line, first to last.
+    line_of: BTreeMap<DeliveryId, u64>,
+    lines: BTreeMap<u64, VecDeque<DeliveryId>>,
     /// Under which claim each cycle runs.
     cycles: BTreeMap<(NodeId, WorkerId, CycleId), (DeliveryId, u64)>,
 }
@@ -110,13 +113,28 @@ impl DeliveryRules {
             QueueOperation::Pushed(id) => {
                 self.deliveries.insert(id, Tracked::default());
             }
+            QueueOperation::InLine { delivery, line } => {
+                self.line_of.insert(delivery, line);
+                self.lines.entry(line).or_default().push_back(delivery);
+            }
             QueueOperation::Requeued(id) => {
+                if let Some(line) = self.line_of.get(&id) {
+                    self.lines.entry(*line).or_default().push_back(id);
+                }
                 let tracked = self.deliveries.entry(id).or_default();
                 let claim = Claim { token: tracked.claim.token, ..Claim::default() };
                 *tracked = Tracked { claim, ..Tracked::default() };
             }
             QueueOperation::Discarded(_) => {}
             QueueOperation::Claimed { delivery, token, attempt, crashes, told } => {
+                let line = self.line_of.get(&delivery).and_then(|line| self.lines.get(line));
+                let first = line.and_then(|line| line.front()).copied();
+                verdicts.demand(
+                    Rule::Q7,
+                    line.is_none() || first == Some(delivery),
+                    || format!("delivery {delivery} is claimed once it is the first of its ordering key"),
+                    || format!("it was claimed before {}", first.map(|id| id.to_string()).unwrap_or_default()),
+                );
                 let tracked = self.deliveries.entry(delivery).or_default();
                 verdicts.demand(
                     Rule::Q2,
@@ -145,6 +163,9 @@ impl DeliveryRules {
                 }
             }
             QueueOperation::Settled { delivery, token, how } => {
+                if let (Settled::Acked | Settled::DeadLettered, Some(line)) = (how, self.line_of.get(&delivery)) {
+                    self.lines.entry(*line).or_default().retain(|id| *id != delivery);
+                }
                 let tracked = self.deliveries.entry(delivery).or_default();
                 let claim = &mut tracked.claim;
                 verdicts.demand(

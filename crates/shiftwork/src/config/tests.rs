@@ -262,6 +262,7 @@ fn worker(schedule: ScheduleConfig, queue: QueueConfig) -> impl Strategy<Value =
         WorkerConfig {
             concurrency: counts.0.and_then(|it| usize::try_from(it).ok()),
             cycle_timeout: times.0,
+            progress_timeout: times.0.map(|it| it.map(|it| it * 2)),
             start_timeout: times.1,
             drain: times.2,
             crashes_max: counts.1,

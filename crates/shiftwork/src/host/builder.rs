@@ -28,6 +28,7 @@ pub(crate) struct Policy {
     pub(crate) breaker: Option<Breaker>,
     pub(crate) on_escalation: Option<OnEscalation>,
     pub(crate) cycle_timeout: Option<Duration>,
+    pub(crate) progress_timeout: Option<Duration>,
     pub(crate) start_timeout: Duration,
     pub(crate) drain: Option<Duration>,
     pub(crate) crashes_max: u32,
@@ -45,6 +46,7 @@ impl Default for Policy {
             breaker: None,
             on_escalation: None,
             cycle_timeout: Some(Duration::from_secs(300)),
+            progress_timeout: None,
             start_timeout: Duration::from_secs(30),
             drain: None,
             crashes_max: 3,
@@ -267,6 +269,7 @@ impl HostBuilder {
                 retry: it.policy.retry,
                 breaker: it.policy.breaker,
                 cycle_timeout: it.policy.cycle_timeout,
+                progress_timeout: it.policy.progress_timeout,
                 crashes_max: it.policy.crashes_max,
                 on_fault: it.policy.on_fault,
                 group: plan
@@ -435,6 +438,15 @@ impl WorkerBuilder {
     /// Lets a cycle run for as long as it likes.
     pub fn no_cycle_timeout(self) -> Self {
         self.policy(|policy| policy.cycle_timeout = None)
+    }
+
+    /// How long a cycle may go without saying [`Context::progress`](crate::Context::progress) before it is cancelled and
+    /// counts as failed; without limit by default, because only a cycle that says so can be judged by it.
+    ///
+    /// It is what a cycle of unknown length needs: with it and [`no_cycle_timeout`](Self::no_cycle_timeout) an import may
+    /// take hours, and one that hangs is noticed within this time all the same.
+    pub fn progress_timeout(self, timeout: Duration) -> Self {
+        self.policy(|policy| policy.progress_timeout = Some(timeout))
     }
 
     /// How many lapsed leases make a delivery a crash loop; 3 by default. At least 1.

@@ -52,6 +52,7 @@ impl Policy {
         let WorkerConfig {
             concurrency,
             cycle_timeout,
+            progress_timeout,
             start_timeout,
             drain,
             crashes_max,
@@ -64,6 +65,7 @@ impl Policy {
         } = section;
         self.concurrency = concurrency.unwrap_or(self.concurrency).max(1);
         self.cycle_timeout = cycle_timeout.unwrap_or(self.cycle_timeout);
+        self.progress_timeout = progress_timeout.unwrap_or(self.progress_timeout);
         self.start_timeout = start_timeout.unwrap_or(self.start_timeout);
         self.drain = drain.or(self.drain);
         self.crashes_max = crashes_max.unwrap_or(self.crashes_max).max(1);
@@ -84,6 +86,7 @@ impl Policy {
             retry,
             breaker,
             cycle_timeout,
+            progress_timeout,
             start_timeout,
             drain,
             crashes_max,
@@ -101,6 +104,7 @@ impl Policy {
         WorkerConfig {
             concurrency: Some(*concurrency),
             cycle_timeout: Some(*cycle_timeout),
+            progress_timeout: Some(*progress_timeout),
             start_timeout: Some(*start_timeout),
             drain: *drain,
             crashes_max: Some(*crashes_max),

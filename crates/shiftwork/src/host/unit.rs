@@ -175,6 +175,8 @@ async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
         seed: stream(unit.seed, &unit.name, usize::MAX),
         lanes: shared.clone().into(),
         emitter: unit.emitter.clone(),
+        cycle_timeout: policy.cycle_timeout,
+        progress_timeout: policy.progress_timeout,
     });
     let cycles = Arc::new(CycleCounter::default());
     source.begin();

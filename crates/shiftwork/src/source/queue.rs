@@ -7,7 +7,8 @@
 //! 1. A claim that was started is awaited: it is never dropped by a stop, so that no row stays locked (rule Q4).
 //! 2. What is in the buffer when intake closes is returned, not run (rule T1).
 //! 3. Renewal runs beside the lanes until the last settlement is stored, through the drain as well. A renewal that failed is
-//!    tried again while the lease lasts; only a lease that the queue calls lost interrupts its cycle (rule Q6).
+//!    tried again while the lease lasts; only a lease that the queue calls lost interrupts its cycle (rule Q6). A cycle
+//!    that does not end though its time is over has its lease renewed no more (rule Q8).
 //! 4. A settlement that could not be stored is tried again while its lease lasts.
 //!
 //! What each lane holds is in a slot of its own ([`lease`]), which its lane writes and the renewal reads.
@@ -35,6 +36,7 @@ use crate::{
     BoxError, Failure, Retry,
     config::{ConfigError, WorkerConfig},
     event::{Event, Settle, SourceKind},
+    lifecycle::tenure::{Bounds, Tenure, Verdict},
 };
 
 /// The shortest lease that can be renewed at a third of its time.
@@ -189,14 +191,32 @@ impl<T: Send + 'static, Q: Queue<T>> Source for QueueSource<Q, T> {
 impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
     async fn renew_for_ever(&self, cx: &SourceContext) {
         let interval = (self.options.lease / 3).max(Duration::from_millis(1));
+        let bounds = Bounds { cycle: cx.cycle_timeout, progress: cx.progress_timeout, grace: interval };
+        let mut tenures: Vec<Option<Tenure>> = vec![None; cx.lanes.len()];
         let mut consecutive = 0u32;
         loop {
             // After a failure the next try comes sooner, so that several fit into what is left of the lease.
             let pause = if consecutive == 0 { interval } else { interval / 4 };
             tokio::time::sleep(pause).await;
             let slots = self.slots().clone();
-            let held: Vec<(usize, Held)> =
+            let now = Instant::now();
+            let mut held: Vec<(usize, Held)> =
                 slots.iter().enumerate().filter_map(|(lane, slot)| Some((lane, slot.held()?))).collect();
+            held.retain(|(lane, held)| {
+                let progress = cx.lanes[*lane].control.progress_count();
+                let tenure = tenures[*lane].get_or_insert_with(|| Tenure::new(held.attempt, progress, now));
+                match tenure.look(held.attempt, progress, bounds, now) {
+                    Verdict::Renew => true,
+                    // Its cycle has ended; the settlement has a time of its own.
+                    Verdict::GiveUp(_) | Verdict::GivenUp if !slots[*lane].is_running(held.attempt) => true,
+                    Verdict::GiveUp(after) => {
+                        let delivery = held.lease.delivery;
+                        cx.emit(&Event::LeaseGivenUp { worker: cx.worker, delivery, after });
+                        false
+                    }
+                    Verdict::GivenUp => false,
+                }
+            });
             if held.is_empty() {
                 continue;
             }
