@@ -17,6 +17,7 @@
 //! | `supervision.rs` | faults: restarts, their intensity, degraded hosts |
 //! | `groups.rs` | workers that are restarted together |
 //! | `harness.rs` | the simulator itself: what must be found is found |
+//! | `layers.rs` | tower services and layers |
 //! | `worlds.rs` | the small worlds that the others are set in |
 
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
@@ -28,6 +29,7 @@ mod failure;
 mod faults;
 mod groups;
 mod harness;
+mod layers;
 mod nodes;
 mod process;
 mod promises;

@@ -117,6 +117,18 @@ impl Failure {
         Self { kind, unsaid: false, delay: None, error: error.into() }
     }
 
+    /// As through `?`: the cycle has not said what kind it is.
+    #[cfg(feature = "tower")]
+    pub(crate) fn unsaid(error: BoxError) -> Self {
+        Self { unsaid: true, ..Self::transient(error) }
+    }
+
+    /// What the cycle has said, with what somebody else made of its text.
+    #[cfg(feature = "tower")]
+    pub(crate) fn wrapped(kind: FailureKind, delay: Option<Duration>, error: BoxError) -> Self {
+        Self { delay, ..Self::new(kind, error) }
+    }
+
     /// Lets `classify` say what kind it is, unless the cycle did. A classification that panics has said nothing.
     pub(crate) fn classified(self, classify: impl FnOnce(&(dyn Error + 'static)) -> Option<FailureClass>) -> Self {
         if !self.unsaid {

@@ -37,6 +37,7 @@
 //! | [`config`] | the same policies as a file sets them |
 //! | [`host`], [`report`] | what owns, starts, supervises and stops workers, and its verdict |
 //! | [`event`] | the one stream of everything that happens; logs, metrics and counts listen to it |
+//! | `tower` | tower services as workers and layers around a cycle, with the feature of that name |
 //! | [`environment`] | wall time, chance and signals: the door that a simulator can own |
 
 // A closed enum must be thought about again when it grows.
@@ -62,6 +63,8 @@ pub mod report;
 pub mod retry;
 pub mod service;
 pub mod source;
+#[cfg(feature = "tower")]
+pub mod tower;
 pub mod worker;
 
 pub use config::{Config, ConfigError};
