@@ -171,7 +171,10 @@ async fn q8_a_cycle_that_blocks_its_thread_past_its_time_has_its_lease_renewed_n
     queue.push(vec![Message::new(1)], System.now()).await.unwrap();
     let hangs = move |_: u32, _: Context| {
         let blocked = blocked.clone();
-        async move { Ok::<(), Failure>(blocked.lock().unwrap().recv().unwrap()) }
+        async move {
+            blocked.lock().unwrap().recv().unwrap();
+            Ok::<(), Failure>(())
+        }
     };
     let host = Host::builder()
         .listener(move |_: tokio::time::Instant, event: &Event| {
