@@ -104,15 +104,11 @@ impl Text<'_> {
             );
             columns.push(("all", all_faults));
         }
-        let mut faults = table(["faults, struck/planned"].into_iter().chain(columns.iter().map(|(name, _)| *name)));
-        for (index, kind) in FaultKind::NAMES.into_iter().enumerate() {
-            // There are more kinds than fit side by side, and a mix may leave most of them out.
-            let counts = columns.iter().filter_map(|(_, counts)| counts.by_kind().nth(index)).map(|(_, count)| count);
-            if counts.clone().any(|count| count.planned > 0) {
-                add(&mut faults, kind, counts.map(fault_cell));
-            }
+        write!(f, "{}", worlds.trim_fmt())?;
+        for columns in beside_each_other(&columns) {
+            write!(f, "\n\n{}", fault_table(columns).trim_fmt())?;
         }
-        writeln!(f, "{}\n\n{}", worlds.trim_fmt(), faults.trim_fmt())
+        writeln!(f)
     }
 
     fn transitions(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -295,6 +291,46 @@ fn add(table: &mut Table, name: &str, cells: impl IntoIterator<Item = String>) {
     table.add_row([Cell::new(name)].into_iter().chain(cells.into_iter().map(Cell::new)));
 }
 
+/// The head of the first column of faults.
+const FAULTS: &str = "faults, struck/planned";
+
+/// How wide a terminal is that nobody has made wider.
+const WIDTH: usize = 80;
+
+/// A name and what is counted under it.
+type Column<'n> = (&'n str, FaultCounts);
+
+/// The columns in groups that fit side by side into a terminal.
+fn beside_each_other<'c, 'n>(columns: &'c [Column<'n>]) -> Vec<&'c [Column<'n>]> {
+    // A cell has a blank to either side.
+    let width = |(name, counts): &Column<'_>| {
+        let cells = counts.by_kind().map(|(_, count)| fault_cell(count).len());
+        cells.max().unwrap_or(0).max(name.len()) + 2
+    };
+    let (mut groups, mut begin, mut used) = (Vec::new(), 0, FAULTS.len() + 2);
+    for (index, column) in columns.iter().enumerate() {
+        if used + width(column) > WIDTH && index > begin {
+            groups.push(&columns[begin..index]);
+            (begin, used) = (index, FAULTS.len() + 2);
+        }
+        used += width(column);
+    }
+    groups.push(&columns[begin..]);
+    groups
+}
+
+fn fault_table(columns: &[Column<'_>]) -> Table {
+    let mut faults = table([FAULTS].into_iter().chain(columns.iter().map(|(name, _)| *name)));
+    for (index, kind) in FaultKind::NAMES.into_iter().enumerate() {
+        // There are more kinds than fit side by side, and a mix may leave most of them out.
+        let counts = columns.iter().filter_map(|(_, counts)| counts.by_kind().nth(index)).map(|(_, count)| count);
+        if counts.clone().any(|count| count.planned > 0) {
+            add(&mut faults, kind, counts.map(fault_cell));
+        }
+    }
+    faults
+}
+
 fn fault_cell(FaultCount { planned, struck }: FaultCount) -> String {
     if planned == 0 { "-".to_owned() } else { format!("{}/{}", Short(struck), Short(planned)) }
 }
@@ -361,6 +397,34 @@ mod tests {
             "{}",
             text(&report)
         );
+    }
+
+    #[test]
+    fn tables_of_many_scenarios_are_no_wider_than_a_terminal() {
+        let names = [
+            "email",
+            "orders",
+            "clean-up",
+            "sync",
+            "cache-refresh",
+            "fleet",
+            "deploy",
+            "a-long-name-of-somebody",
+            "all",
+        ];
+        let mut counts = FaultCounts::default();
+        for _ in 0..4_321 {
+            counts.count(&shiftwork_sim::site("smtp").outage(), true);
+        }
+        let columns = names.map(|name| (name, counts));
+        let groups = beside_each_other(&columns);
+        assert_eq!(groups.concat(), columns, "every column once, in order");
+        assert!(groups.len() > 1);
+        for group in groups {
+            let text = fault_table(group).trim_fmt();
+            let widest = text.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(WIDTH), "{widest:?}:\n{text}");
+        }
     }
 
     #[test]
