@@ -13,7 +13,7 @@
 //! | [`guard`] | | what the loops by hand have in common: time, panics, a span |
 //! | [`clock`] | | the machine's clocks |
 //!
-//! `benches/ratios.rs` prints the ratios, quickly; `benches/cycle.rs` and `benches/worlds.rs` measure each side with
+//! `benches/ratios/` prints the ratios, quickly; `benches/cycle.rs` and `benches/worlds.rs` measure each side with
 //! criterion; `tests/allocations.rs` counts allocations.
 //!
 //! **Real time before paused time.** Once a process has paused a clock anywhere, tokio's `Instant::now` takes a slower

@@ -99,14 +99,20 @@ fn host(node: &Node, called: Option<&Dependency>) -> HostBuilder {
 pub fn by_hand(waits: Waits, worlds: u64) -> Duration {
     let began = clock::now();
     for _ in 0..worlds {
-        paused().block_on(async {
-            let tasks = WORKERS.map(|_| tokio::spawn(beat(waits)));
-            for task in tasks {
-                task.await.expect("the loop does not panic");
-            }
-        });
+        paused().block_on(beats(waits));
     }
     began.elapsed()
+}
+
+/// The three loops, to their end, on the runtime that runs.
+///
+/// # Panics
+///
+/// When a loop panics.
+pub async fn beats(waits: Waits) {
+    for task in WORKERS.map(|_| tokio::spawn(beat(waits))) {
+        task.await.expect("the loop does not panic");
+    }
 }
 
 async fn beat(waits: Waits) {

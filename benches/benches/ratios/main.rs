@@ -7,6 +7,8 @@
 //! both. A time is the median over the rounds, the ratio is the median of the rounds' own ratios, and its range holds
 //! the middle half of them: where that is wide, the machine was busy all the same.
 
+mod peers;
+
 use std::{rc::Rc, time::Duration};
 
 use shiftwork_benches::{
@@ -36,6 +38,7 @@ fn main() {
     // As criterion does: without `--bench` this is a test, which only has to run.
     let measured = std::env::args().any(|argument| argument == "--bench");
     let (rounds, share) = if measured { (ROUNDS, 1) } else { (1, 100) };
+    println!("{}\n", machine());
     println!("| what / beside what | shiftwork, ns | beside it, ns | ratio | middle half | budget |");
     println!("| --- | ---: | ---: | ---: | --- | ---: |");
     for row in rows() {
@@ -44,6 +47,15 @@ fn main() {
     if !measured {
         println!("This was a test run, which measures nothing: use `cargo bench`.");
     }
+}
+
+/// The machine that the figures are of.
+fn machine() -> String {
+    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).and_then(|rest| rest.split_once(": "));
+    let model = model.map_or("an unknown processor", |(_, model)| model);
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    format!("{cores} cores of {model}, {} {}", std::env::consts::OS, std::env::consts::ARCH)
 }
 
 /// Every row. Those on a paused clock last: see the page of the package.
@@ -84,6 +96,13 @@ fn rows() -> Vec<Row> {
         queue("queue job / channel and loop", Some(1.0), one_thread()),
         queue("queue job / channel and loop, two threads", None, two_threads()),
         Row {
+            name: "queue job / apalis in memory, bare",
+            count: 20_000,
+            shiftwork: Box::new(|jobs| queue::on_shiftwork(&one_thread(), jobs)),
+            by_hand: Box::new(|jobs| peers::jobs_on_apalis(&one_thread(), jobs)),
+            budget: Some(0.2),
+        },
+        Row {
             name: "tick / interval, paused clock",
             count: 20_000,
             shiftwork: Box::new(schedule::on_shiftwork),
@@ -92,6 +111,13 @@ fn rows() -> Vec<Row> {
         },
         world("10 s world / bare tokio, cycles sleep", Some(2.0), Waits::Sleep),
         world("10 s world / bare tokio, cycles call", None, Waits::Call),
+        Row {
+            name: "10 s world / turmoil, cycles sleep",
+            count: 2,
+            shiftwork: Box::new(|count| worlds::on_shiftwork(Waits::Sleep, count)),
+            by_hand: Box::new(peers::worlds_on_turmoil),
+            budget: Some(0.025),
+        },
     ]
 }
 
@@ -116,14 +142,14 @@ impl Row {
             }
         }
         format!(
-            "| {} | {:.0} | {:.0} | {:.2} | {:.2} to {:.2} | {} |",
+            "| {} | {:.0} | {:.0} | {:.3} | {:.3} to {:.3} | {} |",
             self.name,
             quantile(&mut shiftwork, 1, 2),
             quantile(&mut by_hand, 1, 2),
             quantile(&mut ratios, 1, 2),
             quantile(&mut ratios, 1, 4),
             quantile(&mut ratios, 3, 4),
-            self.budget.map_or_else(|| "-".to_owned(), |budget| format!("≤ {budget:.2}")),
+            self.budget.map_or_else(|| "-".to_owned(), |budget| format!("≤ {budget}")),
         )
     }
 }
