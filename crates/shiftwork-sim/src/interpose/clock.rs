@@ -39,12 +39,17 @@ pub(super) fn thread() -> Thread {
     THREAD.get()
 }
 
+/// What has passed since the world began, on this thread, in nanoseconds.
+fn now_ns(world: &WorldClock) -> u64 {
+    match THREAD.get() {
+        Thread::World => world.now_ns(),
+        Thread::Blocking => world.now_blocking_ns(),
+    }
+}
+
 /// What has passed since the world began, on this thread.
 pub(super) fn now(world: &WorldClock) -> Duration {
-    match THREAD.get() {
-        Thread::World => world.now(),
-        Thread::Blocking => world.now_blocking(),
-    }
+    Duration::from_nanos(now_ns(world))
 }
 
 /// This thread has slept until `time`.
@@ -63,14 +68,17 @@ const REALTIME_COARSE: c_int = 5;
 const MONOTONIC_COARSE: c_int = 6;
 const BOOTTIME: c_int = 7;
 
+const fn whole_ns(duration: Duration) -> u64 {
+    duration.as_secs() * 1_000_000_000
+}
+
 /// What a clock shows in the world, in nanoseconds; `None` for a clock that is not the world's.
-pub(super) fn reading(world: &WorldClock, clock: c_int) -> Option<i128> {
-    let now = now(world).as_nanos().cast_signed();
+pub(super) fn reading(world: &WorldClock, clock: c_int) -> Option<i64> {
+    // Three centuries; a world that lasts longer stops there.
+    let at = |since: Duration| now_ns(world).saturating_add(whole_ns(since)).try_into().unwrap_or(i64::MAX);
     match clock {
-        MONOTONIC | MONOTONIC_RAW | MONOTONIC_COARSE | BOOTTIME => Some(now + MONOTONIC_BASE.as_nanos().cast_signed()),
-        REALTIME | REALTIME_COARSE => {
-            Some(now + i128::from(world.wall_offset_ns()) + WALL_EPOCH.as_nanos().cast_signed())
-        }
+        MONOTONIC | MONOTONIC_RAW | MONOTONIC_COARSE | BOOTTIME => Some(at(MONOTONIC_BASE)),
+        REALTIME | REALTIME_COARSE => Some(at(WALL_EPOCH).saturating_add(world.wall_offset_ns())),
         _ => None,
     }
 }

@@ -21,10 +21,9 @@ impl TimeSpec {
         whole.saturating_add(u64::try_from(self.nanoseconds).unwrap_or(0))
     }
 
-    pub(super) fn of_nanoseconds(nanoseconds: i128) -> Self {
-        let a_second = i128::from(NANOSECONDS_A_SECOND);
-        let limit = |value: i128| i64::try_from(value).unwrap_or(i64::MAX);
-        Self { seconds: limit(nanoseconds.div_euclid(a_second)), nanoseconds: limit(nanoseconds.rem_euclid(a_second)) }
+    pub(super) fn of_nanoseconds(nanoseconds: i64) -> Self {
+        let a_second = NANOSECONDS_A_SECOND.cast_signed();
+        Self { seconds: nanoseconds.div_euclid(a_second), nanoseconds: nanoseconds.rem_euclid(a_second) }
     }
 }
 

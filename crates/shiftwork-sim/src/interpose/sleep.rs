@@ -53,8 +53,8 @@ pub unsafe extern "C" fn clock_nanosleep(
         && !time.is_null()
     {
         // SAFETY: the caller promises that `time` is valid for a read.
-        let time = i128::from(unsafe { time.read() }.as_nanoseconds());
-        let long = if flags & TIMER_ABSTIME == 0 { time } else { time - reading };
+        let time = i64::try_from(unsafe { time.read() }.as_nanoseconds()).unwrap_or(i64::MAX);
+        let long = if flags & TIMER_ABSTIME == 0 { time } else { time.saturating_sub(reading) };
         let long = Duration::from_nanos(u64::try_from(long.max(0)).unwrap_or(u64::MAX));
         sleep_until(world, now(world).saturating_add(long));
         return 0;

@@ -41,9 +41,14 @@ impl WorldClock {
         Duration::from_nanos(self.now_ns.load(Ordering::Relaxed))
     }
 
-    /// What has passed since the world began, for a blocking thread.
-    pub(crate) fn now_blocking(&self) -> Duration {
-        self.now() + Duration::from_nanos(self.owed_ns.load(Ordering::Relaxed))
+    /// The same in nanoseconds.
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.now_ns.load(Ordering::Relaxed)
+    }
+
+    /// What has passed since the world began, in nanoseconds, for a blocking thread.
+    pub(crate) fn now_blocking_ns(&self) -> u64 {
+        self.now_ns() + self.owed_ns.load(Ordering::Relaxed)
     }
 
     /// A blocking thread has slept until `time`.
@@ -162,12 +167,44 @@ impl Time {
 
 /// The wall time at `at`, by a clock that has been stepped so far in all.
 pub(crate) fn wall_at(at: Duration, stepped_ms: i64) -> Timestamp {
-    let epoch = Timestamp::UNIX_EPOCH.checked_add(WALL_EPOCH).unwrap_or(Timestamp::MAX);
-    let by = Duration::from_millis(stepped_ms.unsigned_abs());
-    let unstepped = epoch.checked_add(at).unwrap_or(Timestamp::MAX);
-    if stepped_ms < 0 {
-        unstepped.checked_sub(by).unwrap_or(Timestamp::MIN)
-    } else {
-        unstepped.checked_add(by).unwrap_or(Timestamp::MAX)
+    // In whole seconds and the rest of one, which is several times faster than arithmetic with timestamps.
+    let rest = u64::from(at.subsec_nanos()) + 1_000_000 * stepped_ms.rem_euclid(1_000).unsigned_abs();
+    let whole = saturating_i64(WALL_EPOCH.as_secs() + rest / 1_000_000_000)
+        .saturating_add(saturating_i64(at.as_secs()))
+        .saturating_add(stepped_ms.div_euclid(1_000));
+    let rest = i32::try_from(rest % 1_000_000_000).unwrap_or(0);
+    let furthest = if whole < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    Timestamp::new(whole, rest).unwrap_or(furthest)
+}
+
+fn saturating_i64(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{millis, secs};
+
+    #[test]
+    fn a_wall_clock_shows_what_has_passed_and_how_far_it_was_stepped() {
+        let check = |at, stepped_ms, shown: &str| assert_eq!(wall_at(at, stepped_ms).to_string(), shown);
+        check(secs(0), 0, "2026-01-01T00:00:00Z");
+        check(millis(61_500), 0, "2026-01-01T00:01:01.5Z");
+        check(millis(61_500), 700, "2026-01-01T00:01:02.2Z");
+        check(millis(61_500), -700, "2026-01-01T00:01:00.8Z");
+        check(secs(0), -1, "2025-12-31T23:59:59.999Z");
+        assert_eq!(wall_at(secs(1), i64::MAX), Timestamp::MAX);
+        assert_eq!(wall_at(secs(1), i64::MIN), Timestamp::MIN);
+    }
+
+    #[test]
+    fn blocking_threads_are_ahead_until_the_others_are_there() {
+        let clock = WorldClock::default();
+        clock.skip_to(secs(5));
+        clock.owe(secs(8));
+        assert_eq!((clock.now_ns(), clock.now_blocking_ns()), (5_000_000_000, 8_000_000_000));
+        clock.pay();
+        assert_eq!((clock.now_ns(), clock.now_blocking_ns()), (8_000_000_000, 8_000_000_000));
     }
 }
