@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use shiftwork::{
     Breaker, Context, Failure, Host, IntoWorker, OnFault, QueueSourceExt, Restart, Retry, Schedule, Signal, Source,
-    StopBudget, Tick, TickPolicy, Worker,
+    StopBudget, Tick, TickPolicy, Watchdog, Worker,
     event::{Declaration, Event, SourceKind},
     queue::MemoryQueue,
 };
@@ -34,6 +34,11 @@ fn expected() -> Vec<(&'static str, String)> {
         declaration(MemoryQueue::<u32>::new().source(), |_: u32, _: Context| async { Ok::<(), Failure>(()) });
     assert_eq!((declared.breaker, of_queue_worker.breaker), (None, Some(Breaker::default())));
     let queue = format!("{:?}", MemoryQueue::<u32>::new().source());
+    let watchdog = format!("{:?}", Watchdog::default());
+    let of_watchdog = |name: &str| {
+        let value = watchdog.split(&format!("{name}: ")).nth(1).and_then(|rest| rest.split([',', ' ']).next());
+        value.and_then(|value| value.strip_suffix('s')).map(|value| format!("{value} s")).unwrap_or_default()
+    };
     let of_queue = |name: &str| {
         let value = queue.split(&format!("{name}: ")).nth(1).and_then(|rest| rest.split([',', ' ']).next());
         value.and_then(|value| value.strip_suffix('s')).map(|value| format!("{value} s")).unwrap_or_default()
@@ -44,6 +49,8 @@ fn expected() -> Vec<(&'static str, String)> {
         ("StopBudget::cancel", time(&budget["cancel"])),
         ("StopBudget::close", time(&budget["close"])),
         ("StopBudget::total", seconds(StopBudget::default().total())),
+        ("Watchdog::blocked_after", of_watchdog("blocked_after")),
+        ("Watchdog::grace", of_watchdog("grace")),
         ("WorkerBuilder::drain", drain()),
         ("WorkerBuilder::start_timeout", start_timeout()),
         ("WorkerBuilder::cycle_timeout", declared.cycle_timeout.map(seconds).unwrap_or_default()),

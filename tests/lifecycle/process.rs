@@ -20,9 +20,13 @@ struct Real {
     code: Option<i32>,
 }
 
-/// Runs the program. `signals` are sent one after the other, each once the event before it was seen.
 async fn run_process(arguments: &[&str], signals: &[(&str, Kill)]) -> Real {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_incident"))
+    run_program(env!("CARGO_BIN_EXE_incident"), arguments, signals).await
+}
+
+/// Runs a program. `signals` are sent one after the other, each once the event before it was seen.
+async fn run_program(program: &str, arguments: &[&str], signals: &[(&str, Kill)]) -> Real {
+    let mut child = Command::new(program)
         .args(arguments)
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -86,4 +90,59 @@ async fn a_fault_gives_the_same_events_and_the_process_does_not_exit_zero() {
     let (events, code) = run_world(true, &[]);
     assert_eq!(real.events, events);
     assert_eq!((real.code, code), (Some(70), 70));
+}
+
+/// Runs the program that is stuck in what is said. It has a second to end: 0.6 s for its stop, and 0.4 s of grace.
+async fn run_stuck(stuck: &str, signals: &[(&str, Kill)]) -> Real {
+    run_program(env!("CARGO_BIN_EXE_stuck"), &[stuck], signals).await
+}
+
+#[tokio::test]
+async fn t9_a_cycle_that_never_yields_is_named_and_its_process_ends_in_time() {
+    let blocked = "cycle_blocked: worker 0, cycle 1";
+    let began = tokio::time::Instant::now();
+    let real = run_stuck("cycle", &[(blocked, Kill::TERM)]).await;
+    assert_eq!(real.code, Some(75), "{:?}", real.events);
+    // The host itself heard of no signal: its only thread is blocked.
+    let expected = [blocked, "straggler: worker 0, cycle 1, running", "host_overdue"];
+    assert_eq!(real.events[real.events.len() - 3..], expected);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn t9_a_process_whose_cycle_never_yields_tells_that_it_was_interrupted_twice() {
+    let began = tokio::time::Instant::now();
+    let blocked = "cycle_blocked: worker 0, cycle 1";
+    let real = run_stuck("cycle", &[(blocked, Kill::QUIT)]).await;
+    assert_eq!(real.code, Some(130), "{:?}", real.events);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn t9_work_on_a_blocking_thread_does_not_keep_the_process_and_its_verdict_stands() {
+    let real = run_stuck("blocking", &[("cycle_started", Kill::TERM)]).await;
+    assert_eq!(real.code, Some(0), "{:?}", real.events);
+    assert_eq!(real.events[real.events.len() - 2..], ["host_stopped", "host_overdue"]);
+}
+
+#[tokio::test]
+async fn a_process_that_is_to_be_kept_is_left_alone() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_stuck"))
+        .arg("kept")
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the program was built with the tests");
+    let pid = Pid::from_raw(i32::try_from(child.id().expect("it runs")).unwrap()).unwrap();
+    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        match &*line {
+            "cycle_started" => kill_process(pid, Kill::TERM).unwrap(),
+            "host_stopped" => break,
+            _ => {}
+        }
+    }
+    // Its time would be over after a second.
+    let ended = tokio::time::timeout(Duration::from_millis(1_500), child.wait()).await;
+    assert!(ended.is_err(), "{ended:?}");
 }

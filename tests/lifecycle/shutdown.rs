@@ -7,7 +7,7 @@ use std::{
 
 use shiftwork::{
     Context, ExitStatus, Failure, QueueSourceExt, Retry, Schedule, Signal, StopBudget, Tick, Worker,
-    event::{Event, NextSignal, Settle, WorkerPhase},
+    event::{Doing, Event, NextSignal, Settle, StopStep, WorkerPhase},
 };
 use shiftwork_sim::{Script, SimQueue, dependency::Latency, millis, secs, site};
 
@@ -247,6 +247,45 @@ fn a_workers_own_drain_is_kept_within_the_hosts() {
     outcome.assert_rules_kept();
     assert_eq!(time_of(&outcome, |event| matches!(event, Event::WorkerCancelled { .. })), Some(secs(5)));
     assert_eq!(outcome.ended_at(), secs(6));
+}
+
+#[test]
+fn t8_what_is_still_in_flight_is_named_at_each_step() {
+    let outcome = Script::new().at(secs(10), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            let stuck = |_: Tick, _: Context| std::future::pending::<Result<(), Failure>>();
+            node.host().worker("stuck", Schedule::every(secs(60)), stuck).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let named: Vec<_> = outcome
+        .events()
+        .filter_map(|(at, event)| match event {
+            Event::Straggler { cycle, attempt, step, doing, age, .. } => {
+                Some((at, cycle.0, *attempt, *step, *doing, *age))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        named,
+        [
+            (secs(30), 1, 1, StopStep::Cancelled, Doing::Waiting, secs(30)),
+            (secs(33), 1, 1, StopStep::Aborted, Doing::Waiting, secs(33)),
+        ]
+    );
+}
+
+#[test]
+fn t8_a_settlement_that_hangs_is_a_straggler_too() {
+    let (outcome, _) = Jobs::default()
+        .run(|build| Script::new().at(millis(500), site("jobs").hang()).at(secs(5), Signal::Terminate).run_once(build));
+    outcome.assert_rules_kept();
+    let last = outcome.events().filter_map(|(_, event)| match event {
+        Event::Straggler { step, doing, .. } => Some((*step, *doing)),
+        _ => None,
+    });
+    assert_eq!(last.last(), Some((StopStep::Abandoned, Doing::Settling)));
 }
 
 /// A service that is served by a load balancer, and says so.

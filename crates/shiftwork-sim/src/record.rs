@@ -409,6 +409,18 @@ pub(crate) fn describe(event: &Event, workers: &[Declaration]) -> String {
         Event::IntakeClosed { worker, drain } => format!("{}: intake closed, {drain:?} to drain", name(worker)),
         Event::WorkerCancelled { worker } => format!("{}: cycles asked to stop", name(worker)),
         Event::WorkerAborted { worker } => format!("{}: cycles dropped", name(worker)),
+        Event::Straggler { worker, cycle, step, doing, age, .. } => {
+            format!(
+                "{}: cycle {cycle} is still {}, {age:?} old, and is {}",
+                name(worker),
+                doing.as_str(),
+                step.as_str()
+            )
+        }
+        Event::CycleBlocked { worker, cycle, blocked, .. } => {
+            format!("{}: cycle {cycle} has blocked its thread for {blocked:?}", name(worker))
+        }
+        Event::HostOverdue { exit } => format!("host overdue, the process is ended: {exit}"),
         Event::WorkerAbandoned { worker, phase } => format!("{}: abandoned while {phase}", name(worker)),
         Event::StopHookFailed { worker, cause } => format!("{}: stop hook failed, {cause}", name(worker)),
         Event::WorkerStopped { worker, phase } => format!("{}: {phase}", name(worker)),

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use crate::{
     control::{AttemptControl, Level},
     environment::Environment,
-    event::CycleId,
+    event::{CycleId, WorkerId},
+    in_flight::{InFlight, Seat},
 };
 
 /// A cycle's view of its surroundings. Cheap to clone: one reference count.
@@ -26,6 +27,16 @@ pub(crate) struct LaneShared {
     pub(crate) name: Arc<str>,
     pub(crate) control: AttemptControl,
     pub(crate) environment: Arc<dyn Environment>,
+    /// Where others see what the worker has in flight, and which of the seats is this lane's.
+    pub(crate) in_flight: Arc<[InFlight]>,
+    pub(crate) place: (WorkerId, usize),
+}
+
+impl LaneShared {
+    pub(crate) fn seat(&self) -> &Seat {
+        let (worker, lane) = self.place;
+        self.in_flight[worker.index()].seat(lane)
+    }
 }
 
 impl Context {

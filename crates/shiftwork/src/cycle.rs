@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use crate::{Failure, FailureKind, control::AttemptControl, panics};
+use crate::{Failure, FailureKind, control::AttemptControl, in_flight::Seat, panics};
 
 pin_project! {
     /// The future of one guarded cycle.
@@ -34,6 +34,8 @@ pin_project! {
         progress: Option<Progress>,
         control: &'a AttemptControl,
         span: &'a tracing::Span,
+        // Where others see that it is polled.
+        seat: Option<&'a Seat>,
     }
 }
 
@@ -53,8 +55,9 @@ impl<'a, F> RunCycle<'a, F> {
         deadline: Option<Instant>,
         control: &'a AttemptControl,
         span: &'a tracing::Span,
+        seat: Option<&'a Seat>,
     ) -> Self {
-        Self { future: Some(future), timeout: None, bell: None, deadline, progress: None, control, span }
+        Self { future: Some(future), timeout: None, bell: None, deadline, progress: None, control, span, seat }
     }
 
     /// Limits the time without a sign of life ([`crate::Context::progress`]), from `began` on.
@@ -74,6 +77,9 @@ impl<F: Future<Output = Result<(), Failure>>> Future for RunCycle<'_, F> {
         let polled = {
             let _entered = span.enter();
             let future = this.future.as_mut();
+            if let Some(seat) = this.seat {
+                seat.poll_begins();
+            }
             // After a panic the future is dropped and never polled again, so nobody sees what it left half done.
             catch_unwind(AssertUnwindSafe(|| future.as_pin_mut().map(|future| future.poll(cx))))
         };
@@ -123,7 +129,12 @@ impl<F: Future<Output = Result<(), Failure>>> Future for RunCycle<'_, F> {
                 }
             }
         });
-        let Some(result) = ended else { return Poll::Pending };
+        let Some(result) = ended else {
+            if let Some(seat) = this.seat {
+                seat.poll_ended();
+            }
+            return Poll::Pending;
+        };
         let dropped = catch_unwind(AssertUnwindSafe(|| {
             let _entered = span.enter();
             this.future.set(None);

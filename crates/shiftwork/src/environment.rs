@@ -27,6 +27,12 @@ pub trait Environment: Send + Sync + 'static {
     ///
     /// When the handlers cannot be installed. The host then does not start.
     fn signals(&self) -> io::Result<Signals>;
+
+    /// Whether a thread may watch the host on the machine's own clock ([`crate::Watchdog`]). Not by default: where time is
+    /// simulated, that would be another one.
+    fn is_watched(&self) -> bool {
+        false
+    }
 }
 
 /// The operating system's clock, entropy and signals. The default.
@@ -47,6 +53,10 @@ impl Environment for System {
 
     fn signals(&self) -> io::Result<Signals> {
         Signals::system()
+    }
+
+    fn is_watched(&self) -> bool {
+        true
     }
 }
 

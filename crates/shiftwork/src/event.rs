@@ -368,6 +368,41 @@ pub enum Event {
         /// Which.
         worker: WorkerId,
     },
+    /// A cycle is still in flight at a step of the stop. Each of them is named after the event of the step.
+    Straggler {
+        /// Which worker's.
+        worker: WorkerId,
+        /// Which cycle.
+        cycle: CycleId,
+        /// Which attempt at its input it is.
+        attempt: u32,
+        /// The delivery that it processes, for a queue worker.
+        delivery: Option<DeliveryId>,
+        /// What is done about it.
+        step: StopStep,
+        /// What it does.
+        doing: Doing,
+        /// How long ago it began.
+        age: Duration,
+    },
+    /// A poll of a cycle does not come to an end: its thread does nothing else meanwhile. Said once for each such poll.
+    CycleBlocked {
+        /// Which worker's.
+        worker: WorkerId,
+        /// Which cycle.
+        cycle: CycleId,
+        /// Which attempt at its input it is.
+        attempt: u32,
+        /// The delivery that it processes, for a queue worker.
+        delivery: Option<DeliveryId>,
+        /// For how long at least.
+        blocked: Duration,
+    },
+    /// The process has not ended in time and is ended now ([`crate::Watchdog`]). Nothing follows.
+    HostOverdue {
+        /// The verdict, which is also the exit code.
+        exit: ExitStatus,
+    },
     /// A worker did not end even then (its thread is blocked, or its stop hook hangs); the host goes on without it.
     WorkerAbandoned {
         /// Which.
@@ -450,6 +485,9 @@ impl Event {
             Event::IntakeClosed { .. } => "intake_closed",
             Event::WorkerCancelled { .. } => "worker_cancelled",
             Event::WorkerAborted { .. } => "worker_aborted",
+            Event::Straggler { .. } => "straggler",
+            Event::CycleBlocked { .. } => "cycle_blocked",
+            Event::HostOverdue { .. } => "host_overdue",
             Event::WorkerAbandoned { .. } => "worker_abandoned",
             Event::StopHookFailed { .. } => "stop_hook_failed",
             Event::WorkerStopped { .. } => "worker_stopped",
@@ -497,6 +535,52 @@ impl Settle {
             Settle::Return => "return",
             Settle::Snooze { .. } => "snooze",
             Settle::Discard => "discard",
+        }
+    }
+}
+
+/// A step of a stop at which cycles in flight are no longer waited for as before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StopStep {
+    /// They are asked to end.
+    Cancelled,
+    /// They are dropped at their next await point.
+    Aborted,
+    /// They are left behind.
+    Abandoned,
+}
+
+impl StopStep {
+    /// The word for it in logs and files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StopStep::Cancelled => "cancelled",
+            StopStep::Aborted => "aborted",
+            StopStep::Abandoned => "abandoned",
+        }
+    }
+}
+
+/// What a cycle in flight does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Doing {
+    /// It waits at an await point.
+    Waiting,
+    /// Its code runs on a thread.
+    Running,
+    /// It has ended, and what follows from it is being done.
+    Settling,
+}
+
+impl Doing {
+    /// The word for it in logs and files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Doing::Waiting => "waiting",
+            Doing::Running => "running",
+            Doing::Settling => "settling",
         }
     }
 }

@@ -9,6 +9,7 @@
 //! | `host/health.rs` | whether it is well, in one word |
 //! | `host/shell.rs` | the loop that waits for the next event, asks [`crate::lifecycle`], and acts |
 //! | `host/unit.rs` | the life of one worker's tasks |
+//! | `host/watch.rs` | the thread that watches it |
 //! | `host/body.rs` | the same of a service, or a job |
 
 mod body;
@@ -18,6 +19,7 @@ mod handle;
 mod health;
 mod shell;
 mod unit;
+mod watch;
 
 use std::{future::Future, sync::Arc};
 
@@ -31,7 +33,7 @@ pub use health::Health;
 use crate::{
     Config, Environment, HostReport, Listener,
     event::Declaration,
-    lifecycle::{StopBudget, decide::WorkerPlan},
+    lifecycle::{StopBudget, Watchdog, decide::WorkerPlan},
 };
 
 /// Owns workers: starts them in order, supervises them, and stops them within a budget.
@@ -40,6 +42,7 @@ pub struct Host {
     plans: Vec<WorkerPlan>,
     units: Vec<unit::Launch>,
     budget: StopBudget,
+    watchdog: Watchdog,
     environment: Arc<dyn Environment>,
     listeners: Vec<Arc<dyn Listener>>,
     config: Config,
@@ -69,7 +72,8 @@ impl Host {
     /// Runs until SIGTERM, SIGINT or SIGQUIT, until every worker has run to its end, or until one cannot go on.
     ///
     /// The first SIGTERM or SIGINT drains; a second signal, or SIGQUIT, interrupts what is in flight and returns it;
-    /// the one after that leaves at once. Each says in the log what the next one will do.
+    /// the one after that leaves at once. Each says in the log what the next one will do. The process is then expected to end;
+    /// see [`Watchdog`] for what is done if it does not.
     ///
     /// # Cancel safety
     ///

@@ -212,7 +212,9 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         }
         self.emit(began, &Event::CycleStarted { worker, cycle, attempt, delivery });
 
+        self.shared.seat().begin(cycle, attempt, delivery, began);
         let result = self.run_cycle(input, began, cycle, attempt, lease).await;
+        self.shared.seat().settles();
 
         let ended = Instant::now();
         let failure = result.err();
@@ -243,6 +245,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                 Poll::Pending => (settling.await, Instant::now()),
             }
         };
+        self.shared.seat().end();
         match settled {
             Ok(()) => self.emit(at, &Event::Settled { worker, cycle, delivery, settle }),
             Err(error) => {
@@ -347,8 +350,9 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         let (worker, control) = (&self.worker, &self.shared.control);
         // In a block of its own, so that a cycle that panics before it returns its future is caught too.
         let cycle = async { worker.cycle(input, &cx).await };
-        let result =
-            RunCycle::new(cycle, deadline, control, &span).progress_timeout(self.policy.progress_timeout, began).await;
+        let result = RunCycle::new(cycle, deadline, control, &span, Some(self.shared.seat()))
+            .progress_timeout(self.policy.progress_timeout, began)
+            .await;
         let result = result.map_err(|failure| self.classify(failure));
         if control.is_cancelled() { result.map_err(Failure::while_cancelled) } else { result }
     }

@@ -53,6 +53,7 @@ pub mod event;
 pub mod failure;
 mod gate;
 pub mod host;
+mod in_flight;
 mod lane;
 pub mod lifecycle;
 mod log;
@@ -76,7 +77,7 @@ pub use host::{
     BuildError, ControlError, Health, Heard, Host, HostBuilder, HostHandle, ServiceBuilder, Subscription,
     WorkerBuilder, WorkerStatus,
 };
-pub use lifecycle::{Breaker, GiveUp, Group, OnFault, Restart, RestartStrategy, Rule, StopBudget};
+pub use lifecycle::{Breaker, GiveUp, Group, OnFault, Restart, RestartStrategy, Rule, StopBudget, Watchdog};
 pub use report::{ExitStatus, HostReport};
 pub use retry::Retry;
 pub use service::ServiceContext;

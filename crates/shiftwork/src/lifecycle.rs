@@ -12,6 +12,7 @@
 //! | `budget` | how long each part of a stop may take |
 //! | `fault` | what a worker's fault leads to: restarts, and when they are too many |
 //! | `group` | workers that are restarted together |
+//! | `overdue` | a process that was told to end and does not |
 //! | `tenure` | how long a lease is renewed for its cycle |
 //! | `rule` | the numbered rules, by which invariants and tests are named |
 
@@ -21,6 +22,7 @@ mod budget;
 pub(crate) mod decide;
 mod fault;
 mod group;
+pub(crate) mod overdue;
 mod rule;
 pub(crate) mod settle;
 pub(crate) mod tenure;
@@ -29,4 +31,5 @@ pub use breaker::{Breaker, BreakerConfig};
 pub use budget::{StopBudget, StopConfig};
 pub use fault::{GiveUp, OnFault, Restart, RestartConfig};
 pub use group::{Group, RestartStrategy};
+pub use overdue::Watchdog;
 pub use rule::Rule;

@@ -319,6 +319,18 @@ impl Log {
             Event::WorkerAborted { worker } => {
                 warn!(worker = self.name(*worker), "cycles in flight are dropped and returned");
             }
+            Event::Straggler { worker, cycle, attempt, delivery, step, doing, age } => {
+                let (worker, cycle, delivery) = (self.name(*worker), cycle.0, delivery.map(|id| id.0));
+                let (step, doing) = (step.as_str(), doing.as_str());
+                warn!(worker, cycle, attempt, delivery, step, doing, ?age, "cycle is still in flight");
+            }
+            Event::CycleBlocked { worker, cycle, attempt, delivery, blocked } => {
+                let (worker, cycle, delivery) = (self.name(*worker), cycle.0, delivery.map(|id| id.0));
+                error!(worker, cycle, attempt, delivery, ?blocked, "cycle blocks its thread");
+            }
+            Event::HostOverdue { exit } => {
+                error!(%exit, code = exit.code(), "host did not end in time: the process exits");
+            }
             Event::WorkerAbandoned { worker, phase } => {
                 error!(worker = self.name(*worker), %phase, "worker did not end: the host goes on without it");
             }

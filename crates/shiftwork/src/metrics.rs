@@ -110,6 +110,7 @@ impl Metrics {
             Event::WorkerFaulted { worker, .. } => self.of(*worker).faults.increment(1),
             Event::WorkerPaused { worker } => self.of(*worker).paused.set(1.0),
             Event::WorkerResumed { worker } => self.of(*worker).paused.set(0.0),
+            Event::CycleBlocked { worker, .. } => self.of(*worker).blocked.increment(1),
             Event::WorkerTriggered { worker } => self.of(*worker).triggers.increment(1),
             // A cycle of an abandoned worker does not end.
             Event::WorkerRestarting { worker, .. } | Event::WorkerStopped { worker, .. } => {
@@ -130,6 +131,8 @@ impl Metrics {
             | Event::BreakerClosed { .. }
             | Event::SignalReceived { .. }
             | Event::HostStopping { .. }
+            | Event::Straggler { .. }
+            | Event::HostOverdue { .. }
             | Event::WorkerAbandoned { .. }
             | Event::StopHookFailed { .. }
             | Event::HostStopped { .. } => {}
@@ -161,6 +164,7 @@ struct OfWorker {
     source_failures_told: AtomicU32,
     faults: Counter,
     triggers: Counter,
+    blocked: Counter,
     paused: Gauge,
     /// In the order of [`WorkerPhase::ALL`].
     phases: [Gauge; WorkerPhase::ALL.len()],
@@ -194,6 +198,7 @@ impl OfWorker {
             source_failures_told: AtomicU32::new(0),
             faults: counter(WORKER_FAULTS),
             triggers: counter(TRIGGERS),
+            blocked: counter(CYCLES_BLOCKED),
             paused: metrics::gauge!(WORKER_PAUSED, vec![worker()]),
             phases: WorkerPhase::ALL
                 .map(|phase| metrics::gauge!(WORKER_PHASE, vec![worker(), Label::new("phase", phase.as_str())])),
@@ -296,6 +301,7 @@ const LEASES_GIVEN_UP: &str = "shiftwork_leases_given_up_total";
 const RENEWAL_FAILURES: &str = "shiftwork_renewal_failures_total";
 const SOURCE_FAILURES: &str = "shiftwork_source_failures_total";
 const WORKER_FAULTS: &str = "shiftwork_worker_faults_total";
+const CYCLES_BLOCKED: &str = "shiftwork_cycles_blocked_total";
 const TRIGGERS: &str = "shiftwork_triggers_total";
 const WORKER_PAUSED: &str = "shiftwork_worker_paused";
 const WORKER_PHASE: &str = "shiftwork_worker_phase";
@@ -315,6 +321,7 @@ fn describe() {
         (RENEWAL_FAILURES, "Renewals of leases that failed and were tried again"),
         (SOURCE_FAILURES, "Tries to read the source that failed"),
         (WORKER_FAULTS, "Faults: the worker could not go on"),
+        (CYCLES_BLOCKED, "Polls of cycles that blocked their thread"),
         (TRIGGERS, "Times that somebody asked the worker not to wait"),
     ] {
         metrics::describe_counter!(name, Unit::Count, meaning);

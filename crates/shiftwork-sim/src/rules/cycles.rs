@@ -47,6 +47,8 @@ struct Worker {
     paused: bool,
     /// When the first attempt at the present input began.
     first_began: Duration,
+    /// Cycles in flight at the last step of a stop that were not named yet.
+    unnamed: Vec<CycleId>,
     /// It is paused by whoever has a handle.
     held: bool,
     /// When it was triggered, if that is not served yet.
@@ -64,6 +66,7 @@ enum Intake {
 
 struct Running {
     cycle: CycleId,
+    began: Duration,
     task: u32,
     attempt: u32,
     delivery: Option<DeliveryId>,
@@ -187,8 +190,14 @@ impl CycleRules {
                 self.worker(*worker).tick(&said, wall, verdicts);
             }
             Event::CycleStarted { worker, cycle, attempt, delivery } => {
-                let running =
-                    Running { cycle: *cycle, task, attempt: *attempt, delivery: *delivery, panic_injected: false };
+                let running = Running {
+                    cycle: *cycle,
+                    began: verdicts.at,
+                    task,
+                    attempt: *attempt,
+                    delivery: *delivery,
+                    panic_injected: false,
+                };
                 self.worker(*worker).started(running, verdicts);
             }
             Event::CycleEnded { worker, cycle, failure, took } => {
@@ -207,6 +216,14 @@ impl CycleRules {
                 self.worker(*worker).paused = true;
                 self.worker(*worker).held = true;
             }
+            Event::WorkerCancelled { worker }
+            | Event::WorkerAborted { worker }
+            | Event::WorkerAbandoned { worker, .. } => {
+                let worker = self.worker(*worker);
+                worker.unnamed = worker.running.iter().map(|running| running.cycle).collect();
+            }
+            Event::Straggler { worker, cycle, age, .. } => self.worker(*worker).straggler(*cycle, *age, verdicts),
+            Event::WorkerStopped { worker, .. } => self.worker(*worker).all_named("its worker ended", verdicts),
             Event::WorkerResumed { worker } => self.worker(*worker).held = false,
             Event::WorkerTriggered { worker } => self.worker(*worker).triggered_at = Some(verdicts.at),
             Event::BreakerProbing { worker, cycle } => self.worker(*worker).probe = Some(*cycle),
@@ -241,6 +258,7 @@ impl Worker {
             probe: None,
             paused: false,
             first_began: Duration::ZERO,
+            unnamed: Vec::new(),
             held: false,
             triggered_at: None,
             put_off: BTreeSet::new(),
@@ -335,6 +353,31 @@ impl Worker {
             self.schedule.announced = self.schedule.announced.saturating_sub(1);
         }
         self.running.push(started);
+    }
+
+    /// Rule T8: what is said to be in flight is.
+    fn straggler(&mut self, cycle: CycleId, age: Duration, verdicts: &mut Verdicts<'_>) {
+        self.unnamed.retain(|unnamed| *unnamed != cycle);
+        let at = verdicts.at;
+        let began = self.running.iter().find(|running| running.cycle == cycle).map(|running| running.began);
+        let settles = self.unsettled.iter().any(|ended| ended.cycle == cycle);
+        verdicts.demand(
+            Rule::T8,
+            settles || began.is_some_and(|began| began + age == at),
+            || format!("a straggler of {} is in flight, and as old as is said", self.declared.name),
+            || format!("cycle {cycle} is said to be {age:?} old, and began at {began:?}"),
+        );
+    }
+
+    /// Rule T8: nothing in flight goes unnamed.
+    fn all_named(&mut self, then: &str, verdicts: &mut Verdicts<'_>) {
+        let unnamed = std::mem::take(&mut self.unnamed);
+        verdicts.demand(
+            Rule::T8,
+            unnamed.is_empty(),
+            || format!("every cycle of {} that a step of the stop finds in flight is named", self.declared.name),
+            || format!("cycle {} was not when {then}", unnamed[0]),
+        );
     }
 
     /// Rule P3: a tick is served that was asked for.
@@ -466,6 +509,7 @@ impl Worker {
             );
             return;
         };
+        self.all_named("it ended", verdicts);
         let running = self.running.swap_remove(index);
         verdicts.demand(
             Rule::C5,

@@ -71,10 +71,11 @@ where
     let (id, control) = (unit.id, &unit.control);
     let cx = ServiceContext::new(unit.name.clone(), control.clone(), unit.environment.clone(), unit.host.clone());
     let attempt = AttemptControl::new(control.clone());
+    let seat = unit.in_flight[id.index()].seat(0);
     let span = tracing::info_span!("service", worker = &*unit.name);
     // In a block of its own, so that a function that panics before it returns its future is caught too.
     let future = async { body(cx.clone()).await };
-    let mut future = Box::pin(RunCycle::new(future, None, &attempt, &span));
+    let mut future = Box::pin(RunCycle::new(future, None, &attempt, &span, Some(seat)));
 
     // Rule S7: one without a handshake is ready at once, and begins only when the host runs.
     let mut result = None;
@@ -139,8 +140,11 @@ async fn run_open(
     // Its run is the one cycle of each of its lives.
     let cycle = CycleId(u64::from(unit.inbox.life));
     let began = Instant::now();
+    let seat = unit.in_flight[worker.index()].seat(0);
     unit.emitter.emit(began, &Event::CycleStarted { worker, cycle, attempt: 1, delivery: None });
+    seat.begin(cycle, 1, None, began);
     let result = future.await;
+    seat.end();
     let asked = if control.is_at_least(Level::Cancel) {
         Asked::End
     } else if control.is_at_least(Level::Drain) {

@@ -8,7 +8,7 @@ use crate::{
     Retry, ServiceContext, Source, System,
     event::{Declaration, Membership, SourceKind, WorkerId},
     lifecycle::{
-        Group, OnFault, StopBudget,
+        Group, OnFault, StopBudget, Watchdog,
         decide::{Member, WorkerPlan},
     },
 };
@@ -69,6 +69,7 @@ pub struct HostBuilder {
     registrations: Vec<Registration>,
     groups: Vec<(Arc<str>, Group)>,
     budget: StopBudget,
+    watchdog: Watchdog,
     environment: Arc<dyn Environment>,
     listeners: Vec<Arc<dyn Listener>>,
     configs: Vec<Config>,
@@ -80,6 +81,7 @@ impl HostBuilder {
             registrations: Vec::new(),
             groups: Vec::new(),
             budget: StopBudget::default(),
+            watchdog: Watchdog::default(),
             environment: Arc::new(System),
             listeners: Vec::new(),
             configs: Vec::new(),
@@ -98,6 +100,14 @@ impl HostBuilder {
     #[must_use]
     pub fn stop_budget(mut self, budget: StopBudget) -> Self {
         self.budget = budget;
+        self
+    }
+
+    /// What is done about cycles that block their thread, and about a process that does not end; see [`Watchdog`] for the
+    /// default.
+    #[must_use]
+    pub fn watchdog(mut self, watchdog: Watchdog) -> Self {
+        self.watchdog = watchdog;
         self
     }
 
@@ -284,6 +294,7 @@ impl HostBuilder {
             plans,
             units,
             budget: self.budget,
+            watchdog: self.watchdog,
             environment: self.environment,
             listeners: self.listeners,
             config,

@@ -13,13 +13,15 @@ use super::{
     Host,
     handle::Command,
     unit::{Inbox, REAP, Surroundings},
+    watch::{Watch, Watched, name_stragglers},
 };
 use crate::{
     Cause, ExitStatus, FailureKind, HostReport, Signals,
     control::{Control, Level},
     cycle::panicked,
     emitter::Emitter,
-    event::{Declaration, Event, StopReason, WorkerId, WorkerPhase},
+    event::{Declaration, Event, StopReason, StopStep, WorkerId, WorkerPhase},
+    in_flight::InFlight,
     lifecycle::decide::{Action, Input, Lifecycle},
     report::{CycleCounts, WorkerReport},
 };
@@ -27,12 +29,25 @@ use crate::{
 /// Runs the host to its end.
 pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals: Option<Signals>) -> HostReport {
     crate::panics::note_places();
-    let Host { declarations, plans, units, budget, environment, mut listeners, control, config: _ } = host;
+    let Host { declarations, plans, units, budget, watchdog, environment, mut listeners, control, config: _ } = host;
     let (handle, mut commands) = control.unzip();
     if let Some(handle) = &handle {
         listeners.push(Arc::new(handle.board()));
     }
     let emitter = Arc::new(Emitter::new(&declarations, listeners, &environment));
+    let in_flight: Arc<[InFlight]> = declarations.iter().map(|it| InFlight::new(it.concurrency)).collect();
+    let watch = if environment.is_watched() {
+        Watch::over(Watched {
+            watchdog,
+            total: budget.total(),
+            owns_process: signals.is_some(),
+            workers: in_flight.clone(),
+            emitter: emitter.clone(),
+        })
+    } else {
+        Watch::nobody()
+    };
+    let stragglers = |id: WorkerId, step| name_stragglers(&emitter, id, &in_flight[id.index()], step, Instant::now());
     let (inbox, mut inputs) = mpsc::unbounded_channel();
     let mut machine = Lifecycle::new(plans, budget);
     let mut tasks = JoinSet::new();
@@ -56,7 +71,10 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
             match action {
                 // The last word, said once nothing is left that could say anything.
                 Action::Emit(event @ Event::HostStopped { .. }) => last_word = Some(event),
-                Action::Emit(event) => emitter.emit(Instant::now(), &event),
+                Action::Emit(event) => {
+                    watch.hear(&event);
+                    emitter.emit(Instant::now(), &event);
+                }
                 Action::Start(id) => {
                     let slot = &mut workers[id.index()];
                     slot.life += 1;
@@ -69,6 +87,7 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
                         environment: environment.clone(),
                         host: handle.clone(),
                         emitter: emitter.clone(),
+                        in_flight: in_flight.clone(),
                         inbox: Inbox { sender: inbox.clone(), worker: id, life: slot.life },
                         seed,
                     };
@@ -81,9 +100,17 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
                 Action::Pause(id) => workers[id.index()].control.pause(),
                 Action::Resume(id) => workers[id.index()].control.resume(),
                 Action::Trigger(id) => workers[id.index()].control.trigger(),
-                Action::Cancel(id) => workers[id.index()].control.raise(Level::Cancel),
-                Action::Abort(id) => workers[id.index()].control.raise(Level::Abort),
+                Action::Cancel(id) => {
+                    stragglers(id, StopStep::Cancelled);
+                    workers[id.index()].control.raise(Level::Cancel);
+                }
+                Action::Abort(id) => {
+                    stragglers(id, StopStep::Aborted);
+                    workers[id.index()].control.raise(Level::Abort);
+                }
                 Action::Abandon(id) => {
+                    stragglers(id, StopStep::Abandoned);
+                    in_flight[id.index()].clear();
                     if let Some(task) = &workers[id.index()].task {
                         task.abort();
                     }
@@ -131,6 +158,7 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
     // What was dropped is gone before the report is; a task that blocks its thread is not waited for.
     let _ = tokio::time::timeout(REAP, tasks.shutdown()).await;
     if let Some(event) = last_word {
+        watch.hear(&event);
         emitter.emit(Instant::now(), &event);
     }
     report(&machine, &declarations, &emitter, began)

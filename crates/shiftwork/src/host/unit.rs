@@ -21,6 +21,7 @@ use crate::{
     emitter::Emitter,
     event::{SourceKind, WorkerId},
     gate::Gate,
+    in_flight::InFlight,
     lane::LaneRun,
     lifecycle::decide::Input,
     source::{CycleCounter, LaneContext, SourceContext},
@@ -35,6 +36,8 @@ pub(super) struct Surroundings {
     /// There is one if somebody asked for it, or may.
     pub(super) host: Option<HostHandle>,
     pub(super) emitter: Arc<Emitter>,
+    /// What every worker has in flight.
+    pub(super) in_flight: Arc<[InFlight]>,
     pub(super) inbox: Inbox,
     pub(super) seed: u64,
 }
@@ -131,7 +134,7 @@ async fn run<S: Source, W: Worker<Input = S::Input>>(
 
     let span = tracing::info_span!("start", worker = &*unit.name);
     let attempt = AttemptControl::new(control.clone());
-    if let Err(failure) = RunCycle::new(async { worker.start().await }, None, &attempt, &span).await {
+    if let Err(failure) = RunCycle::new(async { worker.start().await }, None, &attempt, &span, None).await {
         tell(Input::StartFailed(id, failure.cause()));
         return;
     }
@@ -148,7 +151,7 @@ async fn run<S: Source, W: Worker<Input = S::Input>>(
     // The stop hook has a budget, which the host keeps, but no level interrupts it.
     let span = tracing::info_span!("stop", worker = &*unit.name);
     let attempt = AttemptControl::new(Arc::new(Control::new()));
-    let stopped = RunCycle::new(async { worker.stop().await }, None, &attempt, &span).await;
+    let stopped = RunCycle::new(async { worker.stop().await }, None, &attempt, &span, None).await;
     tell(Input::Closed(id, stopped.err().map(|failure| failure.cause())));
 }
 
@@ -161,11 +164,13 @@ async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
 ) -> bool {
     let id = unit.id;
     let shared: Vec<_> = (0..policy.concurrency)
-        .map(|_| {
+        .map(|lane| {
             Arc::new(LaneShared {
                 name: unit.name.clone(),
                 control: AttemptControl::new(unit.control.clone()),
                 environment: unit.environment.clone(),
+                in_flight: unit.in_flight.clone(),
+                place: (id, lane),
             })
         })
         .collect();

@@ -84,6 +84,8 @@ rules! {
     T5 = "a second signal aborts, a third leaves",
     T6 = "no task outlives its host",
     T7 = "intake stays open for the delay before the drain",
+    T8 = "stragglers are named at each step of a stop",
+    T9 = "a process that was told to end ends in time",
     V1 = "a host reports a verdict for every worker",
     V2 = "the exit code is that of the worst thing that happened",
     L1 = "once faults heal, work is done again",

@@ -1,0 +1,210 @@
+//! The thread beside a host: it says which cycle blocks its thread, and ends a process that does not end.
+//!
+//! 1. It has a small runtime of its own, because it must see time pass and hear signals while every thread of the host's is
+//!    blocked.
+//! 2. It only reads what lanes write for it ([`crate::in_flight`]), and hears from the host what is rare. A cycle does not know of it.
+//! 3. It ends with its host, unless the process has a deadline ([`crate::lifecycle`]): then it stays until that, or until
+//!    another host begins to run.
+//!
+//! Whether there is one is for the environment to say: a world's time is not the machine's.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::mpsc, time::Instant};
+
+use crate::{
+    ExitStatus, Signals,
+    emitter::Emitter,
+    event::{Event, StopReason, StopStep, WorkerId},
+    in_flight::InFlight,
+    lifecycle::{Watchdog, overdue::Overdue},
+};
+
+/// How often it looks, at most; and how many looks a blocked poll is seen in, at least.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOKS: u32 = 4;
+
+/// How many hosts have begun to run in this process. One that begins takes back the deadline of those before.
+static HOSTS: AtomicU64 = AtomicU64::new(0);
+
+/// What the host tells its watchdog.
+#[derive(Debug, Clone, Copy)]
+enum News {
+    Stops { reason: StopReason, within: Duration },
+    Stopped(ExitStatus),
+}
+
+/// The host's end of it.
+pub(super) struct Watch {
+    news: Option<mpsc::UnboundedSender<News>>,
+}
+
+/// What is watched, and how.
+pub(super) struct Watched {
+    pub(super) watchdog: Watchdog,
+    /// The budget of a stop.
+    pub(super) total: Duration,
+    /// Whether the process is the host's to end.
+    pub(super) owns_process: bool,
+    pub(super) workers: Arc<[InFlight]>,
+    pub(super) emitter: Arc<Emitter>,
+}
+
+impl Watch {
+    /// Nobody watches.
+    pub(super) fn nobody() -> Self {
+        HOSTS.fetch_add(1, Ordering::Relaxed);
+        Self { news: None }
+    }
+
+    /// Starts the thread. Without one, a host runs all the same.
+    pub(super) fn over(watched: Watched) -> Self {
+        let host = HOSTS.fetch_add(1, Ordering::Relaxed) + 1;
+        let (sender, news) = mpsc::unbounded_channel();
+        let thread = std::thread::Builder::new().name("shiftwork watchdog".to_owned());
+        let run = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(watch(&watched, host, news)),
+                Err(error) => tracing::warn!(%error, "nobody watches for blocked threads"),
+            }
+        };
+        match thread.spawn(run) {
+            Ok(_) => Self { news: Some(sender) },
+            Err(error) => {
+                tracing::warn!(%error, "nobody watches for blocked threads");
+                Self { news: None }
+            }
+        }
+    }
+
+    /// Passes on what the watchdog needs to know. Only what the host itself says passes here, no cycle.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is none of its business")]
+    pub(super) fn hear(&self, event: &Event) {
+        let Some(sender) = &self.news else { return };
+        let news = match event {
+            Event::HostStopping { reason, within, .. } => News::Stops { reason: *reason, within: *within },
+            Event::HostStopped { exit } => News::Stopped(*exit),
+            _ => return,
+        };
+        // Without its thread nobody hears it.
+        let _ = sender.send(news);
+    }
+}
+
+async fn watch(watched: &Watched, host: u64, mut news: mpsc::UnboundedReceiver<News>) {
+    let began = Instant::now();
+    let ends_process = watched.owns_process && watched.watchdog.exits();
+    let mut overdue = Overdue::new(watched.watchdog, watched.total);
+    let mut signals = if ends_process { Signals::system().ok() } else { None };
+    let mut sights = Sights::new(&watched.workers, began);
+    let look_every = (watched.watchdog.blocked_time() / LOOKS).min(LOOK_EVERY);
+    let mut open = true;
+    loop {
+        let deadline = overdue.deadline().filter(|_| ends_process).map(|deadline| began + deadline);
+        let next_look = Instant::now() + look_every;
+        tokio::select! {
+            biased;
+            told = news.recv(), if open => match told {
+                Some(News::Stops { reason, within }) => overdue.stops(reason, within, began.elapsed()),
+                Some(News::Stopped(exit)) => overdue.stopped(exit),
+                None => open = false,
+            },
+            signal = next_signal(&mut signals) => overdue.signal(signal, began.elapsed()),
+            () = tokio::time::sleep_until(deadline.map_or(next_look, |deadline| deadline.min(next_look))) => {}
+        }
+        if !open {
+            // A host that was dropped where it stood has nothing to end; nor has one whose process may go on.
+            let stays = overdue.is_host_done() && deadline.is_some();
+            if !stays || HOSTS.load(Ordering::Relaxed) != host {
+                return;
+            }
+        } else if !overdue.is_host_done() {
+            sights.look(watched);
+        }
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            end_process(watched, &overdue);
+        }
+    }
+}
+
+async fn next_signal(signals: &mut Option<Signals>) -> crate::Signal {
+    match signals {
+        Some(signals) => signals.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Names what is in flight, and ends the process.
+fn end_process(watched: &Watched, overdue: &Overdue) -> ! {
+    let (exit, now) = (overdue.exit(), Instant::now());
+    if !overdue.is_host_done() {
+        for (index, worker) in (0u32..).zip(watched.workers.iter()) {
+            name_stragglers(&watched.emitter, WorkerId(index), worker, StopStep::Abandoned, now);
+        }
+    }
+    watched.emitter.emit(now, &Event::HostOverdue { exit });
+    std::process::exit(exit.code().into())
+}
+
+/// Says what a worker still has in flight.
+pub(super) fn name_stragglers(emitter: &Emitter, worker: WorkerId, of: &InFlight, step: StopStep, now: Instant) {
+    for flight in of.flights(now) {
+        let crate::in_flight::Flight { cycle, attempt, delivery, doing, age } = flight;
+        emitter.emit(now, &Event::Straggler { worker, cycle, attempt, delivery, step, doing, age });
+    }
+}
+
+/// What was seen of each seat.
+struct Sights {
+    workers: Vec<Vec<Sight>>,
+    last: Instant,
+}
+
+#[derive(Clone, Copy)]
+struct Sight {
+    poll: Option<u64>,
+    since: Instant,
+    said: bool,
+}
+
+impl Sights {
+    fn new(workers: &[InFlight], now: Instant) -> Self {
+        let unseen = Sight { poll: None, since: now, said: false };
+        Self { workers: workers.iter().map(|worker| vec![unseen; worker.seats().len()]).collect(), last: now }
+    }
+
+    /// Looks at every seat, and says once of each poll that it takes too long.
+    fn look(&mut self, watched: &Watched) {
+        let now = Instant::now();
+        let after = watched.watchdog.blocked_time();
+        // The process stood still, this thread included: nothing can be said of the others.
+        let stood_still = now.saturating_duration_since(self.last) > after.max(LOOK_EVERY * 2);
+        self.last = now;
+        for ((index, worker), sights) in (0u32..).zip(watched.workers.iter()).zip(&mut self.workers) {
+            for (seat, sight) in worker.seats().iter().zip(sights) {
+                let poll = seat.poll();
+                if poll.is_none() || poll != sight.poll || stood_still {
+                    *sight = Sight { poll, since: now, said: false };
+                    continue;
+                }
+                let blocked = now.saturating_duration_since(sight.since);
+                if sight.said || blocked < after {
+                    continue;
+                }
+                sight.said = true;
+                if let Some(flight) = seat.flight(now) {
+                    let (worker, cycle) = (WorkerId(index), flight.cycle);
+                    let (attempt, delivery) = (flight.attempt, flight.delivery);
+                    watched.emitter.emit(now, &Event::CycleBlocked { worker, cycle, attempt, delivery, blocked });
+                }
+            }
+        }
+    }
+}

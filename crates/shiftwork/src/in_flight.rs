@@ -1,0 +1,180 @@
+//! What the lanes of a worker have in flight, as others may read it at any time: for who names stragglers, and for the
+//! watchdog.
+//!
+//! A lane writes its own seat, with plain stores and no clock of its own; a poll costs two of them. Readers may see a mixture
+//! of two cycles for an instant, which is good enough for who only says what takes long.
+
+use std::{
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use shiftwork_queue::DeliveryId;
+use tokio::time::Instant;
+
+use crate::event::{CycleId, Doing};
+
+/// The seats of one worker.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    seats: Box<[Seat]>,
+}
+
+/// What one lane has in flight. A cache line of its own, so that lanes do not disturb each other.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) struct Seat {
+    origin: Instant,
+    /// A count, moved on with each poll, and one of the four below.
+    state: AtomicU64,
+    /// 0 is none: a service that has not said yet that it is ready is polled before its cycle begins.
+    cycle: AtomicU64,
+    /// `u64::MAX` is none.
+    delivery: AtomicU64,
+    /// Since the origin, in nanoseconds.
+    began: AtomicU64,
+    attempt: AtomicU32,
+}
+
+const IDLE: u64 = 0;
+const WAITING: u64 = 1;
+const POLLED: u64 = 2;
+const SETTLING: u64 = 3;
+const STATES: u64 = 4;
+const NO_DELIVERY: u64 = u64::MAX;
+
+/// A cycle that is in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Flight {
+    pub(crate) cycle: CycleId,
+    pub(crate) attempt: u32,
+    pub(crate) delivery: Option<DeliveryId>,
+    pub(crate) doing: Doing,
+    pub(crate) age: Duration,
+}
+
+impl InFlight {
+    pub(crate) fn new(lanes: usize) -> Self {
+        let seat = |origin| Seat {
+            origin,
+            state: AtomicU64::new(IDLE),
+            cycle: AtomicU64::new(0),
+            delivery: AtomicU64::new(NO_DELIVERY),
+            began: AtomicU64::new(0),
+            attempt: AtomicU32::new(0),
+        };
+        let origin = Instant::now();
+        Self { seats: (0..lanes.max(1)).map(|_| seat(origin)).collect() }
+    }
+
+    pub(crate) fn seats(&self) -> &[Seat] {
+        &self.seats
+    }
+
+    pub(crate) fn seat(&self, lane: usize) -> &Seat {
+        &self.seats[lane]
+    }
+
+    /// Every cycle that is in flight.
+    pub(crate) fn flights(&self, now: Instant) -> impl Iterator<Item = Flight> + '_ {
+        self.seats.iter().filter_map(move |seat| seat.flight(now)).filter(|flight| flight.cycle != CycleId(0))
+    }
+
+    /// What an abandoned life had is nobody's any more.
+    pub(crate) fn clear(&self) {
+        self.seats.iter().for_each(Seat::end);
+    }
+}
+
+impl Seat {
+    pub(crate) fn begin(&self, cycle: CycleId, attempt: u32, delivery: Option<DeliveryId>, began: Instant) {
+        let began = began.saturating_duration_since(self.origin);
+        let nanos = began.as_secs().wrapping_mul(1_000_000_000).wrapping_add(u64::from(began.subsec_nanos()));
+        self.cycle.store(cycle.0, Ordering::Relaxed);
+        self.attempt.store(attempt, Ordering::Relaxed);
+        self.delivery.store(delivery.map_or(NO_DELIVERY, |id| id.0), Ordering::Relaxed);
+        self.began.store(nanos, Ordering::Relaxed);
+        self.enter(WAITING);
+    }
+
+    pub(crate) fn poll_begins(&self) {
+        self.enter(POLLED);
+    }
+
+    pub(crate) fn poll_ended(&self) {
+        self.enter(WAITING);
+    }
+
+    pub(crate) fn settles(&self) {
+        self.enter(SETTLING);
+    }
+
+    pub(crate) fn end(&self) {
+        self.cycle.store(0, Ordering::Relaxed);
+        self.enter(IDLE);
+    }
+
+    /// Only the lane writes, so that a load and a store are enough.
+    fn enter(&self, state: u64) {
+        let count = self.state.load(Ordering::Relaxed) / STATES;
+        self.state.store(count.wrapping_add(1).wrapping_mul(STATES) + state, Ordering::Relaxed);
+    }
+
+    /// The poll that runs now, by a number that no other has.
+    pub(crate) fn poll(&self) -> Option<u64> {
+        let state = self.state.load(Ordering::Relaxed);
+        (state % STATES == POLLED).then_some(state)
+    }
+
+    pub(crate) fn flight(&self, now: Instant) -> Option<Flight> {
+        let doing = match self.state.load(Ordering::Relaxed) % STATES {
+            WAITING => Doing::Waiting,
+            POLLED => Doing::Running,
+            SETTLING => Doing::Settling,
+            _ => return None,
+        };
+        let delivery = self.delivery.load(Ordering::Relaxed);
+        let began = Duration::from_nanos(self.began.load(Ordering::Relaxed));
+        Some(Flight {
+            cycle: CycleId(self.cycle.load(Ordering::Relaxed)),
+            attempt: self.attempt.load(Ordering::Relaxed),
+            delivery: (delivery != NO_DELIVERY).then_some(DeliveryId(delivery)),
+            doing,
+            age: now.saturating_duration_since(self.origin).saturating_sub(began),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seat_tells_what_its_lane_does() {
+        let all = InFlight::new(2);
+        let seat = all.seat(1);
+        let now = Instant::now();
+        assert_eq!(all.flights(now).count(), 0);
+        seat.begin(CycleId(7), 2, Some(DeliveryId(9)), now);
+        let later = now + Duration::from_secs(3);
+        let of = |doing| Flight {
+            cycle: CycleId(7),
+            attempt: 2,
+            delivery: Some(DeliveryId(9)),
+            doing,
+            age: Duration::from_secs(3),
+        };
+        assert_eq!(seat.flight(later), Some(of(Doing::Waiting)));
+        seat.poll_begins();
+        assert_eq!(seat.flight(later), Some(of(Doing::Running)));
+        let poll = seat.poll().unwrap();
+        seat.poll_ended();
+        assert_eq!(seat.poll(), None);
+        seat.poll_begins();
+        assert_ne!(seat.poll(), Some(poll), "each poll has its own number");
+        seat.settles();
+        assert_eq!(all.flights(later).next(), Some(of(Doing::Settling)));
+        seat.end();
+        assert_eq!(seat.flight(later), None);
+    }
+}

@@ -1,0 +1,195 @@
+//! A process that was told to end and does not: by when it must, and with which code. A pure function of what was heard.
+//!
+//! It is kept apart from the host's own state machine because it must hold where that one cannot run any more: on a thread
+//! that a cycle blocks.
+
+use std::time::Duration;
+
+use crate::{ExitStatus, Signal, event::StopReason};
+
+/// What a host does about cycles that block their thread, and about a process that does not end.
+///
+/// [`Default`] says so after 1 s, and ends a process 2 s after the budget of its stop: 27 s after a SIGTERM, and before
+/// the 30 s after which Kubernetes kills. A blocked thread runs no timer and hears no signal, so this is done by a thread
+/// of its own, on the machine's clock. In a world there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Watchdog {
+    blocked_after: Duration,
+    grace: Duration,
+    exits: bool,
+}
+
+impl Default for Watchdog {
+    fn default() -> Self {
+        Self { blocked_after: Duration::from_secs(1), grace: Duration::from_secs(2), exits: true }
+    }
+}
+
+impl Watchdog {
+    /// How long one poll of a cycle may take before it is said that it blocks its thread; at least 10 ms. Work that takes
+    /// longer without an await point belongs on `tokio::task::spawn_blocking`.
+    #[must_use]
+    pub fn blocked_after(mut self, time: Duration) -> Self {
+        self.blocked_after = time.max(Duration::from_millis(10));
+        self
+    }
+
+    /// How long after the budget of its stop a process may still be there: to return from `main`, to drop its runtime.
+    #[must_use]
+    pub fn grace(mut self, time: Duration) -> Self {
+        self.grace = time;
+        self
+    }
+
+    /// Leaves the process alone: it ends when `main` returns, whenever that is. By default the process of a host that runs
+    /// until a signal is ended with the host's exit code if it has not ended by itself in time: because a cycle blocks the
+    /// only thread of its runtime, or because the runtime waits for work on `spawn_blocking` when it is dropped. A process
+    /// whose workers have all come to their end, or that was stopped by a [`crate::HostHandle`], or that runs another
+    /// host, is not.
+    #[must_use]
+    pub fn keep_process(mut self) -> Self {
+        self.exits = false;
+        self
+    }
+
+    pub(crate) fn blocked_time(&self) -> Duration {
+        self.blocked_after
+    }
+
+    pub(crate) fn exits(&self) -> bool {
+        self.exits
+    }
+}
+
+/// What was heard so far. Times are since any fixed moment.
+#[derive(Debug)]
+pub(crate) struct Overdue {
+    grace: Duration,
+    /// The budget of a stop.
+    total: Duration,
+    deadline: Option<Duration>,
+    /// The rungs of the ladder of signals: 1 drains, 2 aborts, 3 leaves.
+    rungs: u32,
+    worst: ExitStatus,
+    verdict: Option<ExitStatus>,
+}
+
+impl Overdue {
+    pub(crate) fn new(watchdog: Watchdog, total: Duration) -> Self {
+        let worst = ExitStatus::DrainTimedOut;
+        Self { grace: watchdog.grace, total, deadline: None, rungs: 0, worst, verdict: None }
+    }
+
+    /// The process got a signal, whether or not its host has heard of it.
+    pub(crate) fn signal(&mut self, signal: Signal, now: Duration) {
+        self.rungs += if self.rungs == 0 && signal == Signal::Quit { 2 } else { 1 };
+        let by = if self.rungs >= 3 { Duration::ZERO } else { self.total };
+        self.must_end_by(now.saturating_add(by).saturating_add(self.grace));
+    }
+
+    /// The host has begun to stop.
+    pub(crate) fn stops(&mut self, reason: StopReason, within: Duration, now: Duration) {
+        match reason {
+            StopReason::Completed | StopReason::Asked | StopReason::Unable => return,
+            StopReason::Signal(_) => {}
+            StopReason::StartFailure(_) => {
+                self.rungs += 1;
+                self.worst = ExitStatus::StartFailure;
+            }
+            StopReason::WorkerFault(_) => {
+                self.rungs += 1;
+                self.worst = ExitStatus::WorkerFault;
+            }
+        }
+        self.must_end_by(now.saturating_add(within).saturating_add(self.grace));
+    }
+
+    /// The host has stopped. Its process has what is left of the time.
+    pub(crate) fn stopped(&mut self, exit: ExitStatus) {
+        self.verdict = Some(exit);
+    }
+
+    fn must_end_by(&mut self, time: Duration) {
+        self.deadline = Some(self.deadline.map_or(time, |deadline| deadline.min(time)));
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.deadline
+    }
+
+    /// Whether the host itself has come to its end.
+    pub(crate) fn is_host_done(&self) -> bool {
+        self.verdict.is_some()
+    }
+
+    /// The exit code of a process that must be ended now.
+    pub(crate) fn exit(&self) -> ExitStatus {
+        let forced = if self.rungs >= 2 { ExitStatus::Forced } else { ExitStatus::DrainTimedOut };
+        self.verdict.unwrap_or_else(|| self.worst.max(forced))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::WorkerId;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn overdue() -> Overdue {
+        Overdue::new(Watchdog::default(), 25 * SECOND)
+    }
+
+    #[test]
+    fn t9_a_host_that_hears_nothing_ends_after_its_budget_and_the_grace() {
+        let mut overdue = overdue();
+        assert_eq!(overdue.deadline(), None);
+        overdue.signal(Signal::Terminate, 100 * SECOND);
+        assert_eq!(overdue.deadline(), Some(127 * SECOND));
+        assert_eq!(overdue.exit(), ExitStatus::DrainTimedOut);
+        overdue.signal(Signal::Terminate, 110 * SECOND);
+        assert_eq!((overdue.deadline(), overdue.exit()), (Some(127 * SECOND), ExitStatus::Forced));
+        overdue.signal(Signal::Interrupt, 112 * SECOND);
+        assert_eq!(overdue.deadline(), Some(114 * SECOND), "the third leaves");
+    }
+
+    #[test]
+    fn t9_a_signal_that_is_heard_twice_is_one_rung() {
+        let mut overdue = overdue();
+        overdue.stops(StopReason::Signal(Signal::Terminate), 25 * SECOND, SECOND);
+        overdue.signal(Signal::Terminate, SECOND);
+        assert_eq!((overdue.deadline(), overdue.exit()), (Some(28 * SECOND), ExitStatus::DrainTimedOut));
+        overdue.signal(Signal::Quit, 2 * SECOND);
+        assert_eq!(overdue.exit(), ExitStatus::Forced);
+    }
+
+    #[test]
+    fn t9_a_quit_is_two_rungs_at_once() {
+        let mut overdue = overdue();
+        overdue.signal(Signal::Quit, SECOND);
+        assert_eq!(overdue.exit(), ExitStatus::Forced);
+        overdue.signal(Signal::Quit, 2 * SECOND);
+        assert_eq!(overdue.deadline(), Some(4 * SECOND));
+    }
+
+    #[test]
+    fn t9_a_fault_never_exits_zero_and_a_verdict_stands() {
+        let mut overdue = overdue();
+        overdue.stops(StopReason::WorkerFault(WorkerId(0)), 25 * SECOND, SECOND);
+        assert_eq!(overdue.exit(), ExitStatus::WorkerFault);
+        let mut overdue = self::overdue();
+        overdue.signal(Signal::Terminate, SECOND);
+        overdue.stopped(ExitStatus::Clean);
+        assert_eq!((overdue.exit(), overdue.deadline()), (ExitStatus::Clean, Some(28 * SECOND)));
+    }
+
+    #[test]
+    fn a_process_that_may_have_more_to_do_is_left_alone() {
+        for reason in [StopReason::Completed, StopReason::Asked] {
+            let mut overdue = overdue();
+            overdue.stops(reason, 25 * SECOND, SECOND);
+            overdue.stopped(ExitStatus::Clean);
+            assert_eq!(overdue.deadline(), None);
+        }
+    }
+}
