@@ -7,6 +7,7 @@
 //! | 2 | the command line, or a file that it names, cannot be used |
 //! | 3 | work did not go on: every rule that broke is one of liveness (L1, L2) |
 //! | 4 | the same world ran twice and differed |
+//! | 5 | a world did not go on: a poll of one of its tasks lasted a minute of real time |
 //! | 70 | the tool itself crashed: a scenario's `build`, the simulator, or a file that could not be written |
 //! | 130 | interrupted, and nothing was found until then |
 //!
@@ -22,6 +23,7 @@ Exit codes:
   2    the command line, or a file that it names, cannot be used
   3    work did not go on: every rule that broke is one of liveness (L1, L2)
   4    determinism lost: the same world ran twice and differed
+  5    a world did not go on: a poll of one of its tasks lasted a minute of real time
   70   the tool itself crashed
   130  interrupted, and nothing was found until then
 The worst wins: 70 over 4 over 1 over 3.
@@ -30,6 +32,9 @@ Reports of shards (--shard, --json) become one by: merge A.json B.json…";
 
 /// The exit code for a command line that cannot be used. It is clap's own.
 pub(crate) const USAGE: u8 = 2;
+
+/// The exit code when a world does not go on. It ends the process at once, since nothing can end the poll.
+pub(crate) const STUCK: u8 = 5;
 
 /// What a campaign came to, from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +107,7 @@ mod tests {
             assert!(HELP.contains(&format!("\n  {:<3}", verdict.code())), "{verdict:?}");
         }
         assert!(HELP.contains(&format!("\n  {USAGE} ")));
+        assert!(HELP.contains(&format!("\n  {STUCK} ")));
     }
 
     #[test]

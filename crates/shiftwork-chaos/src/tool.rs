@@ -9,11 +9,12 @@ use std::{
     process::{Command, ExitCode},
     sync::{Arc, atomic::AtomicBool},
     thread,
+    time::Duration,
 };
 
 use anstream::{AutoStream, ColorChoice};
 use clap::{CommandFactory, FromArgMatches};
-use shiftwork_sim::Scenario;
+use shiftwork_sim::{Scenario, watchdog};
 
 use crate::{
     Campaign, CampaignReport, Verdict,
@@ -43,6 +44,10 @@ pub struct Tool {
     corpus: Option<PathBuf>,
     second_run: Box<dyn SecondRun>,
 }
+
+/// How long a poll may last, in real time, before a world is given up and the program with it: far longer than a busy machine
+/// takes for one, and shorter than a person waits.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
 
 /// What the program is called after `cargo xtask`.
 const NAME: &str = "chaos";
@@ -113,6 +118,14 @@ impl Tool {
         };
         if !cli.shows_panics() {
             silence_worlds();
+        }
+        let watched = watchdog::arm(STUCK_AFTER, |stuck| {
+            eprintln!("a world does not go on: {} is polled for {:?}. Its plan:", stuck.task, stuck.lasted);
+            eprintln!("{}", stuck.plan.to_json());
+            std::process::exit(exit::STUCK.into());
+        });
+        if let Err(error) = watched {
+            eprintln!("a world that does not go on is not noticed: {error}");
         }
         let stop = Arc::new(AtomicBool::new(false));
         if let Err(error) = interruption::listen(&stop) {

@@ -42,6 +42,7 @@
 //! | [`explore`] | plans from seeds, and the shrinking of those that failed |
 //! | [`scenario`] | a way to build a world, with its own invariants |
 //! | [`control`] | what is held to make a world reproducible, and what is not |
+//! | [`watchdog`] | worlds that do not go on, seen from outside |
 
 pub mod control;
 pub mod dependency;
@@ -64,6 +65,7 @@ pub mod record;
 pub mod rules;
 pub mod scenario;
 mod streams;
+pub mod watchdog;
 pub mod world;
 
 use std::time::Duration;

@@ -58,7 +58,9 @@ pub(crate) use shared::Shared;
 use shiftwork::HostReport;
 pub(crate) use strikes::{ClaimMeets, Meets, Visit};
 
-use crate::{Dependency, Plan, Record, SimQueue, control, dependency::Latency, plan::whole_ms, streams::stream};
+use crate::{
+    Dependency, Plan, Record, SimQueue, control, dependency::Latency, plan::whole_ms, streams::stream, watchdog,
+};
 
 /// How long a healed world has to do the rest of its work: rule L1.
 pub const RECOVERY: Duration = Duration::from_secs(600);
@@ -201,6 +203,9 @@ pub fn run(plan: &Plan, options: Options, build: impl FnOnce(&mut World) + Send)
         let clock = Arc::new(WorldClock::default());
         let _held = control::hold(plan.seed, clock.clone());
         let mut world = World::new(plan, &options, clock);
+        if let Some(pulse) = watchdog::watch(plan, &world.shared) {
+            let _first = world.shared.pulse.set(pulse);
+        }
         build(&mut world);
         drive::drive(world, plan, options)
     };

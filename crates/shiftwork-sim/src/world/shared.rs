@@ -3,7 +3,7 @@
 //! A world runs on one thread, so the lock is never contended; it is there because worker code must be `Send`.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -31,6 +31,7 @@ use crate::{
     Plan, Record, RuleName, Timeline, Violation, What,
     record::{NodeId, SiteId},
     rules::{Invariant, UserRule},
+    watchdog::Pulse,
 };
 
 /// How long a poll may block its thread: rule L3. Others on the thread notice so much.
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(super) clock: Arc<WorldClock>,
     state: Mutex<State>,
     queues: Mutex<Vec<Held>>,
+    /// What a watchdog sees of polls, if there is one.
+    pub(super) pulse: OnceLock<Arc<Pulse>>,
     /// Rung when the driver must look: a crash was asked for, a process has ended, or the world cannot go on.
     pub(crate) bell: Notify,
 }
@@ -106,6 +109,7 @@ impl Shared {
                 recorder: Recorder::new(plan, options.timeline),
             }),
             queues: Mutex::new(Vec::new()),
+            pulse: OnceLock::new(),
             bell: Notify::new(),
         }
     }
@@ -134,6 +138,12 @@ impl Shared {
         }
         let at = state.time.at(at);
         state.record(at, What::Host(event.clone()));
+    }
+
+    /// The task that is being polled, for one who looks from another thread.
+    pub(crate) fn polled_task(&self) -> Option<String> {
+        let mut state = self.state.try_lock().ok()?;
+        state.running_node().map(|node| node.tasks.describe(node.tasks.current))
     }
 
     pub(super) fn add_node(&self, name: &str) -> NodeId {
@@ -188,6 +198,9 @@ impl Shared {
 #[cfg(tokio_unstable)]
 impl Shared {
     pub(super) fn poll_begins(&self, task: &tokio::runtime::TaskMeta<'_>) {
+        if let Some(pulse) = self.pulse.get() {
+            pulse.beat();
+        }
         let mut state = self.lock();
         let state = &mut *state;
         let now = state.time.now();
@@ -210,6 +223,9 @@ impl Shared {
     }
 
     pub(super) fn poll_ended(&self) {
+        if let Some(pulse) = self.pulse.get() {
+            pulse.beat();
+        }
         let mut state = self.lock();
         let (now, poll_max) = (state.now(), state.poll_max);
         let Some(node) = state.running_node() else { return };

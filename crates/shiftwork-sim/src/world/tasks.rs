@@ -40,7 +40,6 @@ impl Tasks {
         }
     }
 
-    #[cfg(tokio_unstable)]
     /// A task as a person can find it: its number, and where in the code it was spawned.
     pub(super) fn describe(&self, number: u32) -> String {
         let task = self.alive.iter().find(|task| task.number == number);
