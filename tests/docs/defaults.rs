@@ -5,8 +5,8 @@ use std::{sync::mpsc, time::Duration};
 use jiff::SignedDuration;
 use serde_json::Value;
 use shiftwork::{
-    Breaker, Context, Failure, Host, IntoWorker, OnFault, QueueSourceExt, Restart, Retry, Schedule, Signal, Source,
-    StopBudget, Tick, TickPolicy, Watchdog, Worker,
+    Breaker, Context, Failure, Host, IntoWorker, OnFault, QueueSourceExt, Restart, Retry, RetryBudget, Schedule,
+    Signal, Source, StopBudget, Tick, TickPolicy, Watchdog, Worker,
     event::{Declaration, Event, SourceKind},
     queue::MemoryQueue,
 };
@@ -29,6 +29,7 @@ fn expected() -> Vec<(&'static str, String)> {
     let retry = fields(Retry::default());
     let restart = fields(Restart::default());
     let breaker = fields(Breaker::default());
+    let retry_budget = fields(RetryBudget::default());
     let declared = declaration(Schedule::every(secs(1)), Idle { starts: true });
     let of_queue_worker =
         declaration(MemoryQueue::<u32>::new().source(), |_: u32, _: Context| async { Ok::<(), Failure>(()) });
@@ -72,6 +73,13 @@ fn expected() -> Vec<(&'static str, String)> {
         ("Breaker::probe_every", time(&breaker["probe_every"])),
         ("Breaker::probe_max", time(&breaker["probe_max"])),
         ("Breaker::jitter_percent", breaker["jitter_percent"].to_string()),
+        (
+            "WorkerBuilder::retry_budget",
+            of_queue_worker.retry_budget.map_or_else(|| "none".to_owned(), |budget| format!("{budget:?}")),
+        ),
+        ("RetryBudget::per_second", retry_budget["per_second"].to_string()),
+        ("RetryBudget::burst", retry_budget["burst"].to_string()),
+        ("RetryBudget::share_percent", retry_budget["share_percent"].to_string()),
         ("QueueSource::lease", of_queue("lease")),
         ("QueueSource::poll_interval", of_queue("poll")),
         ("Schedule::first_after", first_tick()),

@@ -1,7 +1,8 @@
 //! Retries, bad input, panics, timeouts, faults, and a dependency that is down.
 
 use shiftwork::{
-    Breaker, Context, Continuous, ExitStatus, Failure, FailureClass, QueueSourceExt, Retry, Schedule, Signal, Tick,
+    Breaker, Context, Continuous, ExitStatus, Failure, FailureClass, QueueSourceExt, Retry, RetryBudget, Schedule,
+    Signal, Tick,
     event::{Event, StopReason},
     queue::{DeadLetterCause, FailureKind},
 };
@@ -349,6 +350,41 @@ fn c7_a_delivery_with_more_attempts_than_are_now_allowed_is_moved_aside_as_it_is
     assert_eq!(*letters.lock().unwrap(), [(DeadLetterCause::Exhausted, 4)]);
     assert_eq!(outcome.count(|event| matches!(event, Event::Escalated { cycle: None, attempts: 3, .. })), 1);
     assert_eq!(attempts(&outcome).len(), 3);
+}
+
+#[test]
+fn b2_a_dependency_that_fails_does_not_get_a_storm_of_retries_and_nothing_is_lost() {
+    let budget = RetryBudget::per_second(2).burst(5).share_percent(0);
+    let outcome = Script::new()
+        .at(secs(0), site("backend").outage().lasting(secs(10)))
+        .at(secs(200), Signal::Terminate)
+        .run_once(move |world| {
+            let (queue, backend) = (world.queue::<u32>("jobs"), world.dependency("backend"));
+            queue.seed(1..=60);
+            world.node("node", move |node| {
+                let backend = backend.clone();
+                let work = move |_: u32, _: Context| {
+                    let backend = backend.clone();
+                    async move { Ok::<(), Failure>(backend.call(async {}).await?) }
+                };
+                node.host()
+                    .worker("jobs", queue.clone().source(), work)
+                    .concurrency(8)
+                    .no_breaker()
+                    .retry_budget(budget)
+                    .run_until_signal()
+            });
+        });
+    outcome.assert_rules_kept();
+    let retries = |until| {
+        let starts = attempts(&outcome).into_iter();
+        starts.filter(|(at, attempt)| *attempt > 1 && *at <= until).count()
+    };
+    // Five at once and two a second, where the backoff alone would have let each of the sixty try three times.
+    assert!((20..=26).contains(&retries(secs(10))), "{}", retries(secs(10)));
+    assert!(outcome.count(|event| matches!(event, Event::RetryHeldBack { .. })) >= 50);
+    let cycles = outcome.report().unwrap().worker("jobs").unwrap().cycles;
+    assert_eq!((cycles.succeeded, cycles.dead_lettered), (60, 0), "late, but not lost");
 }
 
 /// Trips soon, and at times that can be foretold.

@@ -371,6 +371,9 @@ pub(crate) fn describe(event: &Event, workers: &[Declaration]) -> String {
         Event::SettledUnrun { worker, delivery, settle } => {
             format!("{}: delivery {delivery} settled without a cycle: {}", name(worker), settle.as_str())
         }
+        Event::RetryHeldBack { worker, cycle, delay } => {
+            format!("{}: retry of cycle {cycle} held back for {delay:?}", name(worker))
+        }
         Event::BreakerOpened { worker, failures, probe_in } => {
             format!("{}: breaker opened after {failures} failures, next probe in {probe_in:?}", name(worker))
         }

@@ -28,7 +28,7 @@ use form::{Count, Named, OrNone, Table, TableOrNone, Time, Words};
 use section::{Place, Section, section};
 
 pub use crate::{
-    lifecycle::{BreakerConfig, RestartConfig, StopConfig},
+    lifecycle::{BreakerConfig, RestartConfig, RetryBudgetConfig, StopConfig},
     retry::RetryConfig,
     source::{MissedWord, QueueConfig, ScheduleConfig},
 };
@@ -109,6 +109,8 @@ section! {
         pub retry: RetryConfig = Table::NEW,
         /// After how many failures in a row intake pauses, and how it resumes.
         pub breaker: Option<Option<BreakerConfig>> = TableOrNone::NEW,
+        /// How many retries it makes at most.
+        pub retry_budget: Option<Option<RetryBudgetConfig>> = TableOrNone::NEW,
         /// When its ticks are due, where its source is a schedule.
         pub schedule: ScheduleConfig = Table::NEW,
         /// How deliveries are claimed, where its source is a queue.
@@ -187,11 +189,12 @@ impl WorkerConfig {
             restart: _,
             retry,
             breaker,
+            retry_budget,
             schedule,
             queue,
         } = self;
         (*concurrency, *cycle_timeout, *progress_timeout) = (None, None, None);
-        (*crashes_max, *breaker) = (None, None);
+        (*crashes_max, *breaker, *retry_budget) = (None, None, None);
         (*retry, *schedule, *queue) = Default::default();
     }
 }

@@ -1,6 +1,9 @@
 //! What a cycle knows about itself and its surroundings.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use shiftwork_queue::{DeliveryId, FencingToken, Lease, Timestamp};
 use tokio::time::Instant;
@@ -26,6 +29,8 @@ pub struct Context {
 pub(crate) struct LaneShared {
     pub(crate) name: Arc<str>,
     pub(crate) control: AttemptControl,
+    /// How many cycles of this life have succeeded, where a retry budget asks. Written by the lane alone.
+    pub(crate) successes: AtomicU64,
     pub(crate) environment: Arc<dyn Environment>,
     /// Where others see what the worker has in flight, and which of the seats is this lane's.
     pub(crate) in_flight: Arc<[InFlight]>,

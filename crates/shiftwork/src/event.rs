@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     Breaker, Cause, Retry, Signal,
-    lifecycle::{OnFault, RestartStrategy},
+    lifecycle::{OnFault, RestartStrategy, RetryBudget},
     report::ExitStatus,
     source::TickPolicy,
 };
@@ -48,6 +48,8 @@ pub struct Declaration {
     pub retry: Retry,
     /// After how many failures in a row intake pauses; `None` is never.
     pub breaker: Option<Breaker>,
+    /// How many retries it makes at most; `None` is without limit.
+    pub retry_budget: Option<RetryBudget>,
     /// How long a cycle may run; `None` is without limit.
     pub cycle_timeout: Option<Duration>,
     /// How long a cycle may go without a sign of progress; `None` is without limit.
@@ -235,6 +237,15 @@ pub enum Event {
         delivery: DeliveryId,
         /// What was done.
         settle: Settle,
+    },
+    /// The retry budget has no room for a retry that follows from a cycle: it waits longer than its backoff.
+    RetryHeldBack {
+        /// Which worker's.
+        worker: WorkerId,
+        /// Which cycle.
+        cycle: CycleId,
+        /// How long it waits.
+        delay: Duration,
     },
     /// A dependency seems to be down: the worker asks for no more work until a probe has succeeded.
     BreakerOpened {
@@ -467,6 +478,7 @@ impl Event {
             Event::SettleFailed { .. } => "settle_failed",
             Event::Escalated { .. } => "escalated",
             Event::SettledUnrun { .. } => "settled_unrun",
+            Event::RetryHeldBack { .. } => "retry_held_back",
             Event::BreakerOpened { .. } => "breaker_opened",
             Event::BreakerProbing { .. } => "breaker_probing",
             Event::BreakerClosed { .. } => "breaker_closed",

@@ -7,7 +7,7 @@ use std::{
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     task::Poll,
     time::Duration,
 };
@@ -25,6 +25,7 @@ use crate::{
     host::Policy,
     lifecycle::{
         breaker::{self, Admission, Change, Consequence},
+        retry_budget::Account,
         settle::{Arrived, Decision, Ended, aside, decide},
     },
     source::{Claimed, CycleCounter, Lane, LaneContext, Offer},
@@ -45,6 +46,8 @@ pub(crate) struct LaneRun<L, W> {
     pub(crate) policy: Policy,
     /// The worker's breaker, shared with its other lanes.
     pub(crate) gate: Option<Arc<Gate>>,
+    /// Its retry budget, shared likewise.
+    pub(crate) account: Option<Arc<Mutex<Account>>>,
     pub(crate) cycles: Arc<CycleCounter>,
     pub(crate) cx: LaneContext,
     pub(crate) shared: Arc<LaneShared>,
@@ -60,6 +63,7 @@ pub(crate) struct LaneRun<L, W> {
 #[derive(Clone, Copy)]
 struct Failed {
     at: Instant,
+    cycle: CycleId,
     attempt: u32,
     claimed: Option<Claimed>,
     probe: bool,
@@ -228,12 +232,16 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                 if let Some(gate) = self.gate.as_deref().filter(|gate| !gate.is_quiet()) {
                     self.tell_breaker(gate, breaker::Ended { failure: None, probe, delivery }, ended, 0.5);
                 }
+                if self.account.is_some() {
+                    let successes = &self.shared.successes;
+                    successes.store(successes.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+                }
                 Decision::SUCCESS
             }
             Some(failure) => {
                 // Drawn only where it is used, so that a success leaves the series alone.
                 let chance = self.chance.f64();
-                self.decide(failure, Failed { at: ended, attempt, claimed, probe }, chance)
+                self.decide(failure, Failed { at: ended, cycle, attempt, claimed, probe }, chance)
             }
         };
         let Decision { settle, escalate, fault } = decision;
@@ -271,7 +279,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
     /// What follows from a failure, for the breaker first. Out of the way of cycles that succeed.
     #[cold]
     fn decide(&self, failure: &Failure, how: Failed, chance: f64) -> Decision {
-        let Failed { at, attempt, claimed, probe } = how;
+        let Failed { at, cycle, attempt, claimed, probe } = how;
         let delivery = claimed.map(|claimed| claimed.lease.delivery);
         let kind = Some(failure.kind());
         let spared = self
@@ -280,7 +288,20 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             .and_then(|gate| self.tell_breaker(gate, breaker::Ended { failure: kind, probe, delivery }, at, chance));
         let elapsed = self.elapsed(claimed.map(|claimed| claimed.first_claimed_at), at);
         let ended = Ended { attempt, failure: kind, asked_delay: failure.delay(), elapsed, spared };
-        decide(&self.policy.retry, ended, chance)
+        self.within_budget(decide(&self.policy.retry, ended, chance), cycle, at)
+    }
+
+    /// Rule B2: a retry that the budget has no room for waits until it has.
+    fn within_budget(&self, decision: Decision, cycle: CycleId, at: Instant) -> Decision {
+        let (Some(account), Settle::Retry { delay }) = (&self.account, decision.settle) else { return decision };
+        let lanes = self.cx.source.lanes.iter();
+        let successes = lanes.map(|lane| lane.successes.load(Ordering::Relaxed)).sum();
+        let waits = account.lock().unwrap_or_else(PoisonError::into_inner).spend(successes, at);
+        if waits <= delay {
+            return decision;
+        }
+        self.emit(at, &Event::RetryHeldBack { worker: self.id, cycle, delay: waits });
+        Decision { settle: Settle::Retry { delay: waits }, ..decision }
     }
 
     /// Tells the breaker how a cycle ended. If the attempt does not count, since it was a probe, when the next one is due.

@@ -77,7 +77,9 @@ pub use host::{
     BuildError, ControlError, Health, Heard, Host, HostBuilder, HostHandle, ServiceBuilder, Subscription,
     WorkerBuilder, WorkerStatus,
 };
-pub use lifecycle::{Breaker, GiveUp, Group, OnFault, Restart, RestartStrategy, Rule, StopBudget, Watchdog};
+pub use lifecycle::{
+    Breaker, GiveUp, Group, OnFault, Restart, RestartStrategy, RetryBudget, Rule, StopBudget, Watchdog,
+};
 pub use report::{ExitStatus, HostReport};
 pub use retry::Retry;
 pub use service::ServiceContext;

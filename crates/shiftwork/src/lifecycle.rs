@@ -13,6 +13,7 @@
 //! | `fault` | what a worker's fault leads to: restarts, and when they are too many |
 //! | `group` | workers that are restarted together |
 //! | `overdue` | a process that was told to end and does not |
+//! | `retry_budget` | how many retries a worker may make |
 //! | `tenure` | how long a lease is renewed for its cycle |
 //! | `rule` | the numbered rules, by which invariants and tests are named |
 
@@ -23,6 +24,7 @@ pub(crate) mod decide;
 mod fault;
 mod group;
 pub(crate) mod overdue;
+pub(crate) mod retry_budget;
 mod rule;
 pub(crate) mod settle;
 pub(crate) mod tenure;
@@ -32,4 +34,5 @@ pub use budget::{StopBudget, StopConfig};
 pub use fault::{GiveUp, OnFault, Restart, RestartConfig};
 pub use group::{Group, RestartStrategy};
 pub use overdue::Watchdog;
+pub use retry_budget::{RetryBudget, RetryBudgetConfig};
 pub use rule::Rule;

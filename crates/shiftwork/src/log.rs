@@ -54,10 +54,11 @@ enum Sort {
     SettleFailed,
     LeaseLost,
     RenewalFailed,
+    RetryHeldBack,
 }
 
 impl Sort {
-    const COUNT: usize = FailureKind::ALL.len() + 8;
+    const COUNT: usize = FailureKind::ALL.len() + 9;
 
     fn index(self) -> usize {
         let rest = match self {
@@ -70,6 +71,7 @@ impl Sort {
             Sort::SettleFailed => 5,
             Sort::LeaseLost => 6,
             Sort::RenewalFailed => 7,
+            Sort::RetryHeldBack => 8,
         };
         FailureKind::ALL.len() + rest
     }
@@ -251,6 +253,11 @@ impl Log {
                         debug!(worker, delivery, settle = settle.as_str(), "settled without a cycle");
                     }
                 }
+            }
+            Event::RetryHeldBack { worker, cycle, delay } => {
+                let Some(unlogged) = self.admit(*worker, Sort::RetryHeldBack, at, ()) else { return };
+                let (worker, cycle) = (self.name(*worker), cycle.0);
+                warn!(worker, cycle, ?delay, unlogged, "no room in the retry budget: the retry waits longer");
             }
             Event::BreakerOpened { worker, failures, probe_in } => {
                 warn!(worker = self.name(*worker), failures, ?probe_in, "breaker opened: intake pauses");

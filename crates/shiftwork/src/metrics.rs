@@ -98,6 +98,7 @@ impl Metrics {
             Event::SettledUnrun { worker, delivery: _, settle } => self.of(*worker).settled(*settle, true),
             Event::SettleFailed { worker, .. } => self.of(*worker).settle_failures.increment(1),
             Event::Escalated { worker, .. } => self.of(*worker).escalations.increment(1),
+            Event::RetryHeldBack { worker, .. } => self.of(*worker).retries_held_back.increment(1),
             Event::LeaseGivenUp { worker, .. } => self.of(*worker).leases_given_up.increment(1),
             Event::LeaseLost { worker, .. } => self.of(*worker).lease_lost.increment(1),
             Event::RenewalFailed { worker, .. } => self.of(*worker).renewal_failures.increment(1),
@@ -150,6 +151,7 @@ struct OfWorker {
     /// In the order of [`FailureKind::ALL`].
     failed: [Counter; FailureKind::ALL.len()],
     retries: Counter,
+    retries_held_back: Counter,
     dead_letters: [Counter; CAUSES.len()],
     settle_failures: Counter,
     escalations: Counter,
@@ -186,6 +188,7 @@ impl OfWorker {
             settled: SETTLES.map(|settle| one_of(SETTLEMENTS, "settle", settle)),
             failed: FailureKind::ALL.map(|kind| one_of(CYCLES, "outcome", kind.as_str())),
             retries: counter(RETRIES),
+            retries_held_back: counter(RETRIES_HELD_BACK),
             dead_letters: CAUSES.map(|cause| one_of(DEAD_LETTERS, "cause", cause.as_str())),
             settle_failures: counter(SETTLE_FAILURES),
             escalations: counter(ESCALATIONS),
@@ -290,6 +293,7 @@ const CYCLES_IN_FLIGHT: &str = "shiftwork_cycles_in_flight";
 const CYCLE_DURATION: &str = "shiftwork_cycle_duration_seconds";
 const LAST_SUCCESS: &str = "shiftwork_last_success_timestamp_seconds";
 const RETRIES: &str = "shiftwork_retries_total";
+const RETRIES_HELD_BACK: &str = "shiftwork_retries_held_back_total";
 const SETTLEMENTS: &str = "shiftwork_settlements_total";
 const SETTLE_FAILURES: &str = "shiftwork_settle_failures_total";
 const DEAD_LETTERS: &str = "shiftwork_dead_letters_total";
@@ -311,6 +315,7 @@ fn describe() {
     for (name, meaning) in [
         (CYCLES, "Cycles that ended, by outcome"),
         (RETRIES, "Cycles begun as a second or later attempt at their input"),
+        (RETRIES_HELD_BACK, "Retries that wait longer, since the retry budget has no room"),
         (SETTLEMENTS, "Settlements done, by what was done"),
         (SETTLE_FAILURES, "Settlements that could not be stored; their deliveries come again"),
         (DEAD_LETTERS, "Deliveries moved aside, by cause"),

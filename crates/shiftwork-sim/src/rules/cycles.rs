@@ -53,6 +53,10 @@ struct Worker {
     held: bool,
     /// When it was triggered, if that is not served yet.
     triggered_at: Option<Duration>,
+    /// Since when its retry budget counts, how many cycles have succeeded since, and when each retry is due.
+    opened_at: Duration,
+    succeeded: u64,
+    retries_due: Vec<Duration>,
     /// The tasks whose last cycle put its input off: the same input is next.
     put_off: BTreeSet<u32>,
 }
@@ -178,7 +182,7 @@ impl CycleRules {
             Event::HostStarting { workers } => {
                 self.workers = workers.iter().cloned().map(Worker::new).collect();
             }
-            Event::IntakeOpened { worker } => self.worker(*worker).begin_life(),
+            Event::IntakeOpened { worker } => self.worker(*worker).begin_life(verdicts.at),
             Event::IntakeClosed { worker, .. } => self.worker(*worker).intake = Intake::Closed,
             Event::TicksMissed { worker, count } => self.worker(*worker).schedule.missed += *count,
             Event::TickDue { worker, number, missed, triggered: true, .. } => {
@@ -261,17 +265,22 @@ impl Worker {
             unnamed: Vec::new(),
             held: false,
             triggered_at: None,
+            opened_at: Duration::ZERO,
+            succeeded: 0,
+            retries_due: Vec::new(),
             put_off: BTreeSet::new(),
         }
     }
 
     /// Its first life, or a new one: the schedule and the attempts begin anew.
-    fn begin_life(&mut self) {
+    fn begin_life(&mut self, at: Duration) {
         self.intake = Intake::Open;
         self.next = Next { attempt: 1, not_before: Duration::ZERO };
         self.schedule = ScheduleView::default();
         self.triggered_at = None;
         self.put_off.clear();
+        (self.opened_at, self.succeeded) = (at, 0);
+        self.retries_due.clear();
     }
 
     /// Whether cycles follow one another, so that the next attempt is known.
@@ -511,6 +520,7 @@ impl Worker {
         };
         self.all_named("it ended", verdicts);
         let running = self.running.swap_remove(index);
+        self.succeeded += u64::from(failure.is_none());
         verdicts.demand(
             Rule::C5,
             !running.panic_injected || failure == Some(FailureKind::Panic),
@@ -573,6 +583,7 @@ impl Worker {
         let at = verdicts.at;
         let next = match settle {
             Settle::Retry { delay } => {
+                self.retries_within_budget(ended.at + delay, verdicts);
                 let (low, _) = self.declared.retry.bounds(ended.attempt);
                 verdicts.demand(
                     Rule::C3,
@@ -604,6 +615,20 @@ impl Worker {
         }
     }
 
+    /// Rule B2: as many retries are due by then as time and successes allow.
+    fn retries_within_budget(&mut self, due: Duration, verdicts: &mut Verdicts<'_>) {
+        let Some(budget) = self.declared.retry_budget else { return };
+        self.retries_due.push(due);
+        let so_far = self.retries_due.iter().filter(|other| **other <= due).count() as u64;
+        let at_most = budget.at_most(due.saturating_sub(self.opened_at), self.succeeded);
+        verdicts.demand(
+            Rule::B2,
+            so_far <= at_most,
+            || format!("at most {at_most} retries of {} are due by {due:?}", self.declared.name),
+            || format!("there are {so_far}"),
+        );
+    }
+
     /// Which rule says what follows from a cycle's end, and whether it was kept.
     fn follows(&self, ended: &Ended, settle: Settle) -> (Rule, bool) {
         let last = ended.attempt >= self.declared.retry.attempts();
@@ -611,8 +636,10 @@ impl Worker {
             Settle::Retry { delay } | Settle::DeadLetter { pause: delay, .. } => delay,
             Settle::Ack | Settle::Return | Settle::Snooze { .. } | Settle::Discard => Duration::ZERO,
         };
-        // How long a delivery is known is its queue's to say; for the others the first attempt was seen.
-        let over = self.is_serial().then(|| {
+        // How long a delivery is known is its queue's to say; for the others the first attempt was seen. What a budget adds
+        // to a delay does not count.
+        let known = self.is_serial() && self.declared.retry_budget.is_none();
+        let over = known.then(|| {
             !self.declared.retry.allows_after(ended.at.saturating_sub(self.first_began).saturating_add(again))
         });
         let exhausted = matches!(settle, Settle::DeadLetter { cause: DeadLetterCause::Exhausted, .. });

@@ -270,6 +270,7 @@ fn worker(schedule: ScheduleConfig, queue: QueueConfig) -> impl Strategy<Value =
             restart: if fault.0 == FaultWord::Restart { fault.1 } else { RestartConfig::default() },
             retry,
             breaker,
+            retry_budget: Some(counts.1.map(|burst| RetryBudgetConfig { burst: Some(burst), ..Default::default() })),
             schedule: schedule.clone(),
             queue: queue.clone(),
         }

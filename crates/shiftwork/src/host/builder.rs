@@ -5,7 +5,7 @@ use std::{error::Error, fmt, future::Future, marker::PhantomData, sync::Arc, tim
 use super::{Host, body, configure, shell, unit};
 use crate::{
     Breaker, Config, ConfigError, Environment, Escalation, Failure, FailureClass, HostReport, IntoWorker, Listener,
-    Retry, ServiceContext, Source, System,
+    Retry, RetryBudget, ServiceContext, Source, System,
     event::{Declaration, Membership, SourceKind, WorkerId},
     lifecycle::{
         Group, OnFault, StopBudget, Watchdog,
@@ -26,6 +26,7 @@ pub(crate) struct Policy {
     pub(crate) retry: Retry,
     pub(crate) classify: Option<Classify>,
     pub(crate) breaker: Option<Breaker>,
+    pub(crate) retry_budget: Option<RetryBudget>,
     pub(crate) on_escalation: Option<OnEscalation>,
     pub(crate) cycle_timeout: Option<Duration>,
     pub(crate) progress_timeout: Option<Duration>,
@@ -44,6 +45,7 @@ impl Default for Policy {
             retry: Retry::default(),
             classify: None,
             breaker: None,
+            retry_budget: None,
             on_escalation: None,
             cycle_timeout: Some(Duration::from_secs(300)),
             progress_timeout: None,
@@ -278,6 +280,7 @@ impl HostBuilder {
                 concurrency: it.policy.concurrency,
                 retry: it.policy.retry,
                 breaker: it.policy.breaker,
+                retry_budget: it.policy.retry_budget,
                 cycle_timeout: it.policy.cycle_timeout,
                 progress_timeout: it.policy.progress_timeout,
                 crashes_max: it.policy.crashes_max,
@@ -426,6 +429,12 @@ impl WorkerBuilder {
     /// have no backlog that could be spent on an outage.
     pub fn breaker(self, breaker: Breaker) -> Self {
         self.policy(|policy| policy.breaker = Some(breaker))
+    }
+
+    /// How many retries the worker makes at most; without limit by default, because what the backoff spreads is seldom too
+    /// much, and the breaker sees an outage. A dependency that fails half of the time under load needs it.
+    pub fn retry_budget(self, budget: RetryBudget) -> Self {
+        self.policy(|policy| policy.retry_budget = Some(budget))
     }
 
     /// Takes in work whatever fails.

@@ -60,6 +60,7 @@ impl Policy {
             restart,
             retry,
             breaker,
+            retry_budget,
             schedule: _,
             queue: _,
         } = section;
@@ -75,6 +76,11 @@ impl Policy {
             Some(None) => None,
             Some(Some(section)) => Some(section.over(self.breaker.unwrap_or_default())),
         };
+        self.retry_budget = match retry_budget {
+            None => self.retry_budget,
+            Some(None) => None,
+            Some(Some(section)) => Some(section.over(self.retry_budget.unwrap_or_default())),
+        };
         self.on_fault = react(self.on_fault, *on_fault, restart)?;
         Ok(())
     }
@@ -85,6 +91,7 @@ impl Policy {
             concurrency,
             retry,
             breaker,
+            retry_budget,
             cycle_timeout,
             progress_timeout,
             start_timeout,
@@ -112,6 +119,7 @@ impl Policy {
             restart,
             retry: (*retry).into(),
             breaker: Some(breaker.map(Into::into)),
+            retry_budget: Some(retry_budget.map(Into::into)),
             // The source adds its own.
             ..WorkerConfig::default()
         }

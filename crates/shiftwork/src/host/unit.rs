@@ -2,7 +2,12 @@
 //!
 //! The unit does what its level says and tells the host what happened; when anything is due is not its business.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, atomic::AtomicU64},
+    time::Duration,
+};
 
 use tokio::{
     sync::mpsc,
@@ -23,7 +28,7 @@ use crate::{
     gate::Gate,
     in_flight::InFlight,
     lane::LaneRun,
-    lifecycle::decide::Input,
+    lifecycle::{decide::Input, retry_budget::Account},
     source::{CycleCounter, LaneContext, SourceContext},
 };
 
@@ -168,6 +173,7 @@ async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
             Arc::new(LaneShared {
                 name: unit.name.clone(),
                 control: AttemptControl::new(unit.control.clone()),
+                successes: AtomicU64::new(0),
                 environment: unit.environment.clone(),
                 in_flight: unit.in_flight.clone(),
                 place: (id, lane),
@@ -185,6 +191,7 @@ async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
     });
     let cycles = Arc::new(CycleCounter::default());
     source.begin();
+    let account = policy.retry_budget.map(|budget| Arc::new(Mutex::new(Account::new(budget, Instant::now()))));
     let gate = policy.breaker.map(|breaker| Arc::new(Gate::new(breaker)));
     let mut lanes = JoinSet::new();
     for (index, shared) in shared.into_iter().enumerate() {
@@ -196,6 +203,7 @@ async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
             worker: worker.clone(),
             policy: policy.clone(),
             gate: gate.clone(),
+            account: account.clone(),
             cycles: cycles.clone(),
             cx,
             shared,

@@ -74,6 +74,7 @@ rules! {
     D4 = "a fixed delay is kept between cycles",
     D5 = "a tick of the calendar comes due at its time, and once",
     B1 = "an open breaker starts no cycle but its probes",
+    B2 = "retries keep within their budget, and those that it holds back are not lost",
     P1 = "no cycle starts while its worker is paused",
     P2 = "what is in flight when its worker is paused goes on",
     P3 = "a trigger is served at once and moves nothing else",
