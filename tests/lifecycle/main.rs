@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `startup.rs` | order, readiness, failed and interrupted starts |
 //! | `failure.rs` | retries, bad input, panics, timeouts, faults |
+//! | `foreign.rs` | workers that do not use the runtime, and the messages that they lose |
 //! | `faults.rs` | what each kind of injected fault looks like to the worker that meets it |
 //! | `deliveries.rs` | leases, renewals, crashes, fencing |
 //! | `shutdown.rs` | drain, cancel, abort, signals, stop hooks |
@@ -27,6 +28,7 @@ mod deliveries;
 mod determinism;
 mod failure;
 mod faults;
+mod foreign;
 mod groups;
 mod harness;
 mod layers;

@@ -249,6 +249,7 @@ impl Painter {
             | What::CallBegan { .. }
             | What::CallTookEffect { .. }
             | What::CallEnded { .. }
+            | What::ForeignBegan { .. }
             | What::Queue(_) => {}
         }
     }

@@ -37,6 +37,8 @@
 //! | [`world`] | building and running one world |
 //! | [`dependency`] | what user code calls through, and the fault model of such calls |
 //! | [`queue`] | a durable queue that belongs to the world, and its fault model |
+//! | [`foreign`] | workers that do not use the runtime |
+//! | [`ledger`] | state on the far side, which invariants read |
 //! | [`record`] | what happened, as one stream: the host's events and the world's own |
 //! | [`rules`] | the invariants, each named after the lifecycle rule that it checks |
 //! | [`explore`] | plans from seeds, and the shrinking of those that failed |
@@ -47,6 +49,7 @@
 pub mod control;
 pub mod dependency;
 pub mod explore;
+pub mod foreign;
 // What defines symbols of the C library is for the targets on which it was tried.
 #[cfg_attr(
     not(all(
@@ -59,6 +62,7 @@ pub mod explore;
     path = "interpose/absent.rs"
 )]
 mod interpose;
+pub mod ledger;
 pub mod plan;
 pub mod queue;
 pub mod record;
@@ -71,6 +75,8 @@ pub mod world;
 use std::time::Duration;
 
 pub use dependency::{Dependency, DependencyError};
+pub use foreign::Process;
+pub use ledger::Ledger;
 pub use plan::{Fault, FaultKind, FaultName, Plan, Script, node, site};
 pub use queue::SimQueue;
 pub use record::{QueueOperation, Record, Timeline, What};

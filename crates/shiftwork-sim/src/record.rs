@@ -39,6 +39,11 @@ pub enum What {
         /// From 1.
         boot: u32,
     },
+    /// A worker that does not use the runtime began in a node's process.
+    ForeignBegan {
+        /// How long after its first signal it may take to end.
+        within: Duration,
+    },
     /// Something happened in a node's host.
     Host(Event),
     /// A node's process got a signal.
@@ -259,6 +264,7 @@ impl Timeline {
     fn line(&self, record: &Record, workers: &[Declaration]) -> String {
         match &record.what {
             What::Booted { boot } => format!("process started (life {boot})"),
+            What::ForeignBegan { within } => format!("worker began, to end within {within:?} when it is asked"),
             What::Host(event) => describe(event, workers),
             What::Signalled(signal) => format!("{} sent", signal.as_str()),
             What::Crashed => "process killed".to_owned(),

@@ -10,6 +10,8 @@
 //! | `rules/cycles.rs` | C and D: how cycles follow from policies and schedules |
 //! | `rules/deliveries.rs` | Q: what becomes of every delivery |
 //! | `rules/breaker.rs` | B: a dependency that is down |
+//! | `rules/foreign.rs` | T3 and T6 for a worker that does not use the runtime |
+//! | `rules/user.rs` | a scenario's own: always, sometimes, eventually |
 //! | `rules/transitions.rs` | which transitions of the lifecycle were seen |
 //! | `rules/coverage.rs` | where workers stood when faults struck |
 
@@ -20,14 +22,17 @@ mod breaker;
 mod coverage;
 mod cycles;
 mod deliveries;
+mod foreign;
 mod life;
 mod transitions;
+pub(crate) mod user;
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
 pub use coverage::{Coverage, Moment, kind_index};
 use shiftwork::{Rule, queue::DeliveryId};
 pub use transitions::Transitions;
+pub use user::Sometimes;
 
 use crate::{Record, What, record::NodeId};
 
@@ -94,15 +99,6 @@ impl fmt::Display for Violation {
     }
 }
 
-/// An invariant of the scenario.
-pub(crate) struct UserRule {
-    pub(crate) name: String,
-    pub(crate) check: Invariant,
-}
-
-/// What a scenario checks on every record.
-pub(crate) type Invariant = Box<dyn FnMut(&Record) -> Result<(), String> + Send>;
-
 /// Where a rule says that it broke.
 struct Verdicts<'a> {
     at: Duration,
@@ -166,6 +162,7 @@ struct NodeRules {
     life: life::LifeRules,
     breaker: breaker::BreakerRules,
     cycles: cycles::CycleRules,
+    foreign: foreign::ForeignRules,
     transitions: transitions::Watcher,
     coverage: coverage::Watcher,
     pauses: Pauses,
@@ -195,7 +192,7 @@ impl Rulebook {
             }
             return;
         };
-        let NodeRules { life, breaker, cycles, transitions, coverage, pauses } = node;
+        let NodeRules { life, breaker, cycles, foreign, transitions, coverage, pauses } = node;
         coverage.on(record);
         match &record.what {
             What::Paused => pauses.since = Some(record.at),
@@ -204,7 +201,8 @@ impl Rulebook {
                 pauses.over.extend(since.map(|since| (since, record.at)));
             }
             What::Booted { .. } | What::Crashed | What::Exited { .. } => *pauses = Pauses::default(),
-            What::Host(_)
+            What::ForeignBegan { .. }
+            | What::Host(_)
             | What::Queue(_)
             | What::PanicInjected
             | What::Signalled(_)
@@ -232,16 +230,22 @@ impl Rulebook {
                 life.boot();
                 breaker.boot();
                 cycles.boot();
+                foreign.boot();
                 self.deliveries.boot(id);
                 transitions.boot();
             }
+            What::ForeignBegan { within } => {
+                foreign.began(*within);
+                self.deliveries.settled_by_foreign();
+            }
+            What::Signalled(_) => foreign.signalled(record.at),
             What::Exited { exit: Some(exit), tasks_left } => {
+                foreign.exited(*tasks_left, &mut verdicts);
                 life.exited(*exit, *tasks_left, &mut verdicts);
                 cycles.exited(life.has_abandoned(), &mut verdicts);
             }
             What::PanicInjected => cycles.panic_injected(record.task),
             What::Exited { exit: None, .. }
-            | What::Signalled(_)
             | What::Crashed
             | What::Paused
             | What::Resumed

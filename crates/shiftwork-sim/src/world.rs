@@ -59,7 +59,12 @@ use shiftwork::HostReport;
 pub(crate) use strikes::{ClaimMeets, Meets, Visit};
 
 use crate::{
-    Dependency, Plan, Record, SimQueue, control, dependency::Latency, plan::whole_ms, streams::stream, watchdog,
+    Dependency, Plan, Record, SimQueue, What, control,
+    dependency::Latency,
+    foreign::{self, Process, Verdict},
+    plan::whole_ms,
+    streams::stream,
+    watchdog,
 };
 
 /// How long a healed world has to do the rest of its work: rule L1.
@@ -147,6 +152,54 @@ impl World {
         self.nodes.push(Machine::new(id, name, Box::new(move |node| Box::pin(program(node)))));
     }
 
+    /// A worker that does not use the runtime, as a node of its own: any future, which gets a stop signal through its
+    /// [`Process`] and ends within [`foreign::BUDGET`] of it. It is called each time the process is started.
+    ///
+    /// ```
+    /// use shiftwork::Signal;
+    /// use shiftwork_sim::{Script, secs};
+    ///
+    /// let outcome = Script::new().at(secs(10), Signal::Terminate).run_once(|world| {
+    ///     world.foreign("legacy", |process| async move {
+    ///         let signals = process.signals().expect("a world refuses no handler");
+    ///         loop {
+    ///             tokio::select! {
+    ///                 _ = signals.next() => break,
+    ///                 () = tokio::time::sleep(secs(1)) => { /* one round of work */ }
+    ///             }
+    ///         }
+    ///     });
+    /// });
+    /// outcome.assert_rules_kept();
+    /// ```
+    pub fn foreign<F, Fut>(&mut self, name: &str, program: F)
+    where
+        F: Fn(Process) -> Fut + Send + 'static,
+        Fut: Future<Output: Verdict> + Send + 'static,
+    {
+        self.foreign_within(name, foreign::BUDGET, program);
+    }
+
+    /// The same, with a budget of its own for its stop: rule T3.
+    pub fn foreign_within<F, Fut>(&mut self, name: &str, budget: Duration, program: F)
+    where
+        F: Fn(Process) -> Fut + Send + 'static,
+        Fut: Future<Output: Verdict> + Send + 'static,
+    {
+        self.node(name, move |node| {
+            let process = Process::new(node);
+            let began = tokio::time::Instant::now();
+            let running = program(process.clone());
+            process.record(What::ForeignBegan { within: budget });
+            async move {
+                let verdict = running.await;
+                // Its handlers have stayed until here.
+                drop(process);
+                foreign::report(verdict, began.elapsed())
+            }
+        });
+    }
+
     /// At `time`, the nodes' surroundings do this, whether any of them runs or not: a mail arrives, a file is dropped.
     pub fn at(&mut self, time: Duration, what: &str, act: impl FnOnce() + Send + 'static) {
         // Whole milliseconds, like everything that a paused clock can wait for.
@@ -167,7 +220,54 @@ impl World {
     /// An invariant of the scenario, checked on every record. It is called in the middle of the world's work and must not
     /// call back into the world.
     pub fn always(&mut self, name: &str, check: impl FnMut(&Record) -> Result<(), String> + Send + 'static) {
-        self.shared.add_invariant(name, Box::new(check));
+        self.shared.add_rule(|rules| rules.always(name, Box::new(check)));
+    }
+
+    /// Something that should happen in some worlds of a campaign: that it never does in any says that nothing was
+    /// tested there. `sight` is asked on every record until it has said yes; like [`World::always`], it must not call back
+    /// into the world. [`Stats::sometimes`] says whether it did.
+    pub fn sometimes(&mut self, name: &str, sight: impl FnMut(&Record) -> bool + Send + 'static) {
+        self.shared.add_rule(|rules| rules.sometimes(name, Box::new(sight)));
+    }
+
+    /// An invariant of the scenario: when `after` has seen what it looks for, `holds` must come true `within` that time, or
+    /// by the end of a world that is complete. Both are asked on records, so what `holds` reads should change in what is
+    /// recorded (the effect of a call); like [`World::always`], they must not call back into the world.
+    ///
+    /// ```
+    /// use shiftwork::{Context, Failure, Schedule, Tick};
+    /// use shiftwork_sim::{Ledger, Record, Script, What, plan, secs};
+    ///
+    /// let outcome = Script::new().at(secs(25), plan::crash(secs(5))).run(|world| {
+    ///     let smtp = world.dependency("smtp");
+    ///     let sent: Ledger<u32> = Ledger::default();
+    ///     let (crashed, seen) = (sent.clone(), sent.clone());
+    ///     world.node("mailer", move |node| {
+    ///         let (smtp, sent) = (smtp.clone(), sent.clone());
+    ///         let send = move |_: Tick, _: Context| {
+    ///             let (smtp, sent) = (smtp.clone(), sent.clone());
+    ///             async move { Ok::<(), Failure>(smtp.call(async { sent.with(|sent| *sent += 1) }).await?) }
+    ///         };
+    ///         node.host().worker("send", Schedule::every(secs(10)), send).run_until_signal()
+    ///     });
+    ///     let after_a_crash = move |record: &Record| {
+    ///         // Counted anew from here.
+    ///         let is_crash = record.what == What::Crashed;
+    ///         is_crash && crashed.with(|sent| std::mem::take(sent)) < u32::MAX
+    ///     };
+    ///     let one_is_sent = move || seen.with(|sent| *sent) > 0;
+    ///     world.eventually("a mail is sent after a crash", secs(6), after_a_crash, one_is_sent);
+    /// });
+    /// outcome.assert_rules_kept();
+    /// ```
+    pub fn eventually(
+        &mut self,
+        name: &str,
+        within: Duration,
+        after: impl FnMut(&Record) -> bool + Send + 'static,
+        holds: impl FnMut() -> bool + Send + 'static,
+    ) {
+        self.shared.add_rule(|rules| rules.eventually(name, within, Box::new(after), Box::new(holds)));
     }
 
     /// An invariant of the scenario, checked when the world is over.

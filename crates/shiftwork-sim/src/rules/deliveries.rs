@@ -28,6 +28,8 @@ pub(super) struct DeliveryRules {
     lines: BTreeMap<u64, VecDeque<DeliveryId>>,
     /// Under which claim each cycle runs.
     cycles: BTreeMap<(NodeId, WorkerId, CycleId), (DeliveryId, u64)>,
+    /// Somebody settles here whose cycles nobody sees: Q1 and Q4 cannot be told.
+    unseen: bool,
 }
 
 #[derive(Default)]
@@ -99,6 +101,11 @@ impl DeliveryRules {
                 tracked.claim.lease_lost_at = None;
             }
         }
+    }
+
+    /// A worker that does not use the runtime is at work from now on.
+    pub(super) fn settled_by_foreign(&mut self) {
+        self.unseen = true;
     }
 
     pub(super) fn on_queue(
@@ -184,7 +191,7 @@ impl DeliveryRules {
                     Settled::Acked => {
                         verdicts.demand(
                             Rule::Q1,
-                            claim.succeeded,
+                            self.unseen || claim.succeeded,
                             || format!("delivery {delivery} is acknowledged after its cycle succeeded, or dropped it"),
                             || "no cycle of this claim had".to_owned(),
                         );
@@ -201,7 +208,12 @@ impl DeliveryRules {
                 let claim = &tracked.claim;
                 // Another's, or of an earlier life; granted in a reply that was lost; said to have failed; or left at once, as
                 // asked.
-                let excused = claim.holder != holder || !claim.told || claim.given_up || claim.forgotten || abandoned;
+                let excused = claim.holder != holder
+                    || !claim.told
+                    || claim.given_up
+                    || claim.forgotten
+                    || abandoned
+                    || self.unseen;
                 verdicts.demand(
                     Rule::Q4,
                     excused,

@@ -408,7 +408,7 @@ impl Driver<'_> {
         }
         let now = self.now();
         let held = shared.held();
-        shared.lock().check_end(&held);
+        shared.lock().check_end(&held, !self.once);
         // The work of a world that was stopped in the middle is not expected to be complete.
         let complete = !self.once && !shared.lock().has_violations();
         for (name, check) in &mut self.world.at_end {
@@ -424,6 +424,7 @@ impl Driver<'_> {
             struck: finished.struck,
             transitions: finished.transitions,
             coverage: finished.coverage,
+            sometimes: finished.sometimes,
         };
         // Programs and invariants hold the world's state, which holds them: taken apart, nothing of a world is left behind.
         shared.take_apart();

@@ -6,7 +6,7 @@ use shiftwork::{Environment, Host, HostBuilder, Signal, Signals, event::Event, q
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{Shared, clock::wall_at};
-use crate::{record::NodeId, streams::stream};
+use crate::{What, record::NodeId, streams::stream};
 
 /// One life of a node's process, as its program sees it.
 #[derive(Clone)]
@@ -39,6 +39,10 @@ impl Node {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn record(&self, what: What) {
+        self.shared.record(what);
     }
 
     /// Which life this is, from 1.

@@ -6,7 +6,7 @@ use shiftwork::{HostReport, event::Event};
 
 use crate::{
     Plan, Timeline, Violation,
-    rules::{Coverage, Transitions},
+    rules::{Coverage, Sometimes, Transitions},
 };
 
 /// What became of a world.
@@ -52,6 +52,8 @@ pub struct Stats {
     pub transitions: Transitions,
     /// Where workers stood when faults struck.
     pub coverage: Coverage,
+    /// What the scenario wants to see sometimes, and whether it was seen.
+    pub sometimes: Vec<Sometimes>,
 }
 
 impl Outcome {

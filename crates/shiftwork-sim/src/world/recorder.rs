@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     Plan, Record, Violation,
-    rules::{Rulebook, UserRule, kind_index},
+    rules::{Rulebook, kind_index, user::UserRules},
     streams::StableHasher,
 };
 
@@ -28,7 +28,7 @@ pub(super) struct Recorder {
     in_this_instant: u64,
     polls_in_this_instant: u64,
     pub(super) rules: Rulebook,
-    pub(super) user_rules: Vec<UserRule>,
+    pub(super) user_rules: UserRules,
     pub(super) violations: Vec<Violation>,
     pub(super) timeline: Option<Vec<Record>>,
 }
@@ -44,7 +44,7 @@ impl Recorder {
             in_this_instant: 0,
             polls_in_this_instant: 0,
             rules: Rulebook::of_kinds(plan.faults.iter().map(|fault| kind_index(&fault.kind)).collect()),
-            user_rules: Vec::new(),
+            user_rules: UserRules::default(),
             violations: Vec::new(),
             timeline: timeline.then(Vec::new),
         }
@@ -88,11 +88,7 @@ impl Recorder {
         self.happens(*at);
         let violations = &mut self.violations;
         self.rules.on(&record, &mut |violation| keep(violations, violation));
-        for rule in &mut self.user_rules {
-            if let Err(happened) = (rule.check)(&record) {
-                keep(&mut self.violations, Violation::of_scenario(&rule.name, record.at, happened));
-            }
-        }
+        self.user_rules.on(&record, &mut |violation| keep(violations, violation));
         if let Some(timeline) = &mut self.timeline {
             timeline.push(record);
         }

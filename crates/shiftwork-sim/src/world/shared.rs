@@ -30,7 +30,7 @@ use super::{
 use crate::{
     Plan, Record, RuleName, Timeline, Violation, What,
     record::{NodeId, SiteId},
-    rules::{Invariant, UserRule},
+    rules::{Sometimes, user::UserRules},
     watchdog::Pulse,
 };
 
@@ -189,8 +189,9 @@ impl Shared {
         self.lock().recorder.user_rules.clear();
     }
 
-    pub(super) fn add_invariant(&self, name: &str, check: Invariant) {
-        self.lock().recorder.user_rules.push(UserRule { name: name.to_owned(), check });
+    /// Adds an invariant of the scenario.
+    pub(super) fn add_rule(&self, add: impl FnOnce(&mut UserRules)) {
+        add(&mut self.lock().recorder.user_rules);
     }
 }
 
@@ -370,11 +371,13 @@ impl State {
     }
 
     /// The rules that can only be told when the world is over.
-    pub(super) fn check_end(&mut self, held: &[(DeliveryId, bool)]) {
+    pub(super) fn check_end(&mut self, held: &[(DeliveryId, bool)], complete: bool) {
         let at = self.now();
         let held = held.iter().map(|(id, _)| *id).collect();
         let violations = &mut self.recorder.violations;
         self.recorder.rules.check_end(at, &held, &mut |violation| violations.push(violation));
+        let complete = complete && violations.is_empty();
+        self.recorder.user_rules.end(at, complete, &mut |violation| violations.push(violation));
     }
 
     pub(super) fn finish(&mut self) -> Finished {
@@ -391,6 +394,7 @@ impl State {
             struck: self.faults.iter().map(|fault| fault.struck).collect(),
             transitions: self.recorder.rules.transitions(),
             coverage: self.recorder.rules.coverage(),
+            sometimes: self.recorder.user_rules.reached(),
         }
     }
 
@@ -447,4 +451,5 @@ pub(super) struct Finished {
     pub(super) struck: Vec<bool>,
     pub(super) transitions: crate::rules::Transitions,
     pub(super) coverage: crate::rules::Coverage,
+    pub(super) sometimes: Vec<Sometimes>,
 }

@@ -1,0 +1,185 @@
+//! A scenario's own invariants: what must always hold, what should happen sometimes, and what must follow.
+//!
+//! They are looked at on every record. What they read should change in what is recorded (the effect of a call, say): a change
+//! that nothing tells of is seen with the next record.
+
+use std::time::Duration;
+
+use super::Violation;
+use crate::{
+    Record,
+    plan::{Seconds, whole_ms},
+};
+
+/// What a scenario checks on every record.
+pub(crate) type Invariant = Box<dyn FnMut(&Record) -> Result<(), String> + Send>;
+
+/// What a scenario looks for in a record.
+pub(crate) type Sight = Box<dyn FnMut(&Record) -> bool + Send>;
+
+/// What a scenario waits for.
+pub(crate) type Condition = Box<dyn FnMut() -> bool + Send>;
+
+/// Something that should happen in some worlds of a campaign, and whether it did in this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sometimes {
+    /// What the scenario calls it.
+    pub name: String,
+    /// Whether it happened.
+    pub reached: bool,
+}
+
+/// The invariants of one world.
+#[derive(Default)]
+pub(crate) struct UserRules {
+    always: Vec<(String, Invariant)>,
+    sometimes: Vec<(Sometimes, Sight)>,
+    eventually: Vec<Eventually>,
+}
+
+struct Eventually {
+    name: String,
+    within: Duration,
+    after: Sight,
+    holds: Condition,
+    /// When it was last called for, while it does not hold.
+    since: Option<Duration>,
+}
+
+impl UserRules {
+    pub(crate) fn always(&mut self, name: &str, check: Invariant) {
+        self.always.push((name.to_owned(), check));
+    }
+
+    pub(crate) fn sometimes(&mut self, name: &str, sight: Sight) {
+        self.sometimes.push((Sometimes { name: name.to_owned(), reached: false }, sight));
+    }
+
+    pub(crate) fn eventually(&mut self, name: &str, within: Duration, after: Sight, holds: Condition) {
+        self.eventually.push(Eventually { name: name.to_owned(), within, after, holds, since: None });
+    }
+
+    pub(crate) fn on(&mut self, record: &Record, report: &mut dyn FnMut(Violation)) {
+        for (name, check) in &mut self.always {
+            if let Err(happened) = check(record) {
+                report(Violation::of_scenario(name, record.at, happened));
+            }
+        }
+        for (sometimes, sight) in &mut self.sometimes {
+            // Once is enough, and a sight may be dear.
+            sometimes.reached = sometimes.reached || sight(record);
+        }
+        for eventually in &mut self.eventually {
+            eventually.on(record, report);
+        }
+    }
+
+    /// The world is over. When it is complete, nothing more would come of waiting.
+    pub(crate) fn end(&mut self, at: Duration, complete: bool, report: &mut dyn FnMut(Violation)) {
+        for eventually in &mut self.eventually {
+            if complete
+                && let Some(since) = eventually.since
+                && !(eventually.holds)()
+            {
+                report(eventually.broken(since, at, "the world is over, and it is not so"));
+            }
+        }
+    }
+
+    /// What should happen sometimes, and whether it did.
+    pub(crate) fn reached(&self) -> Vec<Sometimes> {
+        self.sometimes.iter().map(|(sometimes, _)| sometimes.clone()).collect()
+    }
+
+    /// Lets go of what the invariants hold.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl Eventually {
+    fn on(&mut self, record: &Record, report: &mut dyn FnMut(Violation)) {
+        if let Some(since) = self.since {
+            if record.at > since.saturating_add(self.within) {
+                report(self.broken(since, record.at, "it was not so by then"));
+                self.since = None;
+            } else if (self.holds)() {
+                self.since = None;
+            }
+        }
+        if self.since.is_none() && (self.after)(record) && !(self.holds)() {
+            self.since = Some(record.at);
+        }
+    }
+
+    fn broken(&self, since: Duration, at: Duration, happened: &str) -> Violation {
+        let (since, within) = (Seconds(whole_ms(since)), Seconds(whole_ms(self.within)));
+        let expected = format!("{} within {within} of what happened at {since}", self.name);
+        Violation { expected, ..Violation::of_scenario(&self.name, at, happened.to_owned()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
+
+    use super::*;
+    use crate::{What, secs};
+
+    fn record(at: u64, what: What) -> Record {
+        Record { at: secs(at), node: None, task: 0, what }
+    }
+
+    /// "It heals, and within 10 s it holds", with what the test does at each second.
+    fn broken(steps: &[(u64, What, bool)], end: u64, complete: bool) -> Vec<Violation> {
+        let holds = Arc::new(AtomicBool::new(false));
+        let condition = holds.clone();
+        let mut rules = UserRules::default();
+        rules.eventually(
+            "it holds",
+            secs(10),
+            Box::new(|record| record.what == What::Healed),
+            Box::new(move || condition.load(Ordering::Relaxed)),
+        );
+        let mut violations = Vec::new();
+        for (at, what, now) in steps {
+            holds.store(*now, Ordering::Relaxed);
+            rules.on(&record(*at, what.clone()), &mut |violation| violations.push(violation));
+        }
+        rules.end(secs(end), complete, &mut |violation| violations.push(violation));
+        violations
+    }
+
+    #[test]
+    fn what_holds_in_time_is_kept() {
+        assert_eq!(broken(&[(1, What::Healed, false), (11, What::Recovered, true)], 50, true), []);
+        assert_eq!(broken(&[(1, What::Crashed, false), (50, What::Recovered, false)], 50, true), []);
+    }
+
+    #[test]
+    fn what_holds_too_late_is_broken_and_said_with_both_times() {
+        let late = broken(&[(1, What::Healed, false), (12, What::Recovered, true)], 50, true);
+        assert_eq!(late.len(), 1);
+        assert_eq!(late[0].expected, "it holds within 10.000 s of what happened at 1.000 s");
+        assert_eq!((late[0].at, late[0].happened.as_str()), (secs(12), "it was not so by then"));
+    }
+
+    #[test]
+    fn what_never_holds_is_broken_at_the_end_of_a_world_that_is_complete() {
+        assert_eq!(broken(&[(1, What::Healed, false)], 2, true).len(), 1);
+        assert_eq!(broken(&[(1, What::Healed, false)], 2, false), [], "it was cut off");
+    }
+
+    #[test]
+    fn a_sight_is_reached_once_it_was_seen() {
+        let mut rules = UserRules::default();
+        rules.sometimes("a crash", Box::new(|record| record.what == What::Crashed));
+        rules.sometimes("a recovery", Box::new(|record| record.what == What::Recovered));
+        rules.on(&record(1, What::Crashed), &mut |_| {});
+        let reached: Vec<_> = rules.reached().into_iter().map(|it| (it.name, it.reached)).collect();
+        assert_eq!(reached, [("a crash".to_owned(), true), ("a recovery".to_owned(), false)]);
+    }
+}

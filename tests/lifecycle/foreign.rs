@@ -1,0 +1,343 @@
+//! Workers that do not use the runtime, in worlds of faults: one built on tokio-util that keeps every rule, one for each
+//! rule that it could break, and the lost messages that everybody ships once.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use shiftwork::{
+    Signal,
+    queue::{Claim, Queue, Settlement},
+};
+use shiftwork_sim::{
+    Ledger, Outcome, Process, Scenario, Script, SimQueue, Surface, World, explore, millis, secs, site,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+const MAILS: u32 = 20;
+
+/// What was really sent.
+type Sent = Ledger<BTreeSet<u32>>;
+
+/// Takes mails from a queue and sends them, the way many services do it by hand: a token to stop, a tracker to wait for.
+async fn mailer(process: Process, mails: SimQueue<u32>, smtp: shiftwork_sim::Dependency, sent: Sent) {
+    let signals = process.signals().expect("a world refuses no handler");
+    let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
+    for _ in 0..2 {
+        let (process, mails, smtp, sent) = (process.clone(), mails.clone(), smtp.clone(), sent.clone());
+        tracker.spawn(stop.clone().run_until_cancelled_owned(async move {
+            loop {
+                let mut claimed = VecDeque::new();
+                let claim = Claim { max: 1, lease: secs(20), now: process.wall_time() };
+                let claimed = match mails.claim(claim, &mut claimed).await {
+                    Ok(_) => claimed.pop_front(),
+                    Err(_) => None,
+                };
+                let Some(delivery) = claimed else {
+                    tokio::time::sleep(secs(1)).await;
+                    continue;
+                };
+                let done = match delivery.payload {
+                    Ok(mail) => {
+                        let send = smtp.call(async { sent.with(|sent| sent.insert(mail)) });
+                        matches!(tokio::time::timeout(secs(10), send).await, Ok(Ok(_)))
+                    }
+                    // Nobody will ever read it.
+                    Err(_) => true,
+                };
+                let settlement = if done { Settlement::Ack } else { Settlement::Return };
+                // A lease that cannot be settled lapses, and the mail is sent again.
+                let _settled = mails.settle(delivery.lease, settlement, process.wall_time()).await;
+                if !done {
+                    tokio::time::sleep(secs(1)).await;
+                }
+            }
+        }));
+    }
+    tracker.close();
+    signals.next().await;
+    stop.cancel();
+    tracker.wait().await;
+}
+
+struct Mailer;
+
+impl Scenario for Mailer {
+    fn name(&self) -> &'static str {
+        "foreign-mailer"
+    }
+
+    fn about(&self) -> &'static str {
+        "a worker built on tokio-util's token and tracker"
+    }
+
+    fn surface(&self) -> Surface {
+        let horizon = secs(40);
+        Surface { dependencies: vec!["smtp".into()], queues: vec!["mails".into()], horizon }
+    }
+
+    fn build(&self, world: &mut World) {
+        let (smtp, mails, sent) = (world.dependency("smtp"), world.queue::<u32>("mails"), Sent::default());
+        mails.seed(1..=MAILS);
+        let (queue, books) = (mails.clone(), sent.clone());
+        world.foreign_within("mailer", secs(5), move |process| {
+            mailer(process, queue.clone(), smtp.clone(), books.clone())
+        });
+        world.done_when(move || mails.inspect_depth().unsettled() == 0);
+        all_are_sent(world, sent);
+    }
+}
+
+fn all_are_sent(world: &mut World, sent: Sent) {
+    world.at_end("every mail is sent", move || {
+        sent.with(|sent| match (1..=MAILS).find(|mail| !sent.contains(mail)) {
+            Some(mail) => Err(format!("mail {mail} was never sent")),
+            None => Ok(()),
+        })
+    });
+}
+
+#[test]
+fn a_worker_on_a_token_and_a_tracker_keeps_every_rule() {
+    for seed in 0..150 {
+        let plan = explore::generate(&Mailer, explore::Profile::Hostile, seed).plan();
+        explore::run_plan(&Mailer, &plan, true).assert_rules_kept();
+    }
+}
+
+/// A world with one foreign worker, which is asked to stop after ten seconds and has five to do so.
+fn stopped<Fut>(program: fn(Process) -> Fut) -> Outcome
+where
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    Script::new()
+        .at(secs(10), Signal::Terminate)
+        .run_once(move |world| world.foreign_within("legacy", secs(5), program))
+}
+
+#[test]
+fn t3_a_foreign_worker_that_takes_longer_than_it_declared_is_found() {
+    let slow = stopped(|process| async move {
+        process.signals().unwrap().next().await;
+        tokio::time::sleep(secs(6)).await;
+    });
+    assert_eq!(slow.expect_broken("T3").happened, "it took 6s");
+    let quick = stopped(|process| async move {
+        process.signals().unwrap().next().await;
+        tokio::time::sleep(secs(5)).await;
+    });
+    quick.assert_rules_kept();
+}
+
+#[test]
+fn t6_a_task_that_a_foreign_worker_leaves_behind_is_found() {
+    let outcome = stopped(|process| async move {
+        tokio::spawn(tokio::time::sleep(secs(3_600)));
+        process.signals().unwrap().next().await;
+    });
+    assert!(outcome.expect_broken("T6").happened.starts_with("1 were"));
+}
+
+#[test]
+fn a_signal_before_the_handlers_exist_kills_a_foreign_worker_and_one_after_is_its_own_affair() {
+    let deaf = stopped(|_| std::future::pending());
+    deaf.assert_rules_kept();
+    assert_eq!(deaf.ended_at(), secs(10));
+    assert!(deaf.report().is_none(), "it was killed, and has no verdict");
+    // The handle is dropped, the handlers stay: the signal is caught, and nobody looks.
+    let outcome = stopped(|process| async move {
+        drop(process.signals().unwrap());
+        tokio::time::sleep(secs(60)).await;
+    });
+    assert_eq!(outcome.expect_broken("T3").happened, "it took 50s");
+}
+
+#[test]
+fn a_foreign_worker_is_started_again_after_a_crash() {
+    let outcome = Script::new().at(secs(5), shiftwork_sim::plan::crash(secs(2))).run(|world| {
+        world.foreign("legacy", |process| async move {
+            process.signals().unwrap().next().await;
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.stats.boots, 2);
+}
+
+#[test]
+fn a_foreign_worker_that_fails_has_a_verdict_of_its_own() {
+    let outcome = Script::new().run_once(|world| world.foreign("legacy", |_| async { Err::<(), _>("no licence") }));
+    outcome.assert_rules_kept();
+    let report = outcome.report().unwrap();
+    assert_eq!(report.exit.code(), 70);
+    assert!(report.cause.as_ref().unwrap().to_string().contains("no licence"));
+}
+
+/// Which of the messages that everybody loses once.
+#[derive(Clone, Copy)]
+enum Bug {
+    /// A receive that takes the message and then waits, in a `select!` with a ticker.
+    NotCancelSafe,
+    /// The mail is struck off before it is sent.
+    AckBeforeWork,
+}
+
+struct Lossy(Bug);
+
+impl Scenario for Lossy {
+    fn name(&self) -> &'static str {
+        match self.0 {
+            Bug::NotCancelSafe => "not-cancel-safe",
+            Bug::AckBeforeWork => "ack-before-work",
+        }
+    }
+
+    fn about(&self) -> &'static str {
+        "loses a mail: must fail"
+    }
+
+    fn surface(&self) -> Surface {
+        Surface { dependencies: vec!["smtp".into()], queues: Vec::new(), horizon: secs(40) }
+    }
+
+    fn build(&self, world: &mut World) {
+        let bug = self.0;
+        let (smtp, sent) = (world.dependency("smtp"), Sent::default());
+        let waiting: Ledger<VecDeque<u32>> = Ledger::new((1..=MAILS).collect());
+        let (outbox, books) = (waiting.clone(), sent.clone());
+        world.foreign("mailer", move |process| {
+            let (outbox, smtp, books) = (outbox.clone(), smtp.clone(), books.clone());
+            async move {
+                let signals = process.signals().unwrap();
+                let mut ticker = tokio::time::interval(secs(10));
+                // Takes the next mail and has its recipient looked up.
+                let receive = || async {
+                    let mail = outbox.with(|outbox| match bug {
+                        Bug::NotCancelSafe => outbox.pop_front(),
+                        Bug::AckBeforeWork => outbox.front().copied(),
+                    });
+                    tokio::time::sleep(millis(937)).await;
+                    mail
+                };
+                loop {
+                    tokio::select! {
+                        biased;
+                        _ = signals.next() => return,
+                        mail = receive() => {
+                            let Some(mail) = mail else { continue };
+                            if matches!(bug, Bug::AckBeforeWork) {
+                                outbox.with(|outbox| outbox.retain(|other| *other != mail));
+                                let _lost = smtp.call(async { books.with(|sent| sent.insert(mail)) }).await;
+                                continue;
+                            }
+                            while smtp.call(async { books.with(|sent| sent.insert(mail)) }).await.is_err() {
+                                tokio::time::sleep(secs(1)).await;
+                            }
+                        }
+                        _ = ticker.tick() => { /* a line in the log */ }
+                    }
+                }
+            }
+        });
+        world.done_when(move || waiting.with(|waiting| waiting.is_empty()));
+        all_are_sent(world, sent);
+    }
+}
+
+/// How many worlds it takes to find it.
+fn worlds_to_find(bug: Bug) -> Option<u64> {
+    let scenario = Lossy(bug);
+    (1..=1_000).find(|seed| {
+        let plan = explore::generate(&scenario, explore::Profile::Gentle, *seed).plan();
+        let outcome = explore::run_plan(&scenario, &plan, false);
+        outcome.violations.first().is_some_and(|violation| violation.rule.name() == "every mail is sent")
+    })
+}
+
+#[test]
+fn a_future_that_is_not_cancel_safe_in_a_select_is_found() {
+    assert!(worlds_to_find(Bug::NotCancelSafe).is_some());
+}
+
+#[test]
+fn an_ack_before_the_work_is_found() {
+    assert!(worlds_to_find(Bug::AckBeforeWork).is_some());
+}
+
+/// Sends one mail under a lease of ten seconds, and writes it off whether or not it still has the lease.
+#[test]
+fn a_lease_that_lapses_during_a_pause_is_found_where_the_store_is_not_asked() {
+    const LEASE: Duration = secs(10);
+    let build = |world: &mut World| {
+        let queue: SimQueue<u32> = world.queue("mails");
+        queue.seed([1]);
+        let posted: Ledger<u32> = Ledger::default();
+        for name in ["a", "b"] {
+            let (queue, posted) = (queue.clone(), posted.clone());
+            world.foreign(name, move |process| {
+                let (queue, posted) = (queue.clone(), posted.clone());
+                async move {
+                    let signals = process.signals().unwrap();
+                    let work = async {
+                        loop {
+                            let mut claimed = VecDeque::new();
+                            let claim = Claim { max: 1, lease: LEASE, now: process.wall_time() };
+                            let _next = queue.claim(claim, &mut claimed).await;
+                            let Some(delivery) = claimed.pop_front() else {
+                                tokio::time::sleep(secs(1)).await;
+                                continue;
+                            };
+                            tokio::time::sleep(secs(5)).await;
+                            // The bug: what is posted is not tied to the lease.
+                            posted.with(|posted| *posted += 1);
+                            let _stale = queue.settle(delivery.lease, Settlement::Ack, process.wall_time()).await;
+                        }
+                    };
+                    tokio::select! { _ = signals.next() => {}, () = work => {} }
+                }
+            });
+        }
+        world.done_when(move || queue.inspect_depth().unsettled() == 0);
+        world.at_end("the mail is posted once", move || {
+            let times = posted.with(|posted| *posted);
+            if times == 1 { Ok(()) } else { Err(format!("it was posted {times} times")) }
+        });
+    };
+    let outcome = Script::new().at(secs(2), shiftwork_sim::node("a").pause(secs(30))).heal_at(secs(60)).run(build);
+    assert_eq!(outcome.expect_broken("the mail is posted once").happened, "it was posted 2 times");
+    Script::new().at(secs(2), site("mails").slow(millis(5))).heal_at(secs(60)).run(build).assert_rules_kept();
+}
+
+#[test]
+fn what_should_happen_sometimes_is_told_and_what_must_follow_is_demanded() {
+    let world = |within: Duration| {
+        Script::new().at(secs(5), shiftwork_sim::plan::crash(secs(4))).run(move |world: &mut World| {
+            let up: Ledger<bool> = Ledger::default();
+            let (inside, seen) = (up.clone(), up.clone());
+            world.foreign("legacy", move |process| {
+                inside.with(|up| *up = true);
+                async move {
+                    process.signals().unwrap().next().await;
+                }
+            });
+            let is_crash = |record: &shiftwork_sim::Record| record.what == shiftwork_sim::What::Crashed;
+            world.sometimes("it crashes", is_crash);
+            world.sometimes("it works", |record| matches!(record.what, shiftwork_sim::What::CallBegan { .. }));
+            let crashed = move |record: &shiftwork_sim::Record| {
+                let crashed = is_crash(record);
+                if crashed {
+                    up.with(|up| *up = false);
+                }
+                crashed
+            };
+            world.eventually("it is up again", within, crashed, move || seen.with(|up| *up));
+        })
+    };
+    let outcome = world(secs(4));
+    outcome.assert_rules_kept();
+    let reached: Vec<_> = outcome.stats.sometimes.iter().map(|it| (it.name.as_str(), it.reached)).collect();
+    assert_eq!(reached, [("it crashes", true), ("it works", false)]);
+    let late = world(secs(3));
+    let broken = late.expect_broken("it is up again");
+    assert_eq!(broken.expected, "it is up again within 3.000 s of what happened at 5.000 s");
+}
