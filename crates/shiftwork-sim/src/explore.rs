@@ -9,7 +9,7 @@ pub use mix::{FaultMix, FaultMixError, Profile};
 use proptest::strategy::ValueTree as _;
 pub use shrink::{Shrunk, shrink};
 
-use crate::{Fault, Outcome, Plan, Scenario, plan, world};
+use crate::{Fault, Order, Outcome, Plan, Scenario, plan, world};
 
 /// A plan as it was generated, with what proptest needs to shrink it.
 pub struct Candidate {
@@ -24,7 +24,8 @@ impl Candidate {
     pub fn plan(&self) -> Plan {
         let mut faults = self.tree.current();
         faults.sort_by_key(|fault| fault.at_ms);
-        Plan { version: plan::VERSION, scenario: self.scenario.to_owned(), seed: self.seed, faults }
+        let order = Order::of_seed(self.seed);
+        Plan { version: plan::VERSION, scenario: self.scenario.to_owned(), seed: self.seed, faults, order }
     }
 }
 

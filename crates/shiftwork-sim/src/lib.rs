@@ -34,6 +34,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`plan`] | faults and signals as data: scripted, saved, generated, shrunk |
+//! | [`order`] | in which order tasks go on: strategies, and the tape that replays one |
 //! | [`world`] | building and running one world |
 //! | [`dependency`] | what user code calls through, and the fault model of such calls |
 //! | [`queue`] | a durable queue that belongs to the world, and its fault model |
@@ -63,6 +64,7 @@ pub mod foreign;
 )]
 mod interpose;
 pub mod ledger;
+pub mod order;
 pub mod plan;
 pub mod queue;
 pub mod record;
@@ -77,6 +79,7 @@ use std::time::Duration;
 pub use dependency::{Dependency, DependencyError};
 pub use foreign::Process;
 pub use ledger::Ledger;
+pub use order::Order;
 pub use plan::{Fault, FaultKind, FaultName, Plan, Script, node, site};
 pub use queue::SimQueue;
 pub use record::{QueueOperation, Record, Timeline, What};

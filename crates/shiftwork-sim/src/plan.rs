@@ -29,6 +29,8 @@ pub use script::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::Order;
+
 /// The version of the plan format that this crate reads and writes.
 pub const VERSION: u32 = 1;
 
@@ -44,6 +46,9 @@ pub struct Plan {
     pub seed: u64,
     /// What goes wrong, and when.
     pub faults: Vec<Fault>,
+    /// In which order tasks go on. A file that does not say has tokio's own.
+    #[serde(default, skip_serializing_if = "Order::is_plain")]
+    pub order: Order,
 }
 
 /// One thing that goes wrong.
@@ -59,7 +64,7 @@ pub struct Fault {
 impl Plan {
     /// A plan in which nothing goes wrong.
     pub fn quiet(scenario: impl Into<String>, seed: u64) -> Self {
-        Self { version: VERSION, scenario: scenario.into(), seed, faults: Vec::new() }
+        Self { version: VERSION, scenario: scenario.into(), seed, faults: Vec::new(), order: Order::Plain }
     }
 }
 

@@ -15,6 +15,7 @@
 //! | `world/machine.rs` | a node as the driver sees it |
 //! | `world/agenda.rs` | what a world has in store |
 //! | `world/drive.rs` | the clockwork: boots, faults, signals, healing, the last stop |
+//! | `world/order.rs` | the order in which its tasks go on |
 //! | `world/outcome.rs` | what became of it |
 //!
 //! # Fault model of the process
@@ -42,6 +43,7 @@ mod gate;
 mod life;
 mod machine;
 mod node;
+mod order;
 mod outcome;
 mod recorder;
 mod shared;

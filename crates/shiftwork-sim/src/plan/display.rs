@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{FaultKind, Plan, Spread};
+use crate::Order;
 
 /// A node's process, by the node's name if it is said.
 fn process(node: &Option<String>) -> String {
@@ -105,13 +106,27 @@ impl fmt::Display for FaultKind {
     }
 }
 
+/// How many entries of a tape are shown in a line; a file has them all.
+const ENTRIES_SHOWN: usize = 12;
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}, seed {}, {} faults", self.scenario, self.seed, self.faults.len())?;
         for fault in &self.faults {
             writeln!(f, "  {:>12}  {}", Seconds(fault.at_ms).to_string(), fault.kind)?;
         }
-        Ok(())
+        match &self.order {
+            Order::Plain => Ok(()),
+            Order::Strategy(strategy) => writeln!(f, "  task order: {}", strategy.name()),
+            Order::Tape(tape) => {
+                let Some((last, others)) = tape.split_last() else { return Ok(()) };
+                write!(f, "  task order: {} polls cut short (life/task@poll:units left): ", tape.len())?;
+                for entry in others.iter().take(ENTRIES_SHOWN) {
+                    write!(f, "{entry}, ")?;
+                }
+                if others.len() > ENTRIES_SHOWN { writeln!(f, "…") } else { writeln!(f, "{last}") }
+            }
+        }
     }
 }
 

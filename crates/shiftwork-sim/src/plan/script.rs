@@ -5,7 +5,7 @@ use std::time::Duration;
 use shiftwork::Signal;
 
 use super::{Fault, FaultKind, Plan, Spread, whole_ms};
-use crate::{Outcome, World, world};
+use crate::{Order, Outcome, World, world};
 
 /// Names a site in a script.
 #[must_use]
@@ -273,6 +273,13 @@ impl Script {
     #[must_use]
     pub fn at(mut self, time: Duration, fault: impl Into<FaultKind>) -> Self {
         self.plan.faults.push(Fault { at_ms: whole_ms(time), kind: fault.into() });
+        self
+    }
+
+    /// In which order tasks go on; by default tokio's own.
+    #[must_use]
+    pub fn order(mut self, order: Order) -> Self {
+        self.plan.order = order;
         self
     }
 

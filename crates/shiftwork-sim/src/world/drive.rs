@@ -428,8 +428,12 @@ impl Driver<'_> {
         };
         // Programs and invariants hold the world's state, which holds them: taken apart, nothing of a world is left behind.
         shared.take_apart();
+        let mut plan = self.plan.clone();
+        if let Some(tape) = shared.order_taken() {
+            plan.order = tape;
+        }
         Outcome {
-            plan: self.plan.clone(),
+            plan,
             fingerprint: finished.fingerprint,
             violations: finished.violations,
             reports: self.reports,

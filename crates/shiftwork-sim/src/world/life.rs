@@ -219,10 +219,16 @@ fn runtime(node: &Node) -> io::Result<Runtime> {
     {
         builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&node.seed.to_le_bytes()));
         let shared = &node.shared;
+        let life = shared.life_begins();
         let (spawned, began, ended, terminated) = (shared.clone(), shared.clone(), shared.clone(), shared.clone());
         builder
             .on_task_spawn(move |task| spawned.task_spawned(task))
-            .on_before_task_poll(move |task| began.poll_begins(task))
+            .on_before_task_poll(move |task| {
+                began.poll_begins(task);
+                if let Some(life) = life {
+                    began.cut_short(life);
+                }
+            })
             .on_after_task_poll(move |_| ended.poll_ended())
             .on_task_terminate(move |task| terminated.task_ended(task.id()));
     }

@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug, Clone)]
 #[must_use = "a world is run to see whether a rule broke: assert that they were kept, or look at the violations"]
 pub struct Outcome {
-    /// The plan that it was run with.
+    /// The plan that it was run with. If a strategy made up the order of tasks, that order is in it, as a tape.
     pub plan: Plan,
     /// A hash over everything that happened and the order of task polls: equal for equal worlds.
     pub fingerprint: u64,

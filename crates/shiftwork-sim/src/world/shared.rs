@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     Plan, Record, RuleName, Timeline, Violation, What,
+    order::Scheduler,
     record::{NodeId, SiteId},
     rules::{Sometimes, user::UserRules},
     watchdog::Pulse,
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     queues: Mutex<Vec<Held>>,
     /// What a watchdog sees of polls, if there is one.
     pub(super) pulse: OnceLock<Arc<Pulse>>,
+    pub(super) scheduler: Mutex<Scheduler>,
     /// Rung when the driver must look: a crash was asked for, a process has ended, or the world cannot go on.
     pub(crate) bell: Notify,
 }
@@ -110,6 +112,7 @@ impl Shared {
             }),
             queues: Mutex::new(Vec::new()),
             pulse: OnceLock::new(),
+            scheduler: Mutex::new(Scheduler::new(&plan.order, plan.seed)),
             bell: Notify::new(),
         }
     }
@@ -360,6 +363,12 @@ impl State {
     pub(crate) fn record(&mut self, at: Duration, what: What) {
         let (node, task) = (self.running, self.running_node().map_or(0, |node| node.tasks.current));
         self.recorder.record(Record { at, node, task, what });
+    }
+
+    /// The task that is being polled; 0 outside of all.
+    #[cfg(tokio_unstable)]
+    pub(super) fn current_task(&mut self) -> u32 {
+        self.running_node().map_or(0, |node| node.tasks.current)
     }
 
     pub(crate) fn violate(&mut self, violation: Violation) {
