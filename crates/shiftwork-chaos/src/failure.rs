@@ -7,7 +7,7 @@ use std::{
 
 use shiftwork_sim::{
     Outcome, Plan, RuleName, Scenario, Violation,
-    explore::{self, Candidate, Profile, Shrunk},
+    explore::{self, Profile, Shrunk, Without},
 };
 
 use crate::{Verdict, report::Origin};
@@ -29,6 +29,8 @@ pub struct Failure {
     pub outcome: Outcome,
     /// How many worlds shrinking took.
     pub shrink_worlds: u32,
+    /// What happens without each thing that is left in the smallest plan.
+    pub without: Vec<Without>,
     /// Whether the same rule broke when the world was run again. If it did not, the world is not deterministic.
     pub reproduced: bool,
     /// Where the smallest plan is kept.
@@ -36,18 +38,19 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Shrinks what `outcome` found; `candidate` is its plan, unless that came from a file.
+    /// Shrinks what `outcome` found, unless its plan came from a file.
     pub(crate) fn shrunk(
         scenario: &dyn Scenario,
         origin: Origin,
         outcome: &Outcome,
         violation: &Violation,
-        candidate: Option<Candidate>,
         worlds_max: u32,
     ) -> Self {
-        let Shrunk { outcome: smallest, worlds } = match candidate {
-            Some(candidate) => explore::shrink(scenario, candidate, &violation.rule, worlds_max),
-            None => Shrunk { outcome: explore::run_plan(scenario, &outcome.plan, true), worlds: 0 },
+        let Shrunk { outcome: smallest, worlds, without } = match &origin {
+            Origin::Generated(_) => explore::shrink(scenario, &outcome.plan, &violation.rule, worlds_max, &mut |_| {}),
+            Origin::Saved(_) => {
+                Shrunk { outcome: explore::run_plan(scenario, &outcome.plan, true), worlds: 0, without: Vec::new() }
+            }
         };
         let plan_file = match &origin {
             Origin::Generated(_) => None,
@@ -62,6 +65,7 @@ impl Failure {
             reproduced: smallest.violations.first().is_some_and(|again| again.rule == violation.rule),
             outcome: smallest,
             shrink_worlds: worlds,
+            without,
             plan_file,
         }
     }

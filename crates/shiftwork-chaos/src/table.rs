@@ -167,6 +167,9 @@ impl Text<'_> {
             let (from, to) = (counted(failure.found.faults.len() as u64, "fault"), failure.outcome.plan.faults.len());
             writeln!(f, "shrunk from {from} to {to} in {}", counted(failure.shrink_worlds.into(), "world"))?;
         }
+        for without in &failure.without {
+            writeln!(f, "{without}")?;
+        }
         if let Some(line) = failure.replay_line(self.command) {
             writeln!(f, "replay:        {HEADING}{line}{HEADING:#}")?;
         }

@@ -7,11 +7,11 @@ mod shrink;
 pub use generate::generate;
 pub use mix::{FaultMix, FaultMixError, Profile};
 use proptest::strategy::ValueTree as _;
-pub use shrink::{Shrunk, shrink};
+pub use shrink::{Part, Progress, Shrunk, Without, shrink};
 
 use crate::{Fault, Order, Outcome, Plan, Scenario, plan, world};
 
-/// A plan as it was generated, with what proptest needs to shrink it.
+/// A plan as it was generated.
 pub struct Candidate {
     scenario: &'static str,
     seed: u64,

@@ -45,17 +45,17 @@ pub(crate) fn run(world: &WorldToRun<'_>, shrink_worlds_max: u32) -> WorldDone {
     // A scenario that panics while it builds must not take the other worlds with it. Nothing that it touched is used again.
     let ran = catch_unwind(AssertUnwindSafe(|| {
         let stopwatch = Stopwatch::start();
-        let (outcome, candidate) = match &world.source {
+        let outcome = match &world.source {
             Source::Generated { seed, profile } => {
                 let candidate = explore::generate(world.scenario, *profile, *seed);
-                (explore::run_plan(world.scenario, &candidate.plan(), false), Some(candidate))
+                explore::run_plan(world.scenario, &candidate.plan(), false)
             }
-            Source::Saved(plan) => (explore::run_plan(world.scenario, plan, false), None),
+            Source::Saved(plan) => explore::run_plan(world.scenario, plan, false),
         };
         took = stopwatch.elapsed();
         let failure = outcome.violations.first().map(|violation| {
             let origin = world.origin.clone();
-            Box::new(Failure::shrunk(world.scenario, origin, &outcome, violation, candidate, shrink_worlds_max))
+            Box::new(Failure::shrunk(world.scenario, origin, &outcome, violation, shrink_worlds_max))
         });
         count(&outcome, failure)
     }));

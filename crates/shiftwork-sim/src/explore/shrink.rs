@@ -1,7 +1,14 @@
-//! The smallest plan that still breaks the same rule.
+//! The smallest plan that still breaks the same rule, and what each thing that is left in it is needed for.
+//!
+//! It works on a plan as it is, wherever that came from: generated, saved, found by another mode. What is tried, in this order and
+//! again until nothing more helps: tokio's own task order, fewer faults, fewer polls cut short, simpler kinds of faults, smaller
+//! numbers. Each try is a world, and they are bounded.
 
-use super::{Candidate, run_plan};
-use crate::{Outcome, RuleName, Scenario};
+use serde_json::Value;
+use shiftwork::Signal;
+
+use super::run_plan;
+use crate::{Fault, FaultKind, Order, Outcome, Plan, RuleName, Scenario};
 
 /// What shrinking came to.
 #[derive(Debug)]
@@ -10,31 +17,355 @@ pub struct Shrunk {
     pub outcome: Outcome,
     /// How many worlds it took.
     pub worlds: u32,
+    /// What happens without each thing that is left in the plan.
+    pub without: Vec<Without>,
 }
 
-/// Shrinks the plan of a failure, as proptest does: leave faults out, then make them earlier, shorter and simpler, as long as the
-/// same rule breaks; at most `worlds_max` worlds.
+/// What happens when one thing is taken out of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Without {
+    /// Which.
+    pub what: Part,
+    /// What breaks then; `None`: the world passes.
+    pub breaks: Option<RuleName>,
+}
+
+/// One thing in a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The fault at this place.
+    Fault(usize),
+    /// The order of tasks, as far as it is not tokio's own.
+    Order,
+}
+
+impl std::fmt::Display for Without {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.what {
+            Part::Fault(index) => write!(f, "without fault {} ", index + 1)?,
+            Part::Order => f.write_str("in tokio's own task order ")?,
+        }
+        match &self.breaks {
+            None => f.write_str("it passes"),
+            Some(rule) => write!(f, "this breaks: {rule}"),
+        }
+    }
+}
+
+/// How far the shrinking of a plan has got.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    /// How many worlds it took so far.
+    pub worlds: u32,
+    /// How many it may take.
+    pub worlds_max: u32,
+    /// The smallest plan so far.
+    pub smallest: &'a Plan,
+}
+
+/// Shrinks a plan that breaks `rule`, in at most `worlds_max` worlds; `progress` is told after each.
 ///
 /// # Panics
 ///
 /// When the scenario's `build` panics.
 #[must_use]
-pub fn shrink(scenario: &dyn Scenario, mut candidate: Candidate, rule: &RuleName, worlds_max: u32) -> Shrunk {
-    let breaks = |candidate: &Candidate| {
-        let outcome = run_plan(scenario, &candidate.plan(), false);
-        outcome.violations.first().is_some_and(|violation| violation.rule == *rule)
+pub fn shrink(
+    scenario: &dyn Scenario,
+    plan: &Plan,
+    rule: &RuleName,
+    worlds_max: u32,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Shrunk {
+    let broken = |plan: &Plan| {
+        let first = run_plan(scenario, plan, false).violations.into_iter().next();
+        first.map(|violation| violation.rule)
     };
-    let mut best = candidate.plan();
-    let mut worlds = 0;
-    let mut changed = candidate.tree.simplify();
-    while changed && worlds < worlds_max {
-        worlds += 1;
-        changed = if breaks(&candidate) {
-            best = candidate.plan();
-            candidate.tree.simplify()
-        } else {
-            candidate.tree.complicate()
-        };
+    let mut breaks = |plan: &Plan| broken(plan).as_ref() == Some(rule);
+    let (smallest, worlds) = smallest(plan, &mut breaks, worlds_max, progress);
+    let without = parts(&smallest).into_iter().map(|(what, plan)| Without { what, breaks: broken(&plan) }).collect();
+    Shrunk { outcome: run_plan(scenario, &smallest, true), worlds, without }
+}
+
+/// The plan without each of its parts.
+fn parts(plan: &Plan) -> Vec<(Part, Plan)> {
+    let without = |index| {
+        let mut plan = plan.clone();
+        plan.faults.remove(index);
+        (Part::Fault(index), plan)
+    };
+    let mut parts: Vec<_> = (0..plan.faults.len()).map(without).collect();
+    if !plan.order.is_plain() {
+        parts.push((Part::Order, Plan { order: Order::Plain, ..plan.clone() }));
     }
-    Shrunk { outcome: run_plan(scenario, &best, true), worlds }
+    parts
+}
+
+/// The search, over any predicate: the smallest plan for which `breaks` holds, and how often that was asked.
+fn smallest(
+    plan: &Plan,
+    breaks: &mut dyn FnMut(&Plan) -> bool,
+    worlds_max: u32,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> (Plan, u32) {
+    let mut search = Search { best: plan.clone(), breaks, worlds: 0, worlds_max, progress };
+    loop {
+        let before = search.best.clone();
+        if !search.best.order.is_plain() {
+            search.accept(Plan { order: Order::Plain, ..search.best.clone() });
+        }
+        search.fewer(|plan| plan.faults.clone(), |plan, faults| plan.faults = faults);
+        if let Order::Tape(_) = search.best.order {
+            let tape = |plan: &Plan| if let Order::Tape(tape) = &plan.order { tape.clone() } else { Vec::new() };
+            search.fewer(tape, |plan, tape| plan.order = Order::Tape(tape));
+            search.shorter_rows();
+        }
+        for index in 0..search.best.faults.len() {
+            search.simpler(index);
+            search.smaller(index);
+        }
+        if search.best == before || search.is_over() {
+            break;
+        }
+    }
+    (search.best, search.worlds)
+}
+
+struct Search<'a> {
+    best: Plan,
+    breaks: &'a mut dyn FnMut(&Plan) -> bool,
+    worlds: u32,
+    worlds_max: u32,
+    progress: &'a mut dyn FnMut(Progress<'_>),
+}
+
+impl Search<'_> {
+    fn is_over(&self) -> bool {
+        self.worlds >= self.worlds_max
+    }
+
+    /// Takes a plan as the best one so far if it still breaks the rule.
+    fn accept(&mut self, plan: Plan) -> bool {
+        if self.is_over() || plan == self.best {
+            return false;
+        }
+        self.worlds += 1;
+        let accepted = (self.breaks)(&plan);
+        if accepted {
+            self.best = plan;
+        }
+        (self.progress)(Progress { worlds: self.worlds, worlds_max: self.worlds_max, smallest: &self.best });
+        accepted
+    }
+
+    /// Leaves out as much of a list as can be: halves first, then quarters, down to single ones (Zeller and Hildebrandt,
+    /// "Simplifying and isolating failure-inducing input", 2002).
+    fn fewer<T: Clone>(&mut self, get: impl Fn(&Plan) -> Vec<T>, set: impl Fn(&mut Plan, Vec<T>)) {
+        let mut size = get(&self.best).len();
+        while size > 0 && !self.is_over() {
+            let mut from = 0;
+            loop {
+                let mut list = get(&self.best);
+                if from >= list.len() {
+                    break;
+                }
+                list.drain(from..(from + size).min(list.len()));
+                let mut plan = self.best.clone();
+                set(&mut plan, list);
+                if !self.accept(plan) {
+                    from += size;
+                }
+                if self.is_over() {
+                    break;
+                }
+            }
+            size /= 2;
+        }
+    }
+
+    /// Cuts fewer polls of each row on the tape short.
+    fn shorter_rows(&mut self) {
+        let rows = if let Order::Tape(tape) = &self.best.order { tape.len() } else { 0 };
+        for row in 0..rows {
+            let more = |plan: &Plan| if let Order::Tape(tape) = &plan.order { tape[row].more } else { 0 };
+            let (from, upto) = (0, u64::from(more(&self.best)));
+            self.least(from, upto, |plan, value| {
+                if let Order::Tape(tape) = &mut plan.order {
+                    tape[row].more = u32::try_from(value).unwrap_or(u32::MAX);
+                }
+            });
+        }
+    }
+
+    /// Puts a simpler kind in the place of a fault.
+    fn simpler(&mut self, index: usize) {
+        for kind in simpler_kinds(&self.best.faults[index].kind) {
+            let mut plan = self.best.clone();
+            plan.faults[index].kind = kind;
+            if self.accept(plan) {
+                break;
+            }
+        }
+    }
+
+    /// Makes the numbers of a fault smaller, its time among them: each, under the name that it has in a file. Shares of a hundred are
+    /// simplest when they are all.
+    fn smaller(&mut self, index: usize) {
+        let Ok(Value::Object(fields)) = serde_json::to_value(&self.best.faults[index]) else { return };
+        for (name, value) in fields {
+            let set = |plan: &mut Plan, value: Value| {
+                let Ok(Value::Object(mut fields)) = serde_json::to_value(&plan.faults[index]) else { return };
+                fields.insert(name.clone(), value);
+                // A number that the fault does not take leaves it as it is.
+                if let Ok(fault) = serde_json::from_value::<Fault>(Value::Object(fields)) {
+                    plan.faults[index] = fault;
+                }
+            };
+            if name == "percent" {
+                let mut plan = self.best.clone();
+                set(&mut plan, Value::from(100));
+                self.accept(plan);
+            } else if let Some(number) = value.as_u64() {
+                let from = u64::from(name != "at_ms");
+                self.least(from, number, |plan, value| set(plan, Value::from(value)));
+            } else if let Some(number) = value.as_i64() {
+                self.least(1, number.unsigned_abs(), |plan, value| {
+                    set(plan, Value::from(i64::try_from(value).map_or(i64::MIN, |value| -value)));
+                });
+            }
+        }
+    }
+
+    /// The least number that will do, if a smaller one is never worse; else one that is smaller than what there was.
+    fn least(&mut self, from: u64, upto: u64, set: impl Fn(&mut Plan, u64)) {
+        let (mut low, mut high) = (from, upto);
+        while low < high && !self.is_over() {
+            let middle = low + (high - low) / 2;
+            let mut plan = self.best.clone();
+            // The very least first: it is often right, and always what reads best.
+            let value = if (low, high) == (from, upto) { from } else { middle };
+            set(&mut plan, value);
+            if self.accept(plan) {
+                high = value;
+            } else {
+                low = value + 1;
+            }
+        }
+    }
+}
+
+/// Kinds that are easier to understand than this one and may do the same, the simplest first.
+#[expect(clippy::wildcard_enum_match_arm, reason = "a kind that is not named is as simple as it can be")]
+fn simpler_kinds(kind: &FaultKind) -> Vec<FaultKind> {
+    match kind {
+        FaultKind::Error { site, for_ms, .. }
+        | FaultKind::PermanentError { site, for_ms, .. }
+        | FaultKind::RateLimit { site, for_ms, .. }
+        | FaultKind::Flap { site, for_ms, .. }
+        | FaultKind::Hang { site, for_ms }
+        | FaultKind::ReplyLost { site, for_ms, .. } => {
+            vec![FaultKind::Outage { site: site.clone(), for_ms: *for_ms }]
+        }
+        FaultKind::Brownout { site, by_ms, for_ms, .. } => {
+            let (site, by_ms, for_ms) = (site.clone(), *by_ms, *for_ms);
+            vec![FaultKind::Slow { site, by_ms, spread: crate::plan::Spread::Constant, for_ms }]
+        }
+        FaultKind::Slow { site, by_ms, spread, for_ms } if *spread != crate::plan::Spread::Constant => {
+            let (site, by_ms, for_ms) = (site.clone(), *by_ms, *for_ms);
+            vec![FaultKind::Slow { site, by_ms, spread: crate::plan::Spread::Constant, for_ms }]
+        }
+        FaultKind::CrashAtPoll { node, down_ms, .. } => {
+            vec![FaultKind::Crash { node: node.clone(), down_ms: *down_ms }]
+        }
+        FaultKind::CrashInCall { down_ms, .. } => vec![FaultKind::Crash { node: None, down_ms: *down_ms }],
+        FaultKind::Signal { node, signal: Signal::Interrupt | Signal::Quit } => {
+            vec![FaultKind::Signal { node: node.clone(), signal: Signal::Terminate }]
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{order::CutShort, secs, site};
+
+    fn check(plan: &Plan, mut breaks: impl FnMut(&Plan) -> bool) -> (Plan, u32) {
+        assert!(breaks(plan), "the plan to begin with breaks nothing");
+        let (smallest, worlds) = smallest(plan, &mut breaks, 2_000, &mut |_| {});
+        assert!(breaks(&smallest), "what is left breaks nothing: {smallest}");
+        (smallest, worlds)
+    }
+
+    fn plan(count: u64) -> Plan {
+        let mut plan = Plan::quiet("synthetic", 1);
+        for index in 0..count {
+            let kind = match index % 3 {
+                0 => site("a").outage().lasting(secs(index + 1)),
+                1 => site("b").error(20).lasting(secs(index + 1)),
+                _ => Signal::Interrupt.into(),
+            };
+            plan.faults.push(Fault { at_ms: 1_000 * index + 7, kind });
+        }
+        plan.order = Order::Tape(
+            (1..60).map(|poll| CutShort { life: 1, task: 2, poll: 10 * poll, more: poll % 5, units: 0 }).collect(),
+        );
+        plan
+    }
+
+    proptest! {
+        #[test]
+        fn exactly_the_faults_that_are_needed_are_left(needed in prop::collection::btree_set(0u64..20, 1..5)) {
+            let outages = |plan: &Plan| plan.faults.iter().filter(|fault| fault.kind.site() == Some("a")).count();
+            let (smallest, worlds) = check(&plan(60), |plan| outages(plan) >= needed.len());
+            prop_assert_eq!(smallest.faults.len(), needed.len());
+            prop_assert!(smallest.order.is_plain());
+            prop_assert!(smallest.faults.iter().all(|fault| fault.at_ms == 0 && fault.kind.lasts_ms() == Some(1)));
+            prop_assert!(worlds < 2_000);
+        }
+
+        #[test]
+        fn the_least_time_that_will_do_is_found(least in 0u64..20_000) {
+            let late = |plan: &Plan| plan.faults.iter().any(|fault| fault.at_ms >= least);
+            let mut late_one = plan(1);
+            late_one.faults[0].at_ms = 20_000;
+            let (smallest, _) = check(&late_one, late);
+            prop_assert_eq!(smallest.faults[0].at_ms, least);
+        }
+    }
+
+    #[test]
+    fn a_tape_is_cut_down_to_the_polls_that_matter() {
+        let covers = |plan: &Plan, poll: u32| {
+            let Order::Tape(tape) = &plan.order else { return false };
+            tape.iter().any(|entry| entry.poll <= poll && poll <= entry.poll + entry.more)
+        };
+        let (smallest, _) = check(&plan(9), |plan| covers(plan, 140) && covers(plan, 192));
+        assert_eq!(smallest.faults, []);
+        let entry = |poll, more| CutShort { life: 1, task: 2, poll, more, units: 0 };
+        assert_eq!(smallest.order, Order::Tape(vec![entry(140, 0), entry(190, 2)]));
+    }
+
+    #[test]
+    fn a_share_becomes_all_and_a_kind_the_simplest_that_will_do() {
+        let mut plan = plan(2);
+        plan.faults.remove(0);
+        let (smallest, _) = check(&plan, |plan| plan.faults.iter().any(|fault| fault.kind.site() == Some("b")));
+        assert_eq!(smallest.faults[0].kind.name(), "outage");
+        let (smallest, _) = check(&plan, |plan| plan.faults.iter().any(|fault| fault.kind.name() == "error"));
+        assert!(matches!(smallest.faults[0].kind, FaultKind::Error { percent: 100, .. }));
+    }
+
+    #[test]
+    fn it_takes_no_more_worlds_than_it_may() {
+        let mut asked = 0;
+        let mut told = 0;
+        let mut breaks = |_: &Plan| {
+            asked += 1;
+            false
+        };
+        let (_, worlds) = smallest(&plan(60), &mut breaks, 3, &mut |progress| told = progress.worlds);
+        assert_eq!((worlds, asked, told), (3, 3, 3));
+    }
 }
