@@ -8,6 +8,7 @@ mod cargo;
 mod chaos;
 mod ci;
 mod test;
+mod zoo;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -28,6 +29,9 @@ enum Command {
     /// Run a chaos campaign over the scenarios in tests/ (`--help` lists its options, `--list` the scenarios)
     #[command(disable_help_flag = true)]
     Chaos(PassedOn),
+    /// Hunt every planted bug in tests/zoo and try every corrected twin (`--help` lists its options)
+    #[command(disable_help_flag = true)]
+    Zoo(PassedOn),
     /// Run every test, doc tests included (with cargo-nextest if it is installed)
     Test(PassedOn),
     /// Run the benchmarks
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
     let cargo = Cargo::from_environment();
     let outcome = match cli.command {
         Command::Chaos(passed_on) => chaos::run(&cargo, &passed_on.args),
+        Command::Zoo(passed_on) => zoo::run(&cargo, &passed_on.args),
         Command::Test(passed_on) => test::run(&cargo, &passed_on.args),
         Command::Bench(passed_on) => bench::run(&cargo, &passed_on.args),
         Command::Ci => ci::run(&cargo),
@@ -78,7 +83,10 @@ mod tests {
         let words = ["xtask"].into_iter().chain(line.split(' ')).map(OsString::from);
         let cli = Cli::try_parse_from(keep_double_dash(words)).unwrap_or_else(|error| panic!("{line}: {error}"));
         match cli.command {
-            Command::Chaos(passed_on) | Command::Test(passed_on) | Command::Bench(passed_on) => passed_on.args,
+            Command::Chaos(passed_on)
+            | Command::Zoo(passed_on)
+            | Command::Test(passed_on)
+            | Command::Bench(passed_on) => passed_on.args,
             Command::Ci => Vec::new(),
         }
     }

@@ -1,0 +1,128 @@
+//! What an exhibit is: a planted bug and its corrected twin, with what a campaign must make of them.
+//!
+//! How it is put to the test is `visit.rs`'s part.
+
+pub use shiftwork_sim::explore::Profile;
+use shiftwork_sim::{Scenario, Surface, World, secs};
+
+/// One bug of the zoo, beside its corrected twin.
+#[derive(Debug, Clone, Copy)]
+pub struct Exhibit {
+    /// The bug, in a few words joined by hyphens. It is the file's name.
+    pub name: &'static str,
+    /// What is wrong, in one line.
+    pub about: &'static str,
+    /// Where in the life of a worker it strikes.
+    pub area: Area,
+    /// What must catch it: a rule of the lifecycle by its short name, or an invariant of the exhibit by its own.
+    pub rule: &'static str,
+    /// What faults may strike.
+    pub sites: Sites,
+    /// How much goes wrong in its worlds.
+    pub profile: Profile,
+    /// In how many worlds it must be found.
+    pub budget: u64,
+    /// Whether no single fault shows it.
+    pub needs_two_faults: bool,
+    /// The world with the bug.
+    pub bug: fn(&mut World),
+    /// The same world, put right.
+    pub twin: fn(&mut World),
+}
+
+/// What faults may strike in the worlds of an exhibit, and until when.
+#[derive(Debug, Clone, Copy)]
+pub struct Sites {
+    /// The names of its dependencies.
+    pub dependencies: &'static [&'static str],
+    /// The names of its queues, and of dependencies whose client never panics.
+    pub queues: &'static [&'static str],
+    /// How long faults may begin, in seconds.
+    pub horizon_secs: u64,
+}
+
+/// Where in the life of a worker a bug strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Area {
+    /// Start hooks and their order.
+    Start,
+    /// What a cycle makes of a failure.
+    Failure,
+    /// How it tries again.
+    Retry,
+    /// When it is due.
+    Schedule,
+    /// Queues and leases.
+    Queue,
+    /// The end of the host.
+    Stop,
+    /// The end of the process.
+    Crash,
+    /// A wall clock that steps.
+    Clock,
+    /// Cycles beside each other.
+    Concurrency,
+    /// A future that is dropped at an await point.
+    Cancel,
+}
+
+impl Area {
+    /// The word for it in tables.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Area::Start => "start",
+            Area::Failure => "failure",
+            Area::Retry => "retry",
+            Area::Schedule => "schedule",
+            Area::Queue => "queue",
+            Area::Stop => "stop",
+            Area::Crash => "crash",
+            Area::Clock => "clock",
+            Area::Concurrency => "concurrency",
+            Area::Cancel => "cancel safety",
+        }
+    }
+}
+
+/// One of an exhibit's two worlds, as a scenario. Both have the same name and surface, so that one seed gives both the same
+/// plan.
+#[derive(Debug, Clone, Copy)]
+pub struct Specimen<'e> {
+    exhibit: &'e Exhibit,
+    build: fn(&mut World),
+}
+
+impl Exhibit {
+    /// The world with the bug.
+    #[must_use]
+    pub fn bug(&self) -> Specimen<'_> {
+        Specimen { exhibit: self, build: self.bug }
+    }
+
+    /// The world without it.
+    #[must_use]
+    pub fn twin(&self) -> Specimen<'_> {
+        Specimen { exhibit: self, build: self.twin }
+    }
+}
+
+impl Scenario for Specimen<'_> {
+    fn name(&self) -> &'static str {
+        self.exhibit.name
+    }
+
+    fn about(&self) -> &'static str {
+        self.exhibit.about
+    }
+
+    fn surface(&self) -> Surface {
+        let Sites { dependencies, queues, horizon_secs } = &self.exhibit.sites;
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        Surface { dependencies: names(dependencies), queues: names(queues), horizon: secs(*horizon_secs) }
+    }
+
+    fn build(&self, world: &mut World) {
+        (self.build)(world);
+    }
+}

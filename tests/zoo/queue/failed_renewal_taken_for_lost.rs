@@ -1,0 +1,61 @@
+//! The result of a renewal is a boolean in many clients, and an error is `false`. One dropped packet, and every job in
+//! flight is thrown away and begun anew.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use shiftwork::{
+    event::Event,
+    queue::{Lease, Queue, QueueError, Timestamp},
+};
+use shiftwork_sim::{SimQueue, What, World, record::QueueOperation, secs};
+
+use super::client::{Habit, packers};
+use crate::exhibit::{Area, Exhibit, Profile, Sites};
+
+const RULE: &str = "no lease is given up while it holds";
+
+pub const EXHIBIT: Exhibit = Exhibit {
+    name: "failed-renewal-taken-for-lost",
+    about: "a store that does not answer is taken for one that says no",
+    area: Area::Queue,
+    rule: RULE,
+    sites: Sites { dependencies: &["packing"], queues: &["parcels"], horizon_secs: 60 },
+    profile: Profile::Harsh,
+    budget: 400,
+    needs_two_faults: false,
+    bug: build::<true>,
+    twin: build::<false>,
+};
+
+struct Pessimist<const BUG: bool>;
+
+impl<const BUG: bool> Habit for Pessimist<BUG> {
+    async fn renew(&self, store: &SimQueue<u32>, leases: &[Lease], until: Timestamp) -> Result<Vec<Lease>, QueueError> {
+        let answer = store.renew(leases, until).await;
+        if BUG { Ok(answer.unwrap_or_else(|_| leases.to_vec())) } else { answer }
+    }
+
+    fn packing_takes() -> Duration {
+        secs(7)
+    }
+
+    fn has_rivals() -> bool {
+        true
+    }
+}
+
+fn build<const BUG: bool>(world: &mut World) {
+    let _by_two = packers(world, || Pessimist::<BUG>, |source| source.lease(secs(6)));
+    // Only a delivery that was claimed a second time can be lost.
+    let mut claims: BTreeMap<_, u32> = BTreeMap::new();
+    world.always(RULE, move |record| {
+        match &record.what {
+            What::Queue(QueueOperation::Claimed { delivery, .. }) => *claims.entry(*delivery).or_default() += 1,
+            What::Host(Event::LeaseLost { delivery, .. }) if claims.get(delivery) == Some(&1) => {
+                return Err(format!("that of delivery {delivery} was"));
+            }
+            _ => {}
+        }
+        Ok(())
+    });
+}

@@ -1,0 +1,79 @@
+//! What is not essential is spawned and forgotten. The host stops in perfect order and leaves a handful of writes in the air, which the
+//! end of the process cuts off.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    exhibit::{Area, Exhibit, Profile, Sites},
+    props::{Durable, every_second, waiting},
+};
+use shiftwork::{Context, Failure, Tick, Worker};
+use shiftwork_sim::{Dependency, World, dependency::Latency};
+
+pub const EXHIBIT: Exhibit = Exhibit {
+    name: "detached-audit-entry",
+    about: "an audit entry is written by a task that nobody waits for",
+    area: Area::Stop,
+    rule: "T6",
+    sites: Sites { dependencies: &["payments"], queues: &["audit"], horizon_secs: 60 },
+    profile: Profile::Hostile,
+    budget: 3000,
+    needs_two_faults: true,
+    bug: build::<true>,
+    twin: build::<false>,
+};
+
+struct Pay<const BUG: bool> {
+    payments: Dependency,
+    audit: Dependency,
+    left: Durable<BTreeSet<u32>>,
+    in_the_air: Durable<u32>,
+}
+
+/// An audit entry on its way.
+struct Entry(Durable<u32>);
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        *self.0.lock() -= 1;
+    }
+}
+
+impl<const BUG: bool> Worker for Pay<BUG> {
+    type Input = Tick;
+
+    async fn cycle(&self, _: Tick, _: &Context) -> Result<(), Failure> {
+        if self.left.lock().is_empty() {
+            return Ok(());
+        }
+        self.payments.call(async {}).await?;
+        let audit = self.audit.clone();
+        *self.in_the_air.lock() += 1;
+        let entry = Entry(self.in_the_air.clone());
+        let write = async move {
+            let _entry = entry;
+            audit.call(async {}).await
+        };
+        if BUG {
+            tokio::spawn(write);
+        } else {
+            write.await?;
+        }
+        self.left.lock().pop_first();
+        Ok(())
+    }
+}
+
+fn build<const BUG: bool>(world: &mut World) {
+    let payments = world.dependency("payments");
+    let audit = world.dependency_with("audit", Latency::none());
+    let (left, in_the_air) = (waiting(60), Durable::new(0));
+    let (rest, pending) = (left.clone(), in_the_air.clone());
+    world.done_when(move || rest.lock().is_empty() && *pending.lock() == 0);
+    every_second(world, move || Pay::<BUG> {
+        payments: payments.clone(),
+        audit: audit.clone(),
+        left: left.clone(),
+        in_the_air: in_the_air.clone(),
+    });
+}
