@@ -120,12 +120,12 @@ async fn double_take() -> bool {
     for _ in 0..2 {
         let (slot, gate) = (slot.clone(), gate.clone());
         tasks.spawn(async move {
-            let is_there = slot.lock().unwrap().is_some();
+            let is_there = slot.lock().expect("no holder panics").is_some();
             if !is_there {
                 return true;
             }
             pass(&gate).await;
-            slot.lock().unwrap().take().is_some()
+            slot.lock().expect("no holder panics").take().is_some()
         });
     }
     let mut well = true;
