@@ -70,6 +70,19 @@ fn q6_a_lost_lease_interrupts_its_cycle_and_a_stale_ack_is_refused() {
 }
 
 #[test]
+fn q6_a_delivery_that_its_own_worker_claimed_again_goes_on_under_the_later_claim() {
+    // The wall clock steps over the lease, and the idle lane claims what the other one still works on.
+    let (outcome, seen) = Jobs { takes: secs(40), concurrency: 2, ..Jobs::default() }.run(|build| {
+        let step = plan::clock_forward(secs(100));
+        Script::new().at(secs(5), step).at(secs(100), Signal::Terminate).run_once(build)
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.count(|event| matches!(event, Event::LeaseLost { .. })), 1);
+    assert_eq!(attempts(&outcome).len(), 2);
+    assert_eq!(seen.done(), [1]);
+}
+
+#[test]
 fn an_undecodable_payload_is_moved_aside_and_nobody_else_notices() {
     let outcome = Script::new().at(secs(60), Signal::Terminate).run_once(|world| {
         let queue = world.queue::<u32>("jobs");

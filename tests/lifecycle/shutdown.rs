@@ -429,6 +429,14 @@ fn a_settlement_that_cannot_be_stored_is_said_when_the_host_runs_out_of_patience
 }
 
 #[test]
+fn t3_a_process_that_stood_still_during_its_stop_is_not_late() {
+    let (outcome, _) = Jobs { takes: secs(10), ..Jobs::default() }
+        .run(|build| Script::new().at(secs(1), Signal::Terminate).at(secs(2), plan::pause(secs(40))).run_once(build));
+    outcome.assert_rules_kept();
+    assert!(outcome.ended_at() >= secs(42), "{:?}", outcome.ended_at());
+}
+
+#[test]
 fn a_host_without_workers_is_done_at_once() {
     let outcome = Script::new().run_once(|world| {
         world.node("node", |node| node.host().run_until_signal());

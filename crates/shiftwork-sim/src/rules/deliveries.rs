@@ -285,7 +285,15 @@ impl DeliveryRules {
             }
             Event::LeaseLost { delivery, .. } => {
                 let tracked = self.deliveries.entry(*delivery).or_default();
-                let claim = tracked.claim_of(node);
+                // A worker may have claimed again what one of its own lanes still works on: lost is what lapsed.
+                let lapsed = tracked
+                    .lapsed
+                    .iter()
+                    .position(|claim| claim.is_held_by(node) && claim.running && claim.lease_lost_at.is_none());
+                let claim = match lapsed {
+                    Some(index) => &mut tracked.lapsed[index],
+                    None => tracked.claim_of(node),
+                };
                 if claim.running {
                     claim.lease_lost_at = Some(verdicts.at);
                 }
