@@ -9,7 +9,7 @@ use shiftwork::{
     Context, ExitStatus, Failure, QueueSourceExt, Retry, Schedule, Signal, StopBudget, Tick, Worker,
     event::{Doing, Event, NextSignal, Settle, StopStep, WorkerPhase},
 };
-use shiftwork_sim::{Script, SimQueue, dependency::Latency, millis, secs, site};
+use shiftwork_sim::{Script, SimQueue, dependency::Latency, millis, plan, secs, site};
 
 use crate::worlds::{Count, Jobs, Notes, order_of, time_of};
 

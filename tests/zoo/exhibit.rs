@@ -3,7 +3,7 @@
 //! How it is put to the test is `visit.rs`'s part.
 
 pub use shiftwork_sim::explore::Profile;
-use shiftwork_sim::{Scenario, Surface, World, secs};
+use shiftwork_sim::{FaultName, Scenario, Surface, World, explore::FaultMix, secs};
 
 /// One bug of the zoo, beside its corrected twin.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +24,8 @@ pub struct Exhibit {
     pub budget: u64,
     /// Whether no single fault shows it.
     pub needs_two_faults: bool,
+    /// What its code, bug or not, cannot be blamed for, and what therefore happens to neither of the two.
+    pub leaves_out: &'static [FaultName],
     /// The world with the bug.
     pub bug: fn(&mut World),
     /// The same world, put right.
@@ -120,6 +122,10 @@ impl Scenario for Specimen<'_> {
         let Sites { dependencies, queues, horizon_secs } = &self.exhibit.sites;
         let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
         Surface { dependencies: names(dependencies), queues: names(queues), horizon: secs(*horizon_secs) }
+    }
+
+    fn bend(&self, mix: FaultMix) -> FaultMix {
+        self.exhibit.leaves_out.iter().fold(mix, |mix, kind| mix.weight(*kind, 0))
     }
 
     fn build(&self, world: &mut World) {

@@ -129,10 +129,9 @@ pub fn visit(exhibit: &Exhibit, rigour: Rigour) -> Visit<'_> {
 fn hunt(exhibit: &Exhibit, rigour: Rigour) -> Option<Catch> {
     let bug = exhibit.bug();
     (0..exhibit.budget).find_map(|seed| {
-        let candidate = generate(&bug, exhibit, seed);
-        let plan = candidate.plan();
+        let plan = generate(&bug, exhibit, seed).plan();
         let rule: RuleName = explore::run_plan(&bug, &plan, false).violations.first()?.rule.clone();
-        let shrunk = explore::shrink(&bug, candidate, &rule, rigour.shrink_worlds);
+        let shrunk = explore::shrink(&bug, &plan, &rule, rigour.shrink_worlds, &mut |_| {});
         Some(Catch {
             rule: rule.name().to_owned(),
             worlds: seed + 1,

@@ -200,15 +200,11 @@ impl Rulebook {
                 let since = pauses.since.take();
                 pauses.over.extend(since.map(|since| (since, record.at)));
             }
-<<<<<<< ours
-            What::Booted { .. } | What::Crashed | What::Exited { .. } => *pauses = Pauses::default(),
-            What::ForeignBegan { .. }
-=======
             // Not before: how a life ended is judged below, with the pauses that it had.
             What::Booted { .. } => *pauses = Pauses::default(),
             What::Crashed
             | What::Exited { .. }
->>>>>>> theirs
+            | What::ForeignBegan { .. }
             | What::Host(_)
             | What::Queue(_)
             | What::PanicInjected

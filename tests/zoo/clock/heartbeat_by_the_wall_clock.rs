@@ -8,7 +8,7 @@ use crate::{
     props::{Durable, every_second, flag, never},
 };
 use shiftwork::{Context, Failure, Tick, Worker, queue::Timestamp};
-use shiftwork_sim::{World, secs};
+use shiftwork_sim::{FaultName, World, secs};
 use tokio::time::Instant;
 
 const RULE: &str = "a heartbeat at least every eight seconds";
@@ -22,6 +22,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     profile: Profile::Harsh,
     budget: 400,
     needs_two_faults: false,
+    leaves_out: &[FaultName::Pause],
     bug: build::<true>,
     twin: build::<false>,
 };

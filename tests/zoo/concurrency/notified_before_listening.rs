@@ -20,6 +20,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     profile: Profile::Hostile,
     budget: 600,
     needs_two_faults: false,
+    leaves_out: &[],
     bug: build::<true>,
     twin: build::<false>,
 };

@@ -22,6 +22,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     profile: Profile::Gentle,
     budget: 50,
     needs_two_faults: false,
+    leaves_out: &[],
     bug: build::<true>,
     twin: build::<false>,
 };

@@ -19,6 +19,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     profile: Profile::Harsh,
     budget: 300,
     needs_two_faults: false,
+    leaves_out: &[],
     bug: build::<true>,
     twin: build::<false>,
 };

@@ -16,6 +16,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     profile: Profile::Hostile,
     budget: 3000,
     needs_two_faults: true,
+    leaves_out: &[],
     bug: build::<true>,
     twin: build::<false>,
 };

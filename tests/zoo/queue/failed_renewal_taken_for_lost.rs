@@ -7,7 +7,7 @@ use shiftwork::{
     event::Event,
     queue::{Lease, Queue, QueueError, Timestamp},
 };
-use shiftwork_sim::{SimQueue, What, World, record::QueueOperation, secs};
+use shiftwork_sim::{FaultName, SimQueue, What, World, record::QueueOperation, secs};
 
 use super::client::{Habit, packers};
 use crate::exhibit::{Area, Exhibit, Profile, Sites};
@@ -23,6 +23,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     profile: Profile::Harsh,
     budget: 400,
     needs_two_faults: false,
+    leaves_out: &[FaultName::LeaseTaken],
     bug: build::<true>,
     twin: build::<false>,
 };

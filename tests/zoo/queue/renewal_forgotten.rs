@@ -23,6 +23,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     profile: Profile::Gentle,
     budget: 1500,
     needs_two_faults: false,
+    leaves_out: &[],
     bug: build::<true>,
     twin: build::<false>,
 };

@@ -8,7 +8,7 @@ use crate::{
     props::{Durable, flag, never},
 };
 use shiftwork::{Context, Continuous, Schedule, Tick};
-use shiftwork_sim::{Dependency, World, millis, secs};
+use shiftwork_sim::{Dependency, FaultName, World, millis, secs};
 use tokio::{time::Instant, time::sleep, time::timeout};
 
 const RULE: &str = "readings are ten seconds apart";
@@ -22,6 +22,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     profile: Profile::Harsh,
     budget: 200,
     needs_two_faults: false,
+    leaves_out: &[FaultName::Pause],
     bug: build::<true>,
     twin: build::<false>,
 };

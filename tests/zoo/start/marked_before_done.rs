@@ -6,7 +6,7 @@ use crate::{
     props::{Durable, Tally, every_second, flag},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World};
+use shiftwork_sim::{Dependency, World, dependency::Latency, millis};
 
 pub const EXHIBIT: Exhibit = Exhibit {
     name: "marked-before-done",
@@ -14,9 +14,10 @@ pub const EXHIBIT: Exhibit = Exhibit {
     area: Area::Start,
     rule: "L1",
     sites: Sites { dependencies: &["database"], queues: &[], horizon_secs: 30 },
-    profile: Profile::Harsh,
-    budget: 400,
+    profile: Profile::Hostile,
+    budget: 2000,
     needs_two_faults: false,
+    leaves_out: &[],
     bug: build::<true>,
     twin: build::<false>,
 };
@@ -62,7 +63,7 @@ impl<const BUG: bool> Worker for Loader<BUG> {
 }
 
 fn build<const BUG: bool>(world: &mut World) {
-    let database = world.dependency("database");
+    let database = world.dependency_with("database", Latency::constant(millis(500)));
     let (loaded, rows) = (flag(), Tally::default());
     let there = rows.clone();
     world.done_when(move || there.has_all(3));

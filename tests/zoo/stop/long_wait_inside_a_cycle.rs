@@ -19,6 +19,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     profile: Profile::Gentle,
     budget: 20,
     needs_two_faults: false,
+    leaves_out: &[],
     bug: build::<true>,
     twin: build::<false>,
 };
