@@ -7,7 +7,6 @@ mod client;
 mod failed_renewal_taken_for_lost;
 mod older_overwrites_newer;
 mod prefetched_and_kept;
-mod renewal_forgotten;
 
 use crate::exhibit::Exhibit;
 
@@ -19,5 +18,4 @@ pub const EXHIBITS: &[&Exhibit] = &[
     &failed_renewal_taken_for_lost::EXHIBIT,
     &older_overwrites_newer::EXHIBIT,
     &prefetched_and_kept::EXHIBIT,
-    &renewal_forgotten::EXHIBIT,
 ];
