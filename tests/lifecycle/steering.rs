@@ -3,8 +3,8 @@
 use std::{num::NonZeroU64, time::Duration};
 
 use shiftwork::{
-    Context, Continuous, Failure, Health, HostBuilder, HostHandle, OnFault, QueueSourceExt, Retry, Schedule,
-    ServiceContext, Signal, Tick, WorkerStatus,
+    Context, Continuous, Failure, Health, HostBuilder, HostHandle, HostReport, OnFault, QueueSourceExt, Retry,
+    Schedule, ServiceContext, Signal, Tick, WorkerStatus,
     event::{Event, WorkerPhase},
 };
 use shiftwork_sim::{Outcome, Script, millis, secs, site};
@@ -13,6 +13,21 @@ use crate::worlds::{Notes, attempts};
 
 /// What somebody does with a handle, at its times.
 type Act = fn(&HostHandle, &Notes);
+
+/// Runs a host until it is told to stop, while somebody acts on its handle.
+async fn run_and_act(host: HostBuilder, acts: &'static [(u64, Act)], notes: Notes) -> HostReport {
+    let mut host = host.build().unwrap();
+    let handle = host.handle();
+    let acting = async {
+        let mut now = Duration::ZERO;
+        for (at, act) in acts {
+            tokio::time::sleep(millis(*at) - now).await;
+            now = millis(*at);
+            act(&handle, &notes);
+        }
+    };
+    tokio::join!(host.run_until_signal(), acting).0
+}
 
 /// A world whose node runs what `build` adds to its host, while somebody acts on it.
 fn run(
@@ -23,21 +38,7 @@ fn run(
     let notes = Notes::default();
     let inside = notes.clone();
     let outcome = script.run_once(move |world| {
-        world.node("node", move |node| {
-            let mut host = build(node.host()).build().unwrap();
-            let (handle, notes) = (host.handle(), inside.clone());
-            async move {
-                let acting = async {
-                    let mut now = Duration::ZERO;
-                    for (at, act) in acts {
-                        tokio::time::sleep(millis(*at) - now).await;
-                        now = millis(*at);
-                        act(&handle, &notes);
-                    }
-                };
-                tokio::join!(host.run_until_signal(), acting).0
-            }
-        });
+        world.node("node", move |node| run_and_act(build(node.host()), acts, inside.clone()));
     });
     (outcome, notes)
 }
@@ -109,19 +110,7 @@ fn jobs(script: Script, acts: &'static [(u64, Act)]) -> (Outcome, Notes, shiftwo
                 Ok::<(), Failure>(())
             };
             let host = node.host().worker("jobs", jobs.clone().source().lease(secs(6)), work).host();
-            let mut host = host.build().unwrap();
-            let (handle, notes) = (host.handle(), inside.clone());
-            async move {
-                let acting = async {
-                    let mut now = Duration::ZERO;
-                    for (at, act) in acts {
-                        tokio::time::sleep(millis(*at) - now).await;
-                        now = millis(*at);
-                        act(&handle, &notes);
-                    }
-                };
-                tokio::join!(host.run_until_signal(), acting).0
-            }
+            run_and_act(host, acts, inside.clone())
         });
     });
     let queue = queue.lock().unwrap().take().unwrap();

@@ -12,7 +12,9 @@ mod shards;
 
 use std::path::Path;
 
+use shiftwork::Signal;
 use shiftwork_chaos::{Tool, determinism::InProcess};
+use shiftwork_sim::{Fault, Plan, secs, site};
 
 /// What a run of the tool left behind.
 struct Run {
@@ -34,6 +36,15 @@ fn chaos(folder: &Path, args: &[&str]) -> Run {
     let code = Tool::new(scenarios::all()).second_run(again).run(args, &mut out, &mut err);
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Run { code, out: text(out), err: text(err) }
+}
+
+/// The plan of a world in which the canary sends a mail twice.
+fn a_mail_sent_twice() -> Plan {
+    let faults = vec![
+        Fault { at_ms: 15_000, kind: site("smtp").reply_lost(100).lasting(secs(10)) },
+        Fault { at_ms: 50_000, kind: Signal::Terminate.into() },
+    ];
+    Plan { faults, ..Plan::quiet("canary-twice", 1) }
 }
 
 fn setup() -> tempfile::TempDir {

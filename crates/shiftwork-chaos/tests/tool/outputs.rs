@@ -3,20 +3,14 @@
 use std::{collections::BTreeSet, fs};
 
 use serde_json::Value;
-use shiftwork::Signal;
-use shiftwork_sim::{Fault, Plan, secs, site};
+use shiftwork_sim::{Fault, Plan, site};
 
-use crate::{chaos, setup};
+use crate::{a_mail_sent_twice, chaos, setup};
 
 /// A failing replay, with all the files written into the folder.
 fn written() -> tempfile::TempDir {
     let folder = setup();
-    let mut plan = Plan::quiet("canary-twice", 1);
-    plan.faults = vec![
-        Fault { at_ms: 15_000, kind: site("smtp").reply_lost(100).lasting(secs(10)) },
-        Fault { at_ms: 50_000, kind: Signal::Terminate.into() },
-    ];
-    fs::write(folder.path().join("plan.json"), plan.to_json()).unwrap();
+    fs::write(folder.path().join("plan.json"), a_mail_sent_twice().to_json()).unwrap();
     let args =
         ["--plan", "DIR/plan.json", "-q", "--trace", "DIR/t.json", "--junit", "DIR/j.xml", "--report", "DIR/page"];
     let run = chaos(folder.path(), &args);

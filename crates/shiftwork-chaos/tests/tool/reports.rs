@@ -2,11 +2,10 @@
 
 use std::{fs, time::Duration};
 
-use shiftwork::Signal;
 use shiftwork_chaos::{Campaign, Seeds, Verdict, report::Ended};
-use shiftwork_sim::{Fault, Plan, Scenario, rules::Transitions, secs, site};
+use shiftwork_sim::{Scenario, rules::Transitions};
 
-use crate::{chaos, scenarios::Mailer, setup};
+use crate::{a_mail_sent_twice, chaos, scenarios::Mailer, setup};
 
 /// The numbers of a table differ from machine to machine; its shape does not.
 fn shape(text: &str, folder: &std::path::Path) -> String {
@@ -43,12 +42,7 @@ fn the_tables_have_each_scenario_and_all_of_them_together() {
 #[test]
 fn a_failure_is_a_report_of_its_own() {
     let folder = setup();
-    let mut plan = Plan::quiet("canary-twice", 1);
-    plan.faults = vec![
-        Fault { at_ms: 15_000, kind: site("smtp").reply_lost(100).lasting(secs(10)) },
-        Fault { at_ms: 50_000, kind: Signal::Terminate.into() },
-    ];
-    fs::write(folder.path().join("plan.json"), plan.to_json()).unwrap();
+    fs::write(folder.path().join("plan.json"), a_mail_sent_twice().to_json()).unwrap();
     let run = chaos(folder.path(), &["--plan", "DIR/plan.json", "-q"]);
     let mut text = shape(&run.out, folder.path());
     // What a record says is the simulator's own matter.
