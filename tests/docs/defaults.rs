@@ -42,6 +42,7 @@ fn expected() -> Vec<(&'static str, String)> {
     };
     let of_queue = |name: &str| {
         let value = queue.split(&format!("{name}: ")).nth(1).and_then(|rest| rest.split([',', ' ']).next());
+        let value = value.map(|value| value.trim_start_matches("Some(").trim_end_matches(')'));
         value.and_then(|value| value.strip_suffix('s')).map(|value| format!("{value} s")).unwrap_or_default()
     };
     vec![
@@ -82,6 +83,7 @@ fn expected() -> Vec<(&'static str, String)> {
         ("RetryBudget::share_percent", retry_budget["share_percent"].to_string()),
         ("QueueSource::lease", of_queue("lease")),
         ("QueueSource::poll_interval", of_queue("poll")),
+        ("QueueSource::measure_every", of_queue("measure")),
         ("Schedule::first_after", first_tick()),
         ("Schedule::zone", zone()),
         ("Schedule::missed", format!("{:?}", policy().missed)),

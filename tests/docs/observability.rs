@@ -4,7 +4,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use metrics_util::{
@@ -12,8 +15,8 @@ use metrics_util::{
     debugging::{DebugValue, DebuggingRecorder},
 };
 use shiftwork::{
-    Context, Environment, Failure, FailureKind, Host, QueueSourceExt, Retry, Schedule, ServiceContext, Signals, System,
-    Tick,
+    Context, Environment, Failure, FailureKind, Host, OnFault, QueueSourceExt, Retry, Schedule, ServiceContext,
+    Signals, System, Tick,
     queue::{MemoryQueue, Message, Queue, Timestamp},
 };
 use shiftwork_sim::secs;
@@ -119,17 +122,27 @@ fn run_a_host_with_failures() {
         };
         let kinds = ["invalid", "panic", "transient", "fine"].map(|kind| Message::new(kind.to_owned()));
         let clock = Clock { began: (System.now(), Instant::now()) };
-        jobs.push(kinds.into(), clock.now()).await.expect("the queue has no bound");
+        let later = clock.now() + secs(600);
+        let kinds = kinds.into_iter().chain([Message::new("fine".to_owned()).not_before(later)]);
+        jobs.push(kinds.collect(), clock.now()).await.expect("the queue has no bound");
+        let served = AtomicBool::new(false);
         let tick = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
         let host = Host::builder()
             .environment(Arc::new(clock))
             .worker("jobs", jobs.source(), job)
             .retry(Retry::exponential().attempts_max(2))
             .worker("ticks", Schedule::every(secs(1)), tick)
-            .service("http", |cx: ServiceContext| async move {
-                cx.stopped().await;
-                Ok(())
-            });
+            .service("http", move |cx: ServiceContext| {
+                let first = !served.swap(true, Ordering::Relaxed);
+                async move {
+                    if first {
+                        return Err(Failure::transient("the port is taken"));
+                    }
+                    cx.stopped().await;
+                    Ok(())
+                }
+            })
+            .on_fault(OnFault::restart());
         let _ = host.run_until(tokio::time::sleep(secs(60))).await;
     });
 }
@@ -140,6 +153,7 @@ fn every_metric_is_written_with_its_type_unit_labels_and_meaning() {
     metrics::with_local_recorder(&recorder, run_a_host_with_failures);
     let mut heard: BTreeMap<String, [String; 4]> = BTreeMap::new();
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    let mut gauges: BTreeMap<String, f64> = BTreeMap::new();
     let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (key, unit, description, value) in recorder.snapshotter().snapshot().into_vec() {
         let (kind, key) = key.into_parts();
@@ -166,6 +180,7 @@ fn every_metric_is_written_with_its_type_unit_labels_and_meaning() {
                 if key.name() == "shiftwork_last_success_timestamp_seconds" {
                     assert!(gauge.into_inner() > 1e9, "{name} is a time of our age: {gauge}");
                 }
+                gauges.insert(name.clone(), gauge.into_inner());
                 if named.contains(&"stopped") {
                     assert_eq!(gauge.into_inner(), 1.0, "{name}");
                 }
@@ -173,7 +188,20 @@ fn every_metric_is_written_with_its_type_unit_labels_and_meaning() {
             DebugValue::Histogram(took) => assert!(!took.is_empty(), "{name}"),
         }
     }
+    // The last look at the queue: one waits for its time, three could not be done, nobody waits.
+    let gauge = |name: &str| gauges[name];
+    assert_eq!(gauge("shiftwork_queue_depth jobs ready"), 0.0);
+    assert_eq!(gauge("shiftwork_queue_depth jobs delayed"), 1.0);
+    assert_eq!(gauge("shiftwork_queue_depth jobs leased"), 0.0);
+    assert_eq!(gauge("shiftwork_queue_depth jobs dead"), 3.0);
+    assert_eq!(gauge("shiftwork_queue_oldest_age_seconds jobs"), 0.0);
+
     let count = |name: &str| counts[name];
+    assert_eq!(count("shiftwork_attempts_total jobs 1"), 4);
+    assert_eq!(count("shiftwork_attempts_total jobs 2"), 2);
+    assert_eq!(count("shiftwork_attempts_total jobs 3"), 0);
+    assert_eq!(count("shiftwork_worker_restarts_total jobs"), 0);
+    assert_eq!(count("shiftwork_worker_restarts_total http"), 1);
     assert_eq!(count("shiftwork_cycles_total jobs success"), 1);
     assert_eq!(count("shiftwork_cycles_total jobs invalid"), 1);
     assert_eq!(count("shiftwork_cycles_total jobs panic"), 2);

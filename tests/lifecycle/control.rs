@@ -30,17 +30,17 @@ async fn a_handle_tells_where_each_worker_stands() {
     let handle = host.handle();
     let standing = |handle: &shiftwork::HostHandle| {
         let status = handle.status();
-        (status[0].phase, status[0].failing)
+        (status[0].phase, status[0].failing, status[0].last_success)
     };
-    assert_eq!(standing(&handle), (WorkerPhase::Pending, false));
+    assert_eq!(standing(&handle), (WorkerPhase::Pending, false, None));
     let run = tokio::spawn(host.run_until(std::future::pending()));
     tokio::time::sleep(secs(5)).await;
-    assert_eq!(standing(&handle), (WorkerPhase::Running, false));
+    assert_eq!(standing(&handle), (WorkerPhase::Running, false, Some(secs(5))));
     tokio::time::sleep(secs(10)).await;
-    assert_eq!(standing(&handle), (WorkerPhase::Running, true));
+    assert_eq!(standing(&handle), (WorkerPhase::Running, true, Some(secs(15))));
     handle.stop();
     assert!(run.await.unwrap().is_clean());
-    assert_eq!(standing(&handle), (WorkerPhase::Stopped, true));
+    assert_eq!(standing(&handle), (WorkerPhase::Stopped, true, Some(secs(15))));
 }
 
 #[tokio::test(start_paused = true)]

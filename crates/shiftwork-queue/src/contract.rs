@@ -34,7 +34,7 @@ pub struct Claim {
 }
 
 /// How many deliveries are in each state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Depth {
     /// Waiting and due.
     pub ready: usize,
@@ -44,6 +44,9 @@ pub struct Depth {
     pub leased: usize,
     /// Moved aside for review.
     pub dead: usize,
+    /// When the one of the ready that has waited longest became due. What it was delayed by before does not count, so that
+    /// its age is what the workers owe.
+    pub oldest_due: Option<Timestamp>,
 }
 
 impl Depth {
@@ -51,6 +54,13 @@ impl Depth {
     #[must_use]
     pub fn unsettled(&self) -> usize {
         self.ready + self.delayed + self.leased
+    }
+
+    /// For how long at `now` the one that has waited longest has been due; zero when none is due, or when the clock has gone
+    /// back.
+    #[must_use]
+    pub fn oldest_age(&self, now: Timestamp) -> Duration {
+        self.oldest_due.map(|due| Duration::try_from(now.duration_since(due)).unwrap_or_default()).unwrap_or_default()
     }
 }
 

@@ -396,6 +396,15 @@ pub(crate) fn describe(event: &Event, workers: &[Declaration]) -> String {
         Event::SourceRecovered { worker, failures } => {
             format!("{}: source recovered after {failures} failures", name(worker))
         }
+        Event::QueueMeasured { worker, depth, oldest } => format!(
+            "{}: queue has {} ready (the oldest for {oldest:?}), {} delayed, {} leased, {} dead",
+            name(worker),
+            depth.ready,
+            depth.delayed,
+            depth.leased,
+            depth.dead
+        ),
+        Event::MeasureFailed { worker, cause } => format!("{}: queue not measured, {cause}", name(worker)),
         Event::WorkerFaulted { worker, cause } => format!("{}: cannot go on, {cause}", name(worker)),
         Event::WorkerRestarting { worker, restarts, delay } => {
             format!("{}: will be restarted in {delay:?} (restart {restarts})", name(worker))

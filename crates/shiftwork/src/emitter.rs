@@ -50,6 +50,14 @@ impl Emitter {
         }
     }
 
+    /// Whether somebody keeps metrics, for what is asked for them alone.
+    pub(crate) fn keeps_metrics(&self) -> bool {
+        #[cfg(feature = "metrics")]
+        return self.metrics.is_recorded();
+        #[cfg(not(feature = "metrics"))]
+        false
+    }
+
     pub(crate) fn counts(&self, worker: WorkerId) -> CycleCounts {
         self.tallies[worker.index()].counts()
     }

@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use shiftwork_queue::{DeadLetterCause, DeliveryId, Timestamp};
+use shiftwork_queue::{DeadLetterCause, DeliveryId, Depth, Timestamp};
 use tokio::time::Instant;
 
 use crate::{
@@ -312,6 +312,22 @@ pub enum Event {
         /// How many tries had failed.
         failures: u32,
     },
+    /// How full a queue is, once in a while and only where metrics are kept.
+    QueueMeasured {
+        /// Which worker's.
+        worker: WorkerId,
+        /// How many deliveries are in each state.
+        depth: Depth,
+        /// For how long the one that has waited longest has been due.
+        oldest: Duration,
+    },
+    /// The queue could not say how full it is.
+    MeasureFailed {
+        /// Which worker's.
+        worker: WorkerId,
+        /// What the store said.
+        cause: Cause,
+    },
     /// A worker cannot go on.
     WorkerFaulted {
         /// Which.
@@ -487,6 +503,8 @@ impl Event {
             Event::RenewalFailed { .. } => "renewal_failed",
             Event::SourceFailed { .. } => "source_failed",
             Event::SourceRecovered { .. } => "source_recovered",
+            Event::QueueMeasured { .. } => "queue_measured",
+            Event::MeasureFailed { .. } => "measure_failed",
             Event::WorkerFaulted { .. } => "worker_faulted",
             Event::WorkerRestarting { .. } => "worker_restarting",
             Event::WorkerPaused { .. } => "worker_paused",

@@ -15,6 +15,7 @@ use std::{
 };
 
 use quota::Quota;
+use shiftwork_queue::Depth;
 use tokio::time::Instant;
 use tracing::{debug, error, info, trace, warn};
 
@@ -55,10 +56,11 @@ enum Sort {
     LeaseLost,
     RenewalFailed,
     RetryHeldBack,
+    MeasureFailed,
 }
 
 impl Sort {
-    const COUNT: usize = FailureKind::ALL.len() + 9;
+    const COUNT: usize = FailureKind::ALL.len() + 10;
 
     fn index(self) -> usize {
         let rest = match self {
@@ -72,6 +74,7 @@ impl Sort {
             Sort::LeaseLost => 6,
             Sort::RenewalFailed => 7,
             Sort::RetryHeldBack => 8,
+            Sort::MeasureFailed => 9,
         };
         FailureKind::ALL.len() + rest
     }
@@ -291,6 +294,14 @@ impl Log {
             }
             Event::SourceRecovered { worker, failures } => {
                 info!(worker = self.name(*worker), failures, "source recovered");
+            }
+            Event::QueueMeasured { worker, depth, oldest } => {
+                let Depth { ready, delayed, leased, dead, oldest_due: _ } = *depth;
+                trace!(worker = self.name(*worker), ready, delayed, leased, dead, ?oldest, "queue measured");
+            }
+            Event::MeasureFailed { worker, cause } => {
+                let Some(unlogged) = self.admit(*worker, Sort::MeasureFailed, at, &cause.message) else { return };
+                warn!(worker = self.name(*worker), error = &*cause.message, unlogged, "could not measure the queue");
             }
             Event::WorkerFaulted { worker, cause } => {
                 error!(worker = self.name(*worker), kind = %cause.kind, error = &*cause.message, "worker cannot go on");

@@ -18,7 +18,7 @@ use std::{
 };
 
 use metrics::{Counter, Gauge, Histogram, IntoF64, Label, Unit};
-use shiftwork_queue::DeadLetterCause;
+use shiftwork_queue::{DeadLetterCause, Depth};
 
 use crate::{
     Environment, FailureKind,
@@ -46,6 +46,11 @@ impl Metrics {
         Self { workers, recorded: recorded.get(), environment }
     }
 
+    /// Whether anybody keeps them, so that what is asked for them alone need not be asked.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.recorded
+    }
+
     fn of(&self, worker: WorkerId) -> &OfWorker {
         &self.workers[worker.index()]
     }
@@ -60,6 +65,7 @@ impl Metrics {
             Event::CycleStarted { worker, attempt, .. } => {
                 let of = self.of(*worker);
                 of.in_flight.increment(1.0);
+                of.attempts[attempt_index(*attempt)].increment(1);
                 if *attempt > 1 {
                     of.retries.increment(1);
                 }
@@ -108,15 +114,33 @@ impl Metrics {
                 of.source_failed(*failures);
                 of.source_failures_told.store(0, Ordering::Relaxed);
             }
+            Event::QueueMeasured { worker, depth, oldest } => {
+                let of = self.of(*worker);
+                let Depth { ready, delayed, leased, dead, oldest_due: _ } = *depth;
+                if let Some(queue) = &of.queue {
+                    for (gauge, count) in queue.depth.iter().zip([ready, delayed, leased, dead]) {
+                        // Exact up to 2⁵³ deliveries.
+                        gauge.set(count as f64);
+                    }
+                    queue.oldest_age.set(oldest.as_secs_f64());
+                }
+            }
+            Event::MeasureFailed { worker, .. } => {
+                if let Some(queue) = &self.of(*worker).queue {
+                    queue.measure_failures.increment(1);
+                }
+            }
             Event::WorkerFaulted { worker, .. } => self.of(*worker).faults.increment(1),
             Event::WorkerPaused { worker } => self.of(*worker).paused.set(1.0),
             Event::WorkerResumed { worker } => self.of(*worker).paused.set(0.0),
             Event::CycleBlocked { worker, .. } => self.of(*worker).blocked.increment(1),
             Event::WorkerTriggered { worker } => self.of(*worker).triggers.increment(1),
             // A cycle of an abandoned worker does not end.
-            Event::WorkerRestarting { worker, .. } | Event::WorkerStopped { worker, .. } => {
+            Event::WorkerRestarting { worker, .. } => {
+                self.of(*worker).restarts.increment(1);
                 self.of(*worker).in_flight.set(0.0);
             }
+            Event::WorkerStopped { worker, .. } => self.of(*worker).in_flight.set(0.0),
             Event::CycleStarted { .. }
             | Event::CycleEnded { .. }
             | Event::WorkerStarting { .. }
@@ -150,6 +174,8 @@ struct OfWorker {
     settled: [Counter; SETTLES.len()],
     /// In the order of [`FailureKind::ALL`].
     failed: [Counter; FailureKind::ALL.len()],
+    /// The last is of all attempts beyond the others.
+    attempts: [Counter; ATTEMPTS.len()],
     retries: Counter,
     retries_held_back: Counter,
     dead_letters: [Counter; CAUSES.len()],
@@ -164,13 +190,24 @@ struct OfWorker {
     source_failures: Counter,
     /// How many of the current row of source failures are counted: only some of them are events, each with its number.
     source_failures_told: AtomicU32,
+    /// Only a queue can be measured.
+    queue: Option<OfQueue>,
     faults: Counter,
+    restarts: Counter,
     triggers: Counter,
     blocked: Counter,
     paused: Gauge,
     /// In the order of [`WorkerPhase::ALL`].
     phases: [Gauge; WorkerPhase::ALL.len()],
     phase: AtomicUsize,
+}
+
+/// The series of one worker's queue.
+struct OfQueue {
+    /// In the order of [`STATES`].
+    depth: [Gauge; STATES.len()],
+    oldest_age: Gauge,
+    measure_failures: Counter,
 }
 
 impl OfWorker {
@@ -187,6 +224,7 @@ impl OfWorker {
             last_success: metrics::gauge!(LAST_SUCCESS, vec![worker()]),
             settled: SETTLES.map(|settle| one_of(SETTLEMENTS, "settle", settle)),
             failed: FailureKind::ALL.map(|kind| one_of(CYCLES, "outcome", kind.as_str())),
+            attempts: ATTEMPTS.map(|attempt| one_of(ATTEMPTS_BEGUN, "attempt", attempt)),
             retries: counter(RETRIES),
             retries_held_back: counter(RETRIES_HELD_BACK),
             dead_letters: CAUSES.map(|cause| one_of(DEAD_LETTERS, "cause", cause.as_str())),
@@ -199,7 +237,13 @@ impl OfWorker {
             renewal_failures: counter(RENEWAL_FAILURES),
             source_failures: counter(SOURCE_FAILURES),
             source_failures_told: AtomicU32::new(0),
+            queue: (declared.source == SourceKind::Queue).then(|| OfQueue {
+                depth: STATES.map(|state| metrics::gauge!(QUEUE_DEPTH, vec![worker(), Label::new("state", state)])),
+                oldest_age: metrics::gauge!(QUEUE_OLDEST_AGE, vec![worker()]),
+                measure_failures: counter(QUEUE_MEASURE_FAILURES),
+            }),
             faults: counter(WORKER_FAULTS),
+            restarts: counter(WORKER_RESTARTS),
             triggers: counter(TRIGGERS),
             blocked: counter(CYCLES_BLOCKED),
             paused: metrics::gauge!(WORKER_PAUSED, vec![worker()]),
@@ -272,6 +316,16 @@ fn settle_index(settle: Settle) -> usize {
     }
 }
 
+/// Five are what the default policy allows.
+const ATTEMPTS: [&str; 6] = ["1", "2", "3", "4", "5", "more"];
+
+fn attempt_index(attempt: u32) -> usize {
+    (attempt.saturating_sub(1) as usize).min(ATTEMPTS.len() - 1)
+}
+
+/// Where a delivery of a queue can be, in the order of [`Depth`].
+const STATES: [&str; 4] = ["ready", "delayed", "leased", "dead"];
+
 fn kind_index(kind: FailureKind) -> usize {
     FailureKind::ALL.iter().position(|it| *it == kind).unwrap_or_default()
 }
@@ -292,6 +346,7 @@ const CYCLES: &str = "shiftwork_cycles_total";
 const CYCLES_IN_FLIGHT: &str = "shiftwork_cycles_in_flight";
 const CYCLE_DURATION: &str = "shiftwork_cycle_duration_seconds";
 const LAST_SUCCESS: &str = "shiftwork_last_success_timestamp_seconds";
+const ATTEMPTS_BEGUN: &str = "shiftwork_attempts_total";
 const RETRIES: &str = "shiftwork_retries_total";
 const RETRIES_HELD_BACK: &str = "shiftwork_retries_held_back_total";
 const SETTLEMENTS: &str = "shiftwork_settlements_total";
@@ -304,6 +359,10 @@ const LEASE_LOST: &str = "shiftwork_lease_lost_total";
 const LEASES_GIVEN_UP: &str = "shiftwork_leases_given_up_total";
 const RENEWAL_FAILURES: &str = "shiftwork_renewal_failures_total";
 const SOURCE_FAILURES: &str = "shiftwork_source_failures_total";
+const QUEUE_DEPTH: &str = "shiftwork_queue_depth";
+const QUEUE_OLDEST_AGE: &str = "shiftwork_queue_oldest_age_seconds";
+const QUEUE_MEASURE_FAILURES: &str = "shiftwork_queue_measure_failures_total";
+const WORKER_RESTARTS: &str = "shiftwork_worker_restarts_total";
 const WORKER_FAULTS: &str = "shiftwork_worker_faults_total";
 const CYCLES_BLOCKED: &str = "shiftwork_cycles_blocked_total";
 const TRIGGERS: &str = "shiftwork_triggers_total";
@@ -314,6 +373,7 @@ const WORKER_PHASE: &str = "shiftwork_worker_phase";
 fn describe() {
     for (name, meaning) in [
         (CYCLES, "Cycles that ended, by outcome"),
+        (ATTEMPTS_BEGUN, "Cycles begun, by which attempt at their input they were"),
         (RETRIES, "Cycles begun as a second or later attempt at their input"),
         (RETRIES_HELD_BACK, "Retries that wait longer, since the retry budget has no room"),
         (SETTLEMENTS, "Settlements done, by what was done"),
@@ -325,6 +385,8 @@ fn describe() {
         (LEASES_GIVEN_UP, "Leases renewed no more, since their cycle does not end"),
         (RENEWAL_FAILURES, "Renewals of leases that failed and were tried again"),
         (SOURCE_FAILURES, "Tries to read the source that failed"),
+        (QUEUE_MEASURE_FAILURES, "Times that the queue could not say how full it is"),
+        (WORKER_RESTARTS, "Restarts after a fault, the worker's own or its group's"),
         (WORKER_FAULTS, "Faults: the worker could not go on"),
         (CYCLES_BLOCKED, "Polls of cycles that blocked their thread"),
         (TRIGGERS, "Times that somebody asked the worker not to wait"),
@@ -336,6 +398,12 @@ fn describe() {
         LAST_SUCCESS,
         Unit::Seconds,
         "When a cycle last succeeded, since the Unix epoch; 0 is never"
+    );
+    metrics::describe_gauge!(QUEUE_DEPTH, Unit::Count, "Deliveries of the queue, by state");
+    metrics::describe_gauge!(
+        QUEUE_OLDEST_AGE,
+        Unit::Seconds,
+        "For how long the delivery that has waited longest has been due; 0 if none is"
     );
     metrics::describe_gauge!(WORKER_PAUSED, Unit::Count, "1 while the worker is paused");
     metrics::describe_gauge!(WORKER_PHASE, Unit::Count, "1 for the phase that the worker is in, 0 for the others");
@@ -353,6 +421,9 @@ mod tests {
 
     #[test]
     fn every_label_has_its_own_series() {
+        for (attempt, index) in [(0, 0), (1, 0), (2, 1), (5, 4), (6, 5), (u32::MAX, 5)] {
+            assert_eq!(attempt_index(attempt), index, "attempt {attempt}");
+        }
         for (index, cause) in CAUSES.into_iter().enumerate() {
             assert_eq!(cause_index(cause), index);
         }

@@ -268,7 +268,8 @@ impl<T> State<T> {
         let ready = self.waiting.ready(now);
         let leased = self.leases.len();
         // Those behind another one of their ordering key are among the delayed.
-        Depth { ready, delayed: self.records.len() - leased - ready, leased, dead: self.dead.len() }
+        let delayed = self.records.len() - leased - ready;
+        Depth { ready, delayed, leased, dead: self.dead.len(), oldest_due: self.waiting.oldest_due(now) }
     }
 
     pub(super) fn snapshot(&self, now: Timestamp) -> Vec<Entry> {

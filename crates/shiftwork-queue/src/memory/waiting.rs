@@ -82,6 +82,11 @@ impl Waiting {
         self.lines().map(|line| line.ready(now)).sum()
     }
 
+    /// Since when the one that has waited longest has been due at `now`, whatever its priority.
+    pub(super) fn oldest_due(&self, now: Timestamp) -> Option<Timestamp> {
+        self.lines().filter_map(|line| line.first(now)).map(|place| place.due).min()
+    }
+
     fn lines(&self) -> impl Iterator<Item = &Line> {
         std::iter::once(&self.normal).chain(self.others.values())
     }
@@ -214,6 +219,13 @@ mod tests {
     fn the_next_due_time_is_the_earliest_of_all_lines() {
         let waiting = waiting(5, &[rank(0, 5, 1), rank(0, 9, 2), rank(3, 8, 3), rank(-3, 7, 4)]);
         assert_eq!(waiting.next_due(second(5)), Some(second(7)));
+    }
+
+    #[test]
+    fn the_oldest_is_the_one_that_was_due_first_in_any_line() {
+        let waiting = waiting(5, &[rank(7, 4, 1), rank(0, 3, 2), rank(-7, 9, 3)]);
+        assert_eq!(waiting.oldest_due(second(5)), Some(second(3)));
+        assert_eq!(waiting.oldest_due(second(2)), None, "nothing is due yet");
     }
 
     #[test]

@@ -248,8 +248,8 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn queue()(lease in of(time(3)), poll_interval in of(time(1))) -> QueueConfig {
-        QueueConfig { lease, poll_interval }
+    fn queue()(lease in of(time(3)), poll_interval in of(time(1)), measure_every in of(of(time(1)))) -> QueueConfig {
+        QueueConfig { lease, poll_interval, measure_every }
     }
 }
 

@@ -8,8 +8,9 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{
@@ -48,6 +49,9 @@ pub(super) struct Board {
     standing: Mutex<Standing>,
     /// Whether the last cycle of each failed. Outside of the lock: every cycle ends here.
     failing: Box<[AtomicBool]>,
+    /// When a cycle of each last succeeded, in nanoseconds after the origin, and one more; 0 is never. Outside of the lock likewise.
+    succeeded: Box<[AtomicU64]>,
+    origin: Instant,
     events: broadcast::Sender<Event>,
 }
 
@@ -69,6 +73,8 @@ pub struct WorkerStatus {
     pub breaker_open: bool,
     /// Whether its last cycle failed.
     pub failing: bool,
+    /// How long ago a cycle of it last succeeded; `None` if none has. On a clock that never steps.
+    pub last_success: Option<Duration>,
     /// How many times it was restarted after a fault.
     pub restarts: u32,
 }
@@ -82,12 +88,15 @@ impl HostHandle {
             paused: false,
             breaker_open: false,
             failing: false,
+            last_success: None,
             restarts: 0,
         });
         let board = Board {
             sources: workers.iter().map(|declared| declared.source).collect(),
             standing: Mutex::new(Standing { host: HostStanding::Starting, workers: statuses.collect() }),
             failing: workers.iter().map(|_| AtomicBool::new(false)).collect(),
+            succeeded: workers.iter().map(|_| AtomicU64::new(0)).collect(),
+            origin: Instant::now(),
             events: broadcast::Sender::new(SUBSCRIPTION_CAPACITY),
         };
         (Self { commands, board: Arc::new(board) }, receiver)
@@ -194,8 +203,12 @@ impl HostHandle {
     #[must_use]
     pub fn status(&self) -> Vec<WorkerStatus> {
         let mut workers = self.board.lock().workers.clone();
-        for (status, failing) in workers.iter_mut().zip(&self.board.failing) {
-            status.failing = failing.load(Ordering::Relaxed);
+        let age = self.board.origin.elapsed();
+        for (index, status) in workers.iter_mut().enumerate() {
+            status.failing = self.board.failing[index].load(Ordering::Relaxed);
+            let succeeded = self.board.succeeded[index].load(Ordering::Relaxed);
+            let since = succeeded.checked_sub(1).map(Duration::from_nanos);
+            status.last_success = since.map(|since| age.saturating_sub(since));
         }
         workers
     }
@@ -221,8 +234,8 @@ impl fmt::Debug for HostHandle {
 }
 
 impl Listener for Arc<Board> {
-    fn on(&self, _: Instant, event: &Event) {
-        self.keep(event);
+    fn on(&self, at: Instant, event: &Event) {
+        self.keep(at, event);
         // Without a subscriber nothing is cloned.
         if self.events.receiver_count() > 0 {
             drop(self.events.send(event.clone()));
@@ -236,13 +249,19 @@ impl Board {
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "only what changes where host and workers stand is kept")]
-    fn keep(&self, event: &Event) {
+    fn keep(&self, at: Instant, event: &Event) {
         if let Some((worker, phase)) = event.phase() {
             self.set(worker, |it| it.phase = phase);
         }
         match event {
             Event::CycleEnded { worker, failure, .. } => {
                 self.failing[worker.index()].store(failure.is_some(), Ordering::Relaxed);
+                if failure.is_none() {
+                    let since = at.saturating_duration_since(self.origin).as_nanos();
+                    // Five centuries fit.
+                    let nanos = u64::try_from(since).unwrap_or(u64::MAX);
+                    self.succeeded[worker.index()].store(nanos.saturating_add(1), Ordering::Relaxed);
+                }
             }
             Event::WorkerRestarting { worker, restarts, .. } => self.set(*worker, |it| {
                 it.restarts = *restarts;

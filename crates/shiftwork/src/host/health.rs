@@ -79,7 +79,15 @@ mod tests {
     use super::*;
 
     fn status(phase: WorkerPhase) -> WorkerStatus {
-        WorkerStatus { name: "it".into(), phase, paused: false, breaker_open: false, failing: false, restarts: 0 }
+        WorkerStatus {
+            name: "it".into(),
+            phase,
+            paused: false,
+            breaker_open: false,
+            failing: false,
+            last_success: None,
+            restarts: 0,
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@
 
 mod config;
 mod lease;
+mod measure;
 
 use std::{
     collections::VecDeque,
@@ -68,6 +69,8 @@ struct Options {
     lease: Duration,
     poll: Duration,
     outage: Retry,
+    /// How often the queue is measured; `None` is never.
+    measure: Option<Duration>,
 }
 
 struct Shared<Q, T> {
@@ -98,6 +101,7 @@ impl<T: Send + 'static, Q: Queue<T>> QueueSource<Q, T> {
             lease: Duration::from_secs(30),
             poll: Duration::from_secs(1),
             outage: Retry::exponential().initial(Duration::from_millis(100)).max(Duration::from_secs(30)),
+            measure: Some(Duration::from_secs(15)),
         };
         let queue = Arc::new(queue);
         let life = Mutex::new(Arc::new(Shared::new(queue.clone(), options)));
@@ -114,6 +118,19 @@ impl<T: Send + 'static, Q: Queue<T>> QueueSource<Q, T> {
     #[must_use]
     pub fn poll_interval(self, poll: Duration) -> Self {
         self.with(|options| options.poll = poll.max(POLL_MIN))
+    }
+
+    /// How often the queue is asked how full it is, where somebody keeps metrics; 15 s by default, which is what Prometheus
+    /// commonly scrapes at. At least 1 ms. A store counts its rows for each answer.
+    #[must_use]
+    pub fn measure_every(self, interval: Duration) -> Self {
+        self.with(|options| options.measure = Some(interval.max(POLL_MIN)))
+    }
+
+    /// Never asks the queue how full it is: its depth and age are in no metrics.
+    #[must_use]
+    pub fn no_measure(self) -> Self {
+        self.with(|options| options.measure = None)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
@@ -184,7 +201,8 @@ impl<T: Send + 'static, Q: Queue<T>> Source for QueueSource<Q, T> {
     }
 
     async fn maintain(&self, cx: &SourceContext) {
-        self.shared().renew_for_ever(cx).await;
+        let shared = self.shared();
+        tokio::join!(shared.renew_for_ever(cx), shared.measure_for_ever(cx));
     }
 }
 

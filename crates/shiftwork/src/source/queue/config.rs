@@ -5,7 +5,10 @@ use std::time::Duration;
 use shiftwork_queue::Queue;
 
 use super::QueueSource;
-use crate::config::{form::Time, section::section};
+use crate::config::{
+    form::{OrNone, Time},
+    section::section,
+};
 
 section! {
     /// How deliveries are claimed, as it is written in a file. What is left out stays as it is.
@@ -14,20 +17,23 @@ section! {
         pub lease: Option<Duration> = Time::from_millis(3),
         /// How often an empty queue is asked without having notified.
         pub poll_interval: Option<Duration> = Time::from_millis(1),
+        /// How often the queue is asked how full it is, where somebody keeps metrics.
+        pub measure_every: Option<Option<Duration>> = OrNone(Time::from_millis(1)),
     }
 }
 
 impl<T: Send + 'static, Q: Queue<T>> QueueSource<Q, T> {
     pub(super) fn configured(&mut self, config: &QueueConfig) {
-        let QueueConfig { lease, poll_interval } = *config;
+        let QueueConfig { lease, poll_interval, measure_every } = *config;
         self.change(|options| {
             options.lease = lease.unwrap_or(options.lease).max(super::LEASE_MIN);
+            options.measure = measure_every.unwrap_or(options.measure);
             options.poll = poll_interval.unwrap_or(options.poll).max(super::POLL_MIN);
         });
     }
 
     pub(super) fn as_config(&self) -> QueueConfig {
-        let super::Options { lease, poll, outage: _ } = self.options;
-        QueueConfig { lease: Some(lease), poll_interval: Some(poll) }
+        let super::Options { lease, poll, outage: _, measure } = self.options;
+        QueueConfig { lease: Some(lease), poll_interval: Some(poll), measure_every: Some(measure) }
     }
 }
