@@ -51,7 +51,7 @@ impl Worker for Clerk {
 /// When the queue refuses one.
 pub async fn push(queue: &MemoryQueue<u64>, jobs: u64) {
     for job in 0..jobs {
-        queue.push(vec![Message::new(job)], System.now()).await.expect("the queue has no bound");
+        queue.push_one(Message::new(job), System.now()).await.expect("the queue has no bound");
     }
 }
 

@@ -83,6 +83,18 @@ pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<Vec<Pushed>, QueueError>> + Send;
 
+    /// Adds one message, as [`push`](Self::push) does. A store that needs no list for it saves the caller one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`push`](Self::push).
+    fn push_one(&self, message: Message<T>, now: Timestamp) -> impl Future<Output = Result<Pushed, QueueError>> + Send {
+        async move {
+            let pushed = self.push(vec![message], now).await?;
+            pushed.into_iter().next().ok_or_else(|| QueueError::unavailable("the store did not say what became of it"))
+        }
+    }
+
     /// Leases up to `claim.max` deliveries that are due, appends them to `claimed` in order, and returns when the next
     /// one of the others will be due (a waiting message's time, or the end of a lease that somebody may let lapse),
     /// if that is known.
@@ -167,6 +179,10 @@ impl<T: Send + 'static, Q: Queue<T>> Queue<T> for std::sync::Arc<Q> {
         now: Timestamp,
     ) -> impl Future<Output = Result<Vec<Pushed>, QueueError>> + Send {
         Q::push(self, messages, now)
+    }
+
+    fn push_one(&self, message: Message<T>, now: Timestamp) -> impl Future<Output = Result<Pushed, QueueError>> + Send {
+        Q::push_one(self, message, now)
     }
 
     fn claim(

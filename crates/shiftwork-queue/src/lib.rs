@@ -27,6 +27,7 @@ pub mod error;
 pub mod memory;
 pub mod message;
 pub mod settlement;
+mod time;
 
 pub use contract::{Claim, Depth, Queue};
 pub use dead_letter::{DeadLetter, DeadLetterCause};
@@ -36,3 +37,4 @@ pub use jiff::Timestamp;
 pub use memory::{Full, MemoryQueue};
 pub use message::{Message, Priority, Pushed};
 pub use settlement::{FailureKind, FailureRecord, Settlement};
+pub use time::later;

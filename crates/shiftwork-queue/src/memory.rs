@@ -12,16 +12,16 @@
 //!    state is whole at every point where a panic can leave it, and a poisoned lock is simply used again.
 //! 3. Listeners are told after the lock is released, so that they do not wake only to wait for it.
 
-mod id_map;
 mod inspect;
 mod leases;
 mod record;
+mod records;
 mod state;
 mod waiting;
 
 use std::{
     collections::VecDeque,
-    fmt,
+    fmt, slice,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -68,7 +68,7 @@ use crate::{
 /// # tokio_test::block_on(async {
 /// let queue = MemoryQueue::new();
 /// let now = Timestamp::UNIX_EPOCH;
-/// queue.push(vec![Message::new("charge order 17")], now).await?;
+/// queue.push_one(Message::new("charge order 17"), now).await?;
 ///
 /// let mut claimed = VecDeque::new();
 /// queue.claim(Claim { max: 10, lease: Duration::from_secs(30), now }, &mut claimed).await?;
@@ -224,6 +224,24 @@ impl<T> MemoryQueue<T> {
 impl<T: Clone + Send + 'static> Queue<T> for MemoryQueue<T> {
     async fn push(&self, messages: Vec<Message<T>>, now: Timestamp) -> Result<Vec<Pushed>, QueueError> {
         Ok(self.try_push(messages, now)?)
+    }
+
+    async fn push_one(&self, message: Message<T>, now: Timestamp) -> Result<Pushed, QueueError> {
+        let pushed = {
+            let mut state = self.lock();
+            if let Err(capacity) = state.check_room(slice::from_ref(&message)) {
+                return Err(QueueError::full(capacity));
+            }
+            state.push(message, now)
+        };
+        // A refused message is dropped out here, for the lock is released.
+        match pushed {
+            Ok(id) => {
+                self.notify();
+                Ok(Pushed::Added(id))
+            }
+            Err((_refused, id)) => Ok(Pushed::Duplicate(id)),
+        }
     }
 
     async fn claim(&self, claim: Claim, claimed: &mut VecDeque<Delivery<T>>) -> Result<Option<Timestamp>, QueueError> {

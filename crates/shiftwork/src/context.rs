@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use crate::{
     control::{AttemptControl, Level},
     environment::Environment,
-    event::{CycleId, WorkerId},
-    in_flight::{InFlight, Seat},
+    event::CycleId,
+    in_flight::Seat,
 };
 
 /// A cycle's view of its surroundings. Cheap to clone: one reference count.
@@ -32,27 +32,19 @@ pub(crate) struct LaneShared {
     /// How many cycles of this life have succeeded, where a retry budget asks. Written by the lane alone.
     pub(crate) successes: AtomicU64,
     pub(crate) environment: Arc<dyn Environment>,
-    /// Where others see what the worker has in flight, and which of the seats is this lane's.
-    pub(crate) in_flight: Arc<[InFlight]>,
-    pub(crate) place: (WorkerId, usize),
-}
-
-impl LaneShared {
-    pub(crate) fn seat(&self) -> &Seat {
-        let (worker, lane) = self.place;
-        self.in_flight[worker.index()].seat(lane)
-    }
+    /// Where others see what the lane has in flight.
+    pub(crate) seat: Arc<Seat>,
 }
 
 impl Context {
-    pub(crate) fn new(
-        lane: Arc<LaneShared>,
-        cycle: CycleId,
-        attempt: u32,
-        lease: Option<Lease>,
-        deadline: Option<Instant>,
-    ) -> Self {
-        Self { lane, cycle, attempt, lease, deadline }
+    /// That of the cycles of a lane, before the first of them.
+    pub(crate) fn new(lane: Arc<LaneShared>) -> Self {
+        Self { lane, cycle: CycleId(0), attempt: 0, lease: None, deadline: None }
+    }
+
+    /// Turns to the next cycle. A clone that an earlier cycle keeps is still that one's.
+    pub(crate) fn turn(&mut self, cycle: CycleId, attempt: u32, lease: Option<Lease>, deadline: Option<Instant>) {
+        (self.cycle, self.attempt, self.lease, self.deadline) = (cycle, attempt, lease, deadline);
     }
 
     /// The worker's name.

@@ -5,18 +5,28 @@
 //! [`System`] is the real one.
 
 use std::{
+    cell::Cell,
     io,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 /// Wall time, chance and signals.
 pub trait Environment: Send + Sync + 'static {
     /// The wall time. It may step forward or back; nothing in the runtime assumes that it does not.
     fn now(&self) -> Timestamp;
+
+    /// The wall time at `instant`, which was read a moment ago. Where a look at both clocks costs too much for each cycle,
+    /// one of them may be derived from the other; [`System`] does so for 1 ms, the resolution of tokio's timers, so that a
+    /// step of the wall clock is seen that much later.
+    fn now_at(&self, instant: Instant) -> Timestamp {
+        let _ = instant;
+        self.now()
+    }
 
     /// The seed of all random draws of one host. Two hosts of a fleet should differ.
     fn seed(&self) -> u64;
@@ -35,6 +45,9 @@ pub trait Environment: Send + Sync + 'static {
     }
 }
 
+/// How long the wall time is derived from one look at it.
+const DERIVED_MAX: Duration = Duration::from_millis(1);
+
 /// The operating system's clock, entropy and signals. The default.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct System;
@@ -43,6 +56,23 @@ impl Environment for System {
     #[expect(clippy::disallowed_methods, reason = "the one place where the runtime reads the wall clock")]
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    fn now_at(&self, instant: Instant) -> Timestamp {
+        thread_local! {
+            static LOOKED: Cell<Option<(Instant, Timestamp)>> = const { Cell::new(None) };
+        }
+        LOOKED.with(|looked| {
+            if let Some((at, time)) = looked.get()
+                && let Some(since) = instant.checked_duration_since(at)
+                && since < DERIVED_MAX
+            {
+                return shiftwork_queue::later(time, since);
+            }
+            let time = self.now();
+            looked.set(Some((instant, time)));
+            time
+        })
     }
 
     fn seed(&self) -> u64 {

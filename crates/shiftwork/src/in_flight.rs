@@ -5,7 +5,10 @@
 //! of two cycles for an instant, which is good enough for who only says what takes long.
 
 use std::{
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,7 +20,7 @@ use crate::event::{CycleId, Doing};
 /// The seats of one worker.
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    seats: Box<[Seat]>,
+    seats: Box<[Arc<Seat>]>,
 }
 
 /// What one lane has in flight. A cache line of its own, so that lanes do not disturb each other.
@@ -64,14 +67,14 @@ impl InFlight {
             attempt: AtomicU32::new(0),
         };
         let origin = Instant::now();
-        Self { seats: (0..lanes.max(1)).map(|_| seat(origin)).collect() }
+        Self { seats: (0..lanes.max(1)).map(|_| Arc::new(seat(origin))).collect() }
     }
 
-    pub(crate) fn seats(&self) -> &[Seat] {
+    pub(crate) fn seats(&self) -> &[Arc<Seat>] {
         &self.seats
     }
 
-    pub(crate) fn seat(&self, lane: usize) -> &Seat {
+    pub(crate) fn seat(&self, lane: usize) -> &Arc<Seat> {
         &self.seats[lane]
     }
 
@@ -82,7 +85,7 @@ impl InFlight {
 
     /// What an abandoned life had is nobody's any more.
     pub(crate) fn clear(&self) {
-        self.seats.iter().for_each(Seat::end);
+        self.seats.iter().for_each(|seat| seat.end());
     }
 }
 

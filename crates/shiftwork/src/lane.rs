@@ -51,6 +51,8 @@ pub(crate) struct LaneRun<L, W> {
     pub(crate) cycles: Arc<CycleCounter>,
     pub(crate) cx: LaneContext,
     pub(crate) shared: Arc<LaneShared>,
+    /// What its cycles see of it: kept, so that a cycle costs no count of references.
+    pub(crate) context: Context,
     /// When the first attempt at the present input began.
     pub(crate) first_began: Instant,
     /// The draws of the backoff's jitter.
@@ -96,10 +98,14 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             if !pauses.is_multiple_of(2) && !self.shared.control.worker.is_at_least(Level::Drain) {
                 // Rule P1. Whatever it held, the source has given back.
                 self.shared.control.worker.resumed().await;
+                self.cx.asked_at = None;
                 continue;
             }
             let asks_for_probe = match &self.gate {
-                Some(gate) if !gate.is_quiet() => gate.pass(&self.cx).await,
+                Some(gate) if !gate.is_quiet() => {
+                    self.cx.asked_at = None;
+                    gate.pass(&self.cx).await
+                }
                 Some(_) | None => false,
             };
             // Before the offer, so that its lease is held under the number of its attempt.
@@ -125,6 +131,9 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                 }
             };
             interrupted |= self.run_offer(ready, probe).await;
+            if !tokio::task::coop::has_budget_remaining() {
+                self.cx.asked_at = None;
+            }
             // A cycle that never waits would keep its thread from every other task.
             tokio::task::coop::consume_budget().await;
         }
@@ -132,7 +141,9 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
 
     /// Asks the source, and moves aside what gets no cycle.
     async fn next(&mut self) -> Next<W::Input> {
-        let Offer { input, attempt, claimed } = match self.lane.next(&self.cx).await {
+        let offered = self.lane.next(&self.cx).await;
+        self.cx.asked_at = None;
+        let Offer { input, attempt, claimed } = match offered {
             Ok(Some(offer)) => offer,
             Ok(None) => return Next::End,
             Err(failure) => {
@@ -216,9 +227,9 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         }
         self.emit(began, &Event::CycleStarted { worker, cycle, attempt, delivery });
 
-        self.shared.seat().begin(cycle, attempt, delivery, began);
+        self.shared.seat.begin(cycle, attempt, delivery, began);
         let result = self.run_cycle(input, began, cycle, attempt, lease).await;
-        self.shared.seat().settles();
+        self.shared.seat.settles();
 
         let ended = Instant::now();
         let failure = result.err();
@@ -245,6 +256,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             }
         };
         let Decision { settle, escalate, fault } = decision;
+        self.cx.asked_at = Some(ended);
         let (settled, at) = {
             let mut settling = pin!(self.lane.settle(settle, failure.as_ref(), &self.cx));
             // One that does not wait takes no time, and no look at the clock.
@@ -253,7 +265,8 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                 Poll::Pending => (settling.await, Instant::now()),
             }
         };
-        self.shared.seat().end();
+        self.shared.seat.end();
+        self.cx.asked_at = Some(at);
         match settled {
             Ok(()) => self.emit(at, &Event::Settled { worker, cycle, delivery, settle }),
             Err(error) => {
@@ -367,11 +380,11 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             attempt,
             delivery = lease.map(|lease| lease.delivery.0)
         );
-        let cx = Context::new(self.shared.clone(), cycle, attempt, lease, deadline);
-        let (worker, control) = (&self.worker, &self.shared.control);
+        self.context.turn(cycle, attempt, lease, deadline);
+        let (worker, cx, control) = (&self.worker, &self.context, &self.shared.control);
         // In a block of its own, so that a cycle that panics before it returns its future is caught too.
-        let cycle = async { worker.cycle(input, &cx).await };
-        let result = RunCycle::new(cycle, deadline, control, &span, Some(self.shared.seat()))
+        let cycle = async { worker.cycle(input, cx).await };
+        let result = RunCycle::new(cycle, deadline, control, &span, Some(&self.shared.seat))
             .progress_timeout(self.policy.progress_timeout, began)
             .await;
         let result = result.map_err(|failure| self.classify(failure));

@@ -165,11 +165,20 @@ impl SourceContext {
 pub struct LaneContext {
     pub(crate) source: Arc<SourceContext>,
     pub(crate) index: usize,
+    /// What the lane shares with its cycles: that of `source` with its index.
+    pub(crate) shared: Arc<LaneShared>,
+    /// When the lane asked its source, if it has just read the clock.
+    pub(crate) asked_at: Option<Instant>,
 }
 
 impl LaneContext {
+    pub(crate) fn new(source: Arc<SourceContext>, index: usize) -> Self {
+        let shared = source.lanes[index].clone();
+        Self { source, index, shared, asked_at: None }
+    }
+
     fn shared(&self) -> &LaneShared {
-        &self.source.lanes[self.index]
+        &self.shared
     }
 
     /// Which of the worker's lanes this is, from 0.
@@ -246,6 +255,14 @@ impl LaneContext {
     #[must_use]
     pub fn wall_time(&self) -> Timestamp {
         self.source.wall_time()
+    }
+
+    /// The wall time at the call of [`Lane::next`] or [`Lane::settle`]: for who has not waited since.
+    pub(crate) fn wall_time_when_asked(&self) -> Timestamp {
+        match self.asked_at {
+            Some(instant) => self.shared().environment.now_at(instant),
+            None => self.wall_time(),
+        }
     }
 
     /// The seed of the source's random draws, from the host's environment: one for each worker, the same in all of its

@@ -12,11 +12,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{
-    id_map::IdMap,
-    record::{Hold, Record},
-    waiting::Rank,
-};
+use super::{record::Hold, records::Records, waiting::Rank};
 use crate::DeliveryId;
 
 /// All leases.
@@ -51,7 +47,7 @@ impl Leases {
     }
 
     /// Ends the lease of a delivery, if there is one.
-    pub(super) fn end<T>(&mut self, hold: Hold, rank: Rank, records: &mut IdMap<Record<T>>) {
+    pub(super) fn end<T>(&mut self, hold: Hold, rank: Rank, records: &mut Records<T>) {
         match hold {
             Hold::Nobody | Hold::Behind => {}
             Hold::Live(slot) => {
@@ -67,7 +63,7 @@ impl Leases {
     }
 
     /// Sorts live and lapsed leases by `now`. A lease that lapsed for a later time is live again when the clock went back.
-    pub(super) fn catch_up<T>(&mut self, now: Timestamp, records: &mut IdMap<Record<T>>) {
+    pub(super) fn catch_up<T>(&mut self, now: Timestamp, records: &mut Records<T>) {
         if now < self.caught_up && !self.lapsed.is_empty() {
             let revived = self.lapsed.extract_if(.., |_, expires_at| *expires_at > now).collect::<Vec<_>>();
             for (rank, expires_at) in revived {
@@ -81,7 +77,7 @@ impl Leases {
         }
     }
 
-    fn lapse<T>(&mut self, now: Timestamp, records: &mut IdMap<Record<T>>) {
+    fn lapse<T>(&mut self, now: Timestamp, records: &mut Records<T>) {
         let mut slot = 0;
         while let Some(Live { id, expires_at }) = self.live.get(slot).copied() {
             if expires_at > now {
@@ -89,7 +85,7 @@ impl Leases {
                 continue;
             }
             self.remove_live(slot, records);
-            let record = records.get_mut(&id).expect("a leased delivery has a record");
+            let record = records.get_mut(id).expect("a leased delivery has a record");
             record.hold = Hold::Lapsed;
             self.lapsed.insert(record.rank(id), expires_at);
         }
@@ -121,7 +117,7 @@ impl Leases {
     }
 
     /// Fills the gap with the last lease, and tells that one's record (1).
-    fn remove_live<T>(&mut self, slot: usize, records: &mut IdMap<Record<T>>) {
+    fn remove_live<T>(&mut self, slot: usize, records: &mut Records<T>) {
         self.live.swap_remove(slot);
         if let Some(moved) = self.live.get(slot) {
             set_hold(records, moved.id, Hold::Live(slot));
@@ -129,23 +125,26 @@ impl Leases {
     }
 }
 
-fn set_hold<T>(records: &mut IdMap<Record<T>>, id: DeliveryId, hold: Hold) {
-    records.get_mut(&id).expect("a leased delivery has a record").hold = hold;
+fn set_hold<T>(records: &mut Records<T>, id: DeliveryId, hold: Hold) {
+    records.get_mut(id).expect("a leased delivery has a record").hold = hold;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Message, memory::record::Content};
+    use crate::{
+        Message,
+        memory::record::{Content, Record},
+    };
 
     fn second(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
     /// Leases of the deliveries 0, 1, 2 … that end at these seconds.
-    fn leases(ends: &[i64]) -> (Leases, IdMap<Record<()>>) {
+    fn leases(ends: &[i64]) -> (Leases, Records<()>) {
         let mut leases = Leases::new();
-        let mut records = IdMap::default();
+        let mut records = Records::new();
         for (id, end) in (0..).map(DeliveryId).zip(ends) {
             let content = Content::new(Message::new(()));
             let mut record = Record::fresh(content, second(0), second(0));
@@ -156,9 +155,9 @@ mod tests {
     }
 
     /// Invariant 1 and 2.
-    fn check(leases: &Leases, records: &IdMap<Record<()>>) {
+    fn check(leases: &Leases, records: &Records<()>) {
         for (slot, live) in leases.live.iter().enumerate() {
-            assert_eq!(records[&live.id].hold, Hold::Live(slot));
+            assert_eq!(records.get(live.id).unwrap().hold, Hold::Live(slot));
             assert!(leases.earliest.unwrap() <= live.expires_at);
         }
     }
@@ -166,7 +165,7 @@ mod tests {
     #[test]
     fn ending_a_lease_keeps_the_others_in_reach() {
         let (mut leases, mut records) = leases(&[5, 6, 7]);
-        let ended = records.remove(&DeliveryId(0)).unwrap();
+        let ended = records.remove(DeliveryId(0)).unwrap();
         leases.end(ended.hold, ended.rank(DeliveryId(0)), &mut records);
         assert_eq!(leases.len(), 2);
         check(&leases, &records);
@@ -175,7 +174,7 @@ mod tests {
     #[test]
     fn the_last_lease_takes_the_bound_with_it() {
         let (mut leases, mut records) = leases(&[5]);
-        let ended = records.remove(&DeliveryId(0)).unwrap();
+        let ended = records.remove(DeliveryId(0)).unwrap();
         leases.end(ended.hold, ended.rank(DeliveryId(0)), &mut records);
         assert_eq!(leases.next_end(), None);
     }
@@ -194,7 +193,7 @@ mod tests {
         let (mut leases, mut records) = leases(&[5, 7]);
         leases.catch_up(second(8), &mut records);
         leases.catch_up(second(6), &mut records);
-        assert_eq!(records[&DeliveryId(0)].hold, Hold::Lapsed);
+        assert_eq!(records.get(DeliveryId(0)).unwrap().hold, Hold::Lapsed);
         assert_eq!(leases.next_end(), Some(second(7)));
         check(&leases, &records);
     }

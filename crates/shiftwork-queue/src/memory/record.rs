@@ -17,45 +17,63 @@ pub const HISTORY_MAX: usize = 64;
 pub(super) struct Content<T> {
     pub(super) payload: Result<T, Undecodable>,
     pub(super) priority: Priority,
-    /// The key that it keeps others from having, while it is unsettled.
-    pub(super) unique_key: Option<Arc<str>>,
-    /// The line that it is in.
-    pub(super) ordering_key: Option<Arc<str>>,
-    pub(super) history: Vec<FailureRecord>,
     /// The token of the newest claim. It goes on growing after a requeue, so that no older lease fits again.
     pub(super) token: FencingToken,
+    /// What most deliveries have nothing of, out of the way of those.
+    rare: Option<Box<Rare>>,
+}
+
+/// The keys and the failures of a delivery.
+#[derive(Default)]
+struct Rare {
+    unique_key: Option<Arc<str>>,
+    ordering_key: Option<Arc<str>>,
+    history: Vec<FailureRecord>,
 }
 
 impl<T> Content<T> {
     pub(super) fn new(message: Message<T>) -> Self {
         let Message { payload, not_before: _, priority, unique_key, ordering_key } = message;
-        Self {
-            payload: Ok(payload),
-            priority,
-            unique_key: unique_key.map(Arc::from),
-            ordering_key: ordering_key.map(Arc::from),
-            history: Vec::new(),
-            token: FencingToken(0),
-        }
+        let rare = (unique_key.is_some() || ordering_key.is_some()).then(|| {
+            let (unique_key, ordering_key) = (unique_key.map(Arc::from), ordering_key.map(Arc::from));
+            Box::new(Rare { unique_key, ordering_key, history: Vec::new() })
+        });
+        Self { payload: Ok(payload), priority, token: FencingToken(0), rare }
     }
 
     pub(super) fn undecodable(error: Undecodable) -> Self {
-        Self {
-            payload: Err(error),
-            priority: Priority::default(),
-            unique_key: None,
-            ordering_key: None,
-            history: Vec::new(),
-            token: FencingToken(0),
+        Self { payload: Err(error), priority: Priority::default(), token: FencingToken(0), rare: None }
+    }
+
+    /// The key that it keeps others from having, while it is unsettled.
+    pub(super) fn unique_key(&self) -> Option<&Arc<str>> {
+        self.rare.as_ref()?.unique_key.as_ref()
+    }
+
+    /// Leaves the unique key to somebody else.
+    pub(super) fn give_up_unique_key(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.unique_key = None;
         }
+    }
+
+    /// The line that it is in.
+    pub(super) fn ordering_key(&self) -> Option<&Arc<str>> {
+        self.rare.as_ref()?.ordering_key.as_ref()
+    }
+
+    /// Its failures, the oldest first.
+    pub(super) fn history(&self) -> &[FailureRecord] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.history)
     }
 
     /// Keeps `failure`, and forgets the oldest one if there are too many.
     pub(super) fn remember(&mut self, failure: FailureRecord) {
-        if self.history.len() == HISTORY_MAX {
-            self.history.remove(0);
+        let history = &mut self.rare.get_or_insert_default().history;
+        if history.len() == HISTORY_MAX {
+            history.remove(0);
         }
-        self.history.push(failure);
+        history.push(failure);
     }
 }
 
@@ -111,7 +129,7 @@ mod tests {
                 message: String::new(),
             });
         }
-        assert_eq!(content.history.len(), HISTORY_MAX);
-        assert_eq!(content.history[0].attempt, 3);
+        assert_eq!(content.history().len(), HISTORY_MAX);
+        assert_eq!(content.history()[0].attempt, 3);
     }
 }

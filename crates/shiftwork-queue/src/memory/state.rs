@@ -11,7 +11,7 @@
 //! Locks, futures and listeners are the handle's part, in `memory.rs`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque, hash_map},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Bound,
     sync::Arc,
 };
@@ -19,22 +19,22 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    id_map::IdMap,
     inspect::{Entry, Stage},
     leases::Leases,
     record::{Content, Hold, Record},
+    records::Records,
     waiting::Waiting,
 };
 use crate::{
     Claim, DeadLetter, DeadLetterCause, Delivery, DeliveryId, Depth, FencingToken, Lease, Message, QueueError,
-    Settlement,
+    Settlement, later,
 };
 
 /// A queue.
 pub(super) struct State<T> {
     capacity: Option<usize>,
     last_id: u64,
-    records: IdMap<Record<T>>,
+    records: Records<T>,
     waiting: Waiting,
     leases: Leases,
     keys: BTreeMap<Arc<str>, DeliveryId>,
@@ -66,7 +66,7 @@ impl<T> State<T> {
         Self {
             capacity,
             last_id: 0,
-            records: IdMap::default(),
+            records: Records::new(),
             waiting: Waiting::default(),
             leases: Leases::new(),
             keys: BTreeMap::new(),
@@ -115,7 +115,7 @@ impl<T> State<T> {
     pub(super) fn add(&mut self, content: Content<T>, due: Timestamp, now: Timestamp) -> DeliveryId {
         self.last_id += 1;
         let id = DeliveryId(self.last_id);
-        if let Some(key) = &content.unique_key {
+        if let Some(key) = content.unique_key() {
             self.keys.insert(Arc::clone(key), id);
         }
         self.enter(id, Record::fresh(content, now, due), now);
@@ -124,7 +124,7 @@ impl<T> State<T> {
 
     /// Puts a record at the end of its line, if it has an ordering key.
     fn enter(&mut self, id: DeliveryId, mut record: Record<T>, now: Timestamp) {
-        if let Some(key) = &record.content.ordering_key {
+        if let Some(key) = record.content.ordering_key() {
             if let Some(line) = self.lines.get_mut(key) {
                 line.push_back(id);
                 record.hold = Hold::Behind;
@@ -138,13 +138,13 @@ impl<T> State<T> {
 
     /// The first of a line has left the queue: the next one has its turn. Whether there is one.
     fn leave(&mut self, content: &Content<T>, now: Timestamp) -> bool {
-        let Some(key) = &content.ordering_key else { return false };
+        let Some(key) = content.ordering_key() else { return false };
         let line = self.lines.get_mut(key).expect("an unsettled delivery's ordering key has a line");
         let Some(next) = line.pop_front() else {
             self.lines.remove(key);
             return false;
         };
-        let record = self.records.get_mut(&next).expect("what is in a line has a record");
+        let record = self.records.get_mut(next).expect("what is in a line has a record");
         record.hold = Hold::Nobody;
         self.waiting.insert(record.rank(next), now);
         true
@@ -163,11 +163,15 @@ impl<T> State<T> {
     {
         let Claim { max, lease, now } = claim;
         self.leases.catch_up(now, &mut self.records);
-        let expires_at = now.checked_add(lease).unwrap_or(Timestamp::MAX);
+        let expires_at = later(now, lease);
         for _ in 0..max {
-            let Some(rank) = self.waiting.first(now).into_iter().chain(self.leases.first_lapsed()).min() else { break };
+            let rank = match (self.waiting.first(now), self.leases.first_lapsed()) {
+                (Some(waits), Some(lapsed)) => waits.min(lapsed),
+                (Some(rank), None) | (None, Some(rank)) => rank,
+                (None, None) => break,
+            };
             let id = rank.place.id;
-            let record = self.records.get_mut(&id).expect("what waits has a record");
+            let record = self.records.get_mut(id).expect("what waits has a record");
             // The only foreign code of a claim. If it panics, this delivery is still where it was.
             let payload = record.content.payload.clone();
 
@@ -193,11 +197,11 @@ impl<T> State<T> {
     /// Moves the end of a lease. `false` when the lease is lost.
     pub(super) fn renew(&mut self, lease: Lease, until: Timestamp) -> bool {
         let id = lease.delivery;
-        let Some(record) = self.records.get(&id).filter(|record| record.is_held_by(lease)) else { return false };
+        let Some(record) = self.records.get(id).filter(|record| record.is_held_by(lease)) else { return false };
         let (hold, rank) = (record.hold, record.rank(id));
         self.leases.end(hold, rank, &mut self.records);
         let hold = self.leases.grant(id, until);
-        self.records.get_mut(&id).expect("it was there").hold = hold;
+        self.records.get_mut(id).expect("it was there").hold = hold;
         true
     }
 
@@ -209,59 +213,50 @@ impl<T> State<T> {
         now: Timestamp,
     ) -> Result<Settled<T>, QueueError> {
         let id = lease.delivery;
-        let mut record = self.take_held(lease)?;
+        let held = self.records.get(id).filter(|record| record.is_held_by(lease));
+        let Some(record) = held else { return Err(QueueError::lease_lost(lease)) };
+        let (hold, rank) = (record.hold, record.rank(id));
+        self.leases.end(hold, rank, &mut self.records);
         match settlement {
             Settlement::Ack => {
-                self.free_key(&record.content);
-                let next = self.leave(&record.content, now);
-                Ok(Settled::Done(record.content, next))
-            }
-            Settlement::Retry { at, failure } => {
-                record.attempt = record.attempt.saturating_add(1);
-                record.content.remember(failure);
-                record.due = at;
-                self.insert_waiting(id, record, now);
-                Ok(Settled::Waiting)
-            }
-            Settlement::Return => {
-                // It was due when it was claimed; it must not wait if the clock went back since.
-                record.due = record.due.min(now);
-                self.insert_waiting(id, record, now);
-                Ok(Settled::Waiting)
-            }
-            Settlement::Snooze { until } => {
-                record.due = until;
-                self.insert_waiting(id, record, now);
-                Ok(Settled::Waiting)
+                let Record { content, .. } = self.take(id);
+                let next = self.leave(&content, now);
+                Ok(Settled::Done(content, next))
             }
             Settlement::DeadLetter { cause, failure } => {
-                self.free_key(&record.content);
-                record.content.remember(failure);
-                let Record { content, pushed_at, first_claimed_at: _, due: _, attempt: _, crashes, hold: _ } = record;
+                let Record { mut content, pushed_at, crashes, .. } = self.take(id);
+                content.remember(failure);
                 let next = self.leave(&content, now);
                 self.dead.insert(id, Dead { content, cause, crashes, pushed_at, dead_at: now });
                 Ok(Settled::Aside(next))
             }
+            Settlement::Retry { at, failure } => Ok(self.wait(id, now, |record| {
+                record.attempt = record.attempt.saturating_add(1);
+                record.content.remember(failure);
+                record.due = at;
+            })),
+            // It was due when it was claimed; it must not wait if the clock went back since.
+            Settlement::Return => Ok(self.wait(id, now, |record| record.due = record.due.min(now))),
+            Settlement::Snooze { until } => Ok(self.wait(id, now, |record| record.due = until)),
         }
     }
 
-    /// Takes out the record that `lease` holds, with no lease left. Whoever calls it puts the record where it belongs.
-    fn take_held(&mut self, lease: Lease) -> Result<Record<T>, QueueError> {
-        let id = lease.delivery;
-        let hash_map::Entry::Occupied(slot) = self.records.entry(id) else { return Err(QueueError::lease_lost(lease)) };
-        if !slot.get().is_held_by(lease) {
-            return Err(QueueError::lease_lost(lease));
-        }
-        let mut record = slot.remove();
-        self.leases.end(record.hold, record.rank(id), &mut self.records);
-        record.hold = Hold::Nobody;
-        Ok(record)
-    }
-
-    fn free_key(&mut self, content: &Content<T>) {
-        if let Some(key) = &content.unique_key {
+    /// Takes out a record that has no lease any more, for good.
+    fn take(&mut self, id: DeliveryId) -> Record<T> {
+        let record = self.records.remove(id).expect("what was held has a record");
+        if let Some(key) = record.content.unique_key() {
             self.keys.remove(key);
         }
+        record
+    }
+
+    /// Lets a record that has no lease any more wait for its next claim, after `change`.
+    fn wait(&mut self, id: DeliveryId, now: Timestamp, change: impl FnOnce(&mut Record<T>)) -> Settled<T> {
+        let record = self.records.get_mut(id).expect("what was held has a record");
+        change(record);
+        record.hold = Hold::Nobody;
+        self.waiting.insert(record.rank(id), now);
+        Settled::Waiting
     }
 
     pub(super) fn depth(&self, now: Timestamp) -> Depth {
@@ -273,9 +268,7 @@ impl<T> State<T> {
     }
 
     pub(super) fn snapshot(&self, now: Timestamp) -> Vec<Entry> {
-        let mut entries: Vec<Entry> = self.records.iter().map(|(id, record)| self.entry(*id, record, now)).collect();
-        entries.sort_unstable_by_key(|entry| entry.id);
-        entries
+        self.records.iter().map(|(id, record)| self.entry(id, record, now)).collect()
     }
 
     fn entry(&self, id: DeliveryId, record: &Record<T>, now: Timestamp) -> Entry {
@@ -303,8 +296,10 @@ impl<T> State<T> {
     pub(super) fn requeue(&mut self, id: DeliveryId, now: Timestamp) -> bool {
         let Some(dead) = self.dead.remove(&id) else { return false };
         let Dead { mut content, cause: _, crashes: _, pushed_at, dead_at: _ } = dead;
-        content.unique_key.take_if(|key| self.keys.contains_key(key));
-        if let Some(key) = &content.unique_key {
+        if content.unique_key().is_some_and(|key| self.keys.contains_key(key)) {
+            content.give_up_unique_key();
+        }
+        if let Some(key) = content.unique_key() {
             self.keys.insert(Arc::clone(key), id);
         }
         self.enter(id, Record::fresh(content, pushed_at, now), now);
@@ -330,7 +325,7 @@ impl<T: Clone> Dead<T> {
             id,
             payload: self.content.payload.clone(),
             cause: self.cause,
-            history: self.content.history.clone(),
+            history: self.content.history().to_vec(),
             crashes: self.crashes,
             pushed_at: self.pushed_at,
             dead_at: self.dead_at,

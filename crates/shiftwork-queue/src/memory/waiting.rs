@@ -74,6 +74,9 @@ impl Waiting {
 
     /// The earliest due time after `now`.
     pub(super) fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.others.is_empty() {
+            return self.normal.next_due(now);
+        }
         self.lines().filter_map(|line| line.next_due(now)).min()
     }
 
@@ -128,6 +131,9 @@ impl Line {
 
     fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let in_order = self.in_order.get(self.due_in_order(now));
+        if self.odd.is_empty() {
+            return in_order.map(|place| place.due);
+        }
         let odd = self.odd.range(after(now)).next();
         in_order.into_iter().chain(odd).map(|place| place.due).min()
     }

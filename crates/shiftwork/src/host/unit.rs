@@ -18,7 +18,7 @@ use tracing::Instrument;
 
 use super::Policy;
 use crate::{
-    Environment, Failure, HostHandle, Source, Worker,
+    Context, Environment, Failure, HostHandle, Source, Worker,
     config::{ConfigError, WorkerConfig},
     context::LaneShared,
     control::{AttemptControl, Control, Level},
@@ -175,8 +175,7 @@ async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
                 control: AttemptControl::new(unit.control.clone()),
                 successes: AtomicU64::new(0),
                 environment: unit.environment.clone(),
-                in_flight: unit.in_flight.clone(),
-                place: (id, lane),
+                seat: unit.in_flight[id.index()].seat(lane).clone(),
             })
         })
         .collect();
@@ -195,7 +194,7 @@ async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
     let gate = policy.breaker.map(|breaker| Arc::new(Gate::new(breaker)));
     let mut lanes = JoinSet::new();
     for (index, shared) in shared.into_iter().enumerate() {
-        let cx = LaneContext { source: cx.clone(), index };
+        let cx = LaneContext::new(cx.clone(), index);
         let inbox = unit.inbox.clone();
         let run = LaneRun {
             id,
@@ -206,6 +205,7 @@ async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
             account: account.clone(),
             cycles: cycles.clone(),
             cx,
+            context: Context::new(shared.clone()),
             shared,
             first_began: Instant::now(),
             chance: fastrand::Rng::with_seed(stream(unit.seed, &unit.name, index)),

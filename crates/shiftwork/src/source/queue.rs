@@ -2,7 +2,7 @@
 //!
 //! The lanes of a worker share one claimer. A lane that finds the buffer empty takes the claimer's lock and claims once for
 //! every lane that waits; the others find their delivery in the buffer. There is no task for claiming that could fall
-//! behind, and nothing is claimed that no lane is waiting for.
+//! behind, and nothing is claimed that no lane is waiting for. A lane without others has a claimer of its own.
 //!
 //! 1. A claim that was started is awaited: it is never dropped by a stop, so that no row stays locked (rule Q4).
 //! 2. What is in the buffer when intake closes is returned, not run (rule T1).
@@ -28,7 +28,9 @@ use std::{
 };
 
 pub use config::QueueConfig;
-use shiftwork_queue::{Claim, Delivery, FailureKind, FailureRecord, Lease, Queue, QueueError, Settlement, Timestamp};
+use shiftwork_queue::{
+    Claim, Delivery, FailureKind, FailureRecord, Lease, Queue, QueueError, Settlement, Timestamp, later,
+};
 use tokio::time::Instant;
 
 use self::lease::{Held, Slot};
@@ -77,7 +79,7 @@ struct Shared<Q, T> {
     queue: Arc<Q>,
     options: Options,
     claimer: tokio::sync::Mutex<Claimer<T>>,
-    /// How many lanes wait for a delivery.
+    /// How many lanes wait for the claimer.
     waiting: AtomicUsize,
     /// What each lane holds, in the order of the lanes.
     slots: Mutex<Vec<Arc<Slot>>>,
@@ -88,6 +90,12 @@ struct Claimer<T> {
     buffer: VecDeque<Delivery<T>>,
     /// How many claims have failed in a row.
     failures: u32,
+}
+
+impl<T> Claimer<T> {
+    fn new() -> Self {
+        Self { buffer: VecDeque::new(), failures: 0 }
+    }
 }
 
 impl<T: Send + 'static, Q: Queue<T>> QueueSource<Q, T> {
@@ -153,7 +161,7 @@ impl<Q, T> Shared<Q, T> {
         Self {
             queue,
             options,
-            claimer: tokio::sync::Mutex::new(Claimer { buffer: VecDeque::new(), failures: 0 }),
+            claimer: tokio::sync::Mutex::new(Claimer::new()),
             waiting: AtomicUsize::new(0),
             slots: Mutex::new(Vec::new()),
             payload: PhantomData,
@@ -194,10 +202,11 @@ impl<T: Send + 'static, Q: Queue<T>> Source for QueueSource<Q, T> {
         *self.life.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(shared);
     }
 
-    fn lane(&self, _: &LaneContext) -> QueueLane<Q, T> {
+    fn lane(&self, cx: &LaneContext) -> QueueLane<Q, T> {
         let (shared, slot) = (self.shared(), Arc::<Slot>::default());
         shared.slots().push(slot.clone());
-        QueueLane { shared, slot, current: None }
+        let alone = (cx.source.lanes.len() == 1).then(Claimer::new);
+        QueueLane { shared, slot, current: None, alone, looked: None }
     }
 
     async fn maintain(&self, cx: &SourceContext) {
@@ -268,15 +277,15 @@ fn same_claim(left: &Lease, right: &Lease) -> bool {
     left.delivery == right.delivery && left.token == right.token
 }
 
-fn later(time: Timestamp, by: Duration) -> Timestamp {
-    time.checked_add(by).unwrap_or(Timestamp::MAX)
-}
-
 /// One lane of a [`QueueSource`].
 pub struct QueueLane<Q, T> {
     shared: Arc<Shared<Q, T>>,
     slot: Arc<Slot>,
     current: Option<Current>,
+    /// The claimer of a lane that has no others beside it: it needs no lock.
+    alone: Option<Claimer<T>>,
+    /// The wall time at the last settlement: the next claim is mostly made at the same instant.
+    looked: Option<(Instant, Timestamp)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -295,7 +304,15 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
     type Input = T;
 
     async fn next(&mut self, cx: &LaneContext) -> Result<Option<Offer<T>>, Failure> {
-        let Some(delivery) = self.shared.take(cx).await else { return Ok(None) };
+        let now = match self.looked {
+            Some((instant, time)) if cx.asked_at == Some(instant) => time,
+            Some(_) | None => cx.wall_time_when_asked(),
+        };
+        let taken = match &mut self.alone {
+            Some(claimer) => self.shared.take_as(claimer, now, cx).await,
+            None => self.shared.take(now, cx).await,
+        };
+        let Some(delivery) = taken else { return Ok(None) };
         let Delivery { lease, attempt, crashes, pushed_at: _, first_claimed_at, payload } = delivery;
         self.slot.hold(lease, cx.attempt().number());
         self.current = Some(Current { lease, attempt });
@@ -304,7 +321,8 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
 
     async fn settle(&mut self, settle: Settle, failure: Option<&Failure>, cx: &LaneContext) -> Result<(), BoxError> {
         let Some(current) = self.current.take() else { return Ok(()) };
-        let now = cx.wall_time();
+        let now = cx.wall_time_when_asked();
+        self.looked = cx.asked_at.map(|instant| (instant, now));
         let record = || FailureRecord {
             attempt: current.attempt,
             at: now,
@@ -327,16 +345,18 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
 
 impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
     /// Waits for a delivery; `None` once intake is closed and the buffer is returned.
-    async fn take(&self, cx: &LaneContext) -> Option<Delivery<T>> {
+    async fn take(&self, now: Timestamp, cx: &LaneContext) -> Option<Delivery<T>> {
+        if let Ok(mut claimer) = self.claimer.try_lock() {
+            return self.take_as(&mut claimer, now, cx).await;
+        }
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let mut claimer = self.claimer.lock().await;
-        let taken = self.take_locked(&mut claimer, cx).await;
         // Under the lock, so that a claim never counts a lane that already has its delivery.
         self.waiting.fetch_sub(1, Ordering::Relaxed);
-        taken
+        self.take_as(&mut claimer, cx.wall_time(), cx).await
     }
 
-    async fn take_locked(&self, claimer: &mut Claimer<T>, cx: &LaneContext) -> Option<Delivery<T>> {
+    async fn take_as(&self, claimer: &mut Claimer<T>, mut now: Timestamp, cx: &LaneContext) -> Option<Delivery<T>> {
         // Made before the claim that it guards, so that a push between the claim and the wait is not missed.
         let mut changed = None;
         loop {
@@ -347,8 +367,8 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
             if let Some(delivery) = claimer.buffer.pop_front() {
                 return Some(delivery);
             }
-            match self.claim(claimer, cx).await {
-                Ok(_) if !claimer.buffer.is_empty() => {}
+            match self.claim(claimer, now, cx).await {
+                Ok(_) if !claimer.buffer.is_empty() => continue,
                 Ok(next_due) => {
                     if let Some(changed) = changed.take() {
                         let now = cx.wall_time();
@@ -368,13 +388,19 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                     cx.wait_until_or_triggered(Instant::now() + delay).await;
                 }
             }
+            now = cx.wall_time();
         }
     }
 
     /// One claim for every lane that waits. On failure, how long to wait.
-    async fn claim(&self, claimer: &mut Claimer<T>, cx: &LaneContext) -> Result<Option<Timestamp>, Duration> {
-        let max = self.waiting.load(Ordering::Relaxed).max(1);
-        let claim = Claim { max, lease: self.options.lease, now: cx.wall_time() };
+    async fn claim(
+        &self,
+        claimer: &mut Claimer<T>,
+        now: Timestamp,
+        cx: &LaneContext,
+    ) -> Result<Option<Timestamp>, Duration> {
+        let max = 1 + self.waiting.load(Ordering::Relaxed);
+        let claim = Claim { max, lease: self.options.lease, now };
         match self.queue.claim(claim, &mut claimer.buffer).await {
             Ok(next_due) => {
                 if claimer.failures > 0 {
@@ -425,15 +451,5 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
             cx.wait_or_abort(delay).await;
             now = cx.wall_time();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_beyond_the_calendar_is_its_end() {
-        assert_eq!(later(Timestamp::MAX, Duration::from_secs(1)), Timestamp::MAX);
     }
 }
