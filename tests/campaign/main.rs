@@ -77,7 +77,10 @@ fn bad_usage_is_one_clear_line_and_exit_code_two() {
     std::fs::write(folder.path().join("v9.json"), r#"{"version": 9}"#).unwrap();
     std::fs::write(folder.path().join("bad.json"), "nonsense").unwrap();
     let cases: [(&[&str], &str); 6] = [
-        (&["emial"], "there is no scenario \"emial\"; there are email, orders, canary"),
+        (
+            &["emial"],
+            "there is no scenario \"emial\"; there are email, orders, clean-up, sync, fleet, deploy, cache, canary",
+        ),
         (&["--seed", "x"], "invalid value 'x' for '--seed <S>'"),
         (&["--sedes", "3"], "unexpected argument '--sedes'"),
         (&["--plan", "v9.json"], "the plan has version 9; this program reads version 1"),

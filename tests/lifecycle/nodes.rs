@@ -227,3 +227,18 @@ fn a_signal_without_a_name_is_for_the_first_node() {
     let ends: Vec<_> = outcome.reports.iter().map(|it| (&*it.node, it.report.ran)).collect();
     assert_eq!(ends, [("a", secs(1)), ("b", secs(2))]);
 }
+
+#[test]
+fn a_deploy_replaces_one_node_after_the_other_and_their_work_goes_on() {
+    let outcome = Script::new().run(|world| {
+        pair(8)(world);
+        world.signal_at(secs(5), "a", Signal::Terminate);
+        world.signal_at(secs(20), "b", Signal::Terminate);
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(cycles_of(&outcome, "a")[..2], [secs(0), secs(11)], "it finishes, and is back a second later");
+    assert_eq!(cycles_of(&outcome, "b")[..2], [secs(0), secs(10)]);
+    let reports: Vec<_> = outcome.reports.iter().map(|it| (&*it.node, it.report.exit)).collect();
+    assert_eq!(reports.len(), 4, "each of them ends twice: {reports:?}");
+    assert!(reports.iter().all(|(_, exit)| *exit == ExitStatus::Clean), "{reports:?}");
+}

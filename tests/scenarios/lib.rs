@@ -5,22 +5,41 @@
 //! | --- | --- |
 //! | [`email`] | a scheduled worker that sends what waits in an outbox |
 //! | [`orders`] | a queue worker that charges each order of a file exactly once |
+//! | [`clean_up`] | a nightly worker that deletes by retention rules, while the clocks change |
+//! | [`sync`] | a worker for each direction that keeps two systems in step |
+//! | [`fleet`] | three nodes with clocks of their own on one queue |
+//! | [`deploy`] | a fleet that is replaced node by node under load, twice |
+//! | [`cache`] | prices that are refreshed from a slow origin, and withheld when they are too old |
 //! | [`canary`] | a planted bug, which proves that the alarm works |
 //! | [`incident`] | what the tests run both as a real process and in a world |
 //!
 //! The inputs are files in `data/`: a thousand orders, some of them malformed, huge or duplicate, and an outbox's mails.
 
+pub mod cache;
 pub mod canary;
+pub mod clean_up;
+pub mod deploy;
 pub mod email;
+pub mod fleet;
 pub mod incident;
 pub mod orders;
+pub mod sync;
 
 use shiftwork_sim::Scenario;
 
 /// Every scenario, as the chaos tool lists them. Those whose name begins with `canary` run only when they are named.
 #[must_use]
 pub fn all() -> Vec<Box<dyn Scenario>> {
-    vec![Box::new(email::Email), Box::new(orders::Orders), Box::new(canary::Canary)]
+    vec![
+        Box::new(email::Email),
+        Box::new(orders::Orders),
+        Box::new(clean_up::CleanUpAtNight),
+        Box::new(sync::TwoWaySync),
+        Box::new(fleet::Fleet),
+        Box::new(deploy::RollingDeploy),
+        Box::new(cache::CacheRefresh),
+        Box::new(canary::Canary),
+    ]
 }
 
 /// The snippets of the pages, compiled and run.
@@ -47,3 +66,35 @@ struct ChaosGuide;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use shiftwork_sim::explore::{self, Profile};
+
+    use super::*;
+
+    /// What a scenario wants to see sometimes, and whether any of its first worlds showed it.
+    fn sights(scenario: &dyn Scenario, worlds: u64) -> BTreeMap<String, bool> {
+        let mut sights = BTreeMap::new();
+        for seed in 0..worlds {
+            let plan = explore::generate(scenario, Profile::Hostile, seed).plan();
+            let outcome = explore::run_plan(scenario, &plan, false);
+            outcome.assert_rules_kept();
+            for sight in outcome.stats.sometimes {
+                *sights.entry(sight.name).or_default() |= sight.reached;
+            }
+        }
+        sights
+    }
+
+    #[test]
+    fn what_a_scenario_wants_to_see_sometimes_is_seen_in_its_first_worlds() {
+        for scenario in all().iter().filter(|scenario| !scenario.name().starts_with("canary")) {
+            let sights = sights(&**scenario, 60);
+            let unseen: Vec<_> = sights.iter().filter(|(_, reached)| !**reached).collect();
+            assert!(unseen.is_empty(), "{}: {unseen:?}", scenario.name());
+        }
+    }
+}

@@ -174,10 +174,12 @@ impl Rulebook {
         Self { kinds, ..Self::default() }
     }
 
-    /// There is one node more.
-    pub(crate) fn add_node(&mut self) {
+    /// There is one node more, whose wall clock is this far from the usual one.
+    pub(crate) fn add_node(&mut self, wall_offset_ms: i64) {
         let coverage = coverage::Watcher::of_kinds(self.kinds.clone());
-        self.nodes.push(NodeRules { coverage, ..NodeRules::default() });
+        let mut node = NodeRules { coverage, ..NodeRules::default() };
+        node.cycles.clock_begins(wall_offset_ms);
+        self.nodes.push(node);
     }
 
     pub(crate) fn on(&mut self, record: &Record, report: &mut dyn FnMut(Violation)) {

@@ -57,7 +57,7 @@ use machine::Machine;
 pub use node::Node;
 pub use outcome::{NodeReport, Outcome, Stats};
 pub(crate) use shared::Shared;
-use shiftwork::HostReport;
+use shiftwork::{HostReport, Signal, queue::Timestamp};
 pub(crate) use strikes::{ClaimMeets, Meets, Visit};
 
 use crate::{
@@ -65,6 +65,7 @@ use crate::{
     dependency::Latency,
     foreign::{self, Process, Verdict},
     plan::whole_ms,
+    record::NodeId,
     streams::stream,
     watchdog,
 };
@@ -84,6 +85,8 @@ pub struct World {
     shared: Arc<Shared>,
     nodes: Vec<Machine>,
     arrivals: Vec<Arrival>,
+    /// Signals that are part of the scenario: when, to whom, and which.
+    orders: Vec<(Duration, NodeId, Signal)>,
     done: Option<Box<dyn FnMut() -> bool + Send>>,
     at_end: Vec<(String, Check)>,
 }
@@ -102,6 +105,7 @@ impl World {
             shared: Arc::new(Shared::new(plan, options, clock)),
             nodes: Vec::new(),
             arrivals: Vec::new(),
+            orders: Vec::new(),
             done: None,
             at_end: Vec::new(),
         }
@@ -111,6 +115,36 @@ impl World {
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed
+    }
+
+    /// At which wall time the world begins; midnight UTC of 2026-01-01 if it is not said. For what depends on the calendar:
+    /// the night on which the clocks change, the end of a month.
+    ///
+    /// ```
+    /// use shiftwork::{Context, Failure, Schedule, Signal, Tick};
+    /// use shiftwork_sim::{Script, secs};
+    ///
+    /// let outcome = Script::new().at(secs(180), Signal::Terminate).run_once(|world| {
+    ///     // Two minutes before the clocks go forward in Vienna: from 02:00 to 03:00.
+    ///     world.begins_at("2026-03-29T00:58:00Z".parse().expect("it is a time"));
+    ///     world.node("node", |node| {
+    ///         let at_night = Schedule::cron("30 2 * * *").and_then(|it| it.zone("Europe/Vienna"));
+    ///         let count = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+    ///         node.host().worker("nightly", at_night.expect("it is a schedule"), count).run_until_signal()
+    ///     });
+    /// });
+    /// outcome.assert_rules_kept();
+    /// // There was no 02:30 in that night.
+    /// assert_eq!(outcome.report().expect("it ended").worker("nightly").expect("it was added").cycles.succeeded, 1);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When the world has a node already.
+    pub fn begins_at(&mut self, time: Timestamp) {
+        assert!(self.nodes.is_empty(), "`World::begins_at` comes before the first `World::node`");
+        let usual = wall_at(Duration::ZERO, 0);
+        self.shared.lock().begin_wall_at(time.as_millisecond().saturating_sub(usual.as_millisecond()));
     }
 
     /// A dependency whose calls take 1 to 20 ms.
@@ -207,6 +241,19 @@ impl World {
         // Whole milliseconds, like everything that a paused clock can wait for.
         let at = Duration::from_millis(whole_ms(time));
         self.arrivals.push(Arrival { at, what: what.into(), act: Box::new(act) });
+    }
+
+    /// At `time`, whoever runs the nodes sends this one a signal: an orchestrator that rolls out a new version, say. Like a
+    /// signal of the plan it finds nobody if no process runs; unlike those it is part of what is tested, so that shrinking
+    /// a plan does not take it away.
+    ///
+    /// # Panics
+    ///
+    /// When the world has no such node.
+    pub fn signal_at(&mut self, time: Duration, node: &str, signal: Signal) {
+        let id = self.nodes.iter().find(|it| *it.name == *node).map(|it| it.id);
+        let id = id.unwrap_or_else(|| panic!("the world has no node {node:?}: call `World::node` first"));
+        self.orders.push((Duration::from_millis(whole_ms(time)), id, signal));
     }
 
     /// How long a poll may block its thread, in the world's time; 10 ms by default. Rule L3 demands it of every task.

@@ -4,7 +4,7 @@
 //! another (Groce and others, "Swarm testing", ISSTA 2012). A quarter of the times is drawn close to another fault's, since it is
 //! faults together that break things.
 
-use std::rc::Rc;
+use std::{iter, rc::Rc};
 
 use proptest::{
     prelude::*,
@@ -171,12 +171,22 @@ impl Ingredients {
             }
             // Forward by up to a month. Back by half a minute at most: whatever is due by the wall clock waits for so
             // much longer, and all the steps of a world together must leave it the time to recover.
-            FaultName::ClockStep => prop_oneof![
-                (0u32..32).prop_map(|exponent| 1i64 << exponent),
-                (0u32..15).prop_map(|exponent| -(1i64 << exponent)),
-            ]
-            .prop_map(|by_ms| FaultKind::ClockStep { node: None, by_ms })
-            .boxed(),
+            FaultName::ClockStep => {
+                let step = prop_oneof![
+                    (0u32..32).prop_map(|exponent| 1i64 << exponent),
+                    (0u32..15).prop_map(|exponent| -(1i64 << exponent)),
+                ];
+                match &*self.nodes {
+                    [None] => step.prop_map(|by_ms| FaultKind::ClockStep { node: None, by_ms }).boxed(),
+                    // All clocks together, or one that is then off from the others.
+                    nodes => {
+                        let whose: Vec<_> = iter::once(None).chain(nodes.iter().cloned()).collect();
+                        (prop::sample::select(whose), step)
+                            .prop_map(|(node, by_ms)| FaultKind::ClockStep { node, by_ms })
+                            .boxed()
+                    }
+                }
+            }
         })
     }
 }

@@ -125,6 +125,11 @@ impl CycleRules {
         self.workers.clear();
     }
 
+    /// How far the wall clock is from the usual one when the world begins.
+    pub(super) fn clock_begins(&mut self, offset_ms: i64) {
+        self.stepped_ms = offset_ms;
+    }
+
     pub(super) fn clock_stepped(&mut self, at: Duration, stepped_ms: i64) {
         let (before, after) = (wall_at(at, self.stepped_ms), wall_at(at, stepped_ms));
         let wall_max = self.wall_max.map_or(before, |max| max.max(before));

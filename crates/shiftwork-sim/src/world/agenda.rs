@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use shiftwork::Signal;
+
 use super::Arrival;
 use crate::record::NodeId;
 
@@ -13,6 +15,8 @@ pub(super) enum Step {
     Resume(NodeId),
     /// Something that the scenario's surroundings do.
     Arrival(Arrival),
+    /// Whoever runs the nodes sends one a signal.
+    Order(NodeId, Signal),
     /// Every fault is over.
     Heal,
     /// Look whether the work is done; give up at the time given.

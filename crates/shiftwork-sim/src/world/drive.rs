@@ -69,6 +69,9 @@ pub(super) fn drive(mut world: World, plan: &Plan, options: Options) -> Outcome 
     for arrival in std::mem::take(&mut world.arrivals) {
         agenda.add(arrival.at, Step::Arrival(arrival));
     }
+    for (at, node, signal) in std::mem::take(&mut world.orders) {
+        agenda.add(at, Step::Order(node, signal));
+    }
     agenda.add(heal_at, Step::Heal);
     let nodes = std::mem::take(&mut world.nodes);
     assert!(!nodes.is_empty(), "the scenario made no node: call `World::node` in its build");
@@ -245,6 +248,13 @@ impl Driver<'_> {
             Step::Arrival(arrival) => {
                 (arrival.act)();
                 self.world.shared.record(What::Arrived { what: arrival.what });
+            }
+            Step::Order(id, signal) => {
+                let index = usize::from(id.0);
+                // After the last SIGTERM nobody is deployed any more.
+                if matches!(self.nodes[index].state, Machinery::Up(_)) && !self.stopping {
+                    self.signal(index, signal);
+                }
             }
             Step::Heal => {
                 self.world.shared.lock().heal();

@@ -159,7 +159,8 @@ impl Shared {
             metrics: None,
             skew_ms: 0,
         });
-        state.recorder.rules.add_node();
+        let offset = state.stepped_ms;
+        state.recorder.rules.add_node(offset);
         id
     }
 
@@ -416,6 +417,12 @@ impl State {
 
     pub(crate) fn heal_at(&self) -> Duration {
         self.heal_at
+    }
+
+    /// The world begins with its wall clock this far from the usual one.
+    pub(super) fn begin_wall_at(&mut self, offset_ms: i64) {
+        self.stepped_ms = offset_ms;
+        self.time.set_wall_offset_ms(offset_ms);
     }
 
     /// The wall clock of a node steps, or that of all.

@@ -1,0 +1,255 @@
+//! *Cache refresh*: prices are kept in memory, refreshed from an origin that is sometimes slower than the time between two
+//! refreshes, and shown as long as they are not too old.
+//!
+//! Two refreshes may run side by side, so that one that is slow does not hold up the next; what was asked for later wins,
+//! whichever answers first. How old a price is counts from when it was asked for, not from when the answer came: an answer
+//! that was half a minute on its way is half a minute old. Rather no price than one older than [`AGE_MAX`].
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use shiftwork::{Context, Failure, HostBuilder, Overlap, Retry, Schedule, ServiceContext, Tick, Worker, event::Event};
+use shiftwork_sim::{Dependency, Ledger, Record, Scenario, Surface, What, World, dependency::Latency, millis, secs};
+use tokio::time::Instant;
+
+/// How old a price may be that is still shown.
+pub const AGE_MAX: Duration = secs(20);
+
+/// How often prices are asked for.
+const REFRESH_EVERY: Duration = secs(3);
+
+/// What the origin says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Price(pub u32);
+
+/// Where prices come from.
+pub trait Origin: Send + Sync + 'static {
+    /// The price as it is there.
+    ///
+    /// # Errors
+    ///
+    /// When the origin is in trouble.
+    fn price(&self) -> impl Future<Output = Result<Price, Failure>> + Send;
+}
+
+/// Where prices are shown.
+pub trait Page: Send + Sync + 'static {
+    /// Somebody looks, and sees what `price` says; nothing if it has none.
+    fn show(&self, price: impl FnOnce() -> Option<Price> + Send) -> impl Future<Output = ()> + Send;
+}
+
+/// The last price, and when it was asked for. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+struct Cache(Arc<Mutex<Option<(Instant, Price)>>>);
+
+impl Cache {
+    fn lock(&self) -> MutexGuard<'_, Option<(Instant, Price)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps what was asked for at `asked`, unless something is there that was asked for later.
+    fn keep(&self, asked: Instant, price: Price) {
+        let mut kept = self.lock();
+        if kept.is_none_or(|(since, _)| since < asked) {
+            *kept = Some((asked, price));
+        }
+    }
+
+    /// The price, if it is young enough.
+    fn price(&self) -> Option<Price> {
+        let kept = *self.lock();
+        kept.filter(|(asked, _)| asked.elapsed() <= AGE_MAX).map(|(_, price)| price)
+    }
+}
+
+struct Refresh<O> {
+    origin: O,
+    cache: Cache,
+}
+
+impl<O: Origin> Worker for Refresh<O> {
+    type Input = Tick;
+
+    async fn cycle(&self, _: Tick, _: &Context) -> Result<(), Failure> {
+        let asked = Instant::now();
+        self.cache.keep(asked, self.origin.price().await?);
+        Ok(())
+    }
+}
+
+/// Shows the price whenever somebody looks.
+async fn serve<P: Page>(page: Arc<P>, cache: Cache, cx: ServiceContext) -> Result<(), Failure> {
+    loop {
+        tokio::select! {
+            () = page.show(|| cache.price()) => {}
+            () = cx.stopped() => return Ok(()),
+        }
+    }
+}
+
+/// The application: what `main` would build around a real origin and a real page.
+pub fn application<O: Origin, P: Page>(host: HostBuilder, origin: O, page: P) -> HostBuilder {
+    let (cache, page) = (Cache::default(), Arc::new(page));
+    let refresh = Refresh { origin, cache: cache.clone() };
+    host.worker("refresh", Schedule::every(REFRESH_EVERY).overlap(Overlap::Allow), refresh)
+        .concurrency(2)
+        .cycle_timeout(secs(15))
+        // The next refresh is never far: to insist on one would only keep its lane.
+        .retry(Retry::exponential().initial(millis(500)).max(secs(2)).attempts_max(3))
+        .service("page", move |cx| serve(page.clone(), cache.clone(), cx))
+        .after("refresh")
+        .host()
+}
+
+/// What the origin said over time, and what was shown of it.
+#[derive(Debug, Default)]
+struct State {
+    /// Until when each price was that of the origin; the last one still is.
+    over: Vec<(Duration, Price)>,
+    price: Price,
+    /// What has passed since the world began.
+    passed: Duration,
+    shown: Option<Price>,
+    /// What a look saw that has not been judged yet.
+    look: Option<Option<Price>>,
+    asked: u32,
+    answered_late: bool,
+}
+
+impl State {
+    /// How long ago this was the price.
+    fn age(&self, price: Price) -> Duration {
+        let over = self.over.iter().find(|(_, other)| *other == price);
+        over.map_or(Duration::ZERO, |(until, _)| self.passed.saturating_sub(*until))
+    }
+}
+
+type Shared = Ledger<State>;
+
+struct SimOrigin {
+    dependency: Dependency,
+    state: Shared,
+}
+
+impl Origin for SimOrigin {
+    async fn price(&self) -> Result<Price, Failure> {
+        let number = self.state.with(|state| {
+            state.asked += 1;
+            state.asked
+        });
+        let price = self.dependency.call(async { self.state.with(|state| state.price) }).await?;
+        self.state.with(|state| state.answered_late |= number < state.asked);
+        Ok(price)
+    }
+}
+
+struct SimPage {
+    visitors: Dependency,
+    state: Shared,
+}
+
+impl Page for SimPage {
+    async fn show(&self, price: impl FnOnce() -> Option<Price> + Send) {
+        tokio::time::sleep(secs(1)).await;
+        let look = async {
+            let seen = price();
+            self.state.with(|state| state.look = Some(seen));
+        };
+        // No fault strikes visitors.
+        let _looked = self.visitors.call(look).await;
+    }
+}
+
+/// The scenario.
+#[derive(Debug)]
+pub struct CacheRefresh;
+
+impl Scenario for CacheRefresh {
+    fn name(&self) -> &'static str {
+        "cache"
+    }
+
+    fn about(&self) -> &'static str {
+        "prices are refreshed from a slow origin, side by side, and none is shown that is too old"
+    }
+
+    fn surface(&self) -> Surface {
+        Surface { dependencies: vec!["origin".into()], queues: Vec::new(), horizon: secs(90) }
+    }
+
+    fn build(&self, world: &mut World) {
+        let state = Shared::default();
+        // Slower than the time between two refreshes now and then, and slower than a price may be old never.
+        let origin = world.dependency_with("origin", Latency::long_tail(millis(400), secs(12)));
+        let visitors = world.dependency_with("visitors", Latency::none());
+        for second in (2..90).step_by(2) {
+            let state = state.clone();
+            world.at(secs(second), "a price changes", move || {
+                state.with(|state| {
+                    state.over.push((secs(second), state.price));
+                    state.price.0 += 1;
+                });
+            });
+        }
+        let shared = state.clone();
+        world.node("shop", move |node| {
+            let origin = SimOrigin { dependency: origin.clone(), state: shared.clone() };
+            let page = SimPage { visitors: visitors.clone(), state: shared.clone() };
+            application(node.host(), origin, page).run_until_signal()
+        });
+        demand(world, &state);
+    }
+}
+
+fn demand(world: &mut World, state: &Shared) {
+    let newest = state.clone();
+    let is_newest = move || newest.with(|state| state.shown == Some(state.price));
+    world.done_when(is_newest.clone());
+
+    let looks = state.clone();
+    world.always("no price is shown that is too old", move |record| {
+        looks.with(|state| {
+            state.passed = record.at;
+            if !matches!(record.what, What::CallTookEffect { .. }) {
+                return Ok(());
+            }
+            let Some(seen) = state.look.take() else { return Ok(()) };
+            state.shown = seen;
+            match seen.map(|price| (price, state.age(price))) {
+                Some((price, age)) if age > AGE_MAX => Err(format!("{price:?} has been over for {age:?}")),
+                _ => Ok(()),
+            }
+        })
+    });
+    let looks = state.clone();
+    let mut last = None;
+    world.always("a process shows no older price after a newer one", move |record| {
+        if matches!(record.what, What::Booted { .. }) {
+            last = None;
+        }
+        let shown = looks.with(|state| state.shown);
+        let goes_back = shown < last && shown.is_some();
+        let before = last;
+        last = shown.max(last);
+        if goes_back { Err(format!("{shown:?} was shown after {before:?}")) } else { Ok(()) }
+    });
+
+    let sights = state.clone();
+    world.sometimes("a refresh is answered after a later one was asked for", move |_| {
+        sights.with(|state| state.answered_late)
+    });
+    let sights = state.clone();
+    let mut had_one = false;
+    world.sometimes("a price is withheld because it is too old", move |record| {
+        let shown = sights.with(|state| state.shown);
+        had_one = !matches!(record.what, What::Booted { .. }) && (had_one || shown.is_some());
+        had_one && shown.is_none()
+    });
+    world.sometimes("both lanes are busy when a refresh is due", |record| {
+        matches!(record.what, What::Host(Event::TicksMissed { .. } | Event::TickDue { missed: 1.., .. }))
+    });
+    let is_well = |record: &Record| record.what == What::Healed;
+    world.eventually("the newest price is shown", secs(60), is_well, is_newest);
+}
