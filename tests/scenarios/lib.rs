@@ -69,11 +69,27 @@ struct Readme;
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, path::Path};
 
+    use shiftwork_chaos::{Campaign, Seeds, Verdict, corpus::Corpus};
     use shiftwork_sim::explore::{self, Profile};
 
     use super::*;
+
+    /// What `cargo mutants` runs (`.cargo/mutants.toml`): the corpus and many worlds, up to the first failure.
+    #[test]
+    #[ignore = "more worlds than the suite has time for; `cargo mutants` asks for it"]
+    fn a_campaign_for_mutants() {
+        let scenarios = all();
+        let honest = scenarios.iter().map(|scenario| &**scenario).filter(|it| !it.name().starts_with("canary"));
+        let mut campaign = Campaign::over(honest);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+        campaign.corpus = Corpus::read(&folder, &scenarios).expect("the corpus is there");
+        campaign.seeds = Seeds::Counted { first: 0, count: 150 };
+        (campaign.failures_max, campaign.shrink_worlds_max) = (1, 1);
+        let report = campaign.run();
+        assert_eq!(report.verdict(), Verdict::Kept, "{:?}", report.failures.first().map(|it| it.outcome.to_string()));
+    }
 
     /// What a scenario wants to see sometimes, and whether any of its first worlds showed it.
     fn sights(scenario: &dyn Scenario, worlds: u64) -> BTreeMap<String, bool> {
