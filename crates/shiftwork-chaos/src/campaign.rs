@@ -264,12 +264,13 @@ impl Tally {
         let row = &mut self.rows[row];
         row.busy += took;
         match ran {
-            Ok(Ran { fingerprint, virtual_time, transitions, coverage, faults, failure }) => {
+            Ok(Ran { fingerprint, virtual_time, transitions, coverage, faults, sometimes, failure }) => {
                 row.worlds += 1;
                 row.virtual_time += virtual_time;
                 row.transitions.merge(transitions);
                 row.coverage.count(coverage);
                 row.faults.merge(&faults);
+                row.count_sometimes(sometimes);
                 row.runs.push((origin, seed, fingerprint));
                 self.fingerprints.push((number, fingerprint));
                 if let Some(mut failure) = failure {

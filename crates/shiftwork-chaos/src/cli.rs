@@ -48,6 +48,15 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["scenarios", "seeds", "first_seed", "seed", "time", "profile", "corpus"])]
     plan: Option<PathBuf>,
 
+    /// Shrink saved plans again and write them back: a file, a folder of them, or "corpus" for the program's own. A plan
+    /// that breaks no rule any more stays as it is
+    #[arg(long, value_name = "FILE|corpus", conflicts_with_all = ["scenarios", "seeds", "first_seed", "seed", "time", "profile", "plan", "json", "report", "trace", "junit", "shard", "verify_determinism"])]
+    minimize: Option<PathBuf>,
+
+    /// With --minimize: write the plans to standard output, one after the other, and leave the files alone
+    #[arg(long, requires = "minimize")]
+    to_stdout: bool,
+
     /// As many seeds as can begin within so many seconds
     #[arg(long, value_name = "SECS", conflicts_with = "seeds")]
     time: Option<NonZeroU64>,
@@ -145,8 +154,16 @@ pub(crate) enum Request<'a> {
     List,
     /// Answers for another process.
     Fingerprints { jobs: NonZeroUsize },
+    /// Saved plans made smaller.
+    Minimize(MinimizeRequest<'a>),
     /// A campaign.
     Campaign(Box<CampaignRequest<'a>>),
+}
+
+/// Saved plans, and where the smaller ones go.
+pub(crate) struct MinimizeRequest<'a> {
+    pub(crate) corpus: Corpus<'a>,
+    pub(crate) to_stdout: bool,
 }
 
 /// A campaign, and what is to be done with its report.
@@ -221,6 +238,10 @@ impl Cli {
         }
         if self.fingerprints {
             return Ok(Request::Fingerprints { jobs });
+        }
+        if let Some(path) = &self.minimize {
+            let corpus = to_minimize(path, usual_corpus, self.corpus.as_deref(), scenarios)?;
+            return Ok(Request::Minimize(MinimizeRequest { corpus, to_stdout: self.to_stdout }));
         }
         let mut request = CampaignRequest {
             scenarios: Vec::new(),
@@ -310,6 +331,30 @@ impl Cli {
 /// Whether a scenario runs only when it is named.
 pub(crate) fn is_hidden(scenario: &dyn Scenario) -> bool {
     scenario.name().starts_with(CANARY)
+}
+
+/// The plans that are to be made smaller: one file, or those of a folder. A plan that fits no scenario cannot be run.
+fn to_minimize<'a>(
+    path: &Path,
+    usual: Option<&Path>,
+    given: Option<&Path>,
+    scenarios: &'a [Box<dyn Scenario>],
+) -> Result<Corpus<'a>, UsageError> {
+    let unusable = |path: &Path, reason: String| UsageError(format!("cannot minimize {}: {reason}", path.display()));
+    let own = path == Path::new("corpus") && !path.is_file();
+    let path = match given.or(usual).filter(|_| own) {
+        Some(corpus) => corpus,
+        None if own && !path.exists() => {
+            let reason = "the program has no corpus of its own: name it with --corpus DIR";
+            return Err(unusable(path, reason.to_owned()));
+        }
+        None => path,
+    };
+    if path.is_dir() {
+        return Corpus::read(path, scenarios).map_err(|error| unusable(path, error.to_string()));
+    }
+    let replay = Replay::read(path, scenarios).map_err(|reason| unusable(path, reason))?;
+    Ok(Corpus { replays: vec![replay], stale: Vec::new() })
 }
 
 /// The saved plans of the scenarios that were chosen.

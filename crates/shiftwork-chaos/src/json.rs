@@ -68,6 +68,9 @@ pub struct ScenarioRow {
     pub transitions: Vec<String>,
     /// In how many worlds a fault of a kind first struck while a worker stood at a moment: counts by kind, by moment.
     pub coverage: BTreeMap<String, BTreeMap<String, u64>>,
+    /// What the scenario wants to see sometimes, and in how many worlds it was seen. 0: never, so it was not tested.
+    #[serde(default)]
+    pub sometimes: BTreeMap<String, u64>,
     /// One hash over the seeds and fingerprints of all its worlds, in their order.
     pub fingerprint: String,
     /// Seed and fingerprint of each world that was generated, in the order of seeds.
@@ -269,6 +272,7 @@ fn scenario_row(report: &CampaignReport, row: &ScenarioReport) -> ScenarioRow {
             .collect(),
         transitions: row.transitions.pairs().into_iter().map(|(from, to)| format!("{from}->{to}")).collect(),
         coverage: coverage(&row.coverage),
+        sometimes: row.sometimes.clone(),
         fingerprint: hex(row.fingerprint()),
         fingerprints,
         replays,

@@ -50,6 +50,7 @@
 //! | [`failure`] | a rule that broke: shrunk, saved, with the line that replays it |
 //! | [`determinism`] | the same worlds again, at another place, compared |
 //! | [`corpus`] | saved plans that are replayed first |
+//! | `minimize.rs` | saved plans made smaller |
 //! | [`report`] | what became of a campaign, as plain data |
 //! | `table.rs`, [`json`], [`junit`] | the report for people, for programs and for CI servers |
 //! | [`merge`] | the reports of all shards as one |
@@ -72,6 +73,7 @@ mod interruption;
 pub mod json;
 pub mod junit;
 pub mod merge;
+mod minimize;
 mod page;
 mod picture;
 mod progress;

@@ -89,6 +89,9 @@ fn add_row(row: &mut ScenarioRow, more: ScenarioRow) {
             *sum.entry(kind).or_default() += worlds;
         }
     }
+    for (sight, worlds) in more.sometimes {
+        *row.sometimes.entry(sight).or_default() += worlds;
+    }
     row.transitions.extend(more.transitions);
     row.fingerprints.extend(more.fingerprints);
     row.replays.extend(more.replays);

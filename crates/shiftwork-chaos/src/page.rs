@@ -114,22 +114,47 @@ fn head(out: &mut String, report: &CampaignReport) {
 }
 
 fn scenarios(out: &mut String, report: &CampaignReport) {
-    out.push_str("<section id=\"scenarios\">\n<h2>Scenarios</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Scenarios\"><table>\n<thead><tr><th scope=\"col\">scenario</th><th scope=\"col\">worlds</th><th scope=\"col\">virtual time</th><th scope=\"col\">transitions</th><th scope=\"col\">failures</th></tr></thead>\n<tbody>\n");
+    out.push_str("<section id=\"scenarios\">\n<h2>Scenarios</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Scenarios\"><table>\n<thead><tr><th scope=\"col\">scenario</th><th scope=\"col\">worlds</th><th scope=\"col\">virtual time</th><th scope=\"col\">transitions</th><th scope=\"col\">sometimes</th><th scope=\"col\">failures</th></tr></thead>\n<tbody>\n");
     for row in &report.scenarios {
         push(
             out,
             format_args!(
-                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{} of {}</td><td>{}</td></tr>\n",
+                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{} of {}</td><td>{}</td><td>{}</td></tr>\n",
                 Escaped(row.name),
                 row.worlds,
                 Span(row.virtual_time),
                 row.transitions.pairs().len(),
                 Transitions::POSSIBLE.len(),
+                sights_of(row),
                 row.failures
             ),
         );
     }
-    out.push_str("</tbody>\n</table></div>\n</section>\n");
+    out.push_str("</tbody>\n</table></div>\n");
+    never_reached(out, report);
+    out.push_str("</section>\n");
+}
+
+/// How much of what a scenario wants to see sometimes was seen.
+fn sights_of(row: &ScenarioReport) -> String {
+    match row.sometimes.len() {
+        0 => "·".to_owned(),
+        wanted => format!("{} of {wanted}", wanted - row.never_reached().count()),
+    }
+}
+
+/// What a whole campaign never reached was not tested.
+fn never_reached(out: &mut String, report: &CampaignReport) {
+    if report.scenarios.iter().all(|row| row.never_reached().next().is_none()) {
+        return;
+    }
+    out.push_str("<h3>Never reached</h3>\n<p>What should happen sometimes, and did not happen in any world: nothing was tested there.</p>\n<ul class=\"unreached\">\n");
+    for row in &report.scenarios {
+        for sight in row.never_reached() {
+            push(out, format_args!("<li>{}: {}</li>\n", Escaped(row.name), Escaped(sight)));
+        }
+    }
+    out.push_str("</ul>\n");
 }
 
 fn failures(out: &mut String, report: &CampaignReport, exhibits: &[Exhibit], command: &str) {
@@ -268,6 +293,13 @@ fn coverage_of(out: &mut String, row: &ScenarioReport) {
         push(out, format_args!("<td>{}</td>", planned - struck));
     }
     out.push_str("</tr></tfoot>\n</table></div>\n");
+    if !row.sometimes.is_empty() {
+        out.push_str("<details><summary>What was seen sometimes</summary><ul>\n");
+        for (sight, worlds) in &row.sometimes {
+            push(out, format_args!("<li>{}: in {}</li>\n", Escaped(sight), counted(*worlds, "world")));
+        }
+        out.push_str("</ul></details>\n");
+    }
     let seen = row.transitions.pairs();
     let missing: Vec<_> = Transitions::POSSIBLE.iter().filter(|pair| !seen.contains(pair)).collect();
     push(

@@ -1,12 +1,12 @@
 //! What became of a campaign, as plain data. `table.rs` renders it for people, [`crate::json`] for programs.
 
-use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use shiftwork_sim::{
     FaultKind, Scenario,
     control::Control,
     explore::Profile,
-    rules::{Coverage, Moment, Transitions},
+    rules::{Coverage, Moment, Sometimes, Transitions},
 };
 
 use crate::{Failure, Verdict, corpus::Stale, determinism::Determinism};
@@ -50,6 +50,9 @@ pub struct ScenarioReport {
     pub transitions: Transitions,
     /// In how many worlds which faults struck where.
     pub coverage: CoverageCounts,
+    /// What it wants to see sometimes ([`shiftwork_sim::World::sometimes`]), and in how many worlds it was seen. What was in
+    /// none was not tested.
+    pub sometimes: BTreeMap<String, u64>,
     /// How many of them broke a rule.
     pub failures: u64,
     /// Each world's origin, seed and fingerprint, in the order of the worlds.
@@ -203,10 +206,23 @@ impl ScenarioReport {
             faults: FaultCounts::default(),
             transitions: Transitions::default(),
             coverage: CoverageCounts::default(),
+            sometimes: BTreeMap::new(),
             failures: 0,
             runs: Vec::new(),
             busy: Duration::ZERO,
         }
+    }
+
+    /// Counts one more world.
+    pub(crate) fn count_sometimes(&mut self, sometimes: Vec<Sometimes>) {
+        for Sometimes { name, reached } in sometimes {
+            *self.sometimes.entry(name).or_default() += u64::from(reached);
+        }
+    }
+
+    /// What it wants to see sometimes, and did not see in any of its worlds.
+    pub fn never_reached(&self) -> impl Iterator<Item = &str> {
+        self.sometimes.iter().filter(|(_, worlds)| **worlds == 0).map(|(name, _)| name.as_str())
     }
 
     /// A hash over the seeds and fingerprints of its worlds, in their order: equal campaigns have equal ones.

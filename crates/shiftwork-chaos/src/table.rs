@@ -108,7 +108,20 @@ impl Text<'_> {
         for columns in beside_each_other(&columns) {
             write!(f, "\n\n{}", fault_table(columns).trim_fmt())?;
         }
-        writeln!(f)
+        writeln!(f)?;
+        self.never_reached(f)
+    }
+
+    /// What should happen sometimes, and did not: nothing was tested there.
+    fn never_reached(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // One world shows what it shows.
+        for row in self.report.scenarios.iter().filter(|row| row.worlds > 1) {
+            for sight in row.never_reached() {
+                let (name, worlds) = (row.name, row.worlds);
+                writeln!(f, "\n{WARNING}never reached{WARNING:#} in {worlds} worlds of {name}: {sight}")?;
+            }
+        }
+        Ok(())
     }
 
     fn transitions(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -122,6 +135,9 @@ impl Text<'_> {
             writeln!(f, "\n{HEADING}{}{HEADING:#}, fingerprint {:016x}", row.name, row.fingerprint())?;
             writeln!(f, "  transitions seen:     {}", list(&mut seen.iter()))?;
             writeln!(f, "  transitions not seen: {}", list(&mut possible.difference(&seen)))?;
+            for (sight, worlds) in &row.sometimes {
+                writeln!(f, "  sometimes, in {}: {sight}", counted(*worlds, "world"))?;
+            }
             for moment in Moment::ALL {
                 let kinds =
                     FaultKind::NAMES.iter().enumerate().map(|(kind, name)| (name, row.coverage.of(moment, kind)));

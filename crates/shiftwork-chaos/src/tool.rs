@@ -18,9 +18,9 @@ use shiftwork_sim::{Scenario, watchdog};
 
 use crate::{
     Campaign, CampaignReport, Verdict,
-    cli::{CampaignRequest, Cli, JsonTarget, Request, UsageError, Written, WrittenWhat, is_hidden},
+    cli::{CampaignRequest, Cli, JsonTarget, MinimizeRequest, Request, UsageError, Written, WrittenWhat, is_hidden},
     determinism::{ChildProcess, SecondRun, answer_on_stdio},
-    exhibit, exit, interruption, json, junit, merge, page,
+    exhibit, exit, interruption, json, junit, merge, minimize, page,
     progress::{Display, Progress},
     table::{Detail, Text},
     trace,
@@ -232,6 +232,10 @@ impl Tool {
                         Verdict::ToolCrashed.code()
                     }
                 }
+            }
+            Ok(Request::Minimize(MinimizeRequest { corpus, to_stdout })) => {
+                let into = if to_stdout { minimize::Destination::Stream(out) } else { minimize::Destination::Files };
+                minimize::minimize(&corpus, into, surroundings.display, &surroundings.stop, err).code()
             }
             Ok(Request::Campaign(request)) => self.campaign(*request, surroundings, out, err),
             Err(UsageError(message)) => {

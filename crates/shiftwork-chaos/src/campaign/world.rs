@@ -8,7 +8,7 @@ use std::{
 
 use shiftwork_sim::{
     Outcome, explore,
-    rules::{Coverage, Transitions},
+    rules::{Coverage, Sometimes, Transitions},
 };
 
 use super::order::{Source, WorldToRun};
@@ -36,6 +36,7 @@ pub(crate) struct Ran {
     pub(crate) transitions: Transitions,
     pub(crate) coverage: Coverage,
     pub(crate) faults: FaultCounts,
+    pub(crate) sometimes: Vec<Sometimes>,
     pub(crate) failure: Option<Box<Failure>>,
 }
 
@@ -91,6 +92,7 @@ fn count(outcome: &Outcome, failure: Option<Box<Failure>>) -> Ran {
         transitions: outcome.stats.transitions,
         coverage: outcome.stats.coverage,
         faults,
+        sometimes: outcome.stats.sometimes.clone(),
         failure,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use shiftwork_sim::Plan;
+use shiftwork_sim::{Fault, Plan, millis, site};
 
 use crate::{Run, chaos, setup};
 
@@ -111,4 +111,70 @@ fn a_replay_that_keeps_every_rule_shows_its_timeline_when_asked() {
         "{}",
         run.out
     );
+}
+
+/// A plan that breaks a rule of `canary-twice`, with more in it than that takes.
+fn too_large() -> Plan {
+    let mut plan = crate::a_mail_sent_twice();
+    for at_ms in [3_000, 7_000, 41_000] {
+        plan.faults.push(Fault { at_ms, kind: site("smtp").slow(millis(300)).lasting(millis(900)) });
+    }
+    plan.faults.sort_by_key(|fault| fault.at_ms);
+    plan
+}
+
+#[test]
+fn a_saved_plan_is_minimized_where_it_lies_and_ends_with_its_counterfactual() {
+    let folder = setup();
+    let file = folder.path().join("plan.json");
+    fs::write(&file, too_large().to_json()).unwrap();
+    let run = chaos(folder.path(), &["--minimize", "DIR/plan.json"]);
+    assert_eq!((run.code, run.out.as_str()), (0, ""), "{}", run.err);
+    assert!(run.err.contains("breaks no mail is sent twice: 5 faults, shrunk to 1 fault in "), "{}", run.err);
+    assert!(run.err.contains("  without fault 1 it passes"), "{}", run.err);
+    let plan = Plan::from_json(&fs::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!(plan.faults.len(), 1, "{plan}");
+    let replayed = chaos(folder.path(), &["--plan", "DIR/plan.json"]);
+    assert_eq!(replayed.code, 1, "it breaks the same rule: {}", replayed.out);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+}
+
+#[test]
+fn a_corpus_is_minimized_plan_by_plan_or_shown_smaller() {
+    let folder = setup();
+    fs::create_dir(folder.path().join("plans")).unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join("plans").join(name), text).unwrap();
+    let (large, quiet) = (too_large().to_json(), Plan::quiet("mailer", 1).to_json());
+    write("a.json", &large);
+    write("b.json", &quiet);
+    write("c.json", "{\"version\": 0}");
+    let shown = chaos(folder.path(), &["--minimize", "corpus", "--corpus", "DIR/plans", "--to-stdout"]);
+    assert_eq!(shown.code, 0, "{}", shown.err);
+    assert!(shown.err.contains("b.json breaks no rule any more, and stays as it is"), "{}", shown.err);
+    assert!(shown.err.contains("c.json is stale and stays as it is: "), "{}", shown.err);
+    assert_eq!(shown.out.matches("\"scenario\"").count(), 2, "{}", shown.out);
+    let read = |name: &str| fs::read_to_string(folder.path().join("plans").join(name)).unwrap();
+    assert_eq!((read("a.json"), read("b.json")), (large.clone(), quiet.clone()), "files are left alone");
+
+    let done = chaos(folder.path(), &["--minimize", "DIR/plans"]);
+    assert_eq!((done.code, done.out.as_str()), (0, ""), "{}", done.err);
+    assert!(read("a.json").len() < large.len() && shown.out.contains(read("a.json").trim()), "{}", shown.out);
+    assert_eq!(read("b.json"), quiet);
+}
+
+#[test]
+fn what_cannot_be_minimized_is_refused_by_name() {
+    let folder = setup();
+    fs::write(folder.path().join("bad.json"), "nonsense").unwrap();
+    let cases: [(&[&str], &str); 4] = [
+        (&["--minimize", "DIR/bad.json"], "bad.json: not a plan"),
+        (&["--minimize", "DIR/nowhere.json"], "cannot minimize"),
+        (&["--minimize", "DIR/bad.json", "--seeds", "3"], "--minimize"),
+        (&["--to-stdout"], "--minimize"),
+    ];
+    for (args, said) in cases {
+        let run = chaos(folder.path(), args);
+        assert_eq!((run.code, run.out.as_str()), (2, ""), "{args:?}");
+        assert!(run.err.contains(said), "{args:?}: {}", run.err);
+    }
 }

@@ -137,3 +137,22 @@ fn only_transitions_that_the_lifecycle_has_are_ever_seen() {
     let unknown: Vec<_> = seen.iter().filter(|pair| !Transitions::POSSIBLE.contains(pair)).collect();
     assert!(!seen.is_empty() && unknown.is_empty(), "{unknown:?}");
 }
+
+#[test]
+fn what_is_never_reached_is_told_to_people_and_to_programs() {
+    let folder = setup();
+    let args = ["canary-sights", "--seeds", "30", "--report", "DIR/page", "--json", "DIR/report.json"];
+    let run = chaos(folder.path(), &args);
+    assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+    assert_eq!(run.out.matches("never reached").count(), 1, "{}", run.out);
+    assert!(run.out.contains("never reached in 30 worlds of canary-sights: a mail <comes back>"), "{}", run.out);
+    let report: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(folder.path().join("report.json")).unwrap()).unwrap();
+    let sights = &report["scenarios"][0]["sometimes"];
+    assert_eq!((&sights["a process starts"], &sights["a mail <comes back>"]), (&30.into(), &0.into()));
+    let killed = sights["a process is killed"].as_u64().unwrap();
+    assert!((1..30).contains(&killed), "{killed}: gentle worlds kill nobody");
+    let page = fs::read_to_string(folder.path().join("page/index.html")).unwrap();
+    assert!(page.contains("<li>canary-sights: a mail &lt;comes back&gt;</li>"), "it is escaped");
+    assert!(page.contains("<td>2 of 3</td>"), "in the table");
+}

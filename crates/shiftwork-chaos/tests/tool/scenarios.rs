@@ -9,7 +9,7 @@ use std::{
 };
 
 use shiftwork::{Context, Failure, Schedule, Tick};
-use shiftwork_sim::{Dependency, Scenario, Surface, World, secs};
+use shiftwork_sim::{Dependency, Scenario, Surface, What, World, secs};
 
 /// All of them, as a program would list them.
 pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
@@ -20,6 +20,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(Chance),
         Box::new(Unbuildable),
         Box::new(Fickle::default()),
+        Box::new(Sights),
     ]
 }
 
@@ -190,5 +191,29 @@ impl Scenario for Fickle {
         let is_first = !self.was_built.swap(true, Ordering::Relaxed);
         Mailer.build(world);
         world.at_end("nobody was first", move || if is_first { Err("this world was".to_owned()) } else { Ok(()) });
+    }
+}
+
+/// Wants to see something that happens, something that happens in some worlds, and something that cannot.
+pub(crate) struct Sights;
+
+impl Scenario for Sights {
+    fn name(&self) -> &'static str {
+        "canary-sights"
+    }
+
+    fn about(&self) -> &'static str {
+        "looks out for what never comes"
+    }
+
+    fn surface(&self) -> Surface {
+        surface()
+    }
+
+    fn build(&self, world: &mut World) {
+        Mailer.build(world);
+        world.sometimes("a process starts", |record| matches!(record.what, What::Booted { .. }));
+        world.sometimes("a process is killed", |record| record.what == What::Crashed);
+        world.sometimes("a mail <comes back>", |_| false);
     }
 }

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::{Run, chaos, setup};
 
-const CAMPAIGN: [&str; 8] = ["mailer", "canary-twice", "--seeds", "40", "--max-failures", "999", "--json", "-"];
+const CAMPAIGN: [&str; 9] =
+    ["mailer", "canary-twice", "canary-sights", "--seeds", "40", "--max-failures", "999", "--json", "-"];
 
 fn shard(folder: &tempfile::TempDir, name: &str, more: &[&str]) -> Run {
     let run = chaos(folder.path(), &[&CAMPAIGN[..], more].concat());
@@ -33,7 +34,7 @@ fn the_sum_of_all_shards_is_the_whole_campaign() {
     // In any order.
     let merged = chaos_merge(&folder, &["DIR/3.json", "DIR/1.json", "DIR/2.json"]);
     assert_eq!(merged.code, 1, "{}", merged.err);
-    assert!(merged.err.contains("rule_broken: 80 worlds in 3 shards"), "{}", merged.err);
+    assert!(merged.err.contains("rule_broken: 120 worlds in 3 shards"), "{}", merged.err);
     assert_eq!(merged.out, whole.out);
 }
 
@@ -72,7 +73,7 @@ fn what_cannot_be_merged_is_refused_by_name() {
     refused(&["DIR/bad.json"], &["bad.json", "not a report"]);
     refused(&["DIR/old.json"], &["old.json", "version 1", "version 2"]);
     refused(&["DIR/one.json", "DIR/one.json"], &["seed 0", "two reports", "not shards of one campaign"]);
-    refused(&["DIR/one.json", "DIR/other.json"], &["mailer, canary-twice; of another, mailer"]);
+    refused(&["DIR/one.json", "DIR/other.json"], &["mailer, canary-twice, canary-sights; of another, mailer"]);
 }
 
 fn chaos_merge(folder: &tempfile::TempDir, files: &[&str]) -> Run {

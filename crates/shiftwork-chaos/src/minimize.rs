@@ -1,0 +1,129 @@
+//! Saved plans made smaller: `--minimize FILE|corpus`.
+//!
+//! A plan that was saved long ago, or written by hand, is run; if a rule breaks, the plan is shrunk as that of a new failure is,
+//! and takes the old one's place. What it comes to is told plan by plan: how much smaller it got, and what happens without
+//! each thing that is left. A plan that breaks no rule any more has nothing to shrink towards, and stays as it is.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use shiftwork_sim::{
+    Plan, RuleName,
+    explore::{self, Progress, Shrunk},
+};
+
+use crate::{
+    Verdict,
+    campaign::SHRINK_WORLDS_MAX,
+    corpus::{Corpus, Replay},
+    progress::Display,
+    table::counted,
+};
+
+/// Where the smaller plans go.
+pub(crate) enum Destination<'a> {
+    /// Each into the file that it came from.
+    Files,
+    /// One after the other.
+    Stream(&'a mut dyn Write),
+}
+
+/// How often there is a line where there is no bar, in worlds: shrinking one plan takes some hundreds.
+const LINE_EVERY: u32 = 500;
+
+/// Makes the plans of `corpus` smaller, and tells `err` what came of each. [`Verdict::Kept`] when all of them were dealt with,
+/// whatever they break.
+pub(crate) fn minimize(
+    corpus: &Corpus<'_>,
+    mut into: Destination<'_>,
+    display: Display,
+    stop: &AtomicBool,
+    err: &mut dyn Write,
+) -> Verdict {
+    for stale in &corpus.stale {
+        drop(writeln!(err, "{} is stale and stays as it is: {}", stale.file.display(), stale.reason));
+    }
+    for replay in &corpus.replays {
+        if stop.load(Ordering::Relaxed) {
+            return Verdict::Interrupted;
+        }
+        let file = replay.file.display();
+        let smallest = match smaller(replay, display, err) {
+            Smaller::Kept => {
+                drop(writeln!(err, "{file} breaks no rule any more, and stays as it is"));
+                replay.plan.clone()
+            }
+            Smaller::Shrunk { rule, shrunk } => {
+                let plan = shrunk.outcome.plan.clone();
+                let (before, after) = (sizes(&replay.plan), sizes(&plan));
+                let worlds = counted(shrunk.worlds.into(), "world");
+                drop(writeln!(err, "{file} breaks {rule}: {before}, shrunk to {after} in {worlds}"));
+                for without in &shrunk.without {
+                    drop(writeln!(err, "  {without}"));
+                }
+                plan
+            }
+        };
+        let written = match &mut into {
+            Destination::Files if smallest == replay.plan => Ok(()),
+            Destination::Files => replace(&replay.file, &smallest.to_json()),
+            Destination::Stream(out) => writeln!(out, "{}", smallest.to_json().trim_end()),
+        };
+        if let Err(error) = written {
+            drop(writeln!(err, "could not write {file}: {error}"));
+            return Verdict::ToolCrashed;
+        }
+    }
+    Verdict::Kept
+}
+
+/// What became of one plan.
+enum Smaller {
+    /// It breaks nothing.
+    Kept,
+    Shrunk {
+        rule: RuleName,
+        shrunk: Box<Shrunk>,
+    },
+}
+
+fn smaller(replay: &Replay<'_>, display: Display, err: &mut dyn Write) -> Smaller {
+    let first = explore::run_plan(replay.scenario, &replay.plan, false);
+    let Some(violation) = first.violations.into_iter().next() else { return Smaller::Kept };
+    let bar = match display {
+        Display::Bar => ProgressBar::with_draw_target(Some(SHRINK_WORLDS_MAX.into()), ProgressDrawTarget::stderr()),
+        Display::Lines | Display::Nothing => ProgressBar::hidden(),
+    };
+    // A template that is not one shows the usual bar.
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {human_pos} of at most {human_len} worlds, {msg} left") {
+        bar.set_style(style);
+    }
+    let mut tell = |progress: Progress<'_>| {
+        bar.set_position(progress.worlds.into());
+        bar.set_message(sizes(progress.smallest));
+        if display == Display::Lines && progress.worlds.is_multiple_of(LINE_EVERY) {
+            let (worlds, left) = (counted(progress.worlds.into(), "world"), sizes(progress.smallest));
+            drop(writeln!(err, "{}: {worlds}, {left} left", replay.file.display()));
+        }
+    };
+    let shrunk = explore::shrink(replay.scenario, &first.plan, &violation.rule, SHRINK_WORLDS_MAX, &mut tell);
+    bar.finish_and_clear();
+    Smaller::Shrunk { rule: violation.rule, shrunk: Box::new(shrunk) }
+}
+
+fn sizes(plan: &Plan) -> String {
+    let faults = counted(plan.faults.len() as u64, "fault");
+    if plan.order.is_plain() { faults } else { format!("{faults} and an order of tasks") }
+}
+
+/// Writes a file so that at no time there is half of one: beside it, and then into its place.
+fn replace(file: &Path, text: &str) -> io::Result<()> {
+    let beside = file.with_extension("json.new");
+    fs::write(&beside, text)?;
+    fs::rename(&beside, file)
+}
