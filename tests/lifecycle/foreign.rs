@@ -11,7 +11,7 @@ use shiftwork::{
     queue::{Claim, Queue, Settlement},
 };
 use shiftwork_sim::{
-    Ledger, Outcome, Process, Scenario, Script, SimQueue, Surface, World, explore, millis, secs, site,
+    Ledger, Outcome, Process, Scenario, Script, SimQueue, Surface, World, explore, millis, plan, secs, site,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -128,6 +128,18 @@ fn t3_a_foreign_worker_that_takes_longer_than_it_declared_is_found() {
         tokio::time::sleep(secs(5)).await;
     });
     quick.assert_rules_kept();
+}
+
+#[test]
+fn t3_a_foreign_worker_that_stands_still_while_it_stops_is_not_blamed_for_it() {
+    let outcome = Script::new().at(secs(10), Signal::Terminate).at(secs(11), plan::pause(secs(30))).run_once(|world| {
+        world.foreign_within("legacy", secs(5), |process| async move {
+            process.signals().unwrap().next().await;
+            tokio::time::sleep(secs(4)).await;
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.ended_at(), secs(41));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The simulator under test: what must be found is found, and what cannot end is ended.
 
+use std::time::Duration;
+
 use shiftwork::{Context, Failure, HostReport, Schedule, Signal, Tick};
-use shiftwork_sim::{Script, millis, secs, site};
+use shiftwork_sim::{Ledger, Outcome, Record, Script, What, millis, secs, site};
 
 use crate::worlds::Jobs;
 
@@ -34,6 +36,51 @@ fn a_script_that_never_ends_its_node_is_told_so() {
         world.node("node", |_| std::future::pending::<HostReport>());
     });
     assert_eq!(outcome.expect_broken("T3").expected, "the script ends the node");
+}
+
+/// A world in which nothing is recorded between 1 s and 20 s, and the ledger is filled at `filled`.
+fn eventually(filled: Option<Duration>) -> Outcome {
+    Script::new().at(secs(20), Signal::Terminate).run_once(move |world| {
+        let ledger: Ledger<bool> = Ledger::default();
+        let (inside, seen) = (ledger.clone(), ledger);
+        world.at(secs(1), "an order", || {});
+        world.foreign("books", move |process| {
+            let books = inside.clone();
+            async move {
+                let signals = process.signals().unwrap();
+                if let Some(filled) = filled {
+                    tokio::time::sleep(filled).await;
+                    books.with(|filled| *filled = true);
+                }
+                signals.next().await;
+            }
+        });
+        let arrived = |record: &Record| matches!(record.what, What::Arrived { .. });
+        world.eventually("an order is booked", secs(10), arrived, move || seen.with(|filled| *filled));
+    })
+}
+
+#[test]
+fn what_must_follow_is_judged_when_its_time_is_over_and_not_at_the_next_record() {
+    eventually(Some(secs(5))).assert_rules_kept();
+    eventually(Some(secs(11))).assert_rules_kept();
+    for late in [Some(secs(11) + millis(1)), Some(secs(15)), None] {
+        let outcome = eventually(late);
+        let violation = outcome.expect_broken("an order is booked");
+        assert_eq!((violation.at, &*violation.happened), (secs(11), "it was not so by then"), "{late:?}");
+    }
+}
+
+#[test]
+fn what_need_not_have_followed_yet_when_a_script_ends_is_not_missed() {
+    let outcome = Script::new().at(secs(5), Signal::Terminate).run_once(|world| {
+        world.foreign("idle", |process| async move {
+            process.signals().unwrap().next().await;
+        });
+        let signalled = |record: &Record| matches!(record.what, What::Signalled(_));
+        world.eventually("a pig flies", secs(10), signalled, || false);
+    });
+    outcome.assert_rules_kept();
 }
 
 #[test]

@@ -388,7 +388,9 @@ pub(crate) fn describe(event: &Event, workers: &[Declaration]) -> String {
         Event::LeaseGivenUp { worker, delivery, after } => {
             format!("{}: lease of delivery {delivery} given up after {after:?}", name(worker))
         }
-        Event::LeaseLost { worker, delivery } => format!("{}: lease of delivery {delivery} lost", name(worker)),
+        Event::LeaseLost { worker, delivery, token } => {
+            format!("{}: lease of delivery {delivery} lost (claim {})", name(worker), token.0)
+        }
         Event::RenewalFailed { worker, cause } => format!("{}: renewal failed, {cause}", name(worker)),
         Event::SourceFailed { worker, consecutive, delay, cause } => {
             format!("{}: source failed ({consecutive} in a row), next try in {delay:?}, {cause}", name(worker))

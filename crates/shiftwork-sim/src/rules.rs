@@ -12,6 +12,7 @@
 //! | `rules/breaker.rs` | B: a dependency that is down |
 //! | `rules/foreign.rs` | T3 and T6 for a worker that does not use the runtime |
 //! | `rules/user.rs` | a scenario's own: always, sometimes, eventually |
+//! | `rules/judge.rs` | the built-in rules over records that come from elsewhere |
 //! | `rules/transitions.rs` | which transitions of the lifecycle were seen |
 //! | `rules/coverage.rs` | where workers stood when faults struck |
 
@@ -23,6 +24,7 @@ mod coverage;
 mod cycles;
 mod deliveries;
 mod foreign;
+mod judge;
 mod life;
 mod transitions;
 pub(crate) mod user;
@@ -30,6 +32,7 @@ pub(crate) mod user;
 use std::{collections::BTreeSet, fmt, time::Duration};
 
 pub use coverage::{Coverage, Moment, kind_index};
+pub use judge::Judge;
 use shiftwork::{Rule, queue::DeliveryId};
 pub use transitions::Transitions;
 pub use user::Sometimes;
@@ -241,7 +244,7 @@ impl Rulebook {
             }
             What::ForeignBegan { within } => {
                 foreign.began(*within);
-                self.deliveries.settled_by_foreign();
+                self.deliveries.foreign_began(id);
             }
             What::Signalled(_) => foreign.signalled(record.at),
             What::Exited { exit: Some(exit), tasks_left } => {

@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use shiftwork_queue::{DeadLetterCause, DeliveryId, Depth, Timestamp};
+use shiftwork_queue::{DeadLetterCause, DeliveryId, Depth, FencingToken, Timestamp};
 use tokio::time::Instant;
 
 use crate::{
@@ -44,6 +44,8 @@ pub struct Declaration {
     pub after: Vec<WorkerId>,
     /// How many cycles run side by side at most.
     pub concurrency: usize,
+    /// How long its start hook, or a service's way to its handshake, may take.
+    pub start_timeout: Duration,
     /// How failed attempts are tried again.
     pub retry: Retry,
     /// After how many failures in a row intake pauses; `None` is never.
@@ -276,6 +278,8 @@ pub enum Event {
         worker: WorkerId,
         /// The delivery.
         delivery: DeliveryId,
+        /// Of which claim the lease was: the worker may have claimed the delivery again since.
+        token: FencingToken,
     },
     /// A cycle has not ended though its time is over, so its thread is most likely blocked: its lease is renewed no more,
     /// and somebody else will have the delivery.

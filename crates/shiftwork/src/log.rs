@@ -275,9 +275,10 @@ impl Log {
                 let (worker, delivery) = (self.name(*worker), delivery.0);
                 error!(worker, delivery, ?after, "the cycle does not end: its lease is renewed no more");
             }
-            Event::LeaseLost { worker, delivery } => {
+            Event::LeaseLost { worker, delivery, token } => {
                 let Some(unlogged) = self.admit(*worker, Sort::LeaseLost, at, delivery) else { return };
-                warn!(worker = self.name(*worker), delivery = delivery.0, unlogged, "lease lost");
+                let (worker, delivery, claim) = (self.name(*worker), delivery.0, token.0);
+                warn!(worker, delivery, claim, unlogged, "lease lost");
             }
             Event::RenewalFailed { worker, cause } => {
                 let Some(unlogged) = self.admit(*worker, Sort::RenewalFailed, at, &cause.message) else { return };

@@ -60,3 +60,24 @@ fn build<const BUG: bool>(world: &mut World) {
         Ok(())
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use shiftwork_sim::{Script, millis, plan, site};
+
+    use super::*;
+
+    /// The wall clock steps over the leases, and a lane that had just panicked claims again what another still packs. The loss
+    /// of that one's lease is no reason for the later claim to end.
+    #[test]
+    fn the_twin_is_not_blamed_for_the_loss_of_an_older_claim_of_its_own() {
+        let outcome = Script::new()
+            .seed(177)
+            .at(millis(24_172), site("packing").panic())
+            .at(millis(30_807), plan::clock_forward(millis(65_536)))
+            .at(millis(59_013), site("parcels").effect_after_drop())
+            .heal_at(secs(60))
+            .run(build::<false>);
+        outcome.assert_rules_kept();
+    }
+}

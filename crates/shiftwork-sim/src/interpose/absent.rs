@@ -25,6 +25,8 @@ pub(crate) mod parking {
 
     pub(crate) fn set_limit(_limit: Duration) {}
 
+    pub(crate) fn lower_limit(_limit: Duration) {}
+
     pub(crate) fn begins() {}
 
     pub(crate) fn ends() -> bool {

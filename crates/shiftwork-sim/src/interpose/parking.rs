@@ -32,6 +32,11 @@ pub(crate) fn set_limit(limit: Duration) {
     });
 }
 
+/// Until the next call of [`set_limit`], time may jump only to what also lies before this.
+pub(crate) fn lower_limit(limit: Duration) {
+    PARKING.with(|parking| parking.limit.set(parking.limit.get().min(limit)));
+}
+
 /// A runtime of this thread is about to park.
 pub(crate) fn begins() {
     PARKING.with(|parking| parking.parks.set(true));

@@ -28,14 +28,14 @@ pub(super) struct DeliveryRules {
     lines: BTreeMap<u64, VecDeque<DeliveryId>>,
     /// Under which claim each cycle runs.
     cycles: BTreeMap<(NodeId, WorkerId, CycleId), (DeliveryId, u64)>,
-    /// Somebody settles here whose cycles nobody sees: Q1 and Q4 cannot be told.
-    unseen: bool,
 }
 
 #[derive(Default)]
 struct Node {
     life: u32,
     crashes_max: Vec<u32>,
+    /// It runs no host, and its cycles are not seen: Q1 and Q4 cannot be told of what it claims.
+    unseen: bool,
 }
 
 #[derive(Default)]
@@ -103,9 +103,9 @@ impl DeliveryRules {
         }
     }
 
-    /// A worker that does not use the runtime is at work from now on.
-    pub(super) fn settled_by_foreign(&mut self) {
-        self.unseen = true;
+    /// A worker that does not use the runtime is at work in this node.
+    pub(super) fn foreign_began(&mut self, id: NodeId) {
+        self.nodes.entry(id).or_default().unseen = true;
     }
 
     pub(super) fn on_queue(
@@ -175,6 +175,7 @@ impl DeliveryRules {
                 }
                 let tracked = self.deliveries.entry(delivery).or_default();
                 let claim = &mut tracked.claim;
+                let unseen = claim.holder.and_then(|(node, _)| self.nodes.get(&node)).is_some_and(|node| node.unseen);
                 verdicts.demand(
                     Rule::Q2,
                     token == claim.token,
@@ -191,7 +192,7 @@ impl DeliveryRules {
                     Settled::Acked => {
                         verdicts.demand(
                             Rule::Q1,
-                            self.unseen || claim.succeeded,
+                            unseen || claim.succeeded,
                             || format!("delivery {delivery} is acknowledged after its cycle succeeded, or dropped it"),
                             || "no cycle of this claim had".to_owned(),
                         );
@@ -205,15 +206,12 @@ impl DeliveryRules {
             }
             QueueOperation::StillLeased(delivery) => {
                 let Some(tracked) = self.deliveries.get(&delivery) else { return };
+                let unseen = node.and_then(|id| self.nodes.get(&id)).is_some_and(|node| node.unseen);
                 let claim = &tracked.claim;
                 // Another's, or of an earlier life; granted in a reply that was lost; said to have failed; or left at once, as
                 // asked.
-                let excused = claim.holder != holder
-                    || !claim.told
-                    || claim.given_up
-                    || claim.forgotten
-                    || abandoned
-                    || self.unseen;
+                let excused =
+                    claim.holder != holder || !claim.told || claim.given_up || claim.forgotten || abandoned || unseen;
                 verdicts.demand(
                     Rule::Q4,
                     excused,
@@ -283,18 +281,12 @@ impl DeliveryRules {
                     || format!("it ran on for {late:?}"),
                 );
             }
-            Event::LeaseLost { delivery, .. } => {
+            Event::LeaseLost { delivery, token, .. } => {
                 let tracked = self.deliveries.entry(*delivery).or_default();
-                // A worker may have claimed again what one of its own lanes still works on: lost is what lapsed.
-                let lapsed = tracked
-                    .lapsed
-                    .iter()
-                    .position(|claim| claim.is_held_by(node) && claim.running && claim.lease_lost_at.is_none());
-                let claim = match lapsed {
-                    Some(index) => &mut tracked.lapsed[index],
-                    None => tracked.claim_of(node),
-                };
-                if claim.running {
+                // By its token: a worker may have claimed again what one of its own lanes still works on.
+                if let Some(claim) = tracked.with_token(token.0)
+                    && claim.running
+                {
                     claim.lease_lost_at = Some(verdicts.at);
                 }
             }

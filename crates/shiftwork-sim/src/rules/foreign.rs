@@ -33,11 +33,15 @@ impl ForeignRules {
     pub(super) fn exited(&self, tasks_left: usize, verdicts: &mut Verdicts<'_>) {
         let Some(within) = self.within else { return };
         let took = self.asked_at.map_or(Duration::ZERO, |asked| verdicts.at.saturating_sub(asked));
+        let stood_still = self.asked_at.map_or(Duration::ZERO, |asked| verdicts.stood_still_since(asked));
         verdicts.demand(
             Rule::T3,
-            took <= within.saturating_add(TIMERS),
+            took <= within.saturating_add(stood_still).saturating_add(TIMERS),
             || format!("the process ends within {within:?} after its first signal"),
-            || format!("it took {took:?}"),
+            || match stood_still {
+                Duration::ZERO => format!("it took {took:?}"),
+                _ => format!("it took {took:?}, of which it stood still for {stood_still:?}"),
+            },
         );
         verdicts.demand(
             Rule::T6,

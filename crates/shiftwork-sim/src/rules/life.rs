@@ -11,6 +11,9 @@ use super::Verdicts;
 
 mod groups;
 
+/// How much later than its limit a start hook may be given up: what a poll may block (L3), and what a timer rounds up.
+const START_SLACK: Duration = Duration::from_millis(12);
+
 /// How long a host may take to let go of its tasks after the budget of its stop, and what a timer rounds up.
 const SLACK: Duration = Duration::from_millis(150);
 
@@ -25,7 +28,8 @@ pub(super) struct LifeRules {
     disorderly: bool,
     forced: bool,
     left_at_once: Option<Duration>,
-    start_failed: bool,
+    /// The worker that was first said not to have started.
+    start_failed: Option<WorkerId>,
     stopped: Option<ExitStatus>,
 }
 
@@ -39,6 +43,11 @@ struct Stopping {
 #[derive(Default)]
 struct Worker {
     after: Vec<WorkerId>,
+    start_timeout: Duration,
+    /// Since when its start hook runs.
+    starting_since: Option<Duration>,
+    /// Its source is one of the runtime's own, which fault only fatally or in a panic.
+    known_source: bool,
     ready: bool,
     start_failed: bool,
     opened: bool,
@@ -100,8 +109,15 @@ impl LifeRules {
                             SourceKind::Service { completes } => Some(completes),
                             _ => None,
                         };
-                        let (after, group) = (it.after.clone(), it.group.clone());
-                        Worker { after, group, on_fault: it.on_fault, service, ..Worker::default() }
+                        Worker {
+                            after: it.after.clone(),
+                            group: it.group.clone(),
+                            start_timeout: it.start_timeout,
+                            known_source: service.is_none() && it.source != SourceKind::Other,
+                            on_fault: it.on_fault,
+                            service,
+                            ..Worker::default()
+                        }
                     })
                     .collect();
             }
@@ -115,11 +131,15 @@ impl LifeRules {
                     || format!("{} was not ready", early.map_or_else(String::new, |id| self.name(*id))),
                 );
                 self.starts_again(*worker, verdicts);
+                self.workers[worker.0 as usize].starting_since = Some(verdicts.at);
             }
-            Event::WorkerReady { worker } => self.workers[worker.0 as usize].ready = true,
+            Event::WorkerReady { worker } => {
+                self.start_hook_ended(*worker, verdicts);
+                self.workers[worker.0 as usize].ready = true;
+            }
             Event::WorkerStartFailed { worker, .. } => {
-                self.workers[worker.0 as usize].start_failed = true;
-                self.start_failed = true;
+                self.start_hook_ended(*worker, verdicts);
+                self.did_not_start(*worker, verdicts);
             }
             Event::HostRunning => self.running = true,
             Event::IntakeOpened { worker } => {
@@ -137,7 +157,8 @@ impl LifeRules {
                 self.workers[worker.0 as usize].faulted = false;
                 self.restarted(*worker, verdicts);
             }
-            Event::WorkerFaulted { worker, .. } => {
+            Event::WorkerFaulted { worker, cause } => {
+                self.faults(*worker, cause.kind, verdicts);
                 self.workers[worker.0 as usize].faulted = true;
                 self.workers[worker.0 as usize].owes_fault = false;
                 self.group_goes_down(*worker, verdicts.at);
@@ -155,12 +176,71 @@ impl LifeRules {
                 let at = verdicts.at;
                 self.stopping = Some(Stopping { at, delay: *delay, drain: *drain, within: *within });
                 self.disorderly |= matches!(reason, StopReason::Signal(Signal::Quit));
+                self.stops_for(*reason, verdicts);
             }
             Event::WorkerAbandoned { worker, .. } => self.workers[worker.0 as usize].abandoned = true,
             Event::WorkerStopped { worker, phase } => self.worker_stopped(*worker, *phase, verdicts),
             Event::HostStopped { exit } => self.stopped = Some(*exit),
             _ => {}
         }
+    }
+
+    /// Rule S3: a start hook has ended, well or not, or is waited for no longer.
+    fn start_hook_ended(&mut self, id: WorkerId, verdicts: &mut Verdicts<'_>) {
+        let name = self.name(id);
+        let worker = &mut self.workers[id.0 as usize];
+        let Some(since) = worker.starting_since.take() else { return };
+        let (took, limit) = (verdicts.at.saturating_sub(since), worker.start_timeout);
+        verdicts.demand(
+            Rule::S3,
+            took <= limit.saturating_add(verdicts.stood_still_since(since)).saturating_add(START_SLACK),
+            || format!("the start hook of {name} is waited for no longer than {limit:?}"),
+            || format!("it was for {took:?}"),
+        );
+    }
+
+    /// Rule S5: the first failed start begins the stop. What is said afterwards is a consequence, and not said at all.
+    fn did_not_start(&mut self, id: WorkerId, verdicts: &mut Verdicts<'_>) {
+        verdicts.demand(
+            Rule::S5,
+            self.stopping.is_none() && self.start_failed.is_none(),
+            || format!("{} is not said to have failed: a stop had interrupted its start", self.name(id)),
+            || "it was".to_owned(),
+        );
+        self.workers[id.0 as usize].start_failed = true;
+        self.start_failed.get_or_insert(id);
+    }
+
+    /// Rule S5: a host whose start has failed stops for that, and says who it was.
+    fn stops_for(&mut self, reason: StopReason, verdicts: &mut Verdicts<'_>) {
+        let named = match reason {
+            StopReason::StartFailure(id) => Some(id),
+            StopReason::Signal(_)
+            | StopReason::Asked
+            | StopReason::WorkerFault(_)
+            | StopReason::Completed
+            | StopReason::Unable => None,
+        };
+        let name = |id: Option<WorkerId>| id.map_or_else(|| "nobody".to_owned(), |id| self.name(id));
+        verdicts.demand(
+            Rule::S5,
+            named == self.start_failed,
+            || format!("the stop is laid to the first that did not start: {}", name(self.start_failed)),
+            || format!("it is laid to {}", name(named)),
+        );
+    }
+
+    /// Rule C1: what a cycle fails with is no fault, unless it calls itself fatal.
+    fn faults(&mut self, id: WorkerId, kind: FailureKind, verdicts: &mut Verdicts<'_>) {
+        let worker = &self.workers[id.0 as usize];
+        let at_work = worker.known_source && worker.starting_since.is_none();
+        verdicts.demand(
+            Rule::C1,
+            !at_work || matches!(kind, FailureKind::Fatal | FailureKind::Panic),
+            || format!("{} faults only by what is fatal, or by a panic around its cycles", self.name(id)),
+            || format!("it faulted by a failure of the kind {kind}"),
+        );
+        self.start_hook_ended(id, verdicts);
     }
 
     /// Rule F3: a service that ends unasked has failed, and what it failed with is a fault.
@@ -237,6 +317,8 @@ impl LifeRules {
     }
 
     fn worker_stopped(&mut self, id: WorkerId, phase: WorkerPhase, verdicts: &mut Verdicts<'_>) {
+        // Interrupted, it was waited for until the end of the budget, which is T3's.
+        self.workers[id.0 as usize].starting_since = None;
         let worker = &self.workers[id.0 as usize];
         let rule = if self.running { Rule::T2 } else { Rule::S4 };
         let dependent = self.workers.iter().position(|it| it.after.contains(&id) && it.stopped.is_none());
@@ -272,8 +354,15 @@ impl LifeRules {
             || format!("{}, which failed before its host ran, is said not to have started", self.name(id)),
             || "nothing was said".to_owned(),
         );
+        verdicts.demand(
+            Rule::C1,
+            phase != WorkerPhase::Failed || worker.faulted || !worker.opened,
+            || format!("{} ends as failed only after a fault", self.name(id)),
+            || "it had none".to_owned(),
+        );
         let never = phase == WorkerPhase::NeverStarted;
-        let never_ran = !worker.opened && !worker.start_failed;
+        // One that failed before it ran, and did not say so, is S8's.
+        let never_ran = !worker.opened && !worker.start_failed && phase != WorkerPhase::Failed;
         verdicts.demand(
             Rule::S6,
             never == never_ran,
@@ -337,7 +426,7 @@ impl LifeRules {
             self.workers.iter().any(|worker| worker.abandoned || worker.stopped == Some(WorkerPhase::Aborted));
         if self.workers.iter().any(|worker| worker.faulted) {
             ExitStatus::WorkerFault
-        } else if self.start_failed {
+        } else if self.start_failed.is_some() {
             ExitStatus::StartFailure
         } else if left_work && self.forced {
             ExitStatus::Forced

@@ -1,7 +1,7 @@
 //! A scenario's own invariants: what must always hold, what should happen sometimes, and what must follow.
 //!
-//! They are looked at on every record. What they read should change in what is recorded (the effect of a call, say): a change
-//! that nothing tells of is seen with the next record.
+//! They are looked at on every record, and what must follow also when its time is over. What they read should change in what
+//! is recorded (the effect of a call, say): a change that nothing tells of is seen with the next record.
 
 use std::time::Duration;
 
@@ -36,6 +36,9 @@ pub(crate) struct UserRules {
     sometimes: Vec<(Sometimes, Sight)>,
     eventually: Vec<Eventually>,
 }
+
+/// What is said of something that did not follow in time.
+const TOO_LATE: &str = "it was not so by then";
 
 struct Eventually {
     name: String,
@@ -74,10 +77,28 @@ impl UserRules {
         }
     }
 
+    /// The earliest time by which something must have followed that has not yet, as far as was seen.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.eventually.iter().filter_map(Eventually::deadline).min()
+    }
+
+    /// Nothing happens any more before `next`: what must have followed by then is so now, or never was.
+    pub(crate) fn time_passes(&mut self, next: Duration, report: &mut dyn FnMut(Violation)) {
+        for eventually in &mut self.eventually {
+            if let Some(deadline) = eventually.deadline().filter(|deadline| *deadline < next)
+                && let Some(since) = eventually.since.take()
+                && !(eventually.holds)()
+            {
+                report(eventually.broken(since, deadline, TOO_LATE));
+            }
+        }
+    }
+
     /// The world is over. When it is complete, nothing more would come of waiting.
     pub(crate) fn end(&mut self, at: Duration, complete: bool, report: &mut dyn FnMut(Violation)) {
         for eventually in &mut self.eventually {
-            if complete
+            let is_due = complete || eventually.deadline().is_some_and(|deadline| deadline <= at);
+            if is_due
                 && let Some(since) = eventually.since
                 && !(eventually.holds)()
             {
@@ -98,10 +119,16 @@ impl UserRules {
 }
 
 impl Eventually {
+    /// By when it must hold, if it was called for and does not.
+    fn deadline(&self) -> Option<Duration> {
+        self.since.map(|since| since.saturating_add(self.within))
+    }
+
     fn on(&mut self, record: &Record, report: &mut dyn FnMut(Violation)) {
         if let Some(since) = self.since {
+            // A poll that blocked its thread past the deadline; else it was judged when that had come.
             if record.at > since.saturating_add(self.within) {
-                report(self.broken(since, record.at, "it was not so by then"));
+                report(self.broken(since, record.at, TOO_LATE));
                 self.since = None;
             } else if (self.holds)() {
                 self.since = None;

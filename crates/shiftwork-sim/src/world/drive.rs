@@ -112,7 +112,7 @@ impl Driver<'_> {
                 let next = self.nodes.iter().filter_map(Machine::next_at).chain(self.agenda.next_at()).min();
                 // There is always a step to come, or the world is over.
                 let Some(next) = next else { return };
-                self.world.shared.lock().time().skip_to(next);
+                self.world.shared.lock().pass_to(next);
             }
         }
     }
@@ -160,8 +160,9 @@ impl Driver<'_> {
         let alone = self.nodes.iter().enumerate().all(|(other, node)| other == index || !node.is_live());
         let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != index);
         let limit = if alone {
-            let next = others.filter_map(|(_, node)| node.next_at()).chain(self.agenda.next_at()).min();
-            next.unwrap_or(Duration::MAX)
+            let next = others.filter_map(|(_, node)| node.next_at()).chain(self.agenda.next_at());
+            let judged = self.world.shared.lock().judged_at();
+            next.chain(judged).min().unwrap_or(Duration::MAX)
         } else {
             now
         };

@@ -94,6 +94,12 @@ impl Recorder {
         }
     }
 
+    /// Nothing happens any more before `next`.
+    pub(super) fn time_passes(&mut self, next: Duration) {
+        let violations = &mut self.violations;
+        self.user_rules.time_passes(next, &mut |violation| keep(violations, violation));
+    }
+
     pub(super) fn violate(&mut self, violation: Violation) {
         keep(&mut self.violations, violation);
     }

@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     Plan, Record, RuleName, Timeline, Violation, What,
+    interpose::parking,
     order::Scheduler,
     record::{NodeId, SiteId},
     rules::{Sometimes, user::UserRules},
@@ -284,6 +285,17 @@ impl State {
         &mut self.time
     }
 
+    /// Time passes while no node runs; what a scenario demands by a time before `next` is judged.
+    pub(super) fn pass_to(&mut self, next: Duration) {
+        self.recorder.time_passes(next);
+        self.time.skip_to(next);
+    }
+
+    /// Right after the next time by which a scenario demands something.
+    pub(super) fn judged_at(&self) -> Option<Duration> {
+        self.recorder.user_rules.deadline().map(|deadline| deadline.saturating_add(Duration::from_nanos(1)))
+    }
+
     pub(super) fn node_name(&self, node: NodeId) -> &str {
         &self.nodes[usize::from(node.0)].name
     }
@@ -364,6 +376,9 @@ impl State {
     pub(crate) fn record(&mut self, at: Duration, what: What) {
         let (node, task) = (self.running, self.running_node().map_or(0, |node| node.tasks.current));
         self.recorder.record(Record { at, node, task, what });
+        if let Some(judged) = self.judged_at() {
+            parking::lower_limit(judged);
+        }
     }
 
     /// The task that is being polled; 0 outside of all.

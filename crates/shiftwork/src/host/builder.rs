@@ -278,6 +278,7 @@ impl HostBuilder {
                 name: it.name,
                 after: plan.after.clone(),
                 concurrency: it.policy.concurrency,
+                start_timeout: it.policy.start_timeout,
                 retry: it.policy.retry,
                 breaker: it.policy.breaker,
                 retry_budget: it.policy.retry_budget,

@@ -257,8 +257,8 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                         if !is_lost {
                             slots[lane].renewed(held.attempt, until);
                         } else if slots[lane].is_running(held.attempt) {
-                            let delivery = held.lease.delivery;
-                            cx.emit(&Event::LeaseLost { worker: cx.worker, delivery });
+                            let Lease { delivery, token, .. } = held.lease;
+                            cx.emit(&Event::LeaseLost { worker: cx.worker, delivery, token });
                             cx.lanes[lane].control.lose_lease(held.attempt);
                         }
                     }

@@ -1,0 +1,162 @@
+//! C: what follows from how a cycle ends.
+
+use shiftwork::{
+    ExitStatus, FailureKind, Retry, Rule,
+    event::{CycleId, Declaration, Event, Settle, StopReason, WorkerPhase},
+    queue::DeadLetterCause,
+};
+use shiftwork_sim::{QueueOperation, What, millis, record::Settled, secs};
+
+use crate::{
+    Canary,
+    story::{A, PARCEL, Story, cause, of_queue, worker},
+};
+
+pub(crate) const CANARIES: &[Canary] = &[
+    Canary::new(Rule::C1, "a worker faults by an ordinary failure", faults_by_a_failure),
+    Canary::new(Rule::C1, "a worker has failed without a fault", failed_without_a_fault),
+    Canary::new(Rule::C2, "the next attempt is not counted", attempt_not_counted),
+    Canary::new(Rule::C2, "a queue counts an attempt that never was", attempt_made_up),
+    Canary::new(Rule::C2, "there are more attempts than the policy has", too_many_attempts),
+    Canary::new(Rule::C3, "a retry comes before its time", retry_too_soon),
+    Canary::new(Rule::C3, "a retry waits less than the policy says", delay_too_short),
+    Canary::new(Rule::C4, "bad input is tried again", bad_input_again),
+    Canary::new(Rule::C5, "a panic is told as a success", panic_swallowed),
+    Canary::new(Rule::C6, "a cycle runs past its timeout", past_its_timeout),
+    Canary::new(Rule::C7, "an exhausted input is not escalated", not_escalated),
+    Canary::new(Rule::C7, "an exhausted input is tried again", exhausted_again),
+    Canary::new(Rule::C8, "a cycle never ends", cycle_unsaid),
+    Canary::new(Rule::C8, "nothing is said of a settlement", settlement_unsaid),
+    Canary::new(Rule::C9, "one cycle more than declared", one_too_many),
+    Canary::new(Rule::C10, "what was put off is an attempt", snooze_spent),
+    Canary::new(Rule::C10, "what was dropped is moved aside", discard_kept),
+];
+
+const RETRY: Settle = Settle::Retry { delay: secs(1) };
+const TRANSIENT: Option<FailureKind> = Some(FailureKind::Transient);
+
+fn dead(cause: DeadLetterCause) -> Settle {
+    Settle::DeadLetter { cause, pause: secs(1) }
+}
+
+fn faults_by_a_failure(story: &mut Story, wrong: bool) {
+    let kind = if wrong { FailureKind::Transient } else { FailureKind::Fatal };
+    story.runs(&[worker("a")]).cycle(A, (1, 1), Some(kind), RETRY);
+    story.tells(Event::WorkerFaulted { worker: A, cause: cause(kind) });
+    story.begins_to_stop(StopReason::WorkerFault(A)).closes(A);
+    story.ends(A, WorkerPhase::Failed).exits(ExitStatus::WorkerFault);
+}
+
+fn failed_without_a_fault(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a")]).cycle(A, (1, 1), TRANSIENT, RETRY).is_told_to_stop().closes(A);
+    story.ends(A, if wrong { WorkerPhase::Failed } else { WorkerPhase::Stopped }).exits(ExitStatus::Clean);
+}
+
+fn attempt_not_counted(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a")]).cycle(A, (1, 1), TRANSIENT, RETRY);
+    story.at(secs(1)).cycle(A, (2, if wrong { 1 } else { 2 }), None, Settle::Ack).stops();
+}
+
+fn attempt_made_up(story: &mut Story, wrong: bool) {
+    story.runs(&[of_queue("a")]).queue(QueueOperation::Pushed(PARCEL));
+    let attempt = if wrong { 2 } else { 1 };
+    story.queue(QueueOperation::Claimed { delivery: PARCEL, token: 1, attempt, crashes: 0, told: true });
+    story.tells(Event::CycleStarted { worker: A, cycle: CycleId(1), attempt, delivery: Some(PARCEL) });
+    story.cycle_ends(A, 1, None, secs(0)).stored(1, Settled::Acked).packing_settles(1, Settle::Ack).stops();
+}
+
+fn too_many_attempts(story: &mut Story, wrong: bool) {
+    let attempts = if wrong { 1 } else { 2 };
+    let declared = Declaration { retry: Retry::default().attempts_max(attempts), concurrency: 2, ..worker("a") };
+    story.runs(&[declared]).cycle(A, (1, 2), None, Settle::Ack).stops();
+}
+
+fn retry_too_soon(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a")]).cycle(A, (1, 1), TRANSIENT, RETRY);
+    story.at(millis(if wrong { 999 } else { 1_000 })).cycle(A, (2, 2), None, Settle::Ack).stops();
+}
+
+fn delay_too_short(story: &mut Story, wrong: bool) {
+    // A second, and a fifth of it to either side.
+    let delay = millis(if wrong { 799 } else { 800 });
+    story.runs(&[worker("a")]).cycle(A, (1, 1), TRANSIENT, Settle::Retry { delay }).stops();
+}
+
+fn bad_input_again(story: &mut Story, wrong: bool) {
+    let settle = if wrong { RETRY } else { dead(DeadLetterCause::Invalid) };
+    story.runs(&[worker("a")]).cycle(A, (1, 1), Some(FailureKind::Invalid), settle).stops();
+}
+
+fn panic_swallowed(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a")]).inside(0, 7).cycle_starts(A, 1, 1).happens(What::PanicInjected);
+    let failure = if wrong { None } else { Some(FailureKind::Panic) };
+    story.cycle_ends(A, 1, failure, secs(0)).settles(A, 1, if wrong { Settle::Ack } else { RETRY });
+    story.inside(0, 1).stops();
+}
+
+fn past_its_timeout(story: &mut Story, wrong: bool) {
+    let took = millis(if wrong { 300_003 } else { 300_002 });
+    story.runs(&[worker("a")]).cycle_starts(A, 1, 1).at(took);
+    story.cycle_ends(A, 1, Some(FailureKind::Timeout), took).settles(A, 1, RETRY).stops();
+}
+
+fn only_once() -> Declaration {
+    Declaration { retry: Retry::never(), ..worker("a") }
+}
+
+fn not_escalated(story: &mut Story, wrong: bool) {
+    story.runs(&[only_once()]).cycle(A, (1, 1), TRANSIENT, dead(DeadLetterCause::Exhausted));
+    if !wrong {
+        let (cycle, cause) = (Some(CycleId(1)), cause(FailureKind::Transient));
+        story.tells(Event::Escalated { worker: A, cycle, attempts: 1, cause });
+    }
+    story.stops();
+}
+
+fn exhausted_again(story: &mut Story, wrong: bool) {
+    let settle = if wrong { RETRY } else { dead(DeadLetterCause::Exhausted) };
+    story.runs(&[only_once()]).cycle(A, (1, 1), TRANSIENT, settle);
+    if !wrong {
+        let (cycle, cause) = (Some(CycleId(1)), cause(FailureKind::Transient));
+        story.tells(Event::Escalated { worker: A, cycle, attempts: 1, cause });
+    }
+    story.stops();
+}
+
+fn cycle_unsaid(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a")]).cycle_starts(A, 1, 1);
+    if !wrong {
+        story.cycle_ends(A, 1, None, secs(0)).settles(A, 1, Settle::Ack);
+    }
+    story.stops();
+}
+
+fn settlement_unsaid(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a")]).cycle_starts(A, 1, 1).cycle_ends(A, 1, None, secs(0));
+    if !wrong {
+        story.settles(A, 1, Settle::Ack);
+    }
+    story.stops();
+}
+
+fn one_too_many(story: &mut Story, wrong: bool) {
+    let declared = Declaration { concurrency: if wrong { 2 } else { 3 }, ..worker("a") };
+    story.runs(&[declared]);
+    for cycle in 1..=3 {
+        story.cycle_starts(A, cycle, 1);
+    }
+    for cycle in 1..=3 {
+        story.cycle_ends(A, cycle, None, secs(0)).settles(A, cycle, Settle::Ack);
+    }
+    story.stops();
+}
+
+fn snooze_spent(story: &mut Story, wrong: bool) {
+    let settle = if wrong { RETRY } else { Settle::Snooze { delay: secs(1) } };
+    story.runs(&[worker("a")]).cycle(A, (1, 1), Some(FailureKind::Snoozed), settle).stops();
+}
+
+fn discard_kept(story: &mut Story, wrong: bool) {
+    let settle = if wrong { dead(DeadLetterCause::Invalid) } else { Settle::Discard };
+    story.runs(&[worker("a")]).cycle(A, (1, 1), Some(FailureKind::Discarded), settle).stops();
+}

@@ -1,0 +1,169 @@
+//! F: workers that cannot go on, alone and in groups.
+
+use std::time::Duration;
+
+use shiftwork::{
+    ExitStatus, FailureKind, OnFault, Restart, RestartStrategy, Rule,
+    event::{Declaration, Event, Membership, SourceKind, StopReason, WorkerId, WorkerPhase},
+};
+use shiftwork_sim::{millis, secs};
+
+use crate::{
+    Canary,
+    story::{A, B, Story, cause, worker},
+};
+
+pub(crate) const CANARIES: &[Canary] = &[
+    Canary::new(Rule::F1, "a restart comes before its delay is over", restart_too_soon),
+    Canary::new(Rule::F1, "a worker is restarted whose policy does not say so", restart_unasked),
+    Canary::new(Rule::F1, "a worker is restarted too often", restarted_too_often),
+    Canary::new(Rule::F2, "another worker's intake closes for a fault", neighbour_closes),
+    Canary::new(Rule::F3, "a service returns unasked, and that is well", returns_unasked),
+    Canary::new(Rule::F3, "a service fails, and that is no fault", fails_unsaid),
+    Canary::new(Rule::F4, "a member starts again before all are down", starts_before_all_are_down),
+    Canary::new(Rule::F4, "a member goes down before those after it", down_out_of_order),
+    Canary::new(Rule::F5, "a group is restarted too often", group_restarted_too_often),
+];
+
+fn restarting(restart: Restart) -> Declaration {
+    Declaration { on_fault: OnFault::Restart(restart), ..worker("a") }
+}
+
+fn member(name: &str, strategy: RestartStrategy, restart: Restart) -> Declaration {
+    let group = Some(Membership { group: "team".into(), strategy });
+    Declaration { name: name.into(), group, ..restarting(restart) }
+}
+
+fn faults(story: &mut Story, worker: WorkerId) {
+    story.tells(Event::WorkerFaulted { worker, cause: cause(FailureKind::Fatal) });
+}
+
+fn goes_down(story: &mut Story, worker: WorkerId, restarts: u32) {
+    story.tells(Event::WorkerRestarting { worker, restarts, delay: secs(1) });
+}
+
+fn comes_up(story: &mut Story, worker: WorkerId) {
+    story.starts(worker).tells(Event::IntakeOpened { worker });
+}
+
+/// A fault, and the restart that follows after `delay`.
+fn restarts(story: &mut Story, worker: WorkerId, restarts: u32, at: Duration, delay: Duration) {
+    faults(story.at(at), worker);
+    story.closes(worker);
+    goes_down(story, worker, restarts);
+    comes_up(story.at(at + delay), worker);
+}
+
+fn restart_too_soon(story: &mut Story, wrong: bool) {
+    story.runs(&[restarting(Restart::default())]);
+    restarts(story, A, 1, secs(5), millis(if wrong { 999 } else { 1_000 }));
+    story.stops();
+}
+
+fn restart_unasked(story: &mut Story, wrong: bool) {
+    let declared = if wrong { worker("a") } else { restarting(Restart::default()) };
+    story.runs(&[declared]);
+    restarts(story, A, 1, secs(5), secs(1));
+    story.stops();
+}
+
+fn restarted_too_often(story: &mut Story, wrong: bool) {
+    story.runs(&[restarting(Restart::default().intensity(1, secs(60)))]);
+    // The window may seem to have one more than it had, because a restart is said later than it was counted.
+    let apart = secs(if wrong { 20 } else { 60 });
+    for restart in 1..=3 {
+        restarts(story, A, restart, apart * restart, secs(1));
+    }
+    story.stops();
+}
+
+fn neighbour_closes(story: &mut Story, wrong: bool) {
+    story.runs(&[restarting(Restart::default()), worker("b")]);
+    faults(story.at(secs(5)), A);
+    story.closes(A);
+    if wrong {
+        story.closes(B);
+    }
+    goes_down(story, A, 1);
+    comes_up(story.at(secs(6)), A);
+    story.stops();
+}
+
+fn service() -> Declaration {
+    Declaration { source: SourceKind::Service { completes: false }, ..worker("a") }
+}
+
+fn returns_unasked(story: &mut Story, wrong: bool) {
+    story.runs(&[service()]).cycle_starts(A, 1, 1);
+    if wrong {
+        story.cycle_ends(A, 1, None, secs(0));
+    }
+    story.is_told_to_stop().closes(A);
+    if !wrong {
+        story.cycle_ends(A, 1, None, secs(0));
+    }
+    story.ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);
+}
+
+fn fails_unsaid(story: &mut Story, wrong: bool) {
+    story.runs(&[service()]).cycle_starts(A, 1, 1).cycle_ends(A, 1, Some(FailureKind::Transient), secs(0));
+    if wrong {
+        story.is_told_to_stop().closes(A).ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);
+    } else {
+        faults(story, A);
+        story.begins_to_stop(StopReason::WorkerFault(A)).closes(A);
+        story.ends(A, WorkerPhase::Failed).exits(ExitStatus::WorkerFault);
+    }
+}
+
+fn starts_before_all_are_down(story: &mut Story, wrong: bool) {
+    let member = |name| member(name, RestartStrategy::OneForAll, Restart::default());
+    story.runs(&[member("a"), member("b")]);
+    faults(story.at(secs(5)), A);
+    story.closes(A).closes(B);
+    goes_down(story, A, 1);
+    if !wrong {
+        goes_down(story, B, 1);
+    }
+    story.at(secs(6)).tells(Event::WorkerStarting { worker: A });
+    if wrong {
+        goes_down(story, B, 1);
+    }
+    story.tells(Event::WorkerReady { worker: A }).tells(Event::IntakeOpened { worker: A });
+    comes_up(story.at(secs(7)), B);
+    story.stops();
+}
+
+fn down_out_of_order(story: &mut Story, wrong: bool) {
+    let member = |name| member(name, RestartStrategy::OneForAll, Restart::default());
+    // The third faults; the second comes after the first.
+    let second = Declaration { after: vec![A], ..member("b") };
+    story.runs(&[member("a"), second, member("c")]);
+    let third = WorkerId(2);
+    faults(story.at(secs(5)), third);
+    story.closes(third);
+    for worker in if wrong { [A, B] } else { [B, A] } {
+        story.closes(worker);
+        if !wrong || worker == B {
+            goes_down(story, worker, 1);
+        }
+    }
+    if wrong {
+        goes_down(story, A, 1);
+    }
+    goes_down(story, third, 1);
+    story.at(secs(6));
+    for worker in [A, B, third] {
+        comes_up(story, worker);
+    }
+    story.stops();
+}
+
+fn group_restarted_too_often(story: &mut Story, wrong: bool) {
+    let member = |name| member(name, RestartStrategy::OneForOne, Restart::default().intensity(1, secs(60)));
+    story.runs(&[member("a"), member("b")]);
+    // It does not matter which of them faults.
+    restarts(story, A, 1, secs(5), secs(1));
+    restarts(story, B, 1, secs(if wrong { 64 } else { 65 }), secs(1));
+    story.stops();
+}

@@ -1,0 +1,121 @@
+//! D: when ticks are due, and which are served.
+
+use std::time::Duration;
+
+use shiftwork::{
+    Rule, TickPolicy,
+    event::{Declaration, Event, Settle, SourceKind},
+    queue::Timestamp,
+};
+use shiftwork_sim::{millis, secs};
+
+use crate::{
+    Canary,
+    story::{A, Story, worker},
+};
+
+pub(crate) const CANARIES: &[Canary] = &[
+    Canary::new(Rule::D1, "a fixed rate has drifted", drifts),
+    Canary::new(Rule::D1, "a tick is served late by itself", late),
+    Canary::new(Rule::D2, "a tick is served beside the one before", overlaps),
+    Canary::new(Rule::D3, "a missed tick is not said", missed_unsaid),
+    Canary::new(Rule::D3, "a cycle has no tick", cycle_without_a_tick),
+    Canary::new(Rule::D4, "the delay is too short", delay_too_short),
+    Canary::new(Rule::D5, "a tick is served twice", served_twice),
+    Canary::new(Rule::D5, "a one-off is served before its time", one_off_too_soon),
+];
+
+fn scheduled(source: SourceKind) -> Declaration {
+    Declaration { source, ..worker("a") }
+}
+
+fn every_ten_seconds() -> Declaration {
+    scheduled(SourceKind::FixedRate { period: secs(10), policy: TickPolicy::default() })
+}
+
+/// The wall time, so long after the beginning.
+fn wall(at: Duration) -> Timestamp {
+    let begin: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    begin.checked_add(at).unwrap()
+}
+
+/// Tick `number` is served now, as due at `due`.
+fn tick(story: &mut Story, number: u64, missed: u64, (due, late): (Duration, Duration)) {
+    let due = wall(due);
+    story.tells(Event::TickDue { worker: A, number, due, missed, late, triggered: false });
+}
+
+/// The tick `number`, in time, and its cycle, which takes as long.
+fn served(story: &mut Story, number: u64, at: Duration, took: Duration) {
+    tick(story.at(at), number, 0, (at, secs(0)));
+    story.cycle_starts(A, number, 1).at(at + took).cycle_ends(A, number, None, took).settles(A, number, Settle::Ack);
+}
+
+fn drifts(story: &mut Story, wrong: bool) {
+    story.runs(&[every_ten_seconds()]);
+    served(story, 1, secs(0), secs(1));
+    served(story, 2, if wrong { millis(10_001) } else { secs(10) }, secs(1));
+    story.stops();
+}
+
+fn late(story: &mut Story, wrong: bool) {
+    story.runs(&[every_ten_seconds()]);
+    served(story, 1, secs(0), secs(1));
+    let late = millis(if wrong { 3 } else { 2 });
+    tick(story.at(secs(10) + late), 2, 0, (secs(10), late));
+    story.cycle(A, (2, 1), None, Settle::Ack).stops();
+}
+
+fn overlaps(story: &mut Story, wrong: bool) {
+    story.runs(&[every_ten_seconds()]);
+    tick(story, 1, 0, (secs(0), secs(0)));
+    story.cycle_starts(A, 1, 1);
+    if !wrong {
+        story.cycle_ends(A, 1, None, secs(0)).settles(A, 1, Settle::Ack);
+    }
+    tick(story.at(secs(10)), 2, 0, (secs(10), secs(0)));
+    story.cycle_starts(A, 2, 1);
+    if wrong {
+        story.cycle_ends(A, 1, None, secs(10)).settles(A, 1, Settle::Ack);
+    }
+    story.cycle_ends(A, 2, None, secs(0)).settles(A, 2, Settle::Ack).stops();
+}
+
+fn missed_unsaid(story: &mut Story, wrong: bool) {
+    story.runs(&[every_ten_seconds()]);
+    served(story, 1, secs(0), secs(20));
+    if !wrong {
+        story.tells(Event::TicksMissed { worker: A, count: 1 });
+    }
+    tick(story, 3, 1, (secs(20), secs(0)));
+    story.cycle(A, (2, 1), None, Settle::Ack).stops();
+}
+
+fn cycle_without_a_tick(story: &mut Story, wrong: bool) {
+    story.runs(&[every_ten_seconds()]);
+    if !wrong {
+        tick(story, 1, 0, (secs(0), secs(0)));
+    }
+    story.cycle(A, (1, 1), None, Settle::Ack).stops();
+}
+
+fn delay_too_short(story: &mut Story, wrong: bool) {
+    story.runs(&[scheduled(SourceKind::FixedDelay { delay: secs(10), jitter: secs(0) })]);
+    served(story, 1, secs(0), secs(1));
+    served(story, 2, millis(if wrong { 10_999 } else { 11_000 }), secs(1));
+    story.stops();
+}
+
+fn served_twice(story: &mut Story, wrong: bool) {
+    story.runs(&[scheduled(SourceKind::Cron { policy: TickPolicy::default() })]);
+    served(story, 1, secs(0), secs(1));
+    let due = if wrong { secs(0) } else { secs(60) };
+    tick(story.at(secs(60)), 2, 0, (due, secs(0)));
+    story.cycle(A, (2, 1), None, Settle::Ack).stops();
+}
+
+fn one_off_too_soon(story: &mut Story, wrong: bool) {
+    story.runs(&[scheduled(SourceKind::Once { at: wall(secs(60)), policy: TickPolicy::default() })]);
+    tick(story.at(secs(if wrong { 59 } else { 60 })), 1, 0, (secs(60), secs(0)));
+    story.cycle(A, (1, 1), None, Settle::Ack).stops();
+}

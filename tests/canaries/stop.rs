@@ -1,0 +1,158 @@
+//! T and V: how a host stops, and what it says of it.
+
+use shiftwork::{
+    ExitStatus, FailureKind, Rule, Signal,
+    event::{CycleId, Declaration, Doing, Event, NextSignal, Settle, StopReason, StopStep, WorkerPhase},
+};
+use shiftwork_sim::{What, millis, secs};
+
+use crate::{
+    Canary,
+    story::{A, B, Story, worker},
+};
+
+pub(crate) const CANARIES: &[Canary] = &[
+    Canary::new(Rule::T1, "a cycle starts after intake closed", starts_after_the_close),
+    Canary::new(Rule::T2, "a worker stops before those after it", stops_out_of_order),
+    Canary::new(Rule::T3, "a stop takes longer than its budget", over_budget),
+    Canary::new(Rule::T3, "a foreign worker takes longer than it declared", foreigner_over_budget),
+    Canary::new(Rule::T3, "it did not stand still for that long", stood_still),
+    Canary::new(Rule::T4, "an interrupted attempt is spent", interrupted_is_spent),
+    Canary::new(Rule::T5, "the next signal does something else", ladder),
+    Canary::new(Rule::T5, "a third signal is not obeyed at once", third_signal),
+    Canary::new(Rule::T6, "a task is left behind", task_left),
+    Canary::new(Rule::T6, "a foreign worker leaves a task behind", foreigner_leaves_a_task),
+    Canary::new(Rule::T7, "intake closes before the delay is over", closes_too_soon),
+    Canary::new(Rule::T8, "a straggler is not named", unnamed),
+    Canary::new(Rule::T8, "a straggler has the wrong age", wrong_age),
+    Canary::new(Rule::V1, "a worker has no verdict", no_verdict),
+    Canary::new(Rule::V1, "a worker ends in a phase that is none", no_last_phase),
+    Canary::new(Rule::V2, "the exit code is a better one", flattering_exit),
+];
+
+fn starts_after_the_close(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a")]);
+    if !wrong {
+        story.cycle_starts(A, 1, 1);
+    }
+    story.is_told_to_stop().closes(A);
+    if wrong {
+        story.cycle_starts(A, 1, 1);
+    }
+    story.cycle_ends(A, 1, None, secs(0)).settles(A, 1, Settle::Ack);
+    story.ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);
+}
+
+fn stops_out_of_order(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a"), Declaration { after: vec![A], ..worker("b") }]).is_told_to_stop();
+    for worker in if wrong { [A, B] } else { [B, A] } {
+        story.closes(worker).ends(worker, WorkerPhase::Stopped);
+    }
+    story.exits(ExitStatus::Clean);
+}
+
+fn over_budget(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a")]).is_told_to_stop().closes(A).at(millis(if wrong { 25_151 } else { 25_150 }));
+    story.ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);
+}
+
+/// A foreign worker, which has five seconds, is asked to end at ten.
+fn foreigner(story: &mut Story) -> &mut Story {
+    story.happens(What::Booted { boot: 1 }).happens(What::ForeignBegan { within: secs(5) });
+    story.at(secs(10)).happens(What::Signalled(Signal::Terminate))
+}
+
+fn leaves(story: &mut Story, tasks_left: usize) {
+    story.happens(What::Exited { exit: Some(ExitStatus::Clean), tasks_left });
+}
+
+fn foreigner_over_budget(story: &mut Story, wrong: bool) {
+    leaves(foreigner(story).at(millis(if wrong { 15_006 } else { 15_005 })), 0);
+}
+
+fn stood_still(story: &mut Story, wrong: bool) {
+    foreigner(story).at(secs(12)).happens(What::Paused).at(secs(20)).happens(What::Resumed);
+    leaves(story.at(millis(if wrong { 23_006 } else { 23_005 })), 0);
+}
+
+fn interrupted_is_spent(story: &mut Story, wrong: bool) {
+    let settle = if wrong { Settle::Retry { delay: secs(1) } } else { Settle::Return };
+    story.runs(&[worker("a")]).cycle_starts(A, 1, 1).is_told_to_stop().closes(A);
+    story.cycle_ends(A, 1, Some(FailureKind::Interrupted), secs(0)).settles(A, 1, settle);
+    story.ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);
+}
+
+fn ladder(story: &mut Story, wrong: bool) {
+    let signal = Signal::Interrupt;
+    let next = if wrong { NextSignal::Leave } else { NextSignal::Abort };
+    story.runs(&[worker("a")]).tells(Event::SignalReceived { signal, next });
+    story.begins_to_stop(StopReason::Signal(signal)).closes(A);
+    story.ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);
+}
+
+fn third_signal(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a")]).is_told_to_stop().closes(A);
+    for _ in 0..2 {
+        story.tells(Event::SignalReceived { signal: Signal::Terminate, next: NextSignal::Leave });
+    }
+    story.at(millis(if wrong { 151 } else { 150 }));
+    story.ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);
+}
+
+fn task_left(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a")]).is_told_to_stop().closes(A).ends(A, WorkerPhase::Stopped);
+    story.tells(Event::HostStopped { exit: ExitStatus::Clean });
+    leaves(story, usize::from(wrong));
+}
+
+fn foreigner_leaves_a_task(story: &mut Story, wrong: bool) {
+    leaves(foreigner(story), usize::from(wrong));
+}
+
+fn closes_too_soon(story: &mut Story, wrong: bool) {
+    let (signal, next) = (Signal::Terminate, NextSignal::Abort);
+    let (reason, delay) = (StopReason::Signal(signal), secs(5));
+    story.runs(&[worker("a")]).tells(Event::SignalReceived { signal, next });
+    story.tells(Event::HostStopping { reason, delay, drain: secs(25), within: secs(30) });
+    story.at(millis(if wrong { 4_999 } else { 5_000 })).closes(A);
+    story.ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);
+}
+
+/// A cycle is asked to end, is named as `age` old, and does.
+fn straggles(story: &mut Story, age: Option<u64>) {
+    story.runs(&[worker("a")]).cycle_starts(A, 1, 1).is_told_to_stop().closes(A);
+    story.at(secs(20)).tells(Event::WorkerCancelled { worker: A });
+    if let Some(age) = age {
+        let (step, doing, age) = (StopStep::Cancelled, Doing::Waiting, secs(age));
+        story.tells(Event::Straggler { worker: A, cycle: CycleId(1), attempt: 1, delivery: None, step, doing, age });
+    }
+    story.cycle_ends(A, 1, None, secs(20)).settles(A, 1, Settle::Ack);
+    story.ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);
+}
+
+fn unnamed(story: &mut Story, wrong: bool) {
+    straggles(story, if wrong { None } else { Some(20) });
+}
+
+fn wrong_age(story: &mut Story, wrong: bool) {
+    straggles(story, Some(if wrong { 19 } else { 20 }));
+}
+
+fn no_verdict(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a")]).is_told_to_stop().closes(A);
+    if !wrong {
+        story.ends(A, WorkerPhase::Stopped);
+    }
+    story.exits(ExitStatus::Clean);
+}
+
+fn no_last_phase(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a")]).is_told_to_stop().closes(A);
+    story.ends(A, if wrong { WorkerPhase::Closing } else { WorkerPhase::Stopped }).exits(ExitStatus::Clean);
+}
+
+fn flattering_exit(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a")]).is_told_to_stop().closes(A);
+    let dropped = ExitStatus::DrainTimedOut;
+    story.ends(A, WorkerPhase::Aborted).exits(if wrong { ExitStatus::Clean } else { dropped });
+}
