@@ -5,6 +5,7 @@
 mod chaos;
 mod configuration;
 mod defaults;
+mod fidelity;
 mod links;
 mod observability;
 mod page;

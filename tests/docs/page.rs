@@ -56,12 +56,24 @@ impl Page {
     /// The rows of the table whose first column is called `first`, without their heads.
     pub(crate) fn table(&self, first: &str) -> Vec<Vec<String>> {
         let head = format!("| {first} |");
-        let lines = self.lines.iter().skip_while(|line| !line.starts_with(&head));
-        let rows = lines.take_while(|line| line.starts_with('|')).skip(2);
-        let cells = |line: &String| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
-        let rows: Vec<Vec<String>> = rows.map(cells).collect();
+        let start = self.lines.iter().position(|line| line.starts_with(&head)).unwrap_or(self.lines.len());
+        let rows = Self::rows(&self.lines[start..]);
         assert!(!rows.is_empty(), "{} has no table that begins with {first:?}", self.path);
         rows
+    }
+
+    /// The rows of every table whose first column is called `first`, without their heads.
+    pub(crate) fn tables(&self, first: &str) -> Vec<Vec<String>> {
+        let head = format!("| {first} |");
+        let starts = self.lines.iter().enumerate().filter(|(_, line)| line.starts_with(&head)).map(|(index, _)| index);
+        starts.flat_map(|start| Self::rows(&self.lines[start..])).collect()
+    }
+
+    /// The rows of the table that begins with these lines.
+    fn rows(lines: &[String]) -> Vec<Vec<String>> {
+        let rows = lines.iter().take_while(|line| line.starts_with('|')).skip(2);
+        let cells = |line: &String| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+        rows.map(cells).collect()
     }
 
     /// The ids of rules in its parentheses, as in "(T1)" and "(S3, S4)".

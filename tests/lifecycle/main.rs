@@ -11,7 +11,8 @@
 //! | `shutdown.rs` | drain, cancel, abort, signals, stop hooks |
 //! | `schedules.rs` | ticks: drift, overlap, missed |
 //! | `promises.rs` | mocks, captured logs and futures polled by hand |
-//! | `process.rs` | a real process with real signals, beside its simulated twin |
+//! | `process.rs` | a real process that does not end by itself |
+//! | `twins.rs` | a real process with real signals, beside its simulated twin |
 //! | `control.rs` | a host's handle: stop, status, subscriptions |
 //! | `services.rs` | services and jobs: long-running futures beside the workers |
 //! | `steering.rs` | a host's handle: pause, resume, trigger, health |
@@ -41,4 +42,5 @@ mod shutdown;
 mod startup;
 mod steering;
 mod supervision;
+mod twins;
 mod worlds;

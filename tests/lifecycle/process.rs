@@ -1,27 +1,18 @@
-//! A real process with real signals, beside its simulated twin: the same application, the same events in the same order.
+//! A real process that does not end by itself, with real signals: who ends it.
 
 use std::{process::Stdio, time::Duration};
 
 use rustix::process::{Pid, Signal as Kill, kill_process};
-use shiftwork::Signal;
-use shiftwork_sim::{Script, millis, secs};
-use shiftwork_tests::incident;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::Command,
 };
-
-use crate::worlds::names;
 
 /// What a real run came to.
 #[derive(Debug)]
 struct Real {
     events: Vec<String>,
     code: Option<i32>,
-}
-
-async fn run_process(arguments: &[&str], signals: &[(&str, Kill)]) -> Real {
-    run_program(env!("CARGO_BIN_EXE_incident"), arguments, signals).await
 }
 
 /// Runs a program. `signals` are sent one after the other, each once the event before it was seen.
@@ -48,48 +39,6 @@ async fn run_program(program: &str, arguments: &[&str], signals: &[(&str, Kill)]
     let code = tokio::time::timeout(Duration::from_secs(30), run).await.expect("it ends within its budget");
     assert!(signals.next().is_none(), "every signal was sent: {events:?}");
     Real { events, code }
-}
-
-/// The same in a world.
-fn run_world(faulty: bool, signals: &[(Duration, Signal)]) -> (Vec<&'static str>, u8) {
-    let script = signals.iter().fold(Script::new(), |script, (at, signal)| script.at(*at, *signal));
-    let outcome = script.run_once(move |world| {
-        world.node("incident", move |node| incident::application(node.host(), faulty).run_until_signal());
-    });
-    outcome.assert_rules_kept();
-    (names(&outcome), outcome.report().expect("it has a verdict").exit.code())
-}
-
-#[tokio::test]
-async fn a_sigterm_gives_the_same_events_in_a_process_and_in_a_world() {
-    let real = run_process(&[], &[("worker_stopped", Kill::TERM)]).await;
-    let (events, code) = run_world(false, &[(secs(1), Signal::Terminate)]);
-    assert_eq!(real.events, events);
-    assert_eq!((real.code, code), (Some(75), 75));
-}
-
-#[tokio::test]
-async fn a_second_signal_gives_the_same_events_in_a_process_and_in_a_world() {
-    let real = run_process(&[], &[("worker_stopped", Kill::INT), ("intake_closed", Kill::INT)]).await;
-    let (events, code) = run_world(false, &[(secs(1), Signal::Interrupt), (secs(1) + millis(50), Signal::Interrupt)]);
-    assert_eq!(real.events, events);
-    assert_eq!((real.code, code), (Some(130), 130));
-}
-
-#[tokio::test]
-async fn a_sigquit_gives_the_same_events_in_a_process_and_in_a_world() {
-    let real = run_process(&[], &[("worker_stopped", Kill::QUIT)]).await;
-    let (events, code) = run_world(false, &[(secs(1), Signal::Quit)]);
-    assert_eq!(real.events, events);
-    assert_eq!((real.code, code), (Some(130), 130));
-}
-
-#[tokio::test]
-async fn a_fault_gives_the_same_events_and_the_process_does_not_exit_zero() {
-    let real = run_process(&["--faulty"], &[]).await;
-    let (events, code) = run_world(true, &[]);
-    assert_eq!(real.events, events);
-    assert_eq!((real.code, code), (Some(70), 70));
 }
 
 /// Runs the program that is stuck in what is said. It has a second to end: 0.6 s for its stop, and 0.4 s of grace.
