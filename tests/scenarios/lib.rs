@@ -44,8 +44,8 @@ pub fn all() -> Vec<Box<dyn Scenario>> {
 
 /// The snippets of the pages, compiled and run.
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/testing.md")]
-struct TestingGuide;
+#[doc = include_str!("../../docs/simulation.md")]
+struct SimulationGuide;
 
 /// The snippets of the guide.
 #[cfg(doctest)]
