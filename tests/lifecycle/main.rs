@@ -16,6 +16,7 @@
 //! | `control.rs` | a host's handle: stop, status, subscriptions |
 //! | `services.rs` | services and jobs: long-running futures beside the workers |
 //! | `steering.rs` | a host's handle: pause, resume, trigger, health |
+//! | `supersede.rs` | ticks that end the cycle before them |
 //! | `supervision.rs` | faults: restarts, their intensity, degraded hosts |
 //! | `groups.rs` | workers that are restarted together |
 //! | `harness.rs` | the simulator itself: what must be found is found |
@@ -41,6 +42,7 @@ mod services;
 mod shutdown;
 mod startup;
 mod steering;
+mod supersede;
 mod supervision;
 mod twins;
 mod worlds;

@@ -357,6 +357,9 @@ pub(crate) fn describe(event: &Event, workers: &[Declaration]) -> String {
         Event::CycleStarted { worker, cycle, attempt, delivery } => {
             format!("{}: cycle {cycle} started, attempt {attempt}{}", name(worker), of(delivery))
         }
+        Event::CycleSuperseded { worker, cycle, grace } => {
+            format!("{}: cycle {cycle} asked to end within {grace:?}, the next tick is due", name(worker))
+        }
         Event::CycleEnded { worker, cycle, failure: None, took } => {
             format!("{}: cycle {cycle} succeeded in {took:?}", name(worker))
         }

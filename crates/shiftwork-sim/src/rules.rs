@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `rules/life.rs` | S, T and V: how a host starts, stops and reports |
 //! | `rules/cycles.rs` | C and D: how cycles follow from policies and schedules |
+//! | `rules/superseded.rs` | D6: ticks that do not wait |
 //! | `rules/deliveries.rs` | Q: what becomes of every delivery |
 //! | `rules/breaker.rs` | B: a dependency that is down |
 //! | `rules/foreign.rs` | T3 and T6 for a worker that does not use the runtime |
@@ -26,6 +27,7 @@ mod deliveries;
 mod foreign;
 mod judge;
 mod life;
+mod superseded;
 mod transitions;
 pub(crate) mod user;
 
@@ -165,6 +167,7 @@ struct NodeRules {
     life: life::LifeRules,
     breaker: breaker::BreakerRules,
     cycles: cycles::CycleRules,
+    superseded: superseded::SupersedeRules,
     foreign: foreign::ForeignRules,
     transitions: transitions::Watcher,
     coverage: coverage::Watcher,
@@ -197,7 +200,7 @@ impl Rulebook {
             }
             return;
         };
-        let NodeRules { life, breaker, cycles, foreign, transitions, coverage, pauses } = node;
+        let NodeRules { life, breaker, cycles, superseded, foreign, transitions, coverage, pauses } = node;
         coverage.on(record);
         match &record.what {
             What::Paused => pauses.since = Some(record.at),
@@ -228,6 +231,7 @@ impl Rulebook {
                 life.on(event, &mut verdicts);
                 breaker.on(event, &mut verdicts);
                 cycles.on(record.task, event, &mut verdicts);
+                superseded.on(event, &mut verdicts);
                 self.deliveries.on(id, event, &mut verdicts);
                 transitions.on(event);
             }
@@ -238,6 +242,7 @@ impl Rulebook {
                 life.boot();
                 breaker.boot();
                 cycles.boot();
+                superseded.boot();
                 foreign.boot();
                 self.deliveries.boot(id);
                 transitions.boot();

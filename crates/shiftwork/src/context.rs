@@ -107,8 +107,9 @@ impl Context {
         self.lane.control.worker.is_at_least(Level::Drain)
     }
 
-    /// Completes when this attempt should end *now*: the time to drain is over, or its lease is lost. Shortly after,
-    /// its future is dropped where it stands.
+    /// Completes when this attempt should end *now*: the time to drain is over, its lease is lost, or the next tick of its
+    /// schedule is due and does not wait ([`Overlap::CancelPrevious`](crate::Overlap)). Shortly after, its future is dropped
+    /// where it stands.
     ///
     /// # Cancel safety
     ///

@@ -170,7 +170,8 @@ fn is_paused(word: u32) -> bool {
     word & TURN != 0
 }
 
-/// What can interrupt the one attempt that a lane runs: the worker's level, or the loss of its lease.
+/// What can interrupt the one attempt that a lane runs: the worker's level, the loss of its lease, or a tick that does not
+/// want to wait for it.
 ///
 /// A lane numbers its attempts, and a lease is lost by the number of its attempt, so that what is said late of one never
 /// strikes the next. The lane's task alone begins attempts; whoever renews leases says which are lost.
@@ -181,13 +182,18 @@ pub(crate) struct AttemptControl {
     number: AtomicU64,
     /// The last attempt whose lease was lost.
     lost: AtomicU64,
+    /// The last attempt that was asked to end by itself.
+    asked: AtomicU64,
+    /// The last attempt that is to be dropped, whatever its worker does.
+    dropped: AtomicU64,
     /// Counts the signs of life of the lane's cycles.
     progress: AtomicU64,
 }
 
 impl AttemptControl {
     pub(crate) fn new(worker: std::sync::Arc<Control>) -> Self {
-        Self { worker, number: AtomicU64::new(0), lost: AtomicU64::new(0), progress: AtomicU64::new(0) }
+        let none = || AtomicU64::new(0);
+        Self { worker, number: none(), lost: none(), asked: none(), dropped: none(), progress: none() }
     }
 
     /// The next attempt: nothing that was said of another one holds for it.
@@ -215,18 +221,40 @@ impl AttemptControl {
     }
 
     pub(crate) fn has_lost_lease(&self) -> bool {
-        let lost = self.lost.load(Ordering::Acquire);
-        lost != 0 && lost == self.number()
+        self.is_said(&self.lost)
+    }
+
+    /// The attempt of this number is to end, though its worker goes on.
+    pub(crate) fn ask_to_end(&self, number: u64) {
+        self.asked.fetch_max(number, Ordering::AcqRel);
+        self.worker.ring();
+    }
+
+    /// It has had its time.
+    pub(crate) fn drop_attempt(&self, number: u64) {
+        self.dropped.fetch_max(number, Ordering::AcqRel);
+        self.worker.ring();
+    }
+
+    /// Whether the attempt is to be dropped because the next one is due.
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.is_said(&self.dropped)
+    }
+
+    /// Whether it was said of the present attempt.
+    fn is_said(&self, of: &AtomicU64) -> bool {
+        let number = of.load(Ordering::Acquire);
+        number != 0 && number == self.number()
     }
 
     /// Whether the attempt is to be dropped where it stands.
     pub(crate) fn is_interrupted(&self) -> bool {
-        self.worker.is_at_least(Level::Abort) || self.has_lost_lease()
+        self.worker.is_at_least(Level::Abort) || self.has_lost_lease() || self.is_dropped()
     }
 
     /// Whether the attempt is asked to stop.
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.worker.is_at_least(Level::Cancel) || self.has_lost_lease()
+        self.worker.is_at_least(Level::Cancel) || self.has_lost_lease() || self.is_said(&self.asked)
     }
 
     /// Completes when the attempt is asked to stop.
@@ -295,5 +323,17 @@ mod tests {
         assert!(control.is_interrupted());
         control.begin();
         assert!(!control.is_interrupted());
+    }
+
+    #[test]
+    fn an_attempt_that_is_asked_to_end_is_dropped_only_later() {
+        let control = AttemptControl::new(Control::new().into());
+        control.begin();
+        control.ask_to_end(control.number());
+        assert!(control.is_cancelled() && !control.is_interrupted());
+        control.drop_attempt(control.number());
+        assert!(control.is_interrupted() && !control.has_lost_lease());
+        control.begin();
+        assert!(!control.is_cancelled() && !control.is_interrupted());
     }
 }

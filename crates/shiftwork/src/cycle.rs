@@ -92,8 +92,13 @@ impl<F: Future<Output = Result<(), Failure>>> Future for RunCycle<'_, F> {
         let ended = ended.or_else(|| {
             loop {
                 if this.control.is_interrupted() {
-                    let why =
-                        if this.control.has_lost_lease() { "its lease is lost" } else { "the worker is stopping" };
+                    let why = if this.control.has_lost_lease() {
+                        "its lease is lost"
+                    } else if this.control.is_dropped() {
+                        "the next tick is due"
+                    } else {
+                        "the worker is stopping"
+                    };
                     break Some(Err(Failure::new(FailureKind::Interrupted, why)));
                 }
                 if this.bell.is_none() {

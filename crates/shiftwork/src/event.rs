@@ -183,6 +183,16 @@ pub enum Event {
         /// The delivery that it processes, for a queue worker.
         delivery: Option<DeliveryId>,
     },
+    /// The next tick is due and does not want to wait: the cycle at work is asked to end, and then dropped
+    /// ([`Overlap::CancelPrevious`](crate::Overlap)).
+    CycleSuperseded {
+        /// Which worker's.
+        worker: WorkerId,
+        /// Which cycle.
+        cycle: CycleId,
+        /// Until it is dropped.
+        grace: Duration,
+    },
     /// A cycle ended.
     CycleEnded {
         /// Which worker's.
@@ -493,6 +503,7 @@ impl Event {
             Event::TicksMissed { .. } => "ticks_missed",
             Event::TickDue { .. } => "tick_due",
             Event::CycleStarted { .. } => "cycle_started",
+            Event::CycleSuperseded { .. } => "cycle_superseded",
             Event::CycleEnded { .. } => "cycle_ended",
             Event::Settled { .. } => "settled",
             Event::SettleFailed { .. } => "settle_failed",

@@ -57,10 +57,11 @@ enum Sort {
     RenewalFailed,
     RetryHeldBack,
     MeasureFailed,
+    Superseded,
 }
 
 impl Sort {
-    const COUNT: usize = FailureKind::ALL.len() + 10;
+    const COUNT: usize = FailureKind::ALL.len() + 11;
 
     fn index(self) -> usize {
         let rest = match self {
@@ -75,6 +76,7 @@ impl Sort {
             Sort::RenewalFailed => 7,
             Sort::RetryHeldBack => 8,
             Sort::MeasureFailed => 9,
+            Sort::Superseded => 10,
         };
         FailureKind::ALL.len() + rest
     }
@@ -198,6 +200,11 @@ impl Log {
                         warn!(worker, cycle, %kind, error, ?took, unlogged, "cycle failed");
                     }
                 }
+            }
+            Event::CycleSuperseded { worker, cycle, grace } => {
+                let Some(unlogged) = self.admit(*worker, Sort::Superseded, at, ()) else { return };
+                let (worker, cycle) = (self.name(*worker), cycle.0);
+                info!(worker, cycle, ?grace, unlogged, "the next tick is due: the cycle at work is asked to end");
             }
             Event::Settled { worker, cycle, delivery, settle } => {
                 let (id, worker, cycle) = (*worker, self.name(*worker), cycle.0);

@@ -99,6 +99,7 @@ impl Metrics {
                     lag.record(*late);
                 }
             }
+            Event::CycleSuperseded { worker, .. } => self.of(*worker).superseded.increment(1),
             Event::TicksMissed { worker, count } => self.of(*worker).ticks_missed.increment(*count),
             Event::Settled { worker, delivery, settle, .. } => self.of(*worker).settled(*settle, delivery.is_some()),
             Event::SettledUnrun { worker, delivery: _, settle } => self.of(*worker).settled(*settle, true),
@@ -182,6 +183,7 @@ struct OfWorker {
     settle_failures: Counter,
     escalations: Counter,
     ticks_missed: Counter,
+    superseded: Counter,
     /// Only a schedule can be late.
     schedule_lag: Option<Histogram>,
     lease_lost: Counter,
@@ -231,6 +233,7 @@ impl OfWorker {
             settle_failures: counter(SETTLE_FAILURES),
             escalations: counter(ESCALATIONS),
             ticks_missed: counter(TICKS_MISSED),
+            superseded: counter(CYCLES_SUPERSEDED),
             schedule_lag: is_schedule(declared.source).then(|| metrics::histogram!(SCHEDULE_LAG, vec![worker()])),
             lease_lost: counter(LEASE_LOST),
             leases_given_up: counter(LEASES_GIVEN_UP),
@@ -354,6 +357,7 @@ const SETTLE_FAILURES: &str = "shiftwork_settle_failures_total";
 const DEAD_LETTERS: &str = "shiftwork_dead_letters_total";
 const ESCALATIONS: &str = "shiftwork_escalations_total";
 const TICKS_MISSED: &str = "shiftwork_ticks_missed_total";
+const CYCLES_SUPERSEDED: &str = "shiftwork_cycles_superseded_total";
 const SCHEDULE_LAG: &str = "shiftwork_schedule_lag_seconds";
 const LEASE_LOST: &str = "shiftwork_lease_lost_total";
 const LEASES_GIVEN_UP: &str = "shiftwork_leases_given_up_total";
@@ -381,6 +385,7 @@ fn describe() {
         (DEAD_LETTERS, "Deliveries moved aside, by cause"),
         (ESCALATIONS, "Inputs whose last attempt failed"),
         (TICKS_MISSED, "Ticks of a schedule that passed while they could not be served"),
+        (CYCLES_SUPERSEDED, "Cycles asked to end because the next tick was due"),
         (LEASE_LOST, "Leases lost while their cycle ran"),
         (LEASES_GIVEN_UP, "Leases renewed no more, since their cycle does not end"),
         (RENEWAL_FAILURES, "Renewals of leases that failed and were tried again"),

@@ -20,7 +20,7 @@ use crate::{
     BoxError, Failure,
     config::{ConfigError, WorkerConfig},
     context::LaneShared,
-    control::Level,
+    control::{Control, Level},
     emitter::Emitter,
     event::{CycleId, Event, Settle, SourceKind, WorkerId},
 };
@@ -52,6 +52,15 @@ pub trait Source: Send + Sync + 'static {
     /// not built.
     fn configure(&mut self, config: &WorkerConfig) -> Result<(), ConfigError> {
         ConfigError::all([config.refuse_schedule(), config.refuse_queue()])
+    }
+
+    /// Whether what it is set to fits together, asked once everything is set, by the code or a file.
+    ///
+    /// # Errors
+    ///
+    /// When it does not, with the key that is wrong and what is accepted. The host is then not built.
+    fn check(&self) -> Result<(), ConfigError> {
+        Ok(())
     }
 
     /// Adds what it is set to, so that [`Host::config`](crate::Host::config) can show it.
@@ -159,6 +168,25 @@ impl SourceContext {
     pub(crate) fn wall_time(&self) -> Timestamp {
         self.lanes[0].environment.now()
     }
+
+    /// What the worker's tasks may do. Each lane has it.
+    fn control(&self) -> &Control {
+        &self.lanes[0].control.worker
+    }
+
+    /// Whether no work may be taken in.
+    fn is_closed(&self) -> bool {
+        self.control().is_closed()
+    }
+
+    /// Waits until `time`, or until intake closes; whether it closed. Cancel safe.
+    async fn wait_until(&self, time: Instant) -> bool {
+        tokio::select! {
+            biased;
+            () = self.control().closed() => true,
+            () = tokio::time::sleep_until(time) => false,
+        }
+    }
 }
 
 /// What one lane of a source knows of its worker.
@@ -235,11 +263,7 @@ impl LaneContext {
     ///
     /// Cancel safe.
     pub async fn wait_until(&self, time: Instant) -> bool {
-        tokio::select! {
-            biased;
-            () = self.closed() => true,
-            () = tokio::time::sleep_until(time) => false,
-        }
+        self.source.wait_until(time).await
     }
 
     /// Waits for `delay`, or until what is in flight is to be dropped.

@@ -446,6 +446,10 @@ impl Worker {
                 );
                 let ready = due_at(first, last + 1).max(view.settled_at.unwrap_or_default());
                 let latest = match latest(policy, period) {
+                    // It is served whatever it had to wait for the one before.
+                    Some(latest) if policy.overlap == Overlap::CancelPrevious => {
+                        on_grid.min(ready.saturating_add(period)).max(ready).saturating_add(latest)
+                    }
                     // The first that is still to come.
                     Some(latest) if policy.overlap == Overlap::Skip || policy.missed == Missed::Skip => {
                         on_grid.min(ready.saturating_add(period)).saturating_add(latest)
@@ -510,6 +514,28 @@ impl Worker {
         view.announced += 1;
         view.stepped = false;
         view.rewound = false;
+        if self.cancels_previous() {
+            // Whatever was to be tried again of the one before is over.
+            self.next = Next { attempt: 1, not_before: Duration::ZERO };
+            self.put_off.clear();
+        }
+    }
+
+    /// Whether its ticks end the cycle before (D6).
+    fn cancels_previous(&self) -> bool {
+        match self.declared.source {
+            SourceKind::FixedRate { policy, .. } | SourceKind::Cron { policy } => {
+                policy.overlap == Overlap::CancelPrevious
+            }
+            SourceKind::Continuous
+            | SourceKind::FixedDelay { .. }
+            | SourceKind::Once { .. }
+            | SourceKind::Queue
+            | SourceKind::Service { .. }
+            | SourceKind::Other
+            // A kind that this version does not know has no rule here.
+            | _ => false,
+        }
     }
 
     fn ended(&mut self, cycle: CycleId, failure: Option<FailureKind>, took: Duration, verdicts: &mut Verdicts<'_>) {
@@ -615,7 +641,7 @@ impl Worker {
             Some(_) => {}
             None => self.next = next,
         }
-        if !matches!(settle, Settle::Retry { .. } | Settle::Snooze { .. }) {
+        if self.cancels_previous() || !matches!(settle, Settle::Retry { .. } | Settle::Snooze { .. }) {
             self.schedule.settled_at = Some(at);
         }
     }

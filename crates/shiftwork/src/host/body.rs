@@ -49,6 +49,10 @@ where
         config.refuse_what_is_of_cycles()
     }
 
+    fn check(&self) -> Result<(), ConfigError> {
+        Ok(())
+    }
+
     fn describe(&self, config: &mut WorkerConfig) {
         config.leave_out_what_is_of_cycles();
     }

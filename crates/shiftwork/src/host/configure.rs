@@ -10,7 +10,7 @@ use crate::{
     config::{Config, ConfigError, FaultWord, HostConfig, RestartConfig, WorkerConfig, section::Section},
 };
 
-/// Lays each configuration over what is there.
+/// Lays each configuration over what is there, and looks at the whole.
 pub(super) fn apply(
     configs: &[Config],
     budget: &mut StopBudget,
@@ -28,7 +28,9 @@ pub(super) fn apply(
             results.push(configured.map_err(|error| error.of_worker(name)));
         }
     }
-    ConfigError::all(results)
+    // What a section said wrongly is told first: it may be what does not fit.
+    ConfigError::all(results)?;
+    ConfigError::all(workers.iter().map(|it| it.draft.check().map_err(|error| error.of_worker(&it.name))))
 }
 
 fn no_such_worker(workers: &[Registration]) -> ConfigError {

@@ -74,6 +74,8 @@ pub(super) trait Draft: Send {
 
     fn configure(&mut self, config: &WorkerConfig) -> Result<(), ConfigError>;
 
+    fn check(&self) -> Result<(), ConfigError>;
+
     fn describe(&self, config: &mut WorkerConfig);
 
     fn finish(self: Box<Self>, policy: Policy) -> Launch;
@@ -95,6 +97,10 @@ impl<S: Source, W: Worker<Input = S::Input>> Draft for Parts<S, W> {
 
     fn configure(&mut self, config: &WorkerConfig) -> Result<(), ConfigError> {
         self.source.configure(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.source.check()
     }
 
     fn describe(&self, config: &mut WorkerConfig) {

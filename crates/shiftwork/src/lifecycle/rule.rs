@@ -73,6 +73,7 @@ rules! {
     D3 = "missed ticks are counted, and served as the policy says",
     D4 = "a fixed delay is kept between cycles",
     D5 = "a tick of the calendar comes due at its time, and once",
+    D6 = "a tick that does not wait ends the cycle before it",
     B1 = "an open breaker starts no cycle but its probes",
     B2 = "retries keep within their budget, and those that it holds back are not lost",
     P1 = "no cycle starts while its worker is paused",

@@ -5,17 +5,21 @@
 //! 3. A fixed rate and a fixed delay go by tokio time, which never steps; when a tick was due by the calendar is told in
 //!    wall time. Cron and one-off schedules go by the wall clock, which steps: the wait for a tick is cut into pieces
 //!    of at most a minute, and what time it is is asked anew after each.
-//! 4. Lanes share one clockwork. The one that finds it free waits for the next tick in it, the others wait for their turn.
+//! 4. Lanes share one clockwork (`schedule/clockwork.rs`). The one that finds it free waits for the next tick in it, the others
+//!    wait for their turn. Where a tick that comes due ends the cycle at work, whoever sees to that waits in it meanwhile
+//!    (`schedule/supersede.rs`).
 
+mod clockwork;
 mod config;
 mod cron;
 mod error;
 mod policy;
 mod series;
+mod supersede;
 
 use std::{
     fmt,
-    sync::{Arc, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -23,21 +27,19 @@ pub use config::{MissedWord, ScheduleConfig};
 pub use error::ScheduleError;
 pub use policy::{Missed, Overlap, TickPolicy};
 use shiftwork_queue::Timestamp;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::time::Instant;
 
 use self::{
+    clockwork::{Life, Waited},
     cron::Calendar,
-    series::{Decision, Grid, Rate, Series, Wall},
+    series::{Grid, Wall},
 };
-use super::{Lane, LaneContext, Offer, Source, later};
+use super::{Lane, LaneContext, Offer, Source, SourceContext, later};
 use crate::{
     BoxError, Failure,
     config::{ConfigError, WorkerConfig},
-    event::{Event, Settle, SourceKind},
+    event::{Settle, SourceKind},
 };
-
-/// The longest wait without a look at the wall clock: how late a tick can be after the clock stepped forward.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// What tokio's timers resolve.
 const TIMER: Duration = Duration::from_millis(1);
@@ -76,7 +78,7 @@ const TIMER: Duration = Duration::from_millis(1);
 pub struct Schedule {
     plan: Plan,
     /// What the lanes of this life of the worker share.
-    clockwork: std::sync::Mutex<Arc<Mutex<Clockwork>>>,
+    life: Mutex<Arc<Life>>,
 }
 
 #[derive(Debug, Clone)]
@@ -94,10 +96,17 @@ enum Pace {
     Once(Timestamp),
 }
 
+impl Plan {
+    /// Whether it matters to the ticks that follow when one was done with.
+    fn minds_the_end(&self) -> bool {
+        self.policy.overlap == Overlap::Skip || matches!(self.pace, Pace::Delay(_))
+    }
+}
+
 impl Schedule {
     fn new(pace: Pace) -> Self {
         let plan = Plan { pace, first_after: Duration::ZERO, policy: TickPolicy::default() };
-        Self { plan, clockwork: std::sync::Mutex::default() }
+        Self { plan, life: Mutex::default() }
     }
 
     /// A tick every `period`, aligned to the first one. The shortest period is 1 ms, which is what tokio's timers resolve;
@@ -169,7 +178,7 @@ impl Schedule {
     }
 
     /// What becomes of a tick that comes due while a cycle is at work. [`Overlap::Wait`] by default. A fixed delay and a
-    /// one-off have no such ticks.
+    /// one-off have no such ticks, and with [`Overlap::CancelPrevious`] their host is not built.
     #[must_use]
     pub fn overlap(mut self, overlap: Overlap) -> Self {
         self.plan.policy.overlap = overlap;
@@ -183,6 +192,10 @@ impl Schedule {
     pub fn jitter(mut self, jitter: Duration) -> Self {
         self.plan.policy.jitter = jitter;
         self
+    }
+
+    fn life(&self) -> Arc<Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// When a cron or one-off schedule is next due after `time`; `None` if it never is, and for the others, whose ticks
@@ -210,7 +223,7 @@ impl Schedule {
 impl Clone for Schedule {
     /// The same schedule for another worker: it has ticks of its own.
     fn clone(&self) -> Self {
-        Self { plan: self.plan.clone(), clockwork: std::sync::Mutex::default() }
+        Self { plan: self.plan.clone(), life: Mutex::default() }
     }
 }
 
@@ -258,7 +271,7 @@ impl Source for Schedule {
     fn lanes_max(&self) -> usize {
         match (&self.plan.pace, self.plan.policy.overlap) {
             (Pace::Rate(_) | Pace::Cron { .. }, Overlap::Allow) => usize::MAX,
-            (Pace::Rate(_) | Pace::Cron { .. }, Overlap::Wait | Overlap::Skip)
+            (Pace::Rate(_) | Pace::Cron { .. }, Overlap::Wait | Overlap::Skip | Overlap::CancelPrevious)
             | (Pace::Delay(_) | Pace::Once(_), _) => 1,
         }
     }
@@ -271,14 +284,24 @@ impl Source for Schedule {
         config.schedule = self.as_config();
     }
 
+    fn check(&self) -> Result<(), ConfigError> {
+        self.checked()
+    }
+
     /// The ticks of a new life begin with it.
     fn begin(&self) {
-        *self.clockwork.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+        *self.life.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
     }
 
     fn lane(&self, _: &LaneContext) -> ScheduleLane {
-        let clockwork = self.clockwork.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        ScheduleLane { plan: self.plan.clone(), clockwork, current: None, attempt: 1 }
+        ScheduleLane { plan: self.plan.clone(), life: self.life(), current: None, attempt: 1 }
+    }
+
+    async fn maintain(&self, cx: &SourceContext) {
+        match self.plan.policy.overlap {
+            Overlap::CancelPrevious => self.life().supersede_for_ever(&self.plan, cx).await,
+            Overlap::Wait | Overlap::Skip | Overlap::Allow => std::future::pending().await,
+        }
     }
 }
 
@@ -286,228 +309,49 @@ impl Source for Schedule {
 #[derive(Debug)]
 pub struct ScheduleLane {
     plan: Plan,
-    clockwork: Arc<Mutex<Clockwork>>,
+    life: Arc<Life>,
     /// The tick that is to be tried again, and when.
     current: Option<(Tick, Instant)>,
     attempt: u32,
 }
 
-/// Where the ticks of one worker have come to.
-#[derive(Debug, Default)]
-struct Clockwork {
-    /// `None` until the first lane asks.
-    hands: Option<Hands>,
-    /// How many ticks were due.
-    number: u64,
-    /// A tick that has come due and is put off by its jitter.
-    put_off: Option<PutOff>,
-}
-
-/// A tick that waits for its jitter to pass.
-#[derive(Debug)]
-struct PutOff {
-    served: Served,
-    since: Instant,
-    until: Instant,
-}
-
-#[derive(Debug)]
-struct Hands {
-    drive: Drive,
-    /// The draws of the jitter.
-    chance: fastrand::Rng,
-}
-
-#[derive(Debug)]
-enum Drive {
-    /// By tokio time, since the instant given.
-    Rate(Instant, Series<Rate>),
-    /// When the next is due.
-    Delay(Instant),
-    /// By the wall clock, from the instant given on.
-    Wall(Instant, Option<Series<Wall>>),
-}
-
-/// A tick that has come due.
-#[derive(Debug, Clone, Copy)]
-struct Served {
-    /// Due so long ago, on the schedule's own clock.
-    late: Duration,
-    /// When, if that is a wall time.
-    due: Option<Timestamp>,
-    missed: u64,
-    /// Until the tick after it was due.
-    room: Option<Duration>,
-}
-
-impl Hands {
-    fn new(plan: &Plan, cx: &LaneContext) -> Self {
-        let begin = later(Instant::now(), plan.first_after);
-        let drive = match &plan.pace {
-            Pace::Rate(period) => {
-                let zero = Duration::ZERO;
-                Drive::Rate(begin, Series::new(Rate(*period), plan.policy.missed, Some(zero), zero))
-            }
-            Pace::Delay(_) => Drive::Delay(begin),
-            Pace::Cron { .. } | Pace::Once(_) => Drive::Wall(begin, None),
-        };
-        Self { drive, chance: fastrand::Rng::with_seed(cx.seed()) }
-    }
-
-    /// Waits for the next tick; `None` when there will be none, or intake closed.
-    async fn tick(&mut self, plan: &Plan, cx: &LaneContext) -> Option<Served> {
-        match &mut self.drive {
-            Drive::Rate(begin, series) => {
-                if cx.wait_until(*begin).await {
-                    return None;
-                }
-                loop {
-                    let now = Instant::now().saturating_duration_since(*begin);
-                    match decide(series, now, cx) {
-                        Decision::Serve { due, missed, next } => {
-                            let room = next.map(|next| next.saturating_sub(due));
-                            return Some(Served { late: now.saturating_sub(due), due: None, missed, room });
-                        }
-                        Decision::Wait { until } => {
-                            if cx.wait_until(later(*begin, until)).await {
-                                return None;
-                            }
-                        }
-                        Decision::End => return None,
-                    }
-                }
-            }
-            Drive::Delay(due) => {
-                if cx.wait_until(*due).await {
-                    return None;
-                }
-                let late = Instant::now().saturating_duration_since(*due);
-                let Pace::Delay(delay) = plan.pace else { return None };
-                Some(Served { late, due: None, missed: 0, room: Some(delay) })
-            }
-            Drive::Wall(begin, series) => {
-                if cx.wait_until(*begin).await {
-                    return None;
-                }
-                let series = series.get_or_insert_with(|| start(plan, cx.wall_time()));
-                loop {
-                    let now = cx.wall_time();
-                    let between = |from: Timestamp, to: Timestamp| {
-                        Duration::try_from(to.duration_since(from)).unwrap_or_default()
-                    };
-                    match decide(series, now, cx) {
-                        Decision::Serve { due, missed, next } => {
-                            let room = next.map(|next| between(due, next));
-                            return Some(Served { late: between(due, now), due: Some(due), missed, room });
-                        }
-                        Decision::Wait { until } => {
-                            let pause = between(now, until).clamp(TIMER, LOOK_EVERY);
-                            if cx.wait_until(later(Instant::now(), pause)).await {
-                                return None;
-                            }
-                        }
-                        Decision::End => return None,
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The ticks of the wall clock, from when the schedule begins.
-fn start(plan: &Plan, now: Timestamp) -> Series<Wall> {
-    let (wall, next) = match &plan.pace {
-        Pace::Cron { calendar, since } => {
-            (Wall::Cron(calendar.clone()), calendar.after(since.map_or(now, |since| since.min(now))))
-        }
-        Pace::Once(at) => (Wall::Once(*at), Some(*at)),
-        Pace::Rate(_) | Pace::Delay(_) => unreachable!("a fixed rate and a fixed delay do not go by the wall clock"),
-    };
-    Series::new(wall, plan.policy.missed, next, now)
-}
-
-/// Asks, and says what was found to be missed.
-fn decide<G: Grid>(series: &mut Series<G>, now: G::Time, cx: &LaneContext) -> Decision<G::Time> {
-    let (decision, missed) = series.decide(now);
-    say_missed(missed, cx);
-    decision
-}
-
-fn say_missed(count: u64, cx: &LaneContext) {
-    if count > 0 {
-        cx.emit(&Event::TicksMissed { worker: cx.worker(), count });
-    }
-}
-
 impl ScheduleLane {
     /// Waits for the clockwork, and in it for the next tick, or for a trigger.
     async fn tick(&self, cx: &LaneContext) -> Option<Tick> {
-        let mut clockwork = self.clockwork.lock().await;
+        let mut clockwork = self.life.clockwork.lock().await;
         let triggered = tokio::select! {
             biased;
             () = cx.has_trigger() => true,
-            tick = self.due_tick(&mut clockwork, cx) => return tick,
+            tick = clockwork.next(&self.plan, &cx.source) => return tick,
         };
-        if !triggered || cx.is_closed() || !cx.take_trigger() {
-            return None;
-        }
-        let (number, due) = (clockwork.number, cx.wall_time());
-        let (missed, late) = (0, Duration::ZERO);
-        cx.emit(&Event::TickDue { worker: cx.worker(), number, due, missed, late, triggered });
-        Some(Tick { number, due, triggered, missed })
+        let asked = triggered && !cx.is_closed() && cx.take_trigger();
+        asked.then(|| clockwork.serve_triggered(&cx.source))
     }
 
-    /// Waits for the next tick that is due. Cancel safe: what has come due is not lost.
-    async fn due_tick(&self, clockwork: &mut Clockwork, cx: &LaneContext) -> Option<Tick> {
-        let Clockwork { hands, number, put_off } = clockwork;
-        let hands = hands.get_or_insert_with(|| Hands::new(&self.plan, cx));
-        if put_off.is_none() {
-            let served = hands.tick(&self.plan, cx).await?;
-            let jitter = self.plan.policy.jitter.min(served.room.unwrap_or(Duration::MAX));
-            let by = if jitter.is_zero() {
-                Duration::ZERO
-            } else {
-                jitter.mul_f64(hands.chance.f64()).saturating_sub(served.late)
-            };
-            let since = Instant::now();
-            *put_off = Some(PutOff { served, since, until: later(since, by) });
+    /// Waits for the next tick, where one that comes due ends the wait for a retry.
+    async fn next_instead_of_retry(&self, cx: &LaneContext) -> Option<Tick> {
+        if self.plan.policy.overlap != Overlap::CancelPrevious {
+            return std::future::pending().await;
         }
-        let PutOff { served, since, until } = put_off.as_ref()?;
-        let Served { mut late, due, missed, room: _ } = *served;
-        if since != until {
-            if cx.wait_until(*until).await {
-                return None;
-            }
-            late += since.elapsed();
+        let mut clockwork = self.life.clockwork.lock().await;
+        if clockwork.is_behind() || clockwork.come_due(&self.plan, &cx.source).await == Waited::End {
+            drop(clockwork);
+            return std::future::pending().await;
         }
-        *put_off = None;
-        *number = number.saturating_add(missed).saturating_add(1);
-        let due = due.unwrap_or_else(|| {
-            let wall = cx.wall_time();
-            wall.checked_sub(late).unwrap_or(wall)
-        });
-        let triggered = false;
-        cx.emit(&Event::TickDue { worker: cx.worker(), number: *number, due, missed, late, triggered });
-        Some(Tick { number: *number, due, triggered, missed })
+        clockwork.next(&self.plan, &cx.source).await
     }
 
-    /// The tick is done with, for good.
-    async fn done(&self, cx: &LaneContext) {
-        let skips = self.plan.policy.overlap == Overlap::Skip;
-        if !skips && !matches!(self.plan.pace, Pace::Delay(_)) {
-            return;
-        }
-        let mut clockwork = self.clockwork.lock().await;
-        let Some(hands) = &mut clockwork.hands else { return };
-        let now = Instant::now();
-        match (&mut hands.drive, &self.plan.pace) {
-            (Drive::Delay(due), Pace::Delay(delay)) => *due = later(now, *delay),
-            (Drive::Rate(begin, series), _) if skips => {
-                say_missed(series.pass_over(now.saturating_duration_since(*begin)), cx);
-            }
-            (Drive::Wall(_, Some(series)), _) if skips => say_missed(series.pass_over(cx.wall_time()), cx),
-            (Drive::Delay(_) | Drive::Rate(..) | Drive::Wall(..), _) => {}
-        }
+    /// The first attempt at a tick; `None` when there is none, for now or for good.
+    fn begin(&mut self, tick: Option<Tick>, cx: &LaneContext) -> Option<Offer<Tick>> {
+        let tick = tick?;
+        self.attempt = 1;
+        self.current = Some((tick, Instant::now()));
+        Some(self.offer(tick, cx))
+    }
+
+    fn offer(&self, tick: Tick, cx: &LaneContext) -> Offer<Tick> {
+        self.life.at_work(cx.attempt().number());
+        Offer::of(tick, self.attempt)
     }
 }
 
@@ -518,20 +362,21 @@ impl Lane for ScheduleLane {
         if let Some((tick, time)) = self.current {
             tokio::select! {
                 biased;
+                next = self.next_instead_of_retry(cx) => return Ok(self.begin(next, cx)),
                 closed = cx.wait_until(time) => if closed {
                     return Ok(None);
                 },
                 // Whoever asks for a tick now has one at work: its next attempt.
                 () = cx.has_trigger() => drop(cx.take_trigger()),
             }
-            return Ok(Some(Offer::of(tick, self.attempt)));
+            return Ok(Some(self.offer(tick, cx)));
         }
-        let Some(tick) = self.tick(cx).await else { return Ok(None) };
-        self.current = Some((tick, Instant::now()));
-        Ok(Some(Offer::of(tick, self.attempt)))
+        let tick = self.tick(cx).await;
+        Ok(self.begin(tick, cx))
     }
 
     async fn settle(&mut self, settle: Settle, _: Option<&Failure>, cx: &LaneContext) -> Result<(), BoxError> {
+        self.life.at_work(0);
         if let Settle::Retry { delay } | Settle::Snooze { delay } = settle {
             self.attempt += u32::from(matches!(settle, Settle::Retry { .. }));
             if let Some((_, time)) = &mut self.current {
@@ -541,7 +386,9 @@ impl Lane for ScheduleLane {
         }
         self.attempt = 1;
         self.current = None;
-        self.done(cx).await;
+        if self.plan.minds_the_end() {
+            self.life.clockwork.lock().await.settled(&self.plan, &cx.source);
+        }
         Ok(())
     }
 }

@@ -55,7 +55,12 @@ impl MissedWord {
 }
 
 impl Overlap {
-    const WORDS: [(&str, Overlap); 3] = [("wait", Overlap::Wait), ("skip", Overlap::Skip), ("allow", Overlap::Allow)];
+    const WORDS: [(&str, Overlap); 4] = [
+        ("wait", Overlap::Wait),
+        ("skip", Overlap::Skip),
+        ("allow", Overlap::Allow),
+        ("cancel_previous", Overlap::CancelPrevious),
+    ];
 }
 
 fn wrong(key: &str, reason: impl std::fmt::Display) -> ConfigError {
@@ -73,6 +78,23 @@ impl Schedule {
         policy.overlap = overlap.unwrap_or(policy.overlap);
         policy.jitter = jitter.unwrap_or(policy.jitter);
         ConfigError::all([paced, missed])
+    }
+
+    /// What fits together only once everything is set.
+    pub(super) fn checked(&self) -> Result<(), ConfigError> {
+        let of = match (&self.plan.pace, self.plan.policy.overlap) {
+            (Pace::Delay(_), Overlap::CancelPrevious) => "with a delay",
+            (Pace::Once(_), Overlap::CancelPrevious) => "with one tick",
+            (Pace::Delay(_) | Pace::Once(_), Overlap::Wait | Overlap::Skip | Overlap::Allow)
+            | (Pace::Rate(_) | Pace::Cron { .. }, _) => return Ok(()),
+        };
+        Err(wrong(
+            "overlap",
+            format!(
+                "it is \"cancel_previous\", but no tick of a schedule {of} comes due while a cycle is at work; accepted \
+                 here is \"wait\""
+            ),
+        ))
     }
 
     pub(crate) fn as_config(&self) -> ScheduleConfig {

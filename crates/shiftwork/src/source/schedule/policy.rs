@@ -33,6 +33,13 @@ pub enum Overlap {
     /// It runs beside it, up to the worker's concurrency; a tick that finds every lane at work waits. With the default
     /// concurrency of 1 that is the same as [`Overlap::Wait`].
     Allow,
+    /// It ends that: the cycle at work is asked to end ([`crate::Context::cancelled`]), has 3 s, or half of the time to the
+    /// tick after if that is less, and is then dropped at its next await point; the wait for a retry is simply over. The cycle
+    /// is interrupted: that is no failure, and it is not tried again, because the new tick takes its place.
+    ///
+    /// For a fixed rate or a cron schedule whose cycles look at the state of things: what the newest sees is all that counts.
+    /// Nothing is ended while the worker is paused, while it drains, and while ticks are owed by [`Missed::CatchUp`].
+    CancelPrevious,
 }
 
 /// What becomes of a schedule's ticks.

@@ -215,6 +215,16 @@ impl<G: Grid> Series<G> {
         passed
     }
 
+    /// Whether ticks that have come due wait behind the one that was served.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// So many ticks that were to be served are missed after all; they are counted with the next one.
+    pub(super) fn give_up(&mut self, count: u64) {
+        self.dropped = self.dropped.saturating_add(count);
+    }
+
     fn look(&mut self, now: G::Time) {
         if now < self.seen && self.grid.between(now, self.seen) > REWIND {
             // A grid that has come to its end stays there: what is to run once does not run twice.

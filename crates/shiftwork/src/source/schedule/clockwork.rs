@@ -1,0 +1,332 @@
+//! Where the ticks of one life of a worker have come to: waits for the next one, and serves it.
+//!
+//! Which tick that is, is decided in `schedule/series.rs`. What becomes of the cycle at work is not decided here either.
+//!
+//! 1. A tick that has come due is kept until it is served, so that whoever waits for it may be dropped.
+//! 2. It is counted, and said, when it is served.
+
+use std::time::Duration;
+
+use shiftwork_queue::Timestamp;
+use tokio::{
+    sync::{Mutex, watch},
+    time::Instant,
+};
+
+use super::{
+    Missed, Overlap, Pace, Plan, TIMER, Tick,
+    series::{Decision, Grid, Rate, Series, Wall},
+};
+use crate::{
+    event::Event,
+    source::{SourceContext, later},
+};
+
+/// The longest wait without a look at the wall clock: how late a tick can be after the clock stepped forward.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// What the lanes of one life of a worker share.
+#[derive(Debug)]
+pub(super) struct Life {
+    pub(super) clockwork: Mutex<Clockwork>,
+    /// The number of the attempt that is at work, for whoever may have to end it; 0 is none.
+    at_work: watch::Sender<u64>,
+}
+
+impl Default for Life {
+    fn default() -> Self {
+        Self { clockwork: Mutex::default(), at_work: watch::Sender::new(0) }
+    }
+}
+
+impl Life {
+    /// The attempt of this number has begun; 0 says that it is over.
+    pub(super) fn at_work(&self, attempt: u64) {
+        // Without somebody who listens it is a store.
+        self.at_work.send_replace(attempt);
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<u64> {
+        self.at_work.subscribe()
+    }
+}
+
+/// The ticks of one worker.
+#[derive(Debug, Default)]
+pub(super) struct Clockwork {
+    /// `None` until somebody asks.
+    hands: Option<Hands>,
+    /// How many ticks were due.
+    number: u64,
+    /// A tick that has come due and is not served.
+    due: Option<Due>,
+}
+
+/// A tick that has come due, and waits for its jitter to pass.
+#[derive(Debug)]
+struct Due {
+    came: Came,
+    since: Instant,
+    until: Instant,
+}
+
+#[derive(Debug)]
+struct Hands {
+    drive: Drive,
+    /// The draws of the jitter.
+    chance: fastrand::Rng,
+}
+
+#[derive(Debug)]
+enum Drive {
+    /// By tokio time, since the instant given.
+    Rate(Instant, Series<Rate>),
+    /// When the next is due.
+    Delay(Instant),
+    /// By the wall clock, from the instant given on.
+    Wall(Instant, Option<Series<Wall>>),
+}
+
+/// How a tick came due.
+#[derive(Debug, Clone, Copy)]
+struct Came {
+    /// Due so long ago, on the schedule's own clock.
+    late: Duration,
+    /// When, if that is a wall time.
+    due: Option<Timestamp>,
+    missed: u64,
+    /// From then until the tick after it is due.
+    room: Option<Duration>,
+}
+
+impl Due {
+    /// How long ago it came due.
+    fn age(&self) -> Duration {
+        self.came.late.saturating_add(self.since.elapsed())
+    }
+}
+
+/// What came of waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waited {
+    /// A tick is to be served. For so long the tick after it is not due; `None` if there is none.
+    Due {
+        /// Until the next.
+        room: Option<Duration>,
+    },
+    /// Intake closed, for good or for a pause.
+    Closed,
+    /// There will be no more ticks.
+    End,
+}
+
+impl Hands {
+    fn new(plan: &Plan, cx: &SourceContext) -> Self {
+        let begin = later(Instant::now(), plan.first_after);
+        let drive = match &plan.pace {
+            Pace::Rate(period) => {
+                let zero = Duration::ZERO;
+                Drive::Rate(begin, Series::new(Rate(*period), plan.policy.missed, Some(zero), zero))
+            }
+            Pace::Delay(_) => Drive::Delay(begin),
+            Pace::Cron { .. } | Pace::Once(_) => Drive::Wall(begin, None),
+        };
+        Self { drive, chance: fastrand::Rng::with_seed(cx.seed) }
+    }
+
+    /// Waits for the next tick. Why there is none otherwise.
+    async fn tick(&mut self, plan: &Plan, cx: &SourceContext) -> Result<Came, Waited> {
+        match &mut self.drive {
+            Drive::Rate(begin, series) => {
+                wait_until(*begin, cx).await?;
+                loop {
+                    let now = Instant::now().saturating_duration_since(*begin);
+                    match decide(series, now, cx) {
+                        Decision::Serve { due, missed, next } => {
+                            let room = next.map(|next| next.saturating_sub(due));
+                            return Ok(Came { late: now.saturating_sub(due), due: None, missed, room });
+                        }
+                        Decision::Wait { until } => wait_until(later(*begin, until), cx).await?,
+                        Decision::End => return Err(Waited::End),
+                    }
+                }
+            }
+            Drive::Delay(due) => {
+                wait_until(*due, cx).await?;
+                let late = Instant::now().saturating_duration_since(*due);
+                let Pace::Delay(delay) = plan.pace else { return Err(Waited::End) };
+                Ok(Came { late, due: None, missed: 0, room: Some(delay) })
+            }
+            Drive::Wall(begin, series) => {
+                wait_until(*begin, cx).await?;
+                let series = series.get_or_insert_with(|| start(plan, cx.wall_time()));
+                loop {
+                    let now = cx.wall_time();
+                    match decide(series, now, cx) {
+                        Decision::Serve { due, missed, next } => {
+                            let room = next.map(|next| between(due, next));
+                            return Ok(Came { late: between(due, now), due: Some(due), missed, room });
+                        }
+                        Decision::Wait { until } => {
+                            let pause = between(now, until).clamp(TIMER, LOOK_EVERY);
+                            wait_until(later(Instant::now(), pause), cx).await?;
+                        }
+                        Decision::End => return Err(Waited::End),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether ticks have come due that are to be served one after the other.
+    fn is_behind(&self) -> bool {
+        match &self.drive {
+            Drive::Rate(_, series) => series.is_behind(),
+            Drive::Wall(_, series) => series.as_ref().is_some_and(Series::is_behind),
+            Drive::Delay(_) => false,
+        }
+    }
+
+    /// So many ticks that had come due are missed after all.
+    fn give_up(&mut self, count: u64) {
+        match &mut self.drive {
+            Drive::Rate(_, series) => series.give_up(count),
+            Drive::Wall(_, Some(series)) => series.give_up(count),
+            Drive::Wall(_, None) | Drive::Delay(_) => {}
+        }
+    }
+}
+
+fn between(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or_default()
+}
+
+async fn wait_until(time: Instant, cx: &SourceContext) -> Result<(), Waited> {
+    if cx.wait_until(time).await { Err(Waited::Closed) } else { Ok(()) }
+}
+
+/// The ticks of the wall clock, from when the schedule begins.
+fn start(plan: &Plan, now: Timestamp) -> Series<Wall> {
+    let (wall, next) = match &plan.pace {
+        Pace::Cron { calendar, since } => {
+            (Wall::Cron(calendar.clone()), calendar.after(since.map_or(now, |since| since.min(now))))
+        }
+        Pace::Once(at) => (Wall::Once(*at), Some(*at)),
+        Pace::Rate(_) | Pace::Delay(_) => unreachable!("a fixed rate and a fixed delay do not go by the wall clock"),
+    };
+    Series::new(wall, plan.policy.missed, next, now)
+}
+
+/// Asks, and says what was found to be missed.
+fn decide<G: Grid>(series: &mut Series<G>, now: G::Time, cx: &SourceContext) -> Decision<G::Time> {
+    let (decision, missed) = series.decide(now);
+    say_missed(missed, cx);
+    decision
+}
+
+fn say_missed(count: u64, cx: &SourceContext) {
+    if count > 0 {
+        cx.emit(&Event::TicksMissed { worker: cx.worker, count });
+    }
+}
+
+impl Clockwork {
+    /// Waits until a tick is to be served: it has come due, and its jitter is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: what has come due is not lost.
+    pub(super) async fn come_due(&mut self, plan: &Plan, cx: &SourceContext) -> Waited {
+        let Self { hands, number: _, due } = self;
+        let hands = hands.get_or_insert_with(|| Hands::new(plan, cx));
+        if let Some(stale) = due.take_if(|due| is_superseded(due, plan)) {
+            hands.give_up(stale.came.missed.saturating_add(1));
+            say_missed(1, cx);
+        }
+        let due = match due {
+            Some(due) => due,
+            None => {
+                let came = match hands.tick(plan, cx).await {
+                    Ok(came) => came,
+                    Err(why) => return why,
+                };
+                let jitter = plan.policy.jitter.min(came.room.unwrap_or(Duration::MAX));
+                let by = if jitter.is_zero() {
+                    Duration::ZERO
+                } else {
+                    jitter.mul_f64(hands.chance.f64()).saturating_sub(came.late)
+                };
+                let since = Instant::now();
+                due.insert(Due { came, since, until: later(since, by) })
+            }
+        };
+        // One that has come due already is not served once intake has closed (rules P1 and T1).
+        let closed = if due.since == due.until { cx.is_closed() } else { cx.wait_until(due.until).await };
+        if closed {
+            return Waited::Closed;
+        }
+        Waited::Due { room: due.came.room.map(|room| room.saturating_sub(due.age())) }
+    }
+
+    /// Waits for the next tick and serves it; `None` when there will be none, or intake closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe, as [`Clockwork::come_due`].
+    pub(super) async fn next(&mut self, plan: &Plan, cx: &SourceContext) -> Option<Tick> {
+        match self.come_due(plan, cx).await {
+            Waited::Due { .. } => {}
+            Waited::Closed | Waited::End => return None,
+        }
+        let due = self.due.take()?;
+        let (late, missed) = (due.age(), due.came.missed);
+        self.number = self.number.saturating_add(missed).saturating_add(1);
+        let number = self.number;
+        let due = due.came.due.unwrap_or_else(|| {
+            let wall = cx.wall_time();
+            wall.checked_sub(late).unwrap_or(wall)
+        });
+        let triggered = false;
+        cx.emit(&Event::TickDue { worker: cx.worker, number, due, missed, late, triggered });
+        Some(Tick { number, due, triggered, missed })
+    }
+
+    /// Serves a tick that was asked for.
+    pub(super) fn serve_triggered(&self, cx: &SourceContext) -> Tick {
+        let (number, due, triggered) = (self.number, cx.wall_time(), true);
+        let (missed, late) = (0, Duration::ZERO);
+        cx.emit(&Event::TickDue { worker: cx.worker, number, due, missed, late, triggered });
+        Tick { number, due, triggered, missed }
+    }
+
+    /// Whether ticks have come due that are to be caught up with, one after the other.
+    pub(super) fn is_behind(&self) -> bool {
+        self.hands.as_ref().is_some_and(Hands::is_behind)
+    }
+
+    /// The tick that was served is done with, for good.
+    pub(super) fn settled(&mut self, plan: &Plan, cx: &SourceContext) {
+        let skips = plan.policy.overlap == Overlap::Skip;
+        let Some(hands) = &mut self.hands else { return };
+        let now = Instant::now();
+        match (&mut hands.drive, &plan.pace) {
+            (Drive::Delay(due), Pace::Delay(delay)) => *due = later(now, *delay),
+            (Drive::Rate(begin, series), _) if skips => {
+                say_missed(series.pass_over(now.saturating_duration_since(*begin)), cx);
+            }
+            (Drive::Wall(_, Some(series)), _) if skips => say_missed(series.pass_over(cx.wall_time()), cx),
+            (Drive::Delay(_) | Drive::Rate(..) | Drive::Wall(..), _) => {}
+        }
+    }
+}
+
+/// Whether the tick after it has come due as well, and it is not to be caught up with: the cycle that it should have ended
+/// came to no await point, or its worker was paused.
+fn is_superseded(due: &Due, plan: &Plan) -> bool {
+    let cancels = plan.policy.overlap == Overlap::CancelPrevious;
+    let merges = match plan.policy.missed {
+        Missed::Merge | Missed::Skip => true,
+        Missed::CatchUp { .. } => false,
+    };
+    cancels && merges && due.came.room.is_some_and(|room| due.age() >= room)
+}
