@@ -4,8 +4,8 @@
 //! worlds share) shows only when the world runs under other circumstances. So every world runs a second time in another process, after
 //! other worlds, in reverse order, and its fingerprint must be the same.
 //!
-//! A fingerprint says that two runs differ, not where. So a world that differed runs twice more with all its records, and the first
-//! record at which they part is named, if they part again.
+//! A fingerprint says that two runs differ, not where. So a world that differed runs twice more with all its records and polls, and the
+//! first record at which they part is named, if they part again; the first poll, if all records are the same.
 //!
 //! | file | what it holds |
 //! | --- | --- |
@@ -72,8 +72,15 @@ pub enum Place {
         /// What the other run had there; `None` if it was over.
         second: Option<String>,
     },
-    /// All records are the same, but tasks were polled in another order.
-    TaskOrder,
+    /// At this poll; all records are the same.
+    Poll {
+        /// Its number, from 1.
+        number: usize,
+        /// Which poll of which task the one run had there, and when; `None` if it was over.
+        first: Option<String>,
+        /// The same of the other run.
+        second: Option<String>,
+    },
     /// When it ran twice more, the two runs were the same.
     NotAgain,
     /// It could not be run again.
@@ -165,13 +172,19 @@ fn compare(here: &Answer, there: &Answer) -> Place {
     if here.fingerprint == there.fingerprint {
         return Place::NotAgain;
     }
-    let (first, second) = (&here.records, &there.records);
-    match (0..first.len().max(second.len())).find(|index| first.get(*index) != second.get(*index)) {
-        Some(index) => {
-            Place::Record { number: index + 1, first: first.get(index).cloned(), second: second.get(index).cloned() }
-        }
-        None => Place::TaskOrder,
+    if let Some((number, first, second)) = parting(&here.records, &there.records) {
+        Place::Record { number, first, second }
+    } else if let Some((number, first, second)) = parting(&here.polls, &there.polls) {
+        Place::Poll { number, first, second }
+    } else {
+        Place::Unknown("all records and all polls are the same, and the fingerprints are not".to_owned())
     }
+}
+
+/// The first place at which two lists differ, counted from 1, and what each has there.
+fn parting(first: &[String], second: &[String]) -> Option<(usize, Option<String>, Option<String>)> {
+    let index = (0..first.len().max(second.len())).find(|index| first.get(*index) != second.get(*index))?;
+    Some((index + 1, first.get(index).cloned(), second.get(index).cloned()))
 }
 
 #[cfg(test)]
@@ -179,7 +192,7 @@ mod tests {
     use super::*;
 
     fn answer(fingerprint: u64, records: &[&str]) -> Answer {
-        Answer { fingerprint, records: records.iter().map(ToString::to_string).collect() }
+        Answer { fingerprint, records: records.iter().map(ToString::to_string).collect(), polls: Vec::new() }
     }
 
     #[test]
@@ -193,7 +206,20 @@ mod tests {
         check(&answer(2, &["a", "c"]), at(2, Some("b"), Some("c")));
         check(&answer(2, &["a"]), at(2, Some("b"), None));
         check(&answer(2, &["a", "b", "c"]), at(3, None, Some("c")));
-        check(&answer(2, &["a", "b"]), Place::TaskOrder);
         check(&answer(1, &["a", "b"]), Place::NotAgain);
+    }
+
+    #[test]
+    fn two_runs_with_the_same_records_part_at_the_first_poll_that_differs() {
+        let polled = |fingerprint, polls: &[&str]| Answer {
+            polls: polls.iter().map(ToString::to_string).collect(),
+            ..answer(fingerprint, &["a", "b"])
+        };
+        let (here, there) = (polled(1, &["task 1", "task 2"]), polled(2, &["task 1", "task 3"]));
+        let place = Place::Poll { number: 2, first: Some("task 2".into()), second: Some("task 3".into()) };
+        assert_eq!(compare(&here, &there), place);
+        assert_eq!(compare(&here, &polled(1, &["task 1", "task 3"])), Place::NotAgain);
+        let nowhere = compare(&here, &polled(2, &["task 1", "task 2"]));
+        assert!(matches!(nowhere, Place::Unknown(_)), "{nowhere:?}");
     }
 }

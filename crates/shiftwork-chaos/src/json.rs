@@ -178,6 +178,8 @@ pub struct PartingRow {
     pub second: String,
     /// The number of the first record at which two runs parted, from 1; `null` when that could not be found.
     pub record: Option<usize>,
+    /// The number of the first poll at which they did, from 1, if all records were the same; else `null`.
+    pub poll: Option<usize>,
 }
 
 impl Report {
@@ -327,7 +329,11 @@ fn second_run(determinism: &Determinism) -> SecondRunResult {
 fn parting_row(parting: &Parting) -> PartingRow {
     let record = match parting.place {
         Place::Record { number, .. } => Some(number),
-        Place::TaskOrder | Place::NotAgain | Place::Unknown(_) => None,
+        Place::Poll { .. } | Place::NotAgain | Place::Unknown(_) => None,
+    };
+    let poll = match &parting.place {
+        Place::Poll { number, .. } => Some(*number),
+        Place::Record { .. } | Place::NotAgain | Place::Unknown(_) => None,
     };
     PartingRow {
         scenario: parting.scenario.to_owned(),
@@ -335,5 +341,6 @@ fn parting_row(parting: &Parting) -> PartingRow {
         first: hex(parting.first),
         second: hex(parting.second),
         record,
+        poll,
     }
 }

@@ -227,12 +227,13 @@ impl Text<'_> {
         writeln!(f, "  {scenario}, seed {seed}, {}: fingerprints {first:016x} and {second:016x}", origin_words(from))?;
         match place {
             Place::Record { number, first, second } => {
-                let over = "nothing more";
                 writeln!(f, "    the runs part at record {number}:")?;
-                writeln!(f, "      one:   {}", first.as_deref().unwrap_or(over))?;
-                writeln!(f, "      other: {}", second.as_deref().unwrap_or(over))
+                both(f, first.as_deref(), second.as_deref())
             }
-            Place::TaskOrder => writeln!(f, "    all records are the same; the tasks were polled in another order"),
+            Place::Poll { number, first, second } => {
+                writeln!(f, "    all records are the same; the runs part at poll {number}:")?;
+                both(f, first.as_deref(), second.as_deref())
+            }
             Place::NotAgain => {
                 writeln!(f, "    run twice more it was the same both times, so that the place could not be found")
             }
@@ -390,6 +391,13 @@ impl fmt::Display for Span {
             _ => write!(f, "{:.1} d", seconds / 86_400.0),
         }
     }
+}
+
+/// What each of two runs had at the place where they part.
+fn both(f: &mut fmt::Formatter<'_>, first: Option<&str>, second: Option<&str>) -> fmt::Result {
+    let over = "nothing more";
+    writeln!(f, "      one:   {}", first.unwrap_or(over))?;
+    writeln!(f, "      other: {}", second.unwrap_or(over))
 }
 
 #[cfg(test)]

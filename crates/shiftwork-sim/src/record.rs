@@ -1,6 +1,6 @@
 //! What happened in a world, as one stream: the host's events and the world's own.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, panic::Location, sync::Arc, time::Duration};
 
 use shiftwork::{
     ExitStatus, Signal,
@@ -29,6 +29,26 @@ pub struct Record {
     pub task: u32,
     /// What.
     pub what: What,
+}
+
+/// One poll of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Poll {
+    /// When it began, since the world did.
+    pub at: Duration,
+    /// In which node.
+    pub node: NodeId,
+    /// Of which task, numbered as in [`Record::task`].
+    pub task: u32,
+    /// Where in the code the task was spawned.
+    pub spawned_at: &'static Location<'static>,
+}
+
+impl fmt::Display for Poll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at, node, task, spawned_at } = self;
+        write!(f, "at {}, task {task} of node {} (spawned at {spawned_at})", Seconds(whole_ms(*at)), node.0)
+    }
 }
 
 /// Everything that can happen in a world.
@@ -177,6 +197,7 @@ pub enum Settled {
 #[derive(Debug, Clone, Default)]
 pub struct Timeline {
     pub(crate) records: Vec<Record>,
+    pub(crate) polls: Vec<Poll>,
     pub(crate) nodes: Vec<Arc<str>>,
     pub(crate) sites: Vec<Arc<str>>,
     pub(crate) faults: Vec<String>,
@@ -192,6 +213,13 @@ impl Timeline {
     #[must_use]
     pub fn records(&self) -> &[Record] {
         &self.records
+    }
+
+    /// Every poll of a task, in order, for who asks in what two runs of a world differ. Empty without
+    /// `--cfg tokio_unstable`.
+    #[must_use]
+    pub fn polls(&self) -> &[Poll] {
+        &self.polls
     }
 
     /// The events of one node's host, with their times.

@@ -1,7 +1,8 @@
 //! What runs worlds again: this process, or another one.
 //!
 //! The other process gets its worlds on standard input, a JSON line each: `{"world": …, "records": false}`. It answers on standard
-//! output, in an order of its own: `{"index": 7, "fingerprint": "00c3…", "records": []}`, where the index is the line of the question.
+//! output, in an order of its own: `{"index": 7, "fingerprint": "00c3…", "records": [], "polls": []}`, where the index is the line of the
+//! question.
 //! Other lines of its output are what worker code printed, and are skipped.
 
 use std::{
@@ -46,7 +47,7 @@ pub enum WorldSpec {
 pub struct Question {
     /// Which.
     pub world: WorldSpec,
-    /// Whether every record is asked for, or the fingerprint alone.
+    /// Whether every record and every poll is asked for, or the fingerprint alone.
     pub records: bool,
 }
 
@@ -57,13 +58,20 @@ pub struct Answer {
     pub fingerprint: u64,
     /// Every record as text, if that was asked for.
     pub records: Vec<String>,
+    /// Every poll as text, if that was asked for.
+    pub polls: Vec<String>,
 }
 
 impl Answer {
     pub(crate) fn of(outcome: &Outcome, records: bool) -> Self {
-        let all = outcome.timeline.records().iter();
-        let texts = all.map(|record| format!("{:?}, task {}: {:?}", record.at, record.task, record.what));
-        Self { fingerprint: outcome.fingerprint, records: if records { texts.collect() } else { Vec::new() } }
+        let fingerprint = outcome.fingerprint;
+        if !records {
+            return Self { fingerprint, records: Vec::new(), polls: Vec::new() };
+        }
+        let records = outcome.timeline.records().iter();
+        let records = records.map(|record| format!("{:?}, task {}: {:?}", record.at, record.task, record.what));
+        let polls = outcome.timeline.polls().iter().map(ToString::to_string);
+        Self { fingerprint, records: records.collect(), polls: polls.collect() }
     }
 }
 
@@ -159,6 +167,7 @@ struct AnswerLine {
     index: usize,
     fingerprint: String,
     records: Vec<String>,
+    polls: Vec<String>,
 }
 
 /// Runs them in another process, which answers with [`answer_on_stdio`].
@@ -196,10 +205,10 @@ impl ChildProcess {
             let mut lines = BufReader::new(stdout);
             let mut line = Vec::new();
             while lines.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
-                if let Ok(AnswerLine { index, fingerprint, records }) = serde_json::from_slice(&line)
+                if let Ok(AnswerLine { index, fingerprint, records, polls }) = serde_json::from_slice(&line)
                     && let Ok(fingerprint) = u64::from_str_radix(&fingerprint, 16)
                 {
-                    told(index, Answer { fingerprint, records });
+                    told(index, Answer { fingerprint, records, polls });
                 }
                 line.clear();
                 if stop.load(Ordering::Relaxed) {
@@ -254,7 +263,8 @@ pub fn answer_on_stdio(
     let questions = questions.map_err(|error| format!("not a list of worlds: {error}"))?;
     let mut written = Ok(());
     let run = InProcess::new(scenarios).run(&questions, jobs, stop, &mut |index, answer| {
-        let line = AnswerLine { index, fingerprint: format!("{:016x}", answer.fingerprint), records: answer.records };
+        let Answer { fingerprint, records, polls } = answer;
+        let line = AnswerLine { index, fingerprint: format!("{fingerprint:016x}"), records, polls };
         let line = serde_json::to_string(&line).unwrap_or_default();
         // A line break first: worker code may have printed half a line.
         if let Err(error) = output.write_all(format!("\n{line}\n").as_bytes()) {

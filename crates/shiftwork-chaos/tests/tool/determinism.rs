@@ -64,6 +64,30 @@ fn a_world_that_depends_on_others_is_named_with_the_record_at_which_it_parts() {
     assert!(first.contains("this is world") && second.contains("this is world"), "{first} {second}");
 }
 
+#[test]
+fn a_world_whose_records_are_the_same_is_named_with_the_poll_at_which_it_parts() {
+    let child = this_binary();
+    // The task takes more turns here than it ever will in the other process.
+    for seed in 0..20 {
+        let plan = Plan::quiet("canary-turns", seed);
+        assert!(shiftwork_sim::explore::run_plan(&scenarios::Turns, &plan, false).is_ok());
+    }
+    let mut campaign = campaign(&scenarios::Turns, &child);
+    // Nothing strikes in this one.
+    campaign.seeds = Seeds::Counted { first: 3, count: 1 };
+    let report = campaign.run();
+    assert_eq!(report.verdict(), Verdict::DeterminismLost);
+    let determinism = report.determinism.unwrap();
+    assert_eq!((determinism.worlds, determinism.differed), (1, 1));
+    let Place::Poll { number, first: Some(first), second: Some(second) } = &determinism.partings[0].place else {
+        panic!("{:?}", determinism.partings[0].place)
+    };
+    assert!(*number > 1, "they begin alike");
+    // Here the node's own task has another turn; there it runs its host, and others have theirs.
+    assert!(first.starts_with("at 0.000 s, task 1 of node 0 (spawned at "), "{first}");
+    assert!(second.starts_with("at 0.000 s, task 2 of node 0 (spawned at "), "{second}");
+}
+
 /// Builds more worlds here than the other process ever will.
 fn scenarios_built() {
     for seed in 0..20 {

@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    task::Poll,
 };
 
 use shiftwork::{Context, Failure, Schedule, Tick};
@@ -18,6 +19,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(Twice),
         Box::new(Stuck),
         Box::new(Chance),
+        Box::new(Turns),
         Box::new(Unbuildable),
         Box::new(Fickle::default()),
         Box::new(Sights),
@@ -143,6 +145,40 @@ impl Scenario for Chance {
         static WORLDS: AtomicU64 = AtomicU64::new(0);
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);
         node(world, move |_, _, _| async move { Err(Failure::invalid(format!("this is world {number}"))) });
+    }
+}
+
+/// Takes another number of turns in each world before it runs a host, and nobody says so.
+pub(crate) struct Turns;
+
+impl Scenario for Turns {
+    fn name(&self) -> &'static str {
+        "canary-turns"
+    }
+
+    fn about(&self) -> &'static str {
+        "polls a task more often in each world"
+    }
+
+    fn surface(&self) -> Surface {
+        surface()
+    }
+
+    fn build(&self, world: &mut World) {
+        static WORLDS: AtomicU64 = AtomicU64::new(0);
+        let turns = WORLDS.fetch_add(1, Ordering::Relaxed);
+        world.node("node", move |node| async move {
+            let mut taken = 0;
+            std::future::poll_fn(|cx| {
+                taken += 1;
+                cx.waker().wake_by_ref();
+                if taken > turns { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            let idle = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+            // No tick is due when the last signal comes, so that no record depends on whose turn it is.
+            node.host().worker("idle", Schedule::every(secs(7)), idle).run_until_signal().await
+        });
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     Plan, Record, Violation,
+    record::Poll,
     rules::{Rulebook, kind_index, user::UserRules},
     streams::StableHasher,
 };
@@ -31,6 +32,8 @@ pub(super) struct Recorder {
     pub(super) user_rules: UserRules,
     pub(super) violations: Vec<Violation>,
     pub(super) timeline: Option<Vec<Record>>,
+    /// The polls, if there is a timeline.
+    pub(super) polls: Vec<Poll>,
 }
 
 impl Recorder {
@@ -47,6 +50,7 @@ impl Recorder {
             user_rules: UserRules::default(),
             violations: Vec::new(),
             timeline: timeline.then(Vec::new),
+            polls: Vec::new(),
         }
     }
 
@@ -65,9 +69,13 @@ impl Recorder {
     }
 
     /// Counts a poll of a task, which is part of the fingerprint. Whether a loop has become hot.
-    pub(super) fn polled(&mut self, at: Duration, node: u16, task: u32) -> bool {
-        self.hash.write_u64(u64::from(node) << 32 | u64::from(task));
-        self.look(at);
+    #[cfg(tokio_unstable)]
+    pub(super) fn polled(&mut self, poll: Poll) -> bool {
+        self.hash.write_u64(u64::from(poll.node.0) << 32 | u64::from(poll.task));
+        if self.timeline.is_some() {
+            self.polls.push(poll);
+        }
+        self.look(poll.at);
         self.polls_in_this_instant += 1;
         let hot =
             self.polls_in_this_instant >= POLLS_IN_AN_INSTANT_MAX || self.in_this_instant >= RECORDS_IN_AN_INSTANT_MAX;

@@ -214,7 +214,8 @@ impl Shared {
         let tasks = &mut state.nodes[usize::from(node.0)].tasks;
         let number = tasks.number(task.id(), Some(task.spawned_at()));
         (tasks.current, tasks.began_at) = (number, now);
-        if state.recorder.polled(now, node.0, number) {
+        let poll = crate::record::Poll { at: now, node, task: number, spawned_at: task.spawned_at() };
+        if state.recorder.polled(poll) {
             let task = tasks.describe(number);
             state.violate(Violation {
                 rule: RuleName::Rule(shiftwork::Rule::L2),
@@ -412,6 +413,7 @@ impl State {
             violations: std::mem::take(&mut self.recorder.violations),
             timeline: Timeline {
                 records: self.recorder.timeline.take().unwrap_or_default(),
+                polls: std::mem::take(&mut self.recorder.polls),
                 nodes: self.nodes.iter().map(|node| node.name.clone()).collect(),
                 sites: self.sites.iter().map(|site| site.name.clone()).collect(),
                 faults: self.faults.iter().map(|fault| fault.kind.to_string()).collect(),
