@@ -8,8 +8,8 @@ use shiftwork::{
     queue::DeadLetterCause,
     tower::{layered, service},
 };
-use shiftwork_sim::{Outcome, Script, SimQueue, millis, secs};
-use tower::{ServiceBuilder, service_fn};
+use shiftwork_sim::{Ledger, Outcome, Script, SimQueue, dependency::Latency, millis, secs, site};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::worlds::Notes;
 
@@ -82,4 +82,49 @@ fn a_service_that_is_not_ready_is_waited_for_and_a_stop_interrupts_the_wait() {
     let outcome = world(&[1], move |queue, host| host.worker("never", queue.source(), service(never.clone())).into());
     outcome.assert_rules_kept();
     assert_eq!(outcome.report().unwrap().worker("never").unwrap().cycles.interrupted, 1);
+}
+
+/// A client that is a tower service with a timeout of its own, behind a dependency that meets this fault for its first second.
+/// How the cycles ended, and how often the other side did its work.
+fn client(fault: shiftwork_sim::FaultKind) -> (Vec<(Duration, Option<FailureKind>)>, u32) {
+    let stored: Ledger<u32> = Ledger::default();
+    let seen = stored.clone();
+    let script = Script::new().at(secs(0), fault.lasting(secs(1))).at(secs(60), Signal::Terminate);
+    let outcome = script.run_once(move |world| {
+        let store = world.dependency_with("store", Latency::constant(millis(100)));
+        let queue = world.queue("jobs");
+        queue.seed([7]);
+        world.node("node", move |node| {
+            let stored = stored.clone();
+            let other_side = service_fn(move |job: u32| {
+                stored.with(|stored| *stored += 1);
+                async move { Ok::<u32, Infallible>(job) }
+            });
+            let client = ServiceBuilder::new().timeout(millis(500)).layer(store.layer()).service(other_side);
+            let work = move |job: u32, _: Context| {
+                let mut client = client.clone();
+                async move {
+                    let ready = client.ready().await.map_err(Failure::transient)?;
+                    ready.call(job).await.map_err(Failure::transient)?;
+                    Ok::<(), Failure>(())
+                }
+            };
+            node.host()
+                .worker("jobs", queue.clone().source(), work)
+                .retry(Retry::default().jitter_percent(0))
+                .run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    (ends(&outcome), seen.with(|stored| *stored))
+}
+
+#[test]
+fn a_service_behind_a_dependency_meets_its_faults_below_the_layers_that_it_ships_with() {
+    let failed = Some(FailureKind::Transient);
+    // The timeout strikes, and the request never got there.
+    assert_eq!(client(site("store").hang()), (vec![(millis(500), failed), (millis(1_600), None)], 1));
+    // It got there, and nobody knows.
+    assert_eq!(client(site("store").reply_lost(100)), (vec![(millis(50), failed), (millis(1_150), None)], 2));
+    assert_eq!(client(site("store").outage()), (vec![(millis(50), failed), (millis(1_150), None)], 1));
 }

@@ -29,6 +29,8 @@
 mod error;
 mod latency;
 mod on_its_way;
+#[cfg(feature = "tower")]
+mod tower;
 
 use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
 
@@ -37,6 +39,8 @@ pub(crate) use error::Trouble;
 pub use latency::Latency;
 use on_its_way::OnItsWay;
 use tokio::time::sleep_until;
+#[cfg(feature = "tower")]
+pub use tower::{DependencyLayer, DependencyService};
 
 use crate::{
     What,
