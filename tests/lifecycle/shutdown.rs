@@ -437,6 +437,46 @@ fn t3_a_process_that_stood_still_during_its_stop_is_not_late() {
 }
 
 #[test]
+fn a_pool_is_closed_only_after_the_last_cycle_that_uses_it_is_settled() {
+    let notes = Notes::default();
+    let inside = notes.clone();
+    let outcome = Script::new().at(millis(1_500), Signal::Terminate).run_once(move |world| {
+        let queue = world.queue::<u32>("jobs");
+        queue.seed(1..=40);
+        world.node("node", move |node| {
+            let (closed, used) = (Count::default(), inside.clone());
+            let (pool, open) = (closed.clone(), closed);
+            let query = move |_: u32, _: Context| {
+                let (open, used) = (open.clone(), used.clone());
+                async move {
+                    tokio::time::sleep(secs(2)).await;
+                    used.add(if open.get() == 0 { "used" } else { "used after it was closed" });
+                    Ok(())
+                }
+            };
+            node.host()
+                .service("pool", move |cx: shiftwork::ServiceContext| {
+                    let pool = pool.clone();
+                    async move {
+                        cx.stopped().await;
+                        pool.up();
+                        Ok(())
+                    }
+                })
+                .worker("queries", queue.clone().source(), query)
+                .concurrency(20)
+                .after("pool")
+                .run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(notes.all(), vec!["used"; 20]);
+    let settled = outcome.events().filter(|(_, event)| matches!(event, Event::Settled { .. })).map(|(at, _)| at).max();
+    let closed = time_of(&outcome, |event| matches!(event, Event::IntakeClosed { worker, .. } if worker.0 == 0));
+    assert!(settled <= closed, "the pool stops last: {settled:?}, {closed:?}");
+}
+
+#[test]
 fn a_host_without_workers_is_done_at_once() {
     let outcome = Script::new().run_once(|world| {
         world.node("node", |node| node.host().run_until_signal());

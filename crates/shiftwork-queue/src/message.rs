@@ -6,6 +6,12 @@ use serde::{Deserialize, Serialize};
 use crate::DeliveryId;
 
 /// Which of the due deliveries goes first: the higher number. The default is 0.
+///
+/// A priority is a promise to the urgent, not a share for the others: as long as there is always something due of a higher
+/// priority, nothing of a lower one is claimed, however long it has waited. The same holds for the retries of a low priority,
+/// whose time comes and who wait on. Where the others must get on, too, give them a queue and a worker of their own: then the
+/// workers' concurrency says who gets how much. A line of one ordering key goes by the priority of its first: an urgent message
+/// does not overtake those before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Priority(pub i16);
 

@@ -261,6 +261,33 @@ fn a_higher_priority_goes_first() {
 }
 
 #[test]
+fn what_is_urgent_goes_first_once_it_is_due_and_is_first_of_its_ordering_key() {
+    let queue = words();
+    queue.push(message("urgent later").priority(Priority(9)).not_before(at(5)), 0);
+    queue.push(message("first of a").ordering_key("a").priority(Priority(-1)), 0);
+    queue.push(message("urgent, behind").ordering_key("a").priority(Priority(8)), 0);
+    queue.push(message("normal"), 0);
+    let first = queue.claim(1, 4);
+    assert_eq!(first[0].payload, Ok("normal"), "neither what is not due nor what is behind another one");
+    let next = queue.claim(9, 5);
+    assert_eq!(next.iter().map(|it| it.payload.clone()).collect::<Vec<_>>(), [Ok("urgent later"), Ok("first of a")]);
+    queue.settle(next[1].lease, Settlement::Ack, 6).unwrap();
+    queue.push(message("newer"), 6);
+    assert_eq!(queue.payloads(6), ["urgent, behind", "newer"]);
+}
+
+#[test]
+fn a_low_priority_waits_for_as_long_as_there_is_something_higher() {
+    let queue = words();
+    queue.push(message("low").priority(Priority(-1)), 0);
+    for second in 1..50 {
+        queue.push(message("normal"), second);
+        assert_eq!(queue.claim(1, second)[0].payload, Ok("normal"));
+    }
+    assert_eq!(queue.payloads(50), ["low"]);
+}
+
+#[test]
 fn an_earlier_due_time_goes_before_an_earlier_push() {
     let queue = words();
     queue.push(message("late").not_before(at(5)), 0);
