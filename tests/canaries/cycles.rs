@@ -1,7 +1,7 @@
 //! C: what follows from how a cycle ends.
 
 use shiftwork::{
-    ExitStatus, FailureKind, Retry, Rule,
+    ExitStatus, FailureKind, RateLimit, Retry, Rule,
     event::{CycleId, Declaration, Event, Settle, StopReason, WorkerPhase},
     queue::DeadLetterCause,
 };
@@ -30,6 +30,9 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::C9, "one cycle more than declared", one_too_many),
     Canary::new(Rule::C10, "what was put off is an attempt", snooze_spent),
     Canary::new(Rule::C10, "what was dropped is moved aside", discard_kept),
+    Canary::new(Rule::C11, "a cycle is cancelled for its progress before its time", stalled_too_soon),
+    Canary::new(Rule::C12, "cycles begin too close to each other", too_close),
+    Canary::new(Rule::C12, "cycles creep closer to each other", creeping),
 ];
 
 const RETRY: Settle = Settle::Retry { delay: secs(1) };
@@ -92,6 +95,35 @@ fn panic_swallowed(story: &mut Story, wrong: bool) {
     let failure = if wrong { None } else { Some(FailureKind::Panic) };
     story.cycle_ends(A, 1, failure, secs(0)).settles(A, 1, if wrong { Settle::Ack } else { RETRY });
     story.inside(0, 1).stops();
+}
+
+fn stalled_too_soon(story: &mut Story, wrong: bool) {
+    let declared = Declaration { cycle_timeout: None, progress_timeout: Some(secs(8)), ..worker("a") };
+    let took = millis(if wrong { 7_999 } else { 8_000 });
+    story.runs(&[declared]).cycle_starts(A, 1, 1).at(took);
+    story.cycle_ends(A, 1, Some(FailureKind::Timeout), took).settles(A, 1, RETRY).stops();
+}
+
+/// Ten a second, and two at once.
+fn limited() -> Declaration {
+    Declaration { rate_limit: Some(RateLimit::of(10, secs(1)).burst(2)), ..worker("a") }
+}
+
+fn begin_at(story: &mut Story, times_ms: [u64; 4]) {
+    story.runs(&[limited()]);
+    for (cycle, time) in (1..).zip(times_ms) {
+        story.at(millis(time)).cycle(A, (cycle, 1), None, Settle::Ack);
+    }
+    story.stops();
+}
+
+fn too_close(story: &mut Story, wrong: bool) {
+    begin_at(story, if wrong { [0, 0, 99, 400] } else { [0, 0, 100, 400] });
+}
+
+fn creeping(story: &mut Story, wrong: bool) {
+    // Each is far enough from the one before, and all of them are not.
+    begin_at(story, if wrong { [0, 90, 180, 190] } else { [0, 90, 180, 270] });
 }
 
 fn past_its_timeout(story: &mut Story, wrong: bool) {

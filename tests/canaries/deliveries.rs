@@ -1,15 +1,15 @@
 //! Q: what becomes of deliveries.
 
 use shiftwork::{
-    FailureKind, Rule,
-    event::{CycleId, Event, Settle},
+    Batches, FailureKind, Rule,
+    event::{CycleId, Declaration, Event, Settle},
     queue::{DeliveryId, FencingToken},
 };
 use shiftwork_sim::{QueueOperation, What, millis, record::Settled, secs};
 
 use crate::{
     Canary,
-    story::{A, PARCEL, Story, cause, of_queue},
+    story::{A, B, PARCEL, Story, cause, of_queue},
 };
 
 pub(crate) const CANARIES: &[Canary] = &[
@@ -31,6 +31,13 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::Q6, "its cycle runs on without a lease", runs_on_without_a_lease),
     Canary::new(Rule::Q6, "the claim that was lost is the later one", later_claim_lost),
     Canary::new(Rule::Q7, "it overtakes another of its key", overtakes),
+    Canary::new(Rule::Q8, "its lease is given up before its cycle should have ended", given_up_too_soon),
+    Canary::new(Rule::Q9, "a batch is larger than it may be", batch_too_large),
+    Canary::new(Rule::Q9, "a cycle of a batch worker begins by itself", in_no_batch),
+    Canary::new(Rule::Q9, "a cycle of a batch ends before its call does", out_of_its_batch),
+    Canary::new(Rule::Q9, "a batch ends of which not every cycle had begun", batch_half_begun),
+    Canary::new(Rule::Q10, "a delivery that crashed before has company", crashed_in_company),
+    Canary::new(Rule::Q11, "its worker begins again what it still works on", begins_again_what_it_works_on),
 ];
 
 const TRANSIENT: Option<FailureKind> = Some(FailureKind::Transient);
@@ -160,15 +167,143 @@ fn runs_on_without_a_lease(story: &mut Story, wrong: bool) {
     story.holds_the_parcel().stops();
 }
 
-/// The worker claims again what one of its own lanes still works on. One of the two claims is lost, and the first lane ends
-/// for it.
+/// Another worker of the process claims what the first still works on. One of the two claims is lost, and the first worker's
+/// cycle ends for it.
 fn later_claim_lost(story: &mut Story, wrong: bool) {
-    let two_lanes = shiftwork::event::Declaration { concurrency: 2, ..of_queue("a") };
-    story.runs(&[two_lanes]).claimed().packing_starts(1);
-    story.at(secs(40)).claimed_again(2).packing_starts(2);
+    story.runs(&[of_queue("a"), of_queue("b")]).claimed().packing_starts(1);
+    story.at(secs(40)).claimed_again(2);
+    story.tells(Event::CycleStarted { worker: B, cycle: CycleId(1), attempt: 1, delivery: Some(PARCEL) });
     let token = FencingToken(if wrong { 2 } else { 1 });
     story.tells(Event::LeaseLost { worker: A, delivery: PARCEL, token });
     story.cycle_ends(A, 1, Some(FailureKind::Interrupted), secs(40));
+    let (cycle, delivery, cause) = (Some(CycleId(1)), Some(PARCEL), cause(FailureKind::Transient));
+    story.tells(Event::SettleFailed { worker: A, cycle, delivery, settle: Settle::Return, cause });
+    story.at(secs(50)).cycle_ends(B, 1, None, secs(10)).stored(2, Settled::Acked);
+    story.tells(Event::Settled { worker: B, cycle: CycleId(1), delivery: Some(PARCEL), settle: Settle::Ack }).stops();
+}
+
+fn given_up_too_soon(story: &mut Story, wrong: bool) {
+    let declared = Declaration { cycle_timeout: None, progress_timeout: Some(secs(300)), ..of_queue("a") };
+    let after = secs(if wrong { 299 } else { 310 });
+    story.runs(&[declared]).claimed().packing_starts(1);
+    story.at(after).tells(Event::LeaseGivenUp { worker: A, delivery: PARCEL, after });
+    // It gets on after all.
+    story.at(secs(320)).cycle_ends(A, 1, None, secs(320));
+    story.stored(1, Settled::Acked).packing_settles(1, Settle::Ack).stops();
+}
+
+/// A worker with batches of two.
+fn of_batches() -> Declaration {
+    Declaration { concurrency: 2, batch: Some(Batches::of(2)), ..of_queue("a") }
+}
+
+fn batch_starts(first: u64, cycles: u32) -> Event {
+    Event::BatchStarted { worker: A, first: CycleId(first), cycles }
+}
+
+fn batch_ends(first: u64, cycles: u32) -> Event {
+    Event::BatchEnded { worker: A, first: CycleId(first), cycles, failure: None, took: secs(0) }
+}
+
+/// This many deliveries are claimed, numbered as their cycles will be.
+fn claims(story: &mut Story, deliveries: u64, crashes: u32) {
+    for delivery in (1..=deliveries).map(DeliveryId) {
+        story.queue(QueueOperation::Pushed(delivery));
+        let crashes = if delivery == PARCEL { crashes } else { 0 };
+        story.queue(QueueOperation::Claimed { delivery, token: 1, attempt: 1, crashes, told: true });
+    }
+}
+
+fn starts(story: &mut Story, cycle: u64) {
+    let delivery = Some(DeliveryId(cycle));
+    story.tells(Event::CycleStarted { worker: A, cycle: CycleId(cycle), attempt: 1, delivery });
+}
+
+fn acks(story: &mut Story, cycle: u64) {
+    let delivery = DeliveryId(cycle);
+    story.queue(QueueOperation::Settled { delivery, token: 1, how: Settled::Acked });
+    let (cycle, delivery) = (CycleId(cycle), Some(delivery));
+    story.tells(Event::Settled { worker: A, cycle, delivery, settle: Settle::Ack });
+}
+
+fn batch_too_large(story: &mut Story, wrong: bool) {
+    let cycles = if wrong { 3 } else { 2 };
+    story.runs(&[Declaration { concurrency: 3, ..of_batches() }]);
+    claims(story, cycles.into(), 0);
+    story.tells(batch_starts(1, cycles));
+    (1..=cycles.into()).for_each(|cycle| starts(story, cycle));
+    story.tells(batch_ends(1, cycles));
+    for cycle in 1..=cycles.into() {
+        story.cycle_ends(A, cycle, None, secs(0));
+    }
+    (1..=cycles.into()).for_each(|cycle| acks(story, cycle));
+    story.stops();
+}
+
+fn in_no_batch(story: &mut Story, wrong: bool) {
+    story.runs(&[of_batches()]);
+    claims(story, 1, 0);
+    if !wrong {
+        story.tells(batch_starts(1, 1));
+    }
+    starts(story, 1);
+    if !wrong {
+        story.tells(batch_ends(1, 1));
+    }
+    story.cycle_ends(A, 1, None, secs(0));
+    acks(story, 1);
+    story.stops();
+}
+
+fn out_of_its_batch(story: &mut Story, wrong: bool) {
+    story.runs(&[of_batches()]);
+    claims(story, 2, 0);
+    story.tells(batch_starts(1, 2));
+    (1..=2).for_each(|cycle| starts(story, cycle));
+    if wrong {
+        story.cycle_ends(A, 1, None, secs(0));
+    }
+    story.at(secs(1)).tells(batch_ends(1, 2));
+    if !wrong {
+        story.cycle_ends(A, 1, None, secs(1));
+    }
+    story.cycle_ends(A, 2, None, secs(1));
+    (1..=2).for_each(|cycle| acks(story, cycle));
+    story.stops();
+}
+
+fn batch_half_begun(story: &mut Story, wrong: bool) {
+    story.runs(&[of_batches()]);
+    claims(story, 1, 0);
+    let cycles = if wrong { 2 } else { 1 };
+    story.tells(batch_starts(1, cycles));
+    starts(story, 1);
+    story.tells(batch_ends(1, cycles)).cycle_ends(A, 1, None, secs(0));
+    acks(story, 1);
+    story.stops();
+}
+
+fn crashed_in_company(story: &mut Story, wrong: bool) {
+    story.runs(&[of_batches()]);
+    claims(story, 2, u32::from(wrong));
+    story.tells(batch_starts(1, 2));
+    (1..=2).for_each(|cycle| starts(story, cycle));
+    story.tells(batch_ends(1, 2)).cycle_ends(A, 1, None, secs(0)).cycle_ends(A, 2, None, secs(0));
+    (1..=2).for_each(|cycle| acks(story, cycle));
+    story.stops();
+}
+
+fn begins_again_what_it_works_on(story: &mut Story, wrong: bool) {
+    story.runs(&[Declaration { concurrency: 2, ..of_queue("a") }]).claimed().packing_starts(1);
+    story.at(secs(40)).claimed_again(2);
+    story.tells(Event::LeaseLost { worker: A, delivery: PARCEL, token: FencingToken(1) });
+    if wrong {
+        story.packing_starts(2);
+    }
+    story.cycle_ends(A, 1, Some(FailureKind::Interrupted), secs(40));
+    if !wrong {
+        story.packing_starts(2);
+    }
     let (cycle, delivery, cause) = (Some(CycleId(1)), Some(PARCEL), cause(FailureKind::Transient));
     story.tells(Event::SettleFailed { worker: A, cycle, delivery, settle: Settle::Return, cause });
     story.at(secs(50)).cycle_ends(A, 2, None, secs(10));

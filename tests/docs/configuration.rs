@@ -2,7 +2,10 @@
 //! anything.
 
 use serde_json::Value;
-use shiftwork::{Config, Context, Failure, Host, OnFault, QueueSourceExt, Schedule, Tick, queue::MemoryQueue};
+use shiftwork::{
+    Batch, BatchContext, BatchWorker, Batches, Config, Context, Failure, Host, OnFault, QueueSourceExt, Schedule, Tick,
+    queue::MemoryQueue,
+};
 
 use crate::page::{Page, bare};
 
@@ -15,6 +18,16 @@ fn every_key_is_written_once_with_its_default() {
     assert_eq!(written, expected.iter().map(|(key, value)| (&**key, &**value)).collect::<Vec<_>>());
 }
 
+struct InBatches;
+
+impl BatchWorker for InBatches {
+    type Input = u32;
+
+    async fn cycle(&self, _: &mut Batch<u32>, _: &BatchContext) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
 /// A host of a worker of each sort that nobody has set anything of.
 fn in_force() -> Value {
     let cycle = |_: u32, _: Context| async { Ok::<(), Failure>(()) };
@@ -22,6 +35,7 @@ fn in_force() -> Value {
     let host = Host::builder()
         .worker("queue", MemoryQueue::<u32>::new().source(), cycle)
         .on_fault(OnFault::restart())
+        .batch_worker("batch", MemoryQueue::<u32>::new().source(), Batches::default(), InBatches)
         .worker("schedule", Schedule::cron("0 3 * * *").expect("a cron expression"), tick)
         .build()
         .expect("they fit together");
@@ -38,6 +52,7 @@ fn default(key: String, in_force: &Value) -> (String, String) {
         "worker.NAME.schedule.cron" => None,
         // The worker that is not set to restart.
         "worker.NAME.on_fault" => of("schedule"),
+        "worker.NAME.batch.size" | "worker.NAME.batch.linger" => of("batch"),
         _ => of("queue").or_else(|| of("schedule").filter(|_| !key.ends_with(".breaker"))),
     };
     (key, value.unwrap_or_default())

@@ -5,8 +5,8 @@ use std::{sync::mpsc, time::Duration};
 use jiff::SignedDuration;
 use serde_json::Value;
 use shiftwork::{
-    Breaker, Context, Failure, Host, IntoWorker, OnFault, QueueSourceExt, Restart, Retry, RetryBudget, Schedule,
-    Signal, Source, StopBudget, Tick, TickPolicy, Watchdog, Worker,
+    Batches, Breaker, Context, Failure, Host, IntoWorker, OnFault, QueueSourceExt, RateLimit, Restart, Retry,
+    RetryBudget, Schedule, Signal, Source, StopBudget, Tick, TickPolicy, Watchdog, Worker,
     event::{Declaration, Event, SourceKind},
     queue::MemoryQueue,
 };
@@ -29,6 +29,7 @@ fn expected() -> Vec<(&'static str, String)> {
     let retry = fields(Retry::default());
     let restart = fields(Restart::default());
     let breaker = fields(Breaker::default());
+    let (batches, rate_limit) = (fields(Batches::default()), fields(RateLimit::default()));
     let retry_budget = fields(RetryBudget::default());
     let declared = declaration(Schedule::every(secs(1)), Idle { starts: true });
     let of_queue_worker =
@@ -58,6 +59,14 @@ fn expected() -> Vec<(&'static str, String)> {
         ("WorkerBuilder::cycle_timeout", declared.cycle_timeout.map(seconds).unwrap_or_default()),
         ("WorkerBuilder::progress_timeout", declared.progress_timeout.map_or_else(|| "none".to_owned(), seconds)),
         ("WorkerBuilder::concurrency", declared.concurrency.to_string()),
+        ("Batches::of", batches["size"].to_string()),
+        ("Batches::linger", time(&batches["linger"])),
+        (
+            "WorkerBuilder::rate_limit",
+            declared.rate_limit.map_or_else(|| "none".to_owned(), |limit| format!("{limit:?}")),
+        ),
+        ("RateLimit::of", format!("{} in {}", rate_limit["cycles"], time(&rate_limit["per"]))),
+        ("RateLimit::burst", rate_limit["burst"].to_string()),
         ("WorkerBuilder::crashes_max", declared.crashes_max.to_string()),
         ("OnFault", if declared.on_fault == OnFault::StopHost { "stop the host".to_owned() } else { String::new() }),
         ("Restart::initial", time(&restart["initial"])),

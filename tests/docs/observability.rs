@@ -15,8 +15,8 @@ use metrics_util::{
     debugging::{DebugValue, DebuggingRecorder},
 };
 use shiftwork::{
-    Context, Environment, Failure, FailureKind, Host, OnFault, QueueSourceExt, Retry, Schedule, ServiceContext,
-    Signals, System, Tick,
+    Batch, BatchContext, BatchWorker, Batches, Context, Environment, Failure, FailureKind, Host, OnFault,
+    QueueSourceExt, Retry, Schedule, ServiceContext, Signals, System, Tick,
     queue::{MemoryQueue, Message, Queue, Timestamp},
 };
 use shiftwork_sim::secs;
@@ -106,6 +106,16 @@ impl Environment for Clock {
     }
 }
 
+struct InBatches;
+
+impl BatchWorker for InBatches {
+    type Input = u32;
+
+    async fn cycle(&self, _: &mut Batch<u32>, _: &BatchContext) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
 /// A queue worker whose jobs all fail in their own way, and a schedule.
 fn run_a_host_with_failures() {
     let runtime =
@@ -122,15 +132,18 @@ fn run_a_host_with_failures() {
         };
         let kinds = ["invalid", "panic", "transient", "fine"].map(|kind| Message::new(kind.to_owned()));
         let clock = Clock { began: (System.now(), Instant::now()) };
-        let later = clock.now() + secs(600);
-        let kinds = kinds.into_iter().chain([Message::new("fine".to_owned()).not_before(later)]);
-        jobs.push(kinds.collect(), clock.now()).await.expect("the queue has no bound");
+        let now = clock.now();
+        let kinds = kinds.into_iter().chain([Message::new("fine".to_owned()).not_before(now + secs(600))]);
+        jobs.push(kinds.collect(), now).await.expect("the queue has no bound");
+        let rows = MemoryQueue::new();
+        rows.push(vec![Message::new(1u32)], now).await.expect("the queue has no bound");
         let served = AtomicBool::new(false);
         let tick = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
         let host = Host::builder()
             .environment(Arc::new(clock))
             .worker("jobs", jobs.source(), job)
             .retry(Retry::exponential().attempts_max(2))
+            .batch_worker("rows", rows.source(), Batches::default(), InBatches)
             .worker("ticks", Schedule::every(secs(1)), tick)
             .service("http", move |cx: ServiceContext| {
                 let first = !served.swap(true, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! Leases, renewals, crashes, fencing.
 
 use shiftwork::{
-    Context, Failure, QueueSourceExt, Signal,
+    Batch, BatchContext, BatchWorker, Batches, Context, Failure, QueueSourceExt, Signal,
     event::{Event, Settle},
     queue::{DeadLetterCause, FailureKind, Message},
 };
@@ -70,7 +70,7 @@ fn q6_a_lost_lease_interrupts_its_cycle_and_a_stale_ack_is_refused() {
 }
 
 #[test]
-fn q6_a_delivery_that_its_own_worker_claimed_again_goes_on_under_the_later_claim() {
+fn q11_a_delivery_that_its_own_worker_claimed_again_has_one_cycle_at_a_time() {
     // The wall clock steps over the lease, and the idle lane claims what the other one still works on.
     let (outcome, seen) = Jobs { takes: secs(40), concurrency: 2, ..Jobs::default() }.run(|build| {
         let step = plan::clock_forward(secs(100));
@@ -79,7 +79,41 @@ fn q6_a_delivery_that_its_own_worker_claimed_again_goes_on_under_the_later_claim
     outcome.assert_rules_kept();
     assert_eq!(outcome.count(|event| matches!(event, Event::LeaseLost { .. })), 1);
     assert_eq!(attempts(&outcome).len(), 2);
+    let ended = time_of(&outcome, |event| matches!(event, Event::CycleEnded { .. })).unwrap();
+    let again = attempts(&outcome)[1].0;
+    assert!(
+        ended <= again && again <= ended + millis(1),
+        "the older one ended at {ended:?}, the newer began at {again:?}"
+    );
     assert_eq!(seen.done(), [1]);
+}
+
+#[test]
+fn q11_a_batch_that_its_own_worker_claimed_again_has_one_call_at_a_time() {
+    let outcome =
+        Script::new().at(secs(5), plan::clock_forward(secs(100))).at(secs(200), Signal::Terminate).run_once(|world| {
+            let queue = world.queue::<u32>("rows");
+            queue.seed(1..=6);
+            world.node("node", move |node| {
+                let source = queue.clone().source();
+                node.host().batch_worker("rows", source, Batches::of(10), Slow).concurrency(2).run_until_signal()
+            });
+        });
+    outcome.assert_rules_kept();
+    // What was claimed again is not known to be innocent, and runs alone.
+    assert_eq!(outcome.report().unwrap().worker("rows").unwrap().cycles.succeeded, 6);
+}
+
+/// A batch worker that takes its time.
+struct Slow;
+
+impl BatchWorker for Slow {
+    type Input = u32;
+
+    async fn cycle(&self, _: &mut Batch<u32>, _: &BatchContext) -> Result<(), Failure> {
+        tokio::time::sleep(secs(15)).await;
+        Ok(())
+    }
 }
 
 #[test]

@@ -10,6 +10,8 @@
 //! | `deliveries.rs` | leases, renewals, crashes, fencing |
 //! | `shutdown.rs` | drain, cancel, abort, signals, stop hooks |
 //! | `schedules.rs` | ticks: drift, overlap, missed |
+//! | `batches.rs` | batch workers: verdicts one by one, bad company |
+//! | `limits.rs` | how often cycles may begin |
 //! | `promises.rs` | mocks, captured logs and futures polled by hand |
 //! | `process.rs` | a real process that does not end by itself |
 //! | `twins.rs` | a real process with real signals, beside its simulated twin |
@@ -25,6 +27,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
+mod batches;
 mod control;
 mod deliveries;
 mod determinism;
@@ -34,6 +37,7 @@ mod foreign;
 mod groups;
 mod harness;
 mod layers;
+mod limits;
 mod nodes;
 mod process;
 mod promises;

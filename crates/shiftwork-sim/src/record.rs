@@ -382,6 +382,15 @@ pub(crate) fn describe(event: &Event, workers: &[Declaration]) -> String {
         Event::TickDue { worker, number, due, late, .. } => {
             format!("{}: tick {number}, due {due}, {late:?} late", name(worker))
         }
+        Event::BatchStarted { worker, first, cycles } => {
+            format!("{}: batch of {cycles} started, from cycle {first} on", name(worker))
+        }
+        Event::BatchEnded { worker, first, cycles, failure: None, took } => {
+            format!("{}: batch of {cycles} from cycle {first} on ended in {took:?}", name(worker))
+        }
+        Event::BatchEnded { worker, first, cycles, failure: Some(cause), took } => {
+            format!("{}: batch of {cycles} from cycle {first} on failed after {took:?}, {cause}", name(worker))
+        }
         Event::CycleStarted { worker, cycle, attempt, delivery } => {
             format!("{}: cycle {cycle} started, attempt {attempt}{}", name(worker), of(delivery))
         }

@@ -28,7 +28,7 @@ use form::{Count, Named, OrNone, Table, TableOrNone, Time, Words};
 use section::{Place, Section, section};
 
 pub use crate::{
-    lifecycle::{BreakerConfig, RestartConfig, RetryBudgetConfig, StopConfig},
+    lifecycle::{BatchesConfig, BreakerConfig, RateLimitConfig, RestartConfig, RetryBudgetConfig, StopConfig},
     retry::RetryConfig,
     source::{MissedWord, QueueConfig, ScheduleConfig},
 };
@@ -91,6 +91,8 @@ section! {
     pub struct WorkerConfig {
         /// How many cycles run side by side at most.
         pub concurrency: Option<usize> = Count::from(1),
+        /// How many inputs one cycle takes, where it is a batch worker.
+        pub batch: BatchesConfig = Table::NEW,
         /// How long one cycle may run.
         pub cycle_timeout: Option<Option<Duration>> = OrNone(Time::from_millis(1)),
         /// How long a cycle may go without a sign of progress.
@@ -109,6 +111,8 @@ section! {
         pub retry: RetryConfig = Table::NEW,
         /// After how many failures in a row intake pauses, and how it resumes.
         pub breaker: Option<Option<BreakerConfig>> = TableOrNone::NEW,
+        /// How often its cycles may begin.
+        pub rate_limit: Option<Option<RateLimitConfig>> = TableOrNone::NEW,
         /// How many retries it makes at most.
         pub retry_budget: Option<Option<RetryBudgetConfig>> = TableOrNone::NEW,
         /// When its ticks are due, where its source is a schedule.
@@ -180,6 +184,7 @@ impl WorkerConfig {
     pub(crate) fn leave_out_what_is_of_cycles(&mut self) {
         let Self {
             concurrency,
+            batch,
             cycle_timeout,
             progress_timeout,
             start_timeout: _,
@@ -189,13 +194,14 @@ impl WorkerConfig {
             restart: _,
             retry,
             breaker,
+            rate_limit,
             retry_budget,
             schedule,
             queue,
         } = self;
         (*concurrency, *cycle_timeout, *progress_timeout) = (None, None, None);
-        (*crashes_max, *breaker, *retry_budget) = (None, None, None);
-        (*retry, *schedule, *queue) = Default::default();
+        (*crashes_max, *breaker, *rate_limit, *retry_budget) = (None, None, None, None);
+        (*batch, *retry, *schedule, *queue) = Default::default();
     }
 }
 

@@ -155,7 +155,7 @@ impl Control {
         self.until(|| self.triggers() != before).await;
     }
 
-    async fn until(&self, condition: impl Fn() -> bool) {
+    pub(crate) async fn until(&self, condition: impl Fn() -> bool) {
         loop {
             let bell = self.listen();
             if condition() {
@@ -168,6 +168,45 @@ impl Control {
 
 fn is_paused(word: u32) -> bool {
     word & TURN != 0
+}
+
+/// What can interrupt a cycle, and tell of its progress: one attempt's control, or those of a whole batch.
+pub(crate) trait Interrupts {
+    /// Whether the cycle is to be dropped where it stands.
+    fn is_interrupted(&self) -> bool;
+
+    /// What for, in a few words.
+    fn why(&self) -> &'static str;
+
+    /// A number that is another one whenever the cycle has got on.
+    fn progress_count(&self) -> u64;
+
+    /// A registration with the bell that rings when any of it may have changed.
+    fn listen(&self) -> Notified<'_>;
+}
+
+impl Interrupts for AttemptControl {
+    fn is_interrupted(&self) -> bool {
+        AttemptControl::is_interrupted(self)
+    }
+
+    fn why(&self) -> &'static str {
+        if self.has_lost_lease() {
+            "its lease is lost"
+        } else if self.is_dropped() {
+            "the next tick is due"
+        } else {
+            "the worker is stopping"
+        }
+    }
+
+    fn progress_count(&self) -> u64 {
+        AttemptControl::progress_count(self)
+    }
+
+    fn listen(&self) -> Notified<'_> {
+        self.worker.listen()
+    }
 }
 
 /// What can interrupt the one attempt that a lane runs: the worker's level, the loss of its lease, or a tick that does not
@@ -218,6 +257,11 @@ impl AttemptControl {
     pub(crate) fn lose_lease(&self, number: u64) {
         self.lost.fetch_max(number, Ordering::AcqRel);
         self.worker.ring();
+    }
+
+    /// Whether it was said that this attempt's lease is lost.
+    pub(crate) fn has_lost(&self, number: u64) -> bool {
+        self.lost.load(Ordering::Acquire) == number
     }
 
     pub(crate) fn has_lost_lease(&self) -> bool {

@@ -18,11 +18,11 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use crate::{Failure, FailureKind, control::AttemptControl, in_flight::Seat, panics};
+use crate::{Failure, FailureKind, control::Interrupts, in_flight::Seat, panics};
 
 pin_project! {
     /// The future of one guarded cycle.
-    pub(crate) struct RunCycle<'a, F> {
+    pub(crate) struct RunCycle<'a, F, C> {
         // Emptied when it is over, so that a panic in its destructor is caught here too.
         #[pin]
         future: Option<F>,
@@ -32,7 +32,7 @@ pin_project! {
         bell: Option<Notified<'a>>,
         deadline: Option<Instant>,
         progress: Option<Progress>,
-        control: &'a AttemptControl,
+        control: &'a C,
         span: &'a tracing::Span,
         // Where others see that it is polled.
         seat: Option<&'a Seat>,
@@ -49,11 +49,11 @@ struct Progress {
     until: Option<Instant>,
 }
 
-impl<'a, F> RunCycle<'a, F> {
+impl<'a, F, C: Interrupts> RunCycle<'a, F, C> {
     pub(crate) fn new(
         future: F,
         deadline: Option<Instant>,
-        control: &'a AttemptControl,
+        control: &'a C,
         span: &'a tracing::Span,
         seat: Option<&'a Seat>,
     ) -> Self {
@@ -68,7 +68,7 @@ impl<'a, F> RunCycle<'a, F> {
     }
 }
 
-impl<F: Future<Output = Result<(), Failure>>> Future for RunCycle<'_, F> {
+impl<F: Future<Output = Result<(), Failure>>, C: Interrupts> Future for RunCycle<'_, F, C> {
     type Output = Result<(), Failure>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -92,17 +92,10 @@ impl<F: Future<Output = Result<(), Failure>>> Future for RunCycle<'_, F> {
         let ended = ended.or_else(|| {
             loop {
                 if this.control.is_interrupted() {
-                    let why = if this.control.has_lost_lease() {
-                        "its lease is lost"
-                    } else if this.control.is_dropped() {
-                        "the next tick is due"
-                    } else {
-                        "the worker is stopping"
-                    };
-                    break Some(Err(Failure::new(FailureKind::Interrupted, why)));
+                    break Some(Err(Failure::new(FailureKind::Interrupted, this.control.why())));
                 }
                 if this.bell.is_none() {
-                    this.bell.set(Some(this.control.worker.listen()));
+                    this.bell.set(Some(this.control.listen()));
                     // Registered only by its first poll; a rise before that is seen by the next turn of this loop.
                 }
                 match this.bell.as_mut().as_pin_mut().map(|bell| bell.poll(cx)) {
@@ -112,7 +105,7 @@ impl<F: Future<Output = Result<(), Failure>>> Future for RunCycle<'_, F> {
                             continue;
                         }
                         if let Some(progress) = this.progress.as_mut() {
-                            progress.look(this.control);
+                            progress.look(this.control.progress_count());
                         }
                         let stalls = this.progress.and_then(|progress| progress.until);
                         let Some(due) = (*this.deadline).into_iter().chain(stalls).min() else { break None };
@@ -152,8 +145,7 @@ impl<F: Future<Output = Result<(), Failure>>> Future for RunCycle<'_, F> {
 }
 
 impl Progress {
-    fn look(&mut self, control: &AttemptControl) {
-        let count = control.progress_count();
+    fn look(&mut self, count: u64) {
         if count != self.seen {
             (self.seen, self.until) = (count, Instant::now().checked_add(self.timeout));
         }

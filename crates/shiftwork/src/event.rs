@@ -9,8 +9,8 @@ use shiftwork_queue::{DeadLetterCause, DeliveryId, Depth, FencingToken, Timestam
 use tokio::time::Instant;
 
 use crate::{
-    Breaker, Cause, Retry, Signal,
-    lifecycle::{OnFault, RestartStrategy, RetryBudget},
+    Batches, Breaker, Cause, Retry, Signal,
+    lifecycle::{OnFault, RateLimit, RestartStrategy, RetryBudget},
     report::ExitStatus,
     source::TickPolicy,
 };
@@ -42,14 +42,18 @@ pub struct Declaration {
     pub name: Arc<str>,
     /// The workers that must be ready before this one starts, and that stop after it.
     pub after: Vec<WorkerId>,
-    /// How many cycles run side by side at most.
+    /// How many cycles run side by side at most. Each input of a batch is one.
     pub concurrency: usize,
+    /// How many inputs each call of a batch worker takes; `None` is a worker that takes them one by one.
+    pub batch: Option<Batches>,
     /// How long its start hook, or a service's way to its handshake, may take.
     pub start_timeout: Duration,
     /// How failed attempts are tried again.
     pub retry: Retry,
     /// After how many failures in a row intake pauses; `None` is never.
     pub breaker: Option<Breaker>,
+    /// How often its cycles may begin; `None` is without limit.
+    pub rate_limit: Option<RateLimit>,
     /// How many retries it makes at most; `None` is without limit.
     pub retry_budget: Option<RetryBudget>,
     /// How long a cycle may run; `None` is without limit.
@@ -171,6 +175,28 @@ pub enum Event {
         late: Duration,
         /// It is served because somebody asked for it, and was not due.
         triggered: bool,
+    },
+    /// One call of a batch worker begins. A cycle for each of its inputs begins next on this task, numbered in a row.
+    BatchStarted {
+        /// Which worker's.
+        worker: WorkerId,
+        /// The first of its cycles.
+        first: CycleId,
+        /// How many there are.
+        cycles: u32,
+    },
+    /// The call of a batch ended. The ends of its cycles follow.
+    BatchEnded {
+        /// Which worker's.
+        worker: WorkerId,
+        /// The first of its cycles.
+        first: CycleId,
+        /// How many there were.
+        cycles: u32,
+        /// How the call ended, for the inputs that have no verdict of their own: `None` is success.
+        failure: Option<Cause>,
+        /// How long it ran.
+        took: Duration,
     },
     /// A cycle begins.
     CycleStarted {
@@ -502,6 +528,8 @@ impl Event {
             Event::IntakeOpened { .. } => "intake_opened",
             Event::TicksMissed { .. } => "ticks_missed",
             Event::TickDue { .. } => "tick_due",
+            Event::BatchStarted { .. } => "batch_started",
+            Event::BatchEnded { .. } => "batch_ended",
             Event::CycleStarted { .. } => "cycle_started",
             Event::CycleSuperseded { .. } => "cycle_superseded",
             Event::CycleEnded { .. } => "cycle_ended",

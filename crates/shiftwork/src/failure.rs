@@ -14,7 +14,7 @@ use std::{
 use shiftwork_queue::DeliveryId;
 pub use shiftwork_queue::FailureKind;
 
-use crate::cycle::panicked;
+use crate::{cycle::panicked, lifecycle::batch};
 
 /// Any error that can be sent between threads.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -111,6 +111,11 @@ impl Failure {
             | FailureKind::Snoozed
             | FailureKind::Discarded => self,
         }
+    }
+
+    /// As the failure of a batch of this many, for those of its inputs that have no verdict of their own.
+    pub(crate) fn shared_by(self, inputs: usize) -> Self {
+        Self { kind: batch::shared(self.kind, inputs), ..self }
     }
 
     pub(crate) fn new(kind: FailureKind, error: impl Into<BoxError>) -> Self {

@@ -2,6 +2,9 @@
 //!
 //! The loop decides nothing. When to stop taking in work is the level's ([`crate::control`]), when to pause the breaker's
 //! ([`crate::gate`]), what a failure means is [`crate::lifecycle::settle`]'s, and what the next offer is is the source's.
+//! Lanes whose cycles run together, as one batch, are in `lane/batch.rs`.
+
+mod batch;
 
 use std::{
     future::poll_fn,
@@ -12,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use batch::{BatchRun, Members};
 use shiftwork_queue::{DeadLetterCause, DeliveryId, Lease, Timestamp, Undecodable};
 use tokio::time::Instant;
 
@@ -28,6 +32,7 @@ use crate::{
         retry_budget::Account,
         settle::{Arrived, Decision, Ended, aside, decide},
     },
+    pace::Pace,
     source::{Claimed, CycleCounter, Lane, LaneContext, Offer},
 };
 
@@ -46,6 +51,8 @@ pub(crate) struct LaneRun<L, W> {
     pub(crate) policy: Policy,
     /// The worker's breaker, shared with its other lanes.
     pub(crate) gate: Option<Arc<Gate>>,
+    /// Its rate limit, shared likewise.
+    pub(crate) pace: Option<Arc<Pace>>,
     /// Its retry budget, shared likewise.
     pub(crate) account: Option<Arc<Mutex<Account>>>,
     pub(crate) cycles: Arc<CycleCounter>,
@@ -61,14 +68,13 @@ pub(crate) struct LaneRun<L, W> {
     pub(crate) fault: Box<dyn Fn(Failure) + Send>,
 }
 
-/// A cycle that failed.
+/// A cycle that has ended, and is to be settled.
 #[derive(Clone, Copy)]
-struct Failed {
+struct EndedCycle {
     at: Instant,
     cycle: CycleId,
     attempt: u32,
     claimed: Option<Claimed>,
-    probe: bool,
 }
 
 /// An input that can be read, and where it came from.
@@ -108,11 +114,26 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                 }
                 Some(_) | None => false,
             };
+            if let Some(pace) = &self.pace
+                && !{
+                    self.cx.asked_at = None;
+                    pace.before_offer(&self.cx).await
+                }
+            {
+                self.give_up(asks_for_probe);
+                if self.shared.control.worker.is_at_least(Level::Drain) {
+                    return LaneEnd { interrupted };
+                }
+                continue;
+            }
             // Before the offer, so that its lease is held under the number of its attempt.
             self.shared.control.begin();
             let next = self.next().await;
-            if let (true, Some(gate), Next::Aside | Next::End | Next::Fault) = (asks_for_probe, &self.gate, &next) {
-                gate.give_up();
+            if let Next::Aside | Next::End | Next::Fault = &next {
+                self.give_up(asks_for_probe);
+                if let Some(pace) = &self.pace {
+                    pace.no_offer();
+                }
             }
             let control = &self.shared.control.worker;
             let ready = match next {
@@ -122,14 +143,27 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                 Next::End if control.pauses() != pauses && !control.is_at_least(Level::Drain) => continue,
                 Next::End | Next::Fault => return LaneEnd { interrupted },
             };
+            if let Some(pace) = &self.pace
+                && !pace.after_offer(&self.cx).await
+            {
+                self.give_up(asks_for_probe);
+                self.refuse(ready.claimed).await;
+                continue;
+            }
             let probe = match self.gate.as_ref().map_or(Admission::Run, |gate| gate.admit()) {
                 Admission::Run => false,
                 Admission::Probe => true,
                 Admission::Refused => {
+                    if let Some(pace) = &self.pace {
+                        pace.give_up();
+                    }
                     self.refuse(ready.claimed).await;
                     continue;
                 }
             };
+            if let Some(pace) = &self.pace {
+                pace.begin();
+            }
             interrupted |= self.run_offer(ready, probe).await;
             if !tokio::task::coop::has_budget_remaining() {
                 self.cx.asked_at = None;
@@ -143,14 +177,111 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
     async fn next(&mut self) -> Next<W::Input> {
         let offered = self.lane.next(&self.cx).await;
         self.cx.asked_at = None;
-        let Offer { input, attempt, claimed } = match offered {
-            Ok(Some(offer)) => offer,
-            Ok(None) => return Next::End,
+        match offered {
+            Ok(Some(offer)) => self.look_at(offer).await,
+            Ok(None) => Next::End,
             Err(failure) => {
                 (self.fault)(failure);
-                return Next::Fault;
+                Next::Fault
             }
+        }
+    }
+
+    /// Runs one offer's cycle and settles it. Whether it was interrupted by the stop.
+    async fn run_offer(&mut self, ready: Ready<W::Input>, probe: bool) -> bool {
+        let Ready { input, attempt, claimed } = ready;
+        let (worker, cycle, lease) = (self.id, self.cycles.next(), claimed.map(|claimed| claimed.lease));
+        let delivery = lease.map(|lease| lease.delivery);
+        let began = Instant::now();
+        if attempt == 1 {
+            self.first_began = began;
+        }
+        if probe {
+            self.emit(began, &Event::BreakerProbing { worker, cycle });
+        }
+        self.emit(began, &Event::CycleStarted { worker, cycle, attempt, delivery });
+
+        self.shared.seat.begin(cycle, attempt, delivery, began);
+        let result = self.run_cycle(input, began, cycle, attempt, lease).await;
+        self.shared.seat.settles();
+
+        let at = Instant::now();
+        let failure = result.err();
+        let cause = failure.as_ref().map(Failure::cause);
+        let took = at.saturating_duration_since(began);
+        self.emit(at, &Event::CycleEnded { worker, cycle, failure: cause.clone(), took });
+
+        let ended = EndedCycle { at, cycle, attempt, claimed };
+        let decision = match &failure {
+            None => {
+                if let Some(gate) = self.gate.as_deref().filter(|gate| !gate.is_quiet()) {
+                    self.tell_breaker(gate, breaker::Ended { failure: None, probe, delivery }, at, 0.5);
+                }
+                self.succeeded()
+            }
+            Some(failure) => self.decide(failure, ended, probe),
         };
+        let kind = failure.as_ref().map(Failure::kind);
+        self.carry_out(decision, failure.as_ref(), cause, ended).await;
+        if let (true, Some(failure)) = (decision.fault, failure) {
+            (self.fault)(failure);
+            // The host closes intake; until then this lane must not take in more.
+            self.shared.control.worker.reached(Level::Drain).await;
+        }
+        kind == Some(FailureKind::Interrupted) && self.shared.control.worker.is_at_least(Level::Abort)
+    }
+
+    /// What follows from a failure, for the breaker first. Out of the way of cycles that succeed.
+    #[cold]
+    fn decide(&mut self, failure: &Failure, ended: EndedCycle, probe: bool) -> Decision {
+        // Drawn only where it is used, so that a success leaves the series alone.
+        let chance = self.chance.f64();
+        let delivery = ended.claimed.map(|claimed| claimed.lease.delivery);
+        let how = breaker::Ended { failure: Some(failure.kind()), probe, delivery };
+        let spared = self.gate.as_ref().and_then(|gate| self.tell_breaker(gate, how, ended.at, chance));
+        self.follows(failure, ended, spared, chance)
+    }
+
+    async fn run_cycle(
+        &mut self,
+        input: W::Input,
+        began: Instant,
+        cycle: CycleId,
+        attempt: u32,
+        lease: Option<Lease>,
+    ) -> Result<(), Failure> {
+        let deadline = self.policy.cycle_timeout.and_then(|timeout| began.checked_add(timeout));
+        let span = tracing::info_span!(
+            "cycle",
+            worker = &*self.shared.name,
+            cycle = cycle.0,
+            attempt,
+            delivery = lease.map(|lease| lease.delivery.0)
+        );
+        self.context.turn(cycle, attempt, lease, deadline);
+        let (worker, cx, control) = (&self.worker, &self.context, &self.shared.control);
+        // In a block of its own, so that a cycle that panics before it returns its future is caught too.
+        let cycle = async { worker.cycle(input, cx).await };
+        let result = RunCycle::new(cycle, deadline, control, &span, Some(&self.shared.seat))
+            .progress_timeout(self.policy.progress_timeout, began)
+            .await;
+        let cancelled = control.is_cancelled();
+        result.map_err(|failure| self.in_the_end(failure, cancelled))
+    }
+}
+
+/// What a lane does for each offer, whether its cycle runs alone or in a batch.
+impl<W, L: Lane> LaneRun<L, W> {
+    /// Nothing comes of the probe that was asked for, if one was.
+    fn give_up(&self, asks_for_probe: bool) {
+        if let (true, Some(gate)) = (asks_for_probe, &self.gate) {
+            gate.give_up();
+        }
+    }
+
+    /// Moves an offer aside if it gets no cycle.
+    async fn look_at(&mut self, offer: Offer<L::Input>) -> Next<L::Input> {
+        let Offer { input, attempt, claimed } = offer;
         let Some(delivery) = claimed else {
             return match input {
                 Ok(input) => Next::Ready(Ready { input, attempt, claimed }),
@@ -213,55 +344,40 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         self.cx.settled_unrun(claimed.lease.delivery, settle, settled);
     }
 
-    /// Runs one offer's cycle and settles it. Whether it was interrupted by the stop.
-    async fn run_offer(&mut self, ready: Ready<W::Input>, probe: bool) -> bool {
-        let Ready { input, attempt, claimed } = ready;
-        let (worker, cycle, lease) = (self.id, self.cycles.next(), claimed.map(|claimed| claimed.lease));
-        let delivery = lease.map(|lease| lease.delivery);
-        let began = Instant::now();
-        if attempt == 1 {
-            self.first_began = began;
+    /// What follows from a success.
+    fn succeeded(&self) -> Decision {
+        if self.account.is_some() {
+            let successes = &self.shared.successes;
+            successes.store(successes.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         }
-        if probe {
-            self.emit(began, &Event::BreakerProbing { worker, cycle });
-        }
-        self.emit(began, &Event::CycleStarted { worker, cycle, attempt, delivery });
+        Decision::SUCCESS
+    }
 
-        self.shared.seat.begin(cycle, attempt, delivery, began);
-        let result = self.run_cycle(input, began, cycle, attempt, lease).await;
-        self.shared.seat.settles();
+    /// What follows from a failure, once the breaker was told of it.
+    fn follows(&self, failure: &Failure, how: EndedCycle, spared: Option<Duration>, chance: f64) -> Decision {
+        let EndedCycle { at, cycle, attempt, claimed } = how;
+        let elapsed = self.elapsed(claimed.map(|claimed| claimed.first_claimed_at), at);
+        let ended = Ended { attempt, failure: Some(failure.kind()), asked_delay: failure.delay(), elapsed, spared };
+        self.within_budget(decide(&self.policy.retry, ended, chance), cycle, at)
+    }
 
-        let ended = Instant::now();
-        let failure = result.err();
-        let cause = failure.as_ref().map(Failure::cause);
-        let took = ended.saturating_duration_since(began);
-        self.emit(ended, &Event::CycleEnded { worker, cycle, failure: cause.clone(), took });
-
-        let kind = failure.as_ref().map(Failure::kind);
-        let decision = match &failure {
-            None => {
-                if let Some(gate) = self.gate.as_deref().filter(|gate| !gate.is_quiet()) {
-                    self.tell_breaker(gate, breaker::Ended { failure: None, probe, delivery }, ended, 0.5);
-                }
-                if self.account.is_some() {
-                    let successes = &self.shared.successes;
-                    successes.store(successes.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-                }
-                Decision::SUCCESS
-            }
-            Some(failure) => {
-                // Drawn only where it is used, so that a success leaves the series alone.
-                let chance = self.chance.f64();
-                self.decide(failure, Failed { at: ended, cycle, attempt, claimed, probe }, chance)
-            }
-        };
-        let Decision { settle, escalate, fault } = decision;
-        self.cx.asked_at = Some(ended);
+    /// Stores what was decided, and says it.
+    async fn carry_out(
+        &mut self,
+        decision: Decision,
+        failure: Option<&Failure>,
+        cause: Option<Cause>,
+        ended: EndedCycle,
+    ) {
+        let Decision { settle, escalate, fault: _ } = decision;
+        let EndedCycle { at, cycle, attempt, claimed } = ended;
+        let (worker, delivery) = (self.id, claimed.map(|claimed| claimed.lease.delivery));
+        self.cx.asked_at = Some(at);
         let (settled, at) = {
-            let mut settling = pin!(self.lane.settle(settle, failure.as_ref(), &self.cx));
+            let mut settling = pin!(self.lane.settle(settle, failure, &self.cx));
             // One that does not wait takes no time, and no look at the clock.
             match poll_fn(|cx| Poll::Ready(settling.as_mut().poll(cx))).await {
-                Poll::Ready(settled) => (settled, ended),
+                Poll::Ready(settled) => (settled, at),
                 Poll::Pending => (settling.await, Instant::now()),
             }
         };
@@ -281,27 +397,6 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             );
             self.escalate(delivery, attempt, cause);
         }
-        if let (true, Some(failure)) = (fault, failure) {
-            (self.fault)(failure);
-            // The host closes intake; until then this lane must not take in more.
-            self.shared.control.worker.reached(Level::Drain).await;
-        }
-        kind == Some(FailureKind::Interrupted) && self.shared.control.worker.is_at_least(Level::Abort)
-    }
-
-    /// What follows from a failure, for the breaker first. Out of the way of cycles that succeed.
-    #[cold]
-    fn decide(&self, failure: &Failure, how: Failed, chance: f64) -> Decision {
-        let Failed { at, cycle, attempt, claimed, probe } = how;
-        let delivery = claimed.map(|claimed| claimed.lease.delivery);
-        let kind = Some(failure.kind());
-        let spared = self
-            .gate
-            .as_ref()
-            .and_then(|gate| self.tell_breaker(gate, breaker::Ended { failure: kind, probe, delivery }, at, chance));
-        let elapsed = self.elapsed(claimed.map(|claimed| claimed.first_claimed_at), at);
-        let ended = Ended { attempt, failure: kind, asked_delay: failure.delay(), elapsed, spared };
-        self.within_budget(decide(&self.policy.retry, ended, chance), cycle, at)
     }
 
     /// Rule B2: a retry that the budget has no room for waits until it has.
@@ -356,39 +451,18 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         }
     }
 
+    /// What a failure is, once the worker's classification was asked, and the stop considered.
     #[cold]
+    fn in_the_end(&self, failure: Failure, cancelled: bool) -> Failure {
+        let failure = self.classify(failure);
+        if cancelled { failure.while_cancelled() } else { failure }
+    }
+
     fn classify(&self, failure: Failure) -> Failure {
         match &self.policy.classify {
             Some(classify) => failure.classified(&**classify),
             None => failure,
         }
-    }
-
-    async fn run_cycle(
-        &mut self,
-        input: W::Input,
-        began: Instant,
-        cycle: CycleId,
-        attempt: u32,
-        lease: Option<Lease>,
-    ) -> Result<(), Failure> {
-        let deadline = self.policy.cycle_timeout.and_then(|timeout| began.checked_add(timeout));
-        let span = tracing::info_span!(
-            "cycle",
-            worker = &*self.shared.name,
-            cycle = cycle.0,
-            attempt,
-            delivery = lease.map(|lease| lease.delivery.0)
-        );
-        self.context.turn(cycle, attempt, lease, deadline);
-        let (worker, cx, control) = (&self.worker, &self.context, &self.shared.control);
-        // In a block of its own, so that a cycle that panics before it returns its future is caught too.
-        let cycle = async { worker.cycle(input, cx).await };
-        let result = RunCycle::new(cycle, deadline, control, &span, Some(&self.shared.seat))
-            .progress_timeout(self.policy.progress_timeout, began)
-            .await;
-        let result = result.map_err(|failure| self.classify(failure));
-        if control.is_cancelled() { result.map_err(Failure::while_cancelled) } else { result }
     }
 
     fn emit(&self, at: Instant, event: &Event) {

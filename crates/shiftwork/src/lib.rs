@@ -31,6 +31,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`worker`], [`failure`], [`context`] | what a user writes: a cycle, why it failed, what it knows |
+//! | [`batch`] | a cycle over many inputs, with a verdict for each |
 //! | [`service`] | what a long-running future beside the workers knows |
 //! | [`source`] | what starts cycles: continuous, schedules, queues |
 //! | [`retry`], [`lifecycle`] | the decisions, as pure functions, and the numbered rules that they keep |
@@ -43,6 +44,7 @@
 // A closed enum must be thought about again when it grows.
 #![warn(clippy::wildcard_enum_match_arm)]
 
+pub mod batch;
 pub mod config;
 pub mod context;
 mod control;
@@ -59,6 +61,7 @@ pub mod lifecycle;
 mod log;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod pace;
 mod panics;
 pub mod report;
 pub mod retry;
@@ -68,6 +71,7 @@ pub mod source;
 pub mod tower;
 pub mod worker;
 
+pub use batch::{Batch, BatchContext, BatchWorker};
 pub use config::{Config, ConfigError};
 pub use context::Context;
 pub use environment::{Environment, Signal, Signals, System};
@@ -78,7 +82,8 @@ pub use host::{
     WorkerBuilder, WorkerStatus,
 };
 pub use lifecycle::{
-    Breaker, GiveUp, Group, OnFault, Restart, RestartStrategy, RetryBudget, Rule, StopBudget, Watchdog,
+    Batches, Breaker, GiveUp, Group, OnFault, RateLimit, Restart, RestartStrategy, RetryBudget, Rule, StopBudget,
+    Watchdog,
 };
 pub use report::{ExitStatus, HostReport};
 pub use retry::Retry;

@@ -182,6 +182,15 @@ impl Log {
                 warn!(worker = self.name(*worker), count, unlogged, "ticks missed");
             }
             Event::TickDue { .. } | Event::CycleStarted { .. } | Event::CycleEnded { failure: None, .. } => {}
+            Event::BatchStarted { worker, first, cycles } => {
+                trace!(worker = self.name(*worker), first = first.0, cycles, "batch started");
+            }
+            // Its cycles say how they ended.
+            Event::BatchEnded { worker, first, cycles, failure, took } => {
+                let (worker, first) = (self.name(*worker), first.0);
+                let error = failure.as_ref().map(|cause| &*cause.message);
+                debug!(worker, first, cycles, error, ?took, "batch ended");
+            }
             Event::CycleEnded { worker, cycle, failure: Some(cause), took } => {
                 let Some(unlogged) = self.failed(at, *worker, cause.kind, &cause.message) else { return };
                 let (worker, cycle, kind, error) = (self.name(*worker), cycle.0, cause.kind, &*cause.message);

@@ -142,7 +142,13 @@ impl Metrics {
                 self.of(*worker).in_flight.set(0.0);
             }
             Event::WorkerStopped { worker, .. } => self.of(*worker).in_flight.set(0.0),
-            Event::CycleStarted { .. }
+            Event::BatchStarted { worker, cycles, .. } => {
+                if let Some(size) = &self.of(*worker).batch_size {
+                    size.record(*cycles);
+                }
+            }
+            Event::BatchEnded { .. }
+            | Event::CycleStarted { .. }
             | Event::CycleEnded { .. }
             | Event::WorkerStarting { .. }
             | Event::WorkerReady { .. }
@@ -171,6 +177,8 @@ struct OfWorker {
     succeeded: Counter,
     in_flight: Gauge,
     cycle_duration: Histogram,
+    /// Only for a worker that has batches.
+    batch_size: Option<Histogram>,
     last_success: Gauge,
     settled: [Counter; SETTLES.len()],
     /// In the order of [`FailureKind::ALL`].
@@ -223,6 +231,7 @@ impl OfWorker {
             succeeded: one_of(CYCLES, "outcome", "success"),
             in_flight: metrics::gauge!(CYCLES_IN_FLIGHT, vec![worker()]),
             cycle_duration: metrics::histogram!(CYCLE_DURATION, vec![worker()]),
+            batch_size: declared.batch.map(|_| metrics::histogram!(BATCH_SIZE, vec![worker()])),
             last_success: metrics::gauge!(LAST_SUCCESS, vec![worker()]),
             settled: SETTLES.map(|settle| one_of(SETTLEMENTS, "settle", settle)),
             failed: FailureKind::ALL.map(|kind| one_of(CYCLES, "outcome", kind.as_str())),
@@ -347,6 +356,7 @@ fn cause_index(cause: DeadLetterCause) -> usize {
 
 const CYCLES: &str = "shiftwork_cycles_total";
 const CYCLES_IN_FLIGHT: &str = "shiftwork_cycles_in_flight";
+const BATCH_SIZE: &str = "shiftwork_batch_size";
 const CYCLE_DURATION: &str = "shiftwork_cycle_duration_seconds";
 const LAST_SUCCESS: &str = "shiftwork_last_success_timestamp_seconds";
 const ATTEMPTS_BEGUN: &str = "shiftwork_attempts_total";
@@ -412,6 +422,7 @@ fn describe() {
     );
     metrics::describe_gauge!(WORKER_PAUSED, Unit::Count, "1 while the worker is paused");
     metrics::describe_gauge!(WORKER_PHASE, Unit::Count, "1 for the phase that the worker is in, 0 for the others");
+    metrics::describe_histogram!(BATCH_SIZE, Unit::Count, "How many inputs a batch had");
     metrics::describe_histogram!(CYCLE_DURATION, Unit::Seconds, "How long cycles ran");
     metrics::describe_histogram!(
         SCHEDULE_LAG,

@@ -117,6 +117,37 @@ pub trait Lane: Send + 'static {
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
 }
 
+/// A lane that can take many inputs at once, for a [batch worker](crate::BatchWorker): one lane of a batch takes them, and each
+/// of them is then accepted by a lane of its own, which settles it like any other.
+pub trait BatchLane: Lane {
+    /// What was taken and is nobody's offer yet.
+    type Taken: Send;
+
+    /// Waits for a first input, and then for no longer than `linger` for more; adds `max` at most to `taken`. It adds none
+    /// where [`Lane::next`] would say `None`, and then the same holds. What it has taken when intake closes it adds all the
+    /// same: the batch returns it.
+    ///
+    /// An input that has failed or crashed before runs alone: what is taken beside it is returned.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lane::next`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Not dropped while the host stops within its budgets.
+    fn take(
+        &mut self,
+        max: usize,
+        linger: Duration,
+        taken: &mut Vec<Self::Taken>,
+        cx: &LaneContext,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Makes one of them this lane's offer.
+    fn accept(&mut self, taken: Self::Taken, cx: &LaneContext) -> Offer<Self::Input>;
+}
+
 /// One input for one cycle.
 #[derive(Debug)]
 pub struct Offer<Input> {
@@ -352,6 +383,11 @@ pub(crate) struct CycleCounter(std::sync::atomic::AtomicU64);
 
 impl CycleCounter {
     pub(crate) fn next(&self) -> CycleId {
-        CycleId(self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1)
+        self.next_of(1)
+    }
+
+    /// The first of so many in a row.
+    pub(crate) fn next_of(&self, cycles: u64) -> CycleId {
+        CycleId(self.0.fetch_add(cycles, std::sync::atomic::Ordering::Relaxed) + 1)
     }
 }

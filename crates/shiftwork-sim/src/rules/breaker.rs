@@ -28,6 +28,18 @@ struct Worker {
     counted: Vec<CycleId>,
     /// What the end of the last cycle demands to be said next.
     due: Option<Due>,
+    /// The batch whose cycles end.
+    batch: Option<Batch>,
+}
+
+/// A batch counts as one cycle: its first, with the best that can be said of all.
+#[derive(Clone, Copy)]
+struct Batch {
+    first: CycleId,
+    left: u32,
+    /// None of it has succeeded so far, and this is what speaks of the dependency, or the first failure.
+    failure: Option<FailureKind>,
+    succeeded: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,12 +85,22 @@ impl BreakerRules {
                     probes: 0,
                     counted: Vec::new(),
                     due: None,
+                    batch: None,
                 };
                 self.workers = workers.iter().map(new).collect();
             }
             Event::CycleStarted { worker, cycle, .. } => self.worker(*worker).started(*cycle, verdicts),
+            Event::BatchEnded { worker, first, cycles, .. } => {
+                let batch = Batch { first: *first, left: *cycles, failure: None, succeeded: false };
+                self.worker(*worker).batch = Some(batch);
+            }
             Event::CycleEnded { worker, cycle, failure, .. } => {
-                self.worker(*worker).ended(*cycle, failure.as_ref().map(|cause| cause.kind), verdicts.at);
+                let kind = failure.as_ref().map(|cause| cause.kind);
+                let worker = self.worker(*worker);
+                match worker.batch.take() {
+                    Some(batch) => worker.ended_in_batch(batch, *cycle, kind, verdicts.at),
+                    None => worker.ended(*cycle, kind, verdicts.at),
+                }
             }
             Event::BreakerOpened { worker, failures, probe_in } => {
                 self.worker(*worker).opened(*failures, *probe_in, verdicts);
@@ -129,6 +151,21 @@ impl Worker {
         );
         if self.state == State::Closed {
             self.counted.push(cycle);
+        }
+    }
+
+    fn ended_in_batch(&mut self, mut batch: Batch, cycle: CycleId, failure: Option<FailureKind>, at: Duration) {
+        self.counted.retain(|running| *running != cycle);
+        batch.left = batch.left.saturating_sub(1);
+        match failure {
+            None => batch.succeeded = true,
+            Some(kind) if batch.failure.is_none_or(|said| !counts(said) && counts(kind)) => batch.failure = Some(kind),
+            Some(_) => {}
+        }
+        if batch.left == 0 {
+            self.ended(batch.first, batch.failure.filter(|_| !batch.succeeded), at);
+        } else {
+            self.batch = Some(batch);
         }
     }
 

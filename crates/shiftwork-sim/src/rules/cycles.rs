@@ -1,7 +1,9 @@
 //! C and D: how cycles follow from policies and schedules.
 
+mod beginnings;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -11,6 +13,7 @@ use shiftwork::{
     queue::{DeadLetterCause, DeliveryId, Timestamp},
 };
 
+use self::beginnings::Batch;
 use super::Verdicts;
 use crate::world::wall_at;
 
@@ -59,6 +62,10 @@ struct Worker {
     retries_due: Vec<Duration>,
     /// The tasks whose last cycle put its input off: the same input is next.
     put_off: BTreeSet<u32>,
+    /// The batches that begin, run or end.
+    batches: Vec<Batch>,
+    /// When its last cycles began; those of a batch count once.
+    began: VecDeque<Duration>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -150,6 +157,13 @@ impl CycleRules {
 
     pub(super) fn panic_injected(&mut self, task: u32) {
         for worker in &mut self.workers {
+            // The call of a batch panics, whatever was said of its inputs before.
+            for batch in worker.batches.iter_mut().filter(|batch| batch.task == task && batch.over.is_none()) {
+                batch.panic_injected = true;
+            }
+            if worker.declared.batch.is_some() {
+                continue;
+            }
             for running in worker.running.iter_mut().filter(|running| running.task == task) {
                 running.panic_injected = true;
             }
@@ -198,6 +212,12 @@ impl CycleRules {
                 let said = TickSaid { number: *number, due: *due, missed: *missed, late: *late };
                 self.worker(*worker).tick(&said, wall, verdicts);
             }
+            Event::BatchStarted { worker, first, cycles } => {
+                self.worker(*worker).batch_started(task, *first, *cycles, verdicts);
+            }
+            Event::BatchEnded { worker, first, failure, .. } => {
+                self.worker(*worker).batch_ended(*first, failure.as_ref().map(|cause| cause.kind), verdicts);
+            }
             Event::CycleStarted { worker, cycle, attempt, delivery } => {
                 let running = Running {
                     cycle: *cycle,
@@ -220,6 +240,7 @@ impl CycleRules {
                 let exhausted = matches!(settle, Settle::DeadLetter { cause: DeadLetterCause::Exhausted, .. });
                 self.worker(*worker).escalations_due += i64::from(exhausted);
             }
+            Event::LeaseGivenUp { worker, delivery, .. } => self.worker(*worker).given_up(*delivery, verdicts),
             Event::BreakerOpened { worker, .. } => self.worker(*worker).paused = true,
             Event::WorkerPaused { worker } => {
                 self.worker(*worker).paused = true;
@@ -274,6 +295,8 @@ impl Worker {
             succeeded: 0,
             retries_due: Vec::new(),
             put_off: BTreeSet::new(),
+            batches: Vec::new(),
+            began: VecDeque::new(),
         }
     }
 
@@ -284,6 +307,7 @@ impl Worker {
         self.schedule = ScheduleView::default();
         self.triggered_at = None;
         self.put_off.clear();
+        self.batches.clear();
         (self.opened_at, self.succeeded) = (at, 0);
         self.retries_due.clear();
     }
@@ -294,6 +318,10 @@ impl Worker {
     }
 
     fn started(&mut self, started: Running, verdicts: &mut Verdicts<'_>) {
+        self.started_in_batch(started.cycle, started.task, verdicts);
+        if self.declared.batch.is_none() {
+            self.begins_in_time(started.cycle, verdicts);
+        }
         let (name, cycle, attempt) = (self.declared.name.clone(), started.cycle, started.attempt);
         verdicts.demand(
             if self.intake == Intake::Closed { Rule::T1 } else { Rule::S2 },
@@ -550,6 +578,7 @@ impl Worker {
             return;
         };
         self.all_named("it ended", verdicts);
+        self.ended_in_batch(cycle, verdicts);
         let running = self.running.swap_remove(index);
         self.succeeded += u64::from(failure.is_none());
         verdicts.demand(
@@ -569,6 +598,7 @@ impl Worker {
                 || format!("cycle {cycle} ran {took:?}"),
             );
         }
+        self.timed_out_in_time(cycle, failure, took, verdicts);
         if matches!(self.declared.source, SourceKind::Service { .. }) {
             // What follows is its fault policy's affair (F3): it has no input that could be settled.
             return;
@@ -582,6 +612,38 @@ impl Worker {
             attempt: running.attempt,
             failure,
         });
+    }
+
+    /// Rules C6 and C11: a cycle is said to have timed out only when one of its limits had passed.
+    fn timed_out_in_time(
+        &self,
+        cycle: CycleId,
+        failure: Option<FailureKind>,
+        took: Duration,
+        verdicts: &mut Verdicts<'_>,
+    ) {
+        let Declaration { name, cycle_timeout, progress_timeout, .. } = &self.declared;
+        let least = cycle_timeout.iter().chain(progress_timeout).min();
+        verdicts.demand(
+            if progress_timeout.is_some() { Rule::C11 } else { Rule::C6 },
+            failure != Some(FailureKind::Timeout) || least.is_some_and(|least| took >= *least),
+            || format!("a cycle of {name} is cancelled for its time after {least:?} at the earliest"),
+            || format!("cycle {cycle} was after {took:?}"),
+        );
+    }
+
+    /// Rule Q8: a lease is given up only of a cycle that should have ended.
+    fn given_up(&self, delivery: DeliveryId, verdicts: &mut Verdicts<'_>) {
+        let Declaration { name, cycle_timeout, progress_timeout, .. } = &self.declared;
+        let least = cycle_timeout.iter().chain(progress_timeout).min();
+        let running = self.running.iter().find(|running| running.delivery == Some(delivery));
+        let age = running.map(|running| verdicts.at.saturating_sub(running.began));
+        verdicts.demand(
+            Rule::Q8,
+            age.zip(least).is_some_and(|(age, least)| age >= *least),
+            || format!("a lease of {name} is given up once its cycle has run for {least:?} at least"),
+            || format!("that of delivery {delivery} was after {age:?}"),
+        );
     }
 
     fn settled(&mut self, cycle: CycleId, delivery: Option<DeliveryId>, settle: Settle, verdicts: &mut Verdicts<'_>) {

@@ -36,6 +36,18 @@ struct Node {
     crashes_max: Vec<u32>,
     /// It runs no host, and its cycles are not seen: Q1 and Q4 cannot be told of what it claims.
     unseen: bool,
+    /// The last batch that each worker began: its first cycle, and how many there are.
+    batches: BTreeMap<WorkerId, (u64, u64)>,
+}
+
+impl Node {
+    /// In how much company a cycle runs, itself included.
+    fn company(&self, worker: WorkerId, cycle: CycleId) -> u64 {
+        match self.batches.get(&worker) {
+            Some((first, cycles)) if (*first..first + cycles).contains(&cycle.0) => *cycles,
+            Some(_) | None => 1,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -237,13 +249,36 @@ impl DeliveryRules {
                 self.nodes.entry(node).or_default().crashes_max =
                     workers.iter().map(|worker| worker.crashes_max).collect();
             }
+            Event::BatchStarted { worker, first, cycles } => {
+                let node = self.nodes.entry(node).or_default();
+                node.batches.insert(*worker, (first.0, u64::from(*cycles)));
+            }
             Event::CycleStarted { worker, cycle, attempt, delivery: Some(delivery) } => {
+                let company = self.nodes.get(&node).map_or(1, |node| node.company(*worker, *cycle));
                 let crashes_max = self.nodes.get(&node).and_then(|node| node.crashes_max.get(worker.0 as usize));
                 let crashes_max = crashes_max.copied().unwrap_or(u32::MAX);
                 let claim = self.deliveries.entry(*delivery).or_default().claim_of(node);
                 claim.starts += 1;
                 claim.running = true;
+                let own = self.cycles.range((node, *worker, CycleId(0))..=(node, *worker, CycleId(u64::MAX)));
+                let older = own.into_iter().find(|(_, (of, token))| of == delivery && *token < claim.token);
+                verdicts.demand(
+                    Rule::Q11,
+                    older.is_none(),
+                    || {
+                        format!(
+                            "no cycle of an older claim of its worker works on delivery {delivery} when another begins"
+                        )
+                    },
+                    || format!("cycle {cycle} began before the older one had ended"),
+                );
                 self.cycles.insert((node, *worker, *cycle), (*delivery, claim.token));
+                verdicts.demand(
+                    Rule::Q10,
+                    company == 1 || (claim.attempt == 1 && claim.crashes == 0),
+                    || format!("delivery {delivery}, which has failed or crashed before, runs alone"),
+                    || format!("cycle {cycle} of it is one of a batch of {company}"),
+                );
                 verdicts.demand(
                     Rule::Q2,
                     claim.starts == 1,

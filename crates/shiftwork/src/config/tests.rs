@@ -283,6 +283,7 @@ fn worker(schedule: ScheduleConfig, queue: QueueConfig) -> impl Strategy<Value =
     (fault, times, counts, retry(), of(of(breaker()))).prop_map(move |(fault, times, counts, retry, breaker)| {
         WorkerConfig {
             concurrency: counts.0.and_then(|it| usize::try_from(it).ok()),
+            batch: BatchesConfig::default(),
             cycle_timeout: times.0,
             progress_timeout: times.0.map(|it| it.map(|it| it * 2)),
             start_timeout: times.1,
@@ -292,6 +293,7 @@ fn worker(schedule: ScheduleConfig, queue: QueueConfig) -> impl Strategy<Value =
             restart: if fault.0 == FaultWord::Restart { fault.1 } else { RestartConfig::default() },
             retry,
             breaker,
+            rate_limit: Some(counts.1.map(|cycles| RateLimitConfig { cycles: Some(cycles), ..Default::default() })),
             retry_budget: Some(counts.1.map(|burst| RetryBudgetConfig { burst: Some(burst), ..Default::default() })),
             schedule: schedule.clone(),
             queue: queue.clone(),

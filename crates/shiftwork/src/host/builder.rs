@@ -4,13 +4,14 @@ use std::{error::Error, fmt, future::Future, marker::PhantomData, sync::Arc, tim
 
 use super::{Host, body, configure, shell, unit};
 use crate::{
-    Breaker, Config, ConfigError, Environment, Escalation, Failure, FailureClass, HostReport, IntoWorker, Listener,
-    Retry, RetryBudget, ServiceContext, Source, System,
+    BatchWorker, Batches, Breaker, Config, ConfigError, Environment, Escalation, Failure, FailureClass, HostReport,
+    IntoWorker, Listener, RateLimit, Retry, RetryBudget, ServiceContext, Source, System,
     event::{Declaration, Membership, SourceKind, WorkerId},
     lifecycle::{
         Group, OnFault, StopBudget, Watchdog,
         decide::{Member, WorkerPlan},
     },
+    source::BatchLane,
 };
 
 /// What the user makes of an error that came through `?`.
@@ -23,9 +24,12 @@ pub(crate) type OnEscalation = Arc<dyn Fn(&Escalation) + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct Policy {
     pub(crate) concurrency: usize,
+    /// How many inputs a cycle takes, if it takes many.
+    pub(crate) batch: Option<Batches>,
     pub(crate) retry: Retry,
     pub(crate) classify: Option<Classify>,
     pub(crate) breaker: Option<Breaker>,
+    pub(crate) rate_limit: Option<RateLimit>,
     pub(crate) retry_budget: Option<RetryBudget>,
     pub(crate) on_escalation: Option<OnEscalation>,
     pub(crate) cycle_timeout: Option<Duration>,
@@ -42,9 +46,11 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             concurrency: 1,
+            batch: None,
             retry: Retry::default(),
             classify: None,
             breaker: None,
+            rate_limit: None,
             retry_budget: None,
             on_escalation: None,
             cycle_timeout: Some(Duration::from_secs(300)),
@@ -55,6 +61,13 @@ impl Default for Policy {
             on_fault: OnFault::default(),
             handshake: false,
         }
+    }
+}
+
+impl Policy {
+    /// How many cycles run side by side at most: each input of a batch is one.
+    pub(crate) fn lanes(&self) -> usize {
+        self.concurrency.saturating_mul(self.batch.map_or(1, |batches| batches.size()))
     }
 }
 
@@ -141,17 +154,30 @@ impl HostBuilder {
         S: Source,
         W: IntoWorker<S::Input, Kind>,
     {
-        let draft = unit::Parts { source, worker: worker.into_worker() };
+        self.of_cycles(name, None, unit::Parts::singly(source, worker.into_worker()));
+        WorkerBuilder::of(self)
+    }
+
+    /// Adds a worker whose cycle takes many inputs at a time; see [`BatchWorker`]. Its concurrency is that of its batches.
+    pub fn batch_worker<S, W>(mut self, name: &str, source: S, batches: Batches, worker: W) -> WorkerBuilder
+    where
+        S: Source<Lane: BatchLane>,
+        W: BatchWorker<Input = S::Input>,
+    {
+        self.of_cycles(name, Some(batches), unit::Parts::in_batches(source, worker));
+        WorkerBuilder::of(self)
+    }
+
+    fn of_cycles(&mut self, name: &str, batch: Option<Batches>, draft: impl unit::Draft + 'static) {
         // Only a queue has something to burn, and a backlog to burn it with.
-        let breaker = (draft.source.kind() == SourceKind::Queue).then(Breaker::default);
+        let breaker = (draft.kind() == SourceKind::Queue).then(Breaker::default);
         self.registrations.push(Registration {
             name: name.into(),
             group: None,
             after: Vec::new(),
-            policy: Policy { breaker, ..Policy::default() },
+            policy: Policy { batch, breaker, ..Policy::default() },
             draft: Box::new(draft),
         });
-        WorkerBuilder::of(self)
     }
 
     /// Adds a service: one future that runs for as long as the host does. It begins when the host runs, is asked to stop
@@ -277,10 +303,12 @@ impl HostBuilder {
             declarations.push(Declaration {
                 name: it.name,
                 after: plan.after.clone(),
-                concurrency: it.policy.concurrency,
+                concurrency: it.policy.lanes(),
+                batch: it.policy.batch,
                 start_timeout: it.policy.start_timeout,
                 retry: it.policy.retry,
                 breaker: it.policy.breaker,
+                rate_limit: it.policy.rate_limit,
                 retry_budget: it.policy.retry_budget,
                 cycle_timeout: it.policy.cycle_timeout,
                 progress_timeout: it.policy.progress_timeout,
@@ -387,7 +415,8 @@ impl WorkerBuilder<OfService> {
 }
 
 impl WorkerBuilder {
-    /// How many cycles run side by side at most; 1 by default. A schedule always runs one.
+    /// How many cycles run side by side at most; 1 by default. A schedule always runs one. For a batch worker it is how many
+    /// batches do.
     pub fn concurrency(self, cycles: usize) -> Self {
         self.policy(|policy| policy.concurrency = cycles.max(1))
     }
@@ -430,6 +459,12 @@ impl WorkerBuilder {
     /// have no backlog that could be spent on an outage.
     pub fn breaker(self, breaker: Breaker) -> Self {
         self.policy(|policy| policy.breaker = Some(breaker))
+    }
+
+    /// How often cycles may begin, over all lanes; without limit by default. A lane waits before it asks its queue for work, so
+    /// that no lease waits for the limit; a stop and a pause cut the wait short. A batch is one.
+    pub fn rate_limit(self, limit: RateLimit) -> Self {
+        self.policy(|policy| policy.rate_limit = Some(limit))
     }
 
     /// How many retries the worker makes at most; without limit by default, because what the backoff spreads is seldom too
@@ -533,6 +568,15 @@ impl<Kind> WorkerBuilder<Kind> {
         W: IntoWorker<S::Input, Form>,
     {
         self.host.worker(name, source, worker)
+    }
+
+    /// Adds a worker whose cycle takes many inputs at a time. See [`HostBuilder::batch_worker`].
+    pub fn batch_worker<S, W>(self, name: &str, source: S, batches: Batches, worker: W) -> WorkerBuilder
+    where
+        S: Source<Lane: BatchLane>,
+        W: BatchWorker<Input = S::Input>,
+    {
+        self.host.batch_worker(name, source, batches, worker)
     }
 
     /// Adds a service: a future that runs for as long as the host does. See [`HostBuilder::service`].

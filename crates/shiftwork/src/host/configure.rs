@@ -53,6 +53,7 @@ impl Policy {
     fn configure(&mut self, section: &WorkerConfig) -> Result<(), ConfigError> {
         let WorkerConfig {
             concurrency,
+            batch,
             cycle_timeout,
             progress_timeout,
             start_timeout,
@@ -62,11 +63,17 @@ impl Policy {
             restart,
             retry,
             breaker,
+            rate_limit,
             retry_budget,
             schedule: _,
             queue: _,
         } = section;
         self.concurrency = concurrency.unwrap_or(self.concurrency).max(1);
+        self.batch = match self.batch {
+            Some(batches) => Some(batch.over(batches)),
+            None if batch.is_empty() => None,
+            None => return Err(ConfigError::new("batch", "the cycles of this worker take one input each")),
+        };
         self.cycle_timeout = cycle_timeout.unwrap_or(self.cycle_timeout);
         self.progress_timeout = progress_timeout.unwrap_or(self.progress_timeout);
         self.start_timeout = start_timeout.unwrap_or(self.start_timeout);
@@ -77,6 +84,11 @@ impl Policy {
             None => self.breaker,
             Some(None) => None,
             Some(Some(section)) => Some(section.over(self.breaker.unwrap_or_default())),
+        };
+        self.rate_limit = match rate_limit {
+            None => self.rate_limit,
+            Some(None) => None,
+            Some(Some(section)) => Some(section.over(self.rate_limit.unwrap_or_default())),
         };
         self.retry_budget = match retry_budget {
             None => self.retry_budget,
@@ -91,8 +103,10 @@ impl Policy {
     fn as_config(&self) -> WorkerConfig {
         let Self {
             concurrency,
+            batch,
             retry,
             breaker,
+            rate_limit,
             retry_budget,
             cycle_timeout,
             progress_timeout,
@@ -112,6 +126,7 @@ impl Policy {
         };
         WorkerConfig {
             concurrency: Some(*concurrency),
+            batch: batch.map(Into::into).unwrap_or_default(),
             cycle_timeout: Some(*cycle_timeout),
             progress_timeout: Some(*progress_timeout),
             start_timeout: Some(*start_timeout),
@@ -121,6 +136,7 @@ impl Policy {
             restart,
             retry: (*retry).into(),
             breaker: Some(breaker.map(Into::into)),
+            rate_limit: Some(rate_limit.map(Into::into)),
             retry_budget: Some(retry_budget.map(Into::into)),
             // The source adds its own.
             ..WorkerConfig::default()

@@ -4,6 +4,7 @@
 
 use std::{
     future::Future,
+    marker::PhantomData,
     pin::Pin,
     sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
@@ -18,7 +19,7 @@ use tracing::Instrument;
 
 use super::Policy;
 use crate::{
-    Context, Environment, Failure, HostHandle, Source, Worker,
+    BatchWorker, Batches, Context, Environment, Failure, HostHandle, Source, Worker,
     config::{ConfigError, WorkerConfig},
     context::LaneShared,
     control::{AttemptControl, Control, Level},
@@ -27,9 +28,10 @@ use crate::{
     event::{SourceKind, WorkerId},
     gate::Gate,
     in_flight::InFlight,
-    lane::LaneRun,
+    lane::{BatchRun, LaneEnd, LaneRun},
     lifecycle::{decide::Input, retry_budget::Account},
-    source::{CycleCounter, LaneContext, SourceContext},
+    pace::Pace,
+    source::{BatchLane, CycleCounter, LaneContext, SourceContext},
 };
 
 /// What a unit needs from its host.
@@ -81,12 +83,79 @@ pub(super) trait Draft: Send {
     fn finish(self: Box<Self>, policy: Policy) -> Launch;
 }
 
-pub(super) struct Parts<S, W> {
-    pub(super) source: S,
-    pub(super) worker: W,
+pub(super) struct Parts<S, W, C> {
+    source: S,
+    worker: W,
+    cycles: PhantomData<fn() -> C>,
 }
 
-impl<S: Source, W: Worker<Input = S::Input>> Draft for Parts<S, W> {
+impl<S, W> Parts<S, W, Singly> {
+    pub(super) fn singly(source: S, worker: W) -> Self {
+        Self { source, worker, cycles: PhantomData }
+    }
+}
+
+impl<S, W> Parts<S, W, InBatches> {
+    pub(super) fn in_batches(source: S, worker: W) -> Self {
+        Self { source, worker, cycles: PhantomData }
+    }
+}
+
+/// How the cycles of a worker run: where its hooks are, and what its lanes have to do with each other.
+pub(super) trait Cycles<S: Source, W>: 'static {
+    fn start(worker: &W) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    fn stop(worker: &W) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Lets the lanes run, each task until its end.
+    fn spawn(lanes: Vec<LaneRun<S::Lane, W>>, batch: Option<Batches>, tasks: &mut JoinSet<LaneEnd>);
+}
+
+/// Each lane for itself.
+pub(super) struct Singly;
+
+impl<S: Source, W: Worker<Input = S::Input>> Cycles<S, W> for Singly {
+    fn start(worker: &W) -> impl Future<Output = Result<(), Failure>> + Send {
+        worker.start()
+    }
+
+    fn stop(worker: &W) -> impl Future<Output = Result<(), Failure>> + Send {
+        worker.stop()
+    }
+
+    fn spawn(lanes: Vec<LaneRun<S::Lane, W>>, _: Option<Batches>, tasks: &mut JoinSet<LaneEnd>) {
+        for lane in lanes {
+            tasks.spawn(lane.run().in_current_span());
+        }
+    }
+}
+
+/// As many lanes together as a batch may have inputs.
+pub(super) struct InBatches;
+
+impl<S: Source<Lane: BatchLane>, W: BatchWorker<Input = S::Input>> Cycles<S, W> for InBatches {
+    fn start(worker: &W) -> impl Future<Output = Result<(), Failure>> + Send {
+        worker.start()
+    }
+
+    fn stop(worker: &W) -> impl Future<Output = Result<(), Failure>> + Send {
+        worker.stop()
+    }
+
+    fn spawn(lanes: Vec<LaneRun<S::Lane, W>>, batch: Option<Batches>, tasks: &mut JoinSet<LaneEnd>) {
+        let batches = batch.unwrap_or_default();
+        let mut lanes = lanes.into_iter();
+        loop {
+            let together: Vec<_> = lanes.by_ref().take(batches.size()).collect();
+            if together.is_empty() {
+                break;
+            }
+            tasks.spawn(BatchRun::new(together, batches).run().in_current_span());
+        }
+    }
+}
+
+impl<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>> Draft for Parts<S, W, C> {
     fn kind(&self) -> SourceKind {
         self.source.kind()
     }
@@ -109,8 +178,11 @@ impl<S: Source, W: Worker<Input = S::Input>> Draft for Parts<S, W> {
 
     fn finish(self: Box<Self>, policy: Policy) -> Launch {
         let (source, worker) = (Arc::new(self.source), Arc::new(self.worker));
+        // Beyond its lives: a restart is no reason to call more often.
+        let pace = policy.rate_limit.map(|limit| Arc::new(Pace::new(limit, source.kind())));
         Launch::new(policy, move |policy, surroundings| {
-            let life: Running = Box::pin(run(source.clone(), worker.clone(), policy, surroundings));
+            let (source, worker, pace) = (source.clone(), worker.clone(), pace.clone());
+            let life: Running = Box::pin(run::<S, W, C>(source, worker, pace, policy, surroundings));
             life
         })
     }
@@ -133,9 +205,10 @@ impl Launch {
     }
 }
 
-async fn run<S: Source, W: Worker<Input = S::Input>>(
+async fn run<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
     source: Arc<S>,
     worker: Arc<W>,
+    pace: Option<Arc<Pace>>,
     policy: Policy,
     unit: Surroundings,
 ) {
@@ -145,7 +218,7 @@ async fn run<S: Source, W: Worker<Input = S::Input>>(
 
     let span = tracing::info_span!("start", worker = &*unit.name);
     let attempt = AttemptControl::new(control.clone());
-    if let Err(failure) = RunCycle::new(async { worker.start().await }, None, &attempt, &span, None).await {
+    if let Err(failure) = RunCycle::new(async { C::start(&worker).await }, None, &attempt, &span, None).await {
         tell(Input::StartFailed(id, failure.cause()));
         return;
     }
@@ -153,7 +226,7 @@ async fn run<S: Source, W: Worker<Input = S::Input>>(
 
     control.reached(Level::Open).await;
     if !control.is_at_least(Level::Drain) {
-        let interrupted = run_lanes(source, worker.clone(), policy, &unit).await;
+        let interrupted = run_lanes::<S, W, C>(source, worker.clone(), pace, policy, &unit).await;
         tell(Input::LanesEnded { worker: id, interrupted });
     } else {
         tell(Input::LanesEnded { worker: id, interrupted: false });
@@ -162,19 +235,20 @@ async fn run<S: Source, W: Worker<Input = S::Input>>(
     // The stop hook has a budget, which the host keeps, but no level interrupts it.
     let span = tracing::info_span!("stop", worker = &*unit.name);
     let attempt = AttemptControl::new(Arc::new(Control::new()));
-    let stopped = RunCycle::new(async { worker.stop().await }, None, &attempt, &span, None).await;
+    let stopped = RunCycle::new(async { C::stop(&worker).await }, None, &attempt, &span, None).await;
     tell(Input::Closed(id, stopped.err().map(|failure| failure.cause())));
 }
 
 /// Runs every lane to its end, with the source's upkeep beside them. Whether a cycle had to be dropped.
-async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
+async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
     source: Arc<S>,
     worker: Arc<W>,
+    pace: Option<Arc<Pace>>,
     policy: Policy,
     unit: &Surroundings,
 ) -> bool {
     let id = unit.id;
-    let shared: Vec<_> = (0..policy.concurrency)
+    let shared: Vec<_> = (0..policy.lanes())
         .map(|lane| {
             Arc::new(LaneShared {
                 name: unit.name.clone(),
@@ -197,17 +271,21 @@ async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
     let cycles = Arc::new(CycleCounter::default());
     source.begin();
     let account = policy.retry_budget.map(|budget| Arc::new(Mutex::new(Account::new(budget, Instant::now()))));
+    if let Some(pace) = &pace {
+        pace.begin_life();
+    }
     let gate = policy.breaker.map(|breaker| Arc::new(Gate::new(breaker)));
-    let mut lanes = JoinSet::new();
+    let mut runs = Vec::with_capacity(shared.len());
     for (index, shared) in shared.into_iter().enumerate() {
         let cx = LaneContext::new(cx.clone(), index);
         let inbox = unit.inbox.clone();
-        let run = LaneRun {
+        runs.push(LaneRun {
             id,
             lane: source.lane(&cx),
             worker: worker.clone(),
             policy: policy.clone(),
             gate: gate.clone(),
+            pace: pace.clone(),
             account: account.clone(),
             cycles: cycles.clone(),
             cx,
@@ -216,9 +294,10 @@ async fn run_lanes<S: Source, W: Worker<Input = S::Input>>(
             first_began: Instant::now(),
             chance: fastrand::Rng::with_seed(stream(unit.seed, &unit.name, index)),
             fault: Box::new(move |failure: Failure| inbox.tell(Input::Faulted(id, failure.cause()))),
-        };
-        lanes.spawn(run.run().in_current_span());
+        });
     }
+    let mut lanes = JoinSet::new();
+    C::spawn(runs, policy.batch, &mut lanes);
 
     // The cycle's own panics are caught; one that ends a task here is the source's, and a fault of the worker.
     let panicked = |error: JoinError| {

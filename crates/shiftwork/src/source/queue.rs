@@ -13,9 +13,11 @@
 //!
 //! What each lane holds is in a slot of its own ([`lease`]), which its lane writes and the renewal reads.
 
+mod batch;
 mod config;
 mod lease;
 mod measure;
+mod own;
 
 use std::{
     collections::VecDeque,
@@ -90,11 +92,15 @@ struct Claimer<T> {
     buffer: VecDeque<Delivery<T>>,
     /// How many claims have failed in a row.
     failures: u32,
+    /// How many more deliveries than one the batch wants that is being filled.
+    more: usize,
+    /// What was claimed last had to run alone, and what follows may have to as well: batches claim one, and look.
+    careful: bool,
 }
 
 impl<T> Claimer<T> {
     fn new() -> Self {
-        Self { buffer: VecDeque::new(), failures: 0 }
+        Self { buffer: VecDeque::new(), failures: 0, more: 0, careful: false }
     }
 }
 
@@ -256,7 +262,8 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                         let is_lost = lost.iter().any(|lost| same_claim(lost, &held.lease));
                         if !is_lost {
                             slots[lane].renewed(held.attempt, until);
-                        } else if slots[lane].is_running(held.attempt) {
+                        } else if slots[lane].is_running(held.attempt) && !cx.lanes[lane].control.has_lost(held.attempt)
+                        {
                             let Lease { delivery, token, .. } = held.lease;
                             cx.emit(&Event::LeaseLost { worker: cx.worker, delivery, token });
                             cx.lanes[lane].control.lose_lease(held.attempt);
@@ -313,10 +320,11 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
             None => self.shared.take(now, cx).await,
         };
         let Some(delivery) = taken else { return Ok(None) };
-        let Delivery { lease, attempt, crashes, pushed_at: _, first_claimed_at, payload } = delivery;
-        self.slot.hold(lease, cx.attempt().number());
-        self.current = Some(Current { lease, attempt });
-        Ok(Some(Offer { input: payload, attempt, claimed: Some(Claimed { lease, crashes, first_claimed_at }) }))
+        if !self.shared.take_from_own(delivery.lease, delivery.crashes, cx).await {
+            self.shared.give_back(&mut vec![delivery], cx).await;
+            return Ok(None);
+        }
+        Ok(Some(self.hold(delivery, cx)))
     }
 
     async fn settle(&mut self, settle: Settle, failure: Option<&Failure>, cx: &LaneContext) -> Result<(), BoxError> {
@@ -340,6 +348,15 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
         let stored = self.shared.store(current.lease, settlement, now, Some(&self.slot), cx).await;
         self.slot.release();
         stored
+    }
+}
+
+impl<Q, T> QueueLane<Q, T> {
+    fn hold(&mut self, delivery: Delivery<T>, cx: &LaneContext) -> Offer<T> {
+        let Delivery { lease, attempt, crashes, pushed_at: _, first_claimed_at, payload } = delivery;
+        self.slot.hold(lease, cx.attempt().number());
+        self.current = Some(Current { lease, attempt });
+        Offer { input: payload, attempt, claimed: Some(Claimed { lease, crashes, first_claimed_at }) }
     }
 }
 
@@ -399,7 +416,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
         now: Timestamp,
         cx: &LaneContext,
     ) -> Result<Option<Timestamp>, Duration> {
-        let max = 1 + self.waiting.load(Ordering::Relaxed);
+        let max = if claimer.careful { 1 } else { 1 + claimer.more + self.waiting.load(Ordering::Relaxed) };
         let claim = Claim { max, lease: self.options.lease, now };
         match self.queue.claim(claim, &mut claimer.buffer).await {
             Ok(next_due) => {

@@ -1,0 +1,136 @@
+//! How cycles begin: no more often than they may, and in a batch together (C12, Q9, and C5 for the call of a batch).
+
+use std::time::Duration;
+
+use shiftwork::{FailureKind, Rule, event::CycleId};
+
+use super::{Verdicts, Worker};
+
+/// How many beginnings are looked back at for the rate limit.
+const LOOK_BACK: usize = 256;
+
+/// A batch: cycles numbered in a row that begin at one instant, and end at one.
+pub(super) struct Batch {
+    pub(super) task: u32,
+    first: u64,
+    cycles: u64,
+    began: Duration,
+    started: u64,
+    ended: u64,
+    /// When its call ended.
+    pub(super) over: Option<Duration>,
+    pub(super) panic_injected: bool,
+}
+
+impl Batch {
+    fn has(&self, cycle: CycleId) -> bool {
+        (self.first..self.first + self.cycles).contains(&cycle.0)
+    }
+}
+
+impl Worker {
+    /// Rule C12: no time that ends now has had more beginnings than the limit allows.
+    pub(super) fn begins_in_time(&mut self, cycle: CycleId, verdicts: &mut Verdicts<'_>) {
+        let Some(limit) = self.declared.rate_limit else { return };
+        let at = verdicts.at;
+        self.began.push_front(at);
+        self.began.truncate(LOOK_BACK);
+        let beginnings = (1..).zip(&self.began);
+        let broken =
+            beginnings.map(|(count, since)| (count, at - *since)).find(|(count, time)| *count > limit.at_most(*time));
+        let name = &self.declared.name;
+        verdicts.demand(
+            Rule::C12,
+            broken.is_none(),
+            || {
+                let (_, time) = broken.unwrap_or_default();
+                format!("at most {} cycles of {name} begin within {time:?}", limit.at_most(time))
+            },
+            || format!("cycle {cycle} was number {}", broken.unwrap_or_default().0),
+        );
+    }
+
+    /// Rule Q9: a batch is no larger than it may be.
+    pub(super) fn batch_started(&mut self, task: u32, first: CycleId, cycles: u32, verdicts: &mut Verdicts<'_>) {
+        let size = self.declared.batch.map_or(0, |batches| batches.size());
+        verdicts.demand(
+            Rule::Q9,
+            (1..=size).contains(&(cycles as usize)),
+            || format!("a batch of {} has from 1 to {size} inputs", self.declared.name),
+            || format!("the one from cycle {first} on has {cycles}"),
+        );
+        self.begins_in_time(first, verdicts);
+        self.batches.push(Batch {
+            task,
+            first: first.0,
+            cycles: cycles.into(),
+            began: verdicts.at,
+            started: 0,
+            ended: 0,
+            over: None,
+            panic_injected: false,
+        });
+    }
+
+    /// Rule C5, for the call of a batch; what its cycles say of themselves is heard next.
+    pub(super) fn batch_ended(&mut self, first: CycleId, failure: Option<FailureKind>, verdicts: &mut Verdicts<'_>) {
+        let name = &self.declared.name;
+        let batch = self.batches.iter_mut().find(|batch| batch.first == first.0 && batch.over.is_none());
+        let complete = batch.as_ref().is_some_and(|batch| batch.started == batch.cycles);
+        let panic_injected = batch.as_ref().is_some_and(|batch| batch.panic_injected);
+        verdicts.demand(
+            Rule::Q9,
+            complete,
+            || format!("a batch of {name} that ends has begun, with every cycle of it"),
+            || format!("the one from cycle {first} on has not"),
+        );
+        verdicts.demand(
+            Rule::C5,
+            !panic_injected || failure == Some(FailureKind::Panic),
+            || format!("the batch of {name} from cycle {first} on panicked, and is said to have"),
+            || format!("it is said to have ended: {failure:?}"),
+        );
+        if let Some(batch) = batch {
+            batch.over = Some(verdicts.at);
+        }
+    }
+
+    /// Rule Q9: the cycles of a batch worker begin with their batch, and on its task.
+    pub(super) fn started_in_batch(&mut self, cycle: CycleId, task: u32, verdicts: &mut Verdicts<'_>) {
+        if self.declared.batch.is_none() {
+            return;
+        }
+        let (name, at) = (&self.declared.name, verdicts.at);
+        let batch = self.batches.iter_mut().find(|batch| batch.has(cycle));
+        let in_time = batch.as_ref().is_some_and(|batch| batch.task == task && batch.began == at);
+        verdicts.demand(
+            Rule::Q9,
+            in_time,
+            || format!("a cycle of {name} begins with its batch"),
+            || format!("cycle {cycle} began by itself"),
+        );
+        if let Some(batch) = batch {
+            batch.started += 1;
+        }
+    }
+
+    /// Rule Q9: and they end with it.
+    pub(super) fn ended_in_batch(&mut self, cycle: CycleId, verdicts: &mut Verdicts<'_>) {
+        if self.declared.batch.is_none() {
+            return;
+        }
+        let (name, at) = (&self.declared.name, verdicts.at);
+        let batch = self.batches.iter_mut().find(|batch| batch.has(cycle));
+        let in_time = batch.as_ref().is_some_and(|batch| batch.over == Some(at));
+        verdicts.demand(
+            Rule::Q9,
+            in_time,
+            || format!("the cycles of a batch of {name} end when its call does"),
+            || format!("cycle {cycle} ended by itself"),
+        );
+        if let Some(batch) = batch {
+            batch.ended += 1;
+        }
+        self.batches.retain(|batch| batch.ended < batch.cycles);
+    }
+}

@@ -1,0 +1,420 @@
+//! Lanes whose cycles run together: a batch is one call of the user's code for as many lanes as it has inputs.
+//!
+//! Every input is one lane's cycle in all that can be seen of it: it has its number, its lease, its verdict and its
+//! settlement, and whoever names stragglers or renews leases knows nothing of batches. Only the call is shared.
+//!
+//! 1. The inputs of a batch are in neighbouring lanes, from the first on, unless one of them runs alone.
+//! 2. A call is interrupted as soon as one of its leases is lost: what it does for that input from then on, somebody else may
+//!    be doing (rule Q2). What has a verdict by then keeps it; the rest is returned, its attempt not spent.
+//! 3. All cycles of a batch end at one instant, before the first is settled; then all are settled side by side.
+
+use std::{
+    future::poll_fn,
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::{sync::futures::Notified, time::Instant};
+
+use super::{EndedCycle, LaneEnd, LaneRun, Next, Ready};
+use crate::{
+    Batch, BatchContext, BatchWorker, Batches, Cause, Failure, FailureKind,
+    batch::Item,
+    context::LaneShared,
+    control::{Interrupts, Level},
+    cycle::{RunCycle, panicked},
+    event::{CycleId, Event},
+    lifecycle::{
+        batch::{as_one, runs_alone},
+        breaker::{self, Admission},
+        settle::Decision,
+    },
+    source::{BatchLane, SourceContext},
+};
+
+/// The lanes of one batch, as the call and its guard see them.
+#[derive(Clone)]
+pub(crate) struct Members {
+    source: Arc<SourceContext>,
+    lanes: Range<usize>,
+}
+
+impl Members {
+    fn lanes(&self) -> &[Arc<LaneShared>] {
+        &self.source.lanes[self.lanes.clone()]
+    }
+
+    pub(crate) fn first(&self) -> &LaneShared {
+        &self.source.lanes[self.lanes.start]
+    }
+
+    pub(crate) fn progress(&self) {
+        self.lanes().iter().for_each(|lane| lane.control.progress());
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.lanes().iter().any(|lane| lane.control.is_cancelled())
+    }
+
+    pub(crate) async fn cancelled(&self) {
+        self.first().control.worker.until(|| self.is_cancelled()).await;
+    }
+}
+
+impl Interrupts for Members {
+    fn is_interrupted(&self) -> bool {
+        self.lanes().iter().any(|lane| lane.control.is_interrupted())
+    }
+
+    fn why(&self) -> &'static str {
+        if self.lanes().iter().any(|lane| lane.control.has_lost_lease()) {
+            "the lease of one of its inputs is lost"
+        } else {
+            "the worker is stopping"
+        }
+    }
+
+    fn progress_count(&self) -> u64 {
+        self.first().control.progress_count()
+    }
+
+    fn listen(&self) -> Notified<'_> {
+        self.first().control.worker.listen()
+    }
+}
+
+/// Lanes that run as one.
+pub(crate) struct BatchRun<L: BatchLane, W> {
+    /// As many as a batch may have inputs; never none.
+    lanes: Vec<LaneRun<L, W>>,
+    batches: Batches,
+    // These are empty between batches, and keep their room.
+    taken: Vec<L::Taken>,
+    ready: Vec<(usize, Ready<L::Input>)>,
+    batch: Batch<L::Input>,
+    flights: Vec<Flight>,
+}
+
+/// One input's cycle.
+struct Flight {
+    cycle: EndedCycle,
+    verdict: Option<Result<(), Failure>>,
+    cause: Option<Cause>,
+    decision: Decision,
+}
+
+impl Flight {
+    /// What it failed with, if it did: its own verdict before that on all.
+    fn failure<'a>(&'a self, shared: Option<&'a Failure>) -> Option<&'a Failure> {
+        match &self.verdict {
+            None => shared,
+            Some(verdict) => verdict.as_ref().err(),
+        }
+    }
+}
+
+impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
+    pub(crate) fn new(lanes: Vec<LaneRun<L, W>>, batches: Batches) -> Self {
+        let size = lanes.len();
+        Self {
+            lanes,
+            batches,
+            taken: Vec::with_capacity(size),
+            ready: Vec::with_capacity(size),
+            batch: Batch::with_capacity(size),
+            flights: Vec::with_capacity(size),
+        }
+    }
+
+    /// Runs until the source ends or intake closes.
+    pub(crate) async fn run(mut self) -> LaneEnd {
+        let mut interrupted = false;
+        let control = self.lanes[0].shared.control.worker.clone();
+        let gate = self.lanes[0].gate.clone();
+        loop {
+            let pauses = control.pauses();
+            if !pauses.is_multiple_of(2) && !control.is_at_least(Level::Drain) {
+                // Rule P1. Whatever it held, the source has given back.
+                control.resumed().await;
+                continue;
+            }
+            let asks_for_probe = match &gate {
+                Some(gate) if !gate.is_quiet() => gate.pass(&self.lanes[0].cx).await,
+                Some(_) | None => false,
+            };
+            let pace = self.lanes[0].pace.clone();
+            if let Some(pace) = &pace
+                && !pace.before_offer(&self.lanes[0].cx).await
+            {
+                self.lanes[0].give_up(asks_for_probe);
+                if control.is_at_least(Level::Drain) {
+                    return LaneEnd { interrupted };
+                }
+                continue;
+            }
+            // Rule B1: a probe is one cycle.
+            let (max, linger) =
+                if asks_for_probe { (1, Duration::ZERO) } else { (self.lanes.len(), self.batches.lingers()) };
+            let asked = {
+                let LaneRun { lane, cx, .. } = &mut self.lanes[0];
+                lane.take(max, linger, &mut self.taken, cx).await
+            };
+            let took_any = !self.taken.is_empty();
+            let accepted = match asked {
+                Ok(()) => self.accept().await,
+                Err(failure) => {
+                    (self.lanes[0].fault)(failure);
+                    false
+                }
+            };
+            let begins = accepted && !self.ready.is_empty() && !control.is_closed();
+            if !begins {
+                self.lanes[0].give_up(asks_for_probe);
+                if let Some(pace) = &pace {
+                    pace.no_offer();
+                }
+            }
+            if !accepted {
+                self.refuse_all_but(None).await;
+                return LaneEnd { interrupted };
+            }
+            if !took_any {
+                if control.pauses() != pauses && !control.is_at_least(Level::Drain) {
+                    // It was a pause, which may be over already.
+                    continue;
+                }
+                return LaneEnd { interrupted };
+            }
+            if !begins {
+                // Nothing is left of it, or intake closed while it waited to be filled.
+                self.refuse_all_but(None).await;
+                continue;
+            }
+            self.set_apart().await;
+            if let Some(pace) = &pace
+                && !pace.after_offer(&self.lanes[0].cx).await
+            {
+                self.lanes[0].give_up(asks_for_probe);
+                self.refuse_all_but(None).await;
+                continue;
+            }
+            let probe = match gate.as_ref().map_or(Admission::Run, |gate| gate.admit()) {
+                Admission::Run => false,
+                Admission::Probe => {
+                    self.refuse_all_but(Some(0)).await;
+                    true
+                }
+                Admission::Refused => {
+                    if let Some(pace) = &pace {
+                        pace.give_up();
+                    }
+                    self.refuse_all_but(None).await;
+                    continue;
+                }
+            };
+            if let Some(pace) = &pace {
+                pace.begin();
+            }
+            interrupted |= self.run_batch(probe).await;
+            tokio::task::coop::consume_budget().await;
+        }
+    }
+
+    /// Gives each input that was taken to a lane, and moves aside what gets no cycle. Whether the source can go on.
+    async fn accept(&mut self) -> bool {
+        let mut place = 0;
+        for taken in self.taken.drain(..) {
+            // A source that gives more than it was asked for has nobody to take it.
+            let Some(lane) = self.lanes.get_mut(place) else { break };
+            // Whatever time its last settlement was at.
+            lane.cx.asked_at = None;
+            lane.shared.control.begin();
+            let offer = lane.lane.accept(taken, &lane.cx);
+            match lane.look_at(offer).await {
+                Next::Ready(ready) => {
+                    self.ready.push((place, ready));
+                    place += 1;
+                }
+                Next::Aside => {}
+                Next::End | Next::Fault => return false,
+            }
+        }
+        true
+    }
+
+    /// Rule Q10: what has failed or crashed before has no company.
+    async fn set_apart(&mut self) {
+        if self.ready.len() < 2 {
+            return;
+        }
+        let alone = self
+            .ready
+            .iter()
+            .position(|(_, ready)| runs_alone(ready.attempt, ready.claimed.map_or(0, |claimed| claimed.crashes)));
+        if alone.is_some() {
+            self.refuse_all_but(alone).await;
+        }
+    }
+
+    /// Gives back what is ready, but for one.
+    async fn refuse_all_but(&mut self, kept: Option<usize>) {
+        let kept = kept.map(|index| self.ready.swap_remove(index));
+        for (place, ready) in self.ready.drain(..) {
+            self.lanes[place].refuse(ready.claimed).await;
+        }
+        self.ready.extend(kept);
+    }
+
+    /// Runs what is ready as one batch, and settles each of it. Whether it was interrupted by the stop.
+    async fn run_batch(&mut self, probe: bool) -> bool {
+        let (size, from) = (self.ready.len(), self.ready[0].0);
+        let began = Instant::now();
+        let first = self.begin(began, probe);
+        let (worker, cycles) = (self.lanes[from].id, u32::try_from(size).unwrap_or(u32::MAX));
+
+        let (members, result) = self.call(from..from + size, first, began).await;
+
+        let at = Instant::now();
+        let took = at.saturating_duration_since(began);
+        let leader = &self.lanes[from];
+        let cancelled = members.is_cancelled();
+        let shared = result.err().map(|failure| leader.in_the_end(failure, cancelled));
+        let failure = shared.as_ref().map(Failure::cause);
+        leader.emit(at, &Event::BatchEnded { worker, first, cycles, failure, took });
+        let shared = shared.map(|failure| failure.shared_by(size));
+
+        let mut flights = std::mem::take(&mut self.flights);
+        for (lane, flight) in self.lanes[from..].iter().zip(&mut flights) {
+            if let Some(Err(failure)) = flight.verdict.take_if(|verdict| verdict.is_err()) {
+                flight.verdict = Some(Err(lane.in_the_end(failure, cancelled)));
+            }
+            flight.cause = flight.failure(shared.as_ref()).map(Failure::cause);
+            let (cycle, failure) = (flight.cycle.cycle, flight.cause.clone());
+            flight.cycle.at = at;
+            lane.emit(at, &Event::CycleEnded { worker, cycle, failure, took });
+            lane.shared.seat.settles();
+        }
+        self.decide(from, &mut flights, shared.as_ref(), probe);
+        let kinds = |flight: &Flight| flight.cause.as_ref().map(|cause| cause.kind);
+        let interrupted = flights.iter().any(|flight| kinds(flight) == Some(FailureKind::Interrupted));
+        self.settle(from, &flights, shared.as_ref()).await;
+
+        let leader = &mut self.lanes[from];
+        if let Some(index) = flights.iter().position(|flight| flight.decision.fault) {
+            let own = flights[index].verdict.take().and_then(Result::err);
+            if let Some(failure) = own.or(shared) {
+                (leader.fault)(failure);
+            }
+            // The host closes intake; until then this batch must not take in more.
+            leader.shared.control.worker.clone().reached(Level::Drain).await;
+        }
+        flights.clear();
+        self.flights = flights;
+        interrupted && self.lanes[from].shared.control.worker.is_at_least(Level::Abort)
+    }
+
+    /// Says that the batch begins, and which cycle is whose. The first cycle.
+    fn begin(&mut self, began: Instant, probe: bool) -> CycleId {
+        let size = self.ready.len();
+        let leader = &self.lanes[self.ready[0].0];
+        let (worker, first) = (leader.id, leader.cycles.next_of(size as u64));
+        if probe {
+            leader.emit(began, &Event::BreakerProbing { worker, cycle: first });
+        }
+        let cycles = u32::try_from(size).unwrap_or(u32::MAX);
+        leader.emit(began, &Event::BatchStarted { worker, first, cycles });
+        for (index, (place, ready)) in self.ready.drain(..).enumerate() {
+            let Ready { input, attempt, claimed } = ready;
+            let lane = &mut self.lanes[place];
+            if attempt == 1 {
+                lane.first_began = began;
+            }
+            let cycle = CycleId(first.0 + index as u64);
+            let lease = claimed.map(|claimed| claimed.lease);
+            let delivery = lease.map(|lease| lease.delivery);
+            lane.emit(began, &Event::CycleStarted { worker, cycle, attempt, delivery });
+            lane.shared.seat.begin(cycle, attempt, delivery, began);
+            self.flights.push(Flight {
+                cycle: EndedCycle { at: began, cycle, attempt, claimed },
+                verdict: None,
+                cause: None,
+                decision: Decision::SUCCESS,
+            });
+            self.batch.items().push(Item { input, place: index, cycle, attempt, lease, verdict: None });
+        }
+        first
+    }
+
+    /// The user's call, under guard.
+    async fn call(&mut self, lanes: Range<usize>, first: CycleId, began: Instant) -> (Members, Result<(), Failure>) {
+        let leader = &self.lanes[lanes.start];
+        let deadline = leader.policy.cycle_timeout.and_then(|timeout| began.checked_add(timeout));
+        let stalls = leader.policy.progress_timeout;
+        let (user, shared) = (leader.worker.clone(), leader.shared.clone());
+        let index = leader.cx.index;
+        let members = Members { source: leader.cx.source.clone(), lanes: index..index + lanes.len() };
+        let cx = BatchContext::new(members.clone(), deadline);
+        let size = lanes.len();
+        let span = tracing::info_span!("batch", worker = &*shared.name, cycle = first.0, size);
+        let batch = &mut self.batch;
+        // In a block of its own, so that a cycle that panics before it returns its future is caught too.
+        let cycle = async { user.cycle(batch, &cx).await };
+        let mut result =
+            RunCycle::new(cycle, deadline, &members, &span, Some(&shared.seat)).progress_timeout(stalls, began).await;
+        for item in self.batch.iter_mut() {
+            if let Some(flight) = self.flights.get_mut(item.place) {
+                flight.verdict = item.verdict.take();
+            }
+        }
+        // An input may panic as it is dropped, too.
+        let items = self.batch.items();
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| items.clear())) {
+            result = result.and(Err(panicked(&*panic)));
+        }
+        (members, result)
+    }
+
+    /// What follows for each, for the breaker first.
+    fn decide(&mut self, from: usize, flights: &mut [Flight], shared: Option<&Failure>, probe: bool) {
+        let one = as_one(flights.iter().map(|flight| flight.cause.as_ref().map(|cause| cause.kind)));
+        let delivery = flights[0].cycle.claimed.map(|claimed| claimed.lease.delivery);
+        let at = flights[0].cycle.at;
+        let leader = &mut self.lanes[from];
+        let spared = match leader.gate.clone() {
+            Some(gate) if one.is_some() || !gate.is_quiet() => {
+                let chance = if one.is_some() { leader.chance.f64() } else { 0.5 };
+                leader.tell_breaker(&gate, breaker::Ended { failure: one, probe, delivery }, at, chance)
+            }
+            Some(_) | None => None,
+        };
+        for (lane, flight) in self.lanes[from..].iter_mut().zip(flights) {
+            flight.decision = match flight.failure(shared) {
+                None => lane.succeeded(),
+                Some(failure) => {
+                    let chance = lane.chance.f64();
+                    lane.follows(failure, flight.cycle, spared, chance)
+                }
+            };
+        }
+    }
+
+    /// Stores what was decided, side by side: a store that commits in groups is kept waiting once.
+    async fn settle(&mut self, from: usize, flights: &[Flight], shared: Option<&Failure>) {
+        let mut settling: Vec<_> = self.lanes[from..]
+            .iter_mut()
+            .zip(flights)
+            .map(|(lane, flight)| {
+                let failure = flight.failure(shared);
+                Box::pin(lane.carry_out(flight.decision, failure, flight.cause.clone(), flight.cycle))
+            })
+            .collect();
+        poll_fn(|cx| {
+            settling.retain_mut(|settling| settling.as_mut().poll(cx).is_pending());
+            if settling.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}

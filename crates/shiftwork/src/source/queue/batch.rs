@@ -1,0 +1,141 @@
+//! How a batch is filled from a queue: one claim for all of it, and, if it may linger, more while it does.
+//!
+//! 1. What is claimed and finds no lane that waits for it is returned at once, its attempt not spent: it would not be renewed.
+//! 2. A delivery that must run alone (rule Q10) is never held beside others, not even before its cycle begins: if it is what
+//!    kills the process, their leases would lapse with it. From the first such delivery on the claimer is *careful*: it claims
+//!    one and looks at it, until that may have company.
+//! 3. A delivery that must run alone and was passed over for its elders has its turn the next time, and they are returned.
+
+use std::{pin::pin, sync::atomic::Ordering, time::Duration};
+
+use shiftwork_queue::{Delivery, Queue, Settlement, Timestamp};
+use tokio::time::Instant;
+
+use super::{Claimer, QueueLane, Shared};
+use crate::{
+    Failure,
+    event::Settle,
+    lifecycle::batch::runs_alone,
+    source::{BatchLane, LaneContext, Offer},
+};
+
+impl<T: Send + 'static, Q: Queue<T>> BatchLane for QueueLane<Q, T> {
+    type Taken = Delivery<T>;
+
+    async fn take(
+        &mut self,
+        max: usize,
+        linger: Duration,
+        taken: &mut Vec<Delivery<T>>,
+        cx: &LaneContext,
+    ) -> Result<(), Failure> {
+        self.shared.take_batch(max, linger, taken, cx).await;
+        Ok(())
+    }
+
+    fn accept(&mut self, taken: Delivery<T>, cx: &LaneContext) -> Offer<T> {
+        self.hold(taken, cx)
+    }
+}
+
+fn is_alone<T>(delivery: &Delivery<T>) -> bool {
+    runs_alone(delivery.attempt, delivery.crashes)
+}
+
+impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
+    async fn take_batch(&self, max: usize, linger: Duration, taken: &mut Vec<Delivery<T>>, cx: &LaneContext) {
+        self.waiting.fetch_add(max, Ordering::Relaxed);
+        let mut claimer = self.claimer.lock().await;
+        // Under the lock, so that a claim never counts a lane that already has its delivery.
+        self.waiting.fetch_sub(max, Ordering::Relaxed);
+        claimer.more = max.saturating_sub(1);
+        if let Some(first) = self.take_as(&mut claimer, cx.wall_time(), cx).await {
+            let was_careful = claimer.careful;
+            claimer.careful = is_alone(&first);
+            taken.push(first);
+            if !claimer.careful {
+                self.fill(&mut claimer, linger, was_careful, taken, cx).await;
+            }
+        }
+        claimer.more = 0;
+        // A lease of what has company has never lapsed.
+        let alone = match taken.as_slice() {
+            [Delivery { lease, crashes, .. }] => Some((*lease, *crashes)),
+            _ => None,
+        };
+        if let Some((lease, crashes)) = alone {
+            // Should intake close meanwhile, the batch gives back what it has.
+            let _is_open = self.take_from_own(lease, crashes, cx).await;
+        }
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            self.return_buffer(&mut claimer, cx).await;
+        }
+    }
+
+    /// Adds what may run beside what there is.
+    async fn fill(
+        &self,
+        claimer: &mut Claimer<T>,
+        linger: Duration,
+        was_careful: bool,
+        taken: &mut Vec<Delivery<T>>,
+        cx: &LaneContext,
+    ) {
+        let until = Instant::now() + linger.min(self.options.lease / 3);
+        // A careful claim was of one, whatever else was there.
+        let mut again = was_careful;
+        loop {
+            while claimer.more > 0
+                && let Some(next) = claimer.buffer.pop_front()
+            {
+                if !is_alone(&next) {
+                    claimer.more -= 1;
+                    taken.push(next);
+                    continue;
+                }
+                claimer.careful = true;
+                if was_careful {
+                    self.give_back(taken, cx).await;
+                    taken.push(next);
+                } else {
+                    // For a lane that waits; if there is none, it is returned.
+                    claimer.buffer.push_front(next);
+                }
+                return;
+            }
+            let lingers = Instant::now() < until;
+            if claimer.more == 0 || cx.is_closed() || !(again || lingers) {
+                return;
+            }
+            again = false;
+            // Made before the claim, so that a push between the claim and the wait is not missed.
+            let mut changed = pin!(self.queue.changed());
+            // One of them is for the lane itself, which has had its first.
+            claimer.more -= 1;
+            let claimed = self.claim(claimer, cx.wall_time(), cx).await;
+            claimer.more += 1;
+            let Ok(next_due) = claimed else { return };
+            if claimer.buffer.is_empty() && Instant::now() < until {
+                let pause = self.pause(next_due, cx.wall_time());
+                tokio::select! {
+                    biased;
+                    _ = cx.wait_until_or_triggered(until.min(Instant::now() + pause)) => {}
+                    () = &mut changed => {}
+                }
+            }
+        }
+    }
+
+    /// Until the queue is to be asked again, if it says nothing.
+    fn pause(&self, next_due: Option<Timestamp>, now: Timestamp) -> Duration {
+        let due = next_due.map(|due| Duration::try_from(due.duration_since(now)).unwrap_or_default());
+        due.unwrap_or(self.options.poll).clamp(super::POLL_MIN, self.options.poll)
+    }
+
+    pub(super) async fn give_back(&self, taken: &mut Vec<Delivery<T>>, cx: &LaneContext) {
+        for delivery in taken.drain(..) {
+            let stored = self.store(delivery.lease, Settlement::Return, cx.wall_time(), None, cx).await;
+            cx.settled_unrun(delivery.lease.delivery, Settle::Return, stored);
+        }
+    }
+}

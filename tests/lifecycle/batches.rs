@@ -1,0 +1,406 @@
+//! Batch workers: verdicts one by one, bad company, and what happens to a batch when something happens to its worker.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use shiftwork::{
+    Batch, BatchContext, BatchWorker, Batches, Breaker, Failure, QueueSourceExt, Retry, Signal,
+    event::{Event, Settle},
+    queue::{DeadLetterCause, FailureKind, Message, Priority},
+};
+use shiftwork_sim::{Dependency, Outcome, Script, SimQueue, World, dependency::Latency, millis, plan, secs, site};
+
+use crate::worlds::time_of;
+
+/// A worker that writes a batch of numbers at once, or one by one.
+#[derive(Clone)]
+struct Writer {
+    backend: Dependency,
+    /// The effects of the backend, in their order.
+    written: Arc<Mutex<Vec<u32>>>,
+    one_by_one: bool,
+    /// What it says before it writes anything.
+    look: fn(&mut Batch<u32>) -> Result<(), Failure>,
+}
+
+impl Writer {
+    async fn write(&self, numbers: Vec<u32>) -> Result<(), Failure> {
+        let effect = async { self.written.lock().unwrap_or_else(PoisonError::into_inner).extend(numbers) };
+        Ok(self.backend.call(effect).await?)
+    }
+}
+
+impl BatchWorker for Writer {
+    type Input = u32;
+
+    async fn cycle(&self, batch: &mut Batch<u32>, cx: &BatchContext) -> Result<(), Failure> {
+        (self.look)(batch)?;
+        if !self.one_by_one {
+            return self.write(batch.iter().filter(|item| !item.has_verdict()).map(|item| item.input).collect()).await;
+        }
+        for item in batch.iter_mut() {
+            if cx.stopping() {
+                return Err(Failure::interrupted("stopping"));
+            }
+            match self.write(vec![item.input]).await {
+                Ok(()) => item.done(),
+                Err(failure) => item.fail(failure),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The world of such a worker.
+struct Bulk {
+    numbers: u32,
+    batches: Batches,
+    concurrency: usize,
+    takes: Duration,
+    one_by_one: bool,
+    lease: Duration,
+    retry: Retry,
+    breaker: Option<Breaker>,
+    look: fn(&mut Batch<u32>) -> Result<(), Failure>,
+    surroundings: fn(&mut World, &SimQueue<u32>),
+}
+
+impl Default for Bulk {
+    fn default() -> Self {
+        Self {
+            numbers: 10,
+            batches: Batches::of(20),
+            concurrency: 1,
+            takes: secs(1),
+            one_by_one: false,
+            lease: secs(30),
+            retry: Retry::default().jitter_percent(0),
+            breaker: None,
+            look: |_| Ok(()),
+            surroundings: |_, _| {},
+        }
+    }
+}
+
+/// How a batch world ended.
+struct Seen {
+    outcome: Outcome,
+    queue: SimQueue<u32>,
+    written: Arc<Mutex<Vec<u32>>>,
+}
+
+impl Seen {
+    fn written(&self) -> Vec<u32> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        written.sort_unstable();
+        written
+    }
+
+    /// Number and cause of each dead letter.
+    fn dead(&self) -> Vec<(u32, DeadLetterCause)> {
+        self.queue.inspect_dead_letters().into_iter().map(|letter| (letter.payload.unwrap(), letter.cause)).collect()
+    }
+
+    /// When each batch began, in whole seconds, and how large it was.
+    fn batches(&self) -> Vec<(u64, u32)> {
+        let batches = self.outcome.events().filter_map(|(at, event)| match event {
+            Event::BatchStarted { cycles, .. } => Some((at.as_secs(), *cycles)),
+            _ => None,
+        });
+        batches.collect()
+    }
+
+    fn settled(&self, how: fn(&Settle) -> bool) -> usize {
+        self.outcome.count(|event| matches!(event, Event::Settled { settle, .. } if how(settle)))
+    }
+}
+
+impl Bulk {
+    fn run(self, run: impl FnOnce(Box<dyn FnOnce(&mut World) + Send>) -> Outcome) -> Seen {
+        let queue: Arc<Mutex<Option<SimQueue<u32>>>> = Arc::default();
+        let written: Arc<Mutex<Vec<u32>>> = Arc::default();
+        let (inside, effects) = (queue.clone(), written.clone());
+        let outcome = run(Box::new(move |world| {
+            let backend = world.dependency_with("backend", Latency::constant(self.takes));
+            let numbers = world.queue("numbers");
+            numbers.seed(1..=self.numbers);
+            *inside.lock().unwrap_or_else(PoisonError::into_inner) = Some(numbers.clone());
+            (self.surroundings)(world, &numbers);
+            let writer = Writer { backend, written: effects, one_by_one: self.one_by_one, look: self.look };
+            let left = numbers.clone();
+            world.node("node", move |node| {
+                let source = numbers.clone().source().lease(self.lease);
+                let worker = node
+                    .host()
+                    .batch_worker("write", source, self.batches, writer.clone())
+                    .concurrency(self.concurrency)
+                    .retry(self.retry);
+                match self.breaker {
+                    Some(breaker) => worker.breaker(breaker),
+                    None => worker.no_breaker(),
+                }
+                .run_until_signal()
+            });
+            world.done_when(move || left.inspect_depth().unsettled() == 0);
+        }));
+        let queue = queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Seen { outcome, queue: queue.expect("the world was built"), written }
+    }
+}
+
+#[test]
+fn q9_each_input_of_a_batch_is_settled_by_its_own_verdict() {
+    let look = |batch: &mut Batch<u32>| {
+        for item in batch {
+            match (item.input, item.attempt()) {
+                (2, _) => item.fail(Failure::invalid("two is bad luck")),
+                (3, 1) => item.fail(Failure::transient("locked")),
+                (4, _) => item.fail(Failure::discard("gone")),
+                (5, _) => item.done(),
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    let seen = Bulk { numbers: 8, look, ..Bulk::default() }
+        .run(|build| Script::new().at(secs(60), Signal::Terminate).run_once(build));
+    seen.outcome.assert_rules_kept();
+    assert_eq!(seen.dead(), [(2, DeadLetterCause::Invalid)]);
+    assert_eq!(seen.written(), [1, 3, 6, 7, 8], "three at its second attempt, which it had alone");
+    assert_eq!(seen.batches(), [(0, 8), (2, 1)]);
+    assert_eq!(seen.settled(|settle| *settle == Settle::Ack), 6);
+    assert_eq!(seen.settled(|settle| *settle == Settle::Discard), 1);
+}
+
+#[test]
+fn q10_one_bad_input_takes_none_of_its_siblings_to_the_dead_letters() {
+    // It says so of the whole batch, since it does not know better.
+    let look = |batch: &mut Batch<u32>| match batch.iter().find(|item| item.input == 7) {
+        Some(_) => Err(Failure::invalid("there is a seven in it")),
+        None => Ok(()),
+    };
+    let seen = Bulk { numbers: 12, takes: millis(10), look, ..Bulk::default() }
+        .run(|build| Script::new().at(secs(60), Signal::Terminate).run_once(build));
+    seen.outcome.assert_rules_kept();
+    assert_eq!(seen.dead(), [(7, DeadLetterCause::Invalid)]);
+    assert_eq!(seen.written(), [1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12]);
+    let sizes: Vec<u32> = seen.batches().into_iter().map(|(_, size)| size).collect();
+    assert_eq!(sizes, [[12].as_slice(), &[1; 12]].concat());
+}
+
+#[test]
+fn q10_a_message_that_kills_its_process_takes_none_of_its_batch_along() {
+    let written: Arc<Mutex<Vec<u32>>> = Arc::default();
+    let effects = written.clone();
+    let queue: Arc<Mutex<Option<SimQueue<u32>>>> = Arc::default();
+    let inside = queue.clone();
+    // Whatever calls the poison takes the process with it.
+    let script = (0..10).fold(Script::new(), |script, _| script.at(secs(0), site("poison").crash(false)));
+    let outcome = script.run(move |world| {
+        let poison = world.dependency("poison");
+        let numbers = world.queue("numbers");
+        numbers.seed(1..=8);
+        *inside.lock().unwrap_or_else(PoisonError::into_inner) = Some(numbers.clone());
+        let left = numbers.clone();
+        world.node("node", move |node| {
+            let worker = Poisonable { poison: poison.clone(), written: effects.clone() };
+            let source = numbers.clone().source().lease(secs(5));
+            node.host().batch_worker("write", source, Batches::of(20), worker).run_until_signal()
+        });
+        world.done_when(move || left.inspect_depth().unsettled() == 0);
+    });
+    outcome.assert_rules_kept();
+    let queue = queue.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap();
+    let letters = queue.inspect_dead_letters();
+    assert_eq!(
+        letters.iter().map(|letter| (letter.payload.clone(), letter.cause)).collect::<Vec<_>>(),
+        [(Ok(3), DeadLetterCause::CrashLoop)]
+    );
+    let mut written = written.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    written.sort_unstable();
+    assert_eq!(written, [1, 2, 4, 5, 6, 7, 8]);
+    assert_eq!(outcome.stats.boots, 4, "three times by the three, once with all the others and twice alone");
+}
+
+/// Its process dies of a three.
+struct Poisonable {
+    poison: Dependency,
+    written: Arc<Mutex<Vec<u32>>>,
+}
+
+impl BatchWorker for Poisonable {
+    type Input = u32;
+
+    async fn cycle(&self, batch: &mut Batch<u32>, _: &BatchContext) -> Result<(), Failure> {
+        if batch.iter().any(|item| item.input == 3) {
+            self.poison.call(async {}).await?;
+        }
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).extend(batch.iter().map(|item| item.input));
+        Ok(())
+    }
+}
+
+#[test]
+fn a_stop_in_the_middle_of_a_batch_keeps_what_is_done_and_returns_the_rest_unspent() {
+    let seen = Bulk { one_by_one: true, ..Bulk::default() }
+        .run(|build| Script::new().at(millis(3_500), Signal::Terminate).run_once(build));
+    seen.outcome.assert_rules_kept();
+    assert_eq!(seen.written(), [1, 2, 3, 4]);
+    assert_eq!(seen.settled(|settle| *settle == Settle::Ack), 4);
+    assert_eq!(seen.settled(|settle| *settle == Settle::Return), 6);
+    assert_eq!(seen.queue.inspect_depth().ready, 6);
+    assert_eq!(seen.outcome.ended_at(), secs(4));
+}
+
+#[test]
+fn t4_a_batch_that_is_dropped_by_a_stop_keeps_its_verdicts() {
+    // The fifth call hangs past the end of the budget.
+    let seen = Bulk { one_by_one: true, ..Bulk::default() }.run(|build| {
+        let hang = site("backend").hang().lasting(secs(100));
+        Script::new().at(millis(4_500), hang).at(millis(4_900), Signal::Terminate).run_once(build)
+    });
+    seen.outcome.assert_rules_kept();
+    assert_eq!(seen.settled(|settle| *settle == Settle::Ack), 4);
+    assert_eq!(seen.settled(|settle| *settle == Settle::Return), 6);
+}
+
+#[test]
+fn q6_a_lost_lease_of_one_input_interrupts_its_batch_and_the_others_lose_no_attempt() {
+    let seen = Bulk { takes: secs(20), lease: secs(9), ..Bulk::default() }.run(|build| {
+        Script::new().at(secs(4), site("numbers").lease_taken()).at(secs(200), Signal::Terminate).run_once(build)
+    });
+    seen.outcome.assert_rules_kept();
+    let lost = time_of(&seen.outcome, |event| matches!(event, Event::LeaseLost { .. }));
+    assert!(lost.is_some(), "{}", seen.outcome.timeline);
+    let interrupted = seen.outcome.count(|event| {
+        matches!(event, Event::CycleEnded { failure: Some(cause), .. } if cause.kind == FailureKind::Interrupted)
+    });
+    assert_eq!(interrupted, 10);
+    assert_eq!(seen.written(), (1..=10).collect::<Vec<_>>(), "each once: the first call had no effect");
+    assert_eq!(seen.outcome.count(|event| matches!(event, Event::CycleStarted { attempt: 2.., .. })), 0);
+}
+
+#[test]
+fn a_batch_that_runs_longer_than_its_leases_keeps_all_of_them() {
+    let seen = Bulk {
+        numbers: 40,
+        batches: Batches::of(10),
+        concurrency: 2,
+        takes: secs(50),
+        lease: secs(9),
+        ..Bulk::default()
+    }
+    .run(|build| Script::new().at(secs(300), Signal::Terminate).run_once(build));
+    seen.outcome.assert_rules_kept();
+    assert_eq!(seen.batches(), [(0, 10), (0, 10), (50, 10), (50, 10)]);
+    assert_eq!(seen.written(), (1..=40).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_batch_lingers_for_company_and_begins_when_it_is_full() {
+    let surroundings = |world: &mut World, queue: &SimQueue<u32>| {
+        for (at, numbers) in [(1, 1..=1), (2, 2..=2), (10, 3..=6)] {
+            let queue = queue.clone();
+            world.at(secs(at), "numbers", move || queue.seed_messages(numbers.map(Message::new)));
+        }
+    };
+    let seen = Bulk {
+        numbers: 0,
+        batches: Batches::of(4).linger(secs(5)),
+        takes: millis(10),
+        surroundings,
+        ..Bulk::default()
+    }
+    .run(|build| Script::new().at(secs(60), Signal::Terminate).run_once(build));
+    seen.outcome.assert_rules_kept();
+    // The first is there at 1 s, and waits until 6 s; the four that come together wait for nobody.
+    assert_eq!(seen.batches(), [(6, 2), (10, 4)]);
+}
+
+#[test]
+fn t1_a_batch_that_lingers_when_intake_closes_is_returned() {
+    let seen = Bulk { numbers: 3, batches: Batches::of(4).linger(secs(8)), ..Bulk::default() }
+        .run(|build| Script::new().at(secs(2), Signal::Terminate).run_once(build));
+    seen.outcome.assert_rules_kept();
+    assert_eq!(seen.batches(), []);
+    assert_eq!(seen.queue.inspect_depth().ready, 3);
+    assert_eq!(seen.outcome.count(|event| matches!(event, Event::SettledUnrun { settle: Settle::Return, .. })), 3);
+}
+
+#[test]
+fn b1_a_batch_counts_as_one_cycle_for_its_breaker() {
+    let breaker = Breaker::after(3).probe_every(secs(10)).jitter_percent(0);
+    let seen = Bulk { takes: millis(0), breaker: Some(breaker), ..Bulk::default() }.run(|build| {
+        let outage = site("backend").outage().lasting(secs(15));
+        Script::new().at(secs(0), outage).at(secs(120), Signal::Terminate).run_once(build)
+    });
+    seen.outcome.assert_rules_kept();
+    // The batch of ten is one failure, and two of the retries that follow, each alone, are the others.
+    let opened = time_of(&seen.outcome, |event| matches!(event, Event::BreakerOpened { failures: 3, .. }));
+    assert_eq!(opened, Some(secs(1)));
+    assert_eq!(seen.written(), (1..=10).collect::<Vec<_>>());
+}
+
+#[test]
+fn c5_a_panic_in_a_batch_is_that_of_the_inputs_without_a_verdict() {
+    let seen = Bulk { one_by_one: true, ..Bulk::default() }.run(|build| {
+        Script::new().at(millis(3_500), site("backend").panic()).at(secs(60), Signal::Terminate).run_once(build)
+    });
+    seen.outcome.assert_rules_kept();
+    let panicked = seen.outcome.count(
+        |event| matches!(event, Event::CycleEnded { failure: Some(cause), .. } if cause.kind == FailureKind::Panic),
+    );
+    assert_eq!(panicked, 7, "the fourth, whose call it was, and those after it");
+    assert_eq!(seen.written(), (1..=10).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_undecodable_input_is_moved_aside_and_its_batch_runs_without_it() {
+    let surroundings = |_: &mut World, queue: &SimQueue<u32>| {
+        queue.seed_undecodable("expected a number, found \"seven\"");
+        queue.seed([8]);
+    };
+    let seen = Bulk { numbers: 3, surroundings, ..Bulk::default() }
+        .run(|build| Script::new().at(secs(60), Signal::Terminate).run_once(build));
+    seen.outcome.assert_rules_kept();
+    assert_eq!(seen.batches(), [(0, 4)]);
+    assert_eq!(seen.written(), [1, 2, 3, 8]);
+}
+
+#[test]
+fn a_crash_in_the_middle_of_batches_loses_nothing() {
+    let seen = Bulk { numbers: 50, batches: Batches::of(8), concurrency: 2, lease: secs(10), ..Bulk::default() }
+        .run(|build| Script::new().at(millis(2_500), plan::crash(secs(1))).run(build));
+    seen.outcome.assert_rules_kept();
+    let mut written = seen.written();
+    written.dedup();
+    assert_eq!(written, (1..=50).collect::<Vec<_>>());
+    assert!(seen.dead().is_empty());
+}
+
+#[test]
+fn what_runs_alone_is_not_put_off_by_those_that_need_not() {
+    // Two fails at first; while it waits for its retry, more and more urgent numbers come.
+    let look = |batch: &mut Batch<u32>| {
+        for item in batch {
+            if item.input == 2 && item.attempt() == 1 {
+                item.fail(Failure::transient("locked"));
+            }
+        }
+        Ok(())
+    };
+    let surroundings = |world: &mut World, queue: &SimQueue<u32>| {
+        for at in 0..40 {
+            let queue = queue.clone();
+            let urgent = move |number: u32| Message::new(100 + number).priority(Priority(1));
+            world.at(millis(500 * at), "urgent numbers", move || queue.seed_messages((0..3).map(urgent)));
+        }
+    };
+    let seen = Bulk { numbers: 2, look, surroundings, ..Bulk::default() }
+        .run(|build| Script::new().at(secs(60), Signal::Terminate).run_once(build));
+    seen.outcome.assert_rules_kept();
+    let again = time_of(&seen.outcome, |event| matches!(event, Event::CycleStarted { attempt: 2, .. })).unwrap();
+    assert!(again <= secs(6), "its delay, a batch that passes it over, and one more: {again:?}");
+}

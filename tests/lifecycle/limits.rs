@@ -1,0 +1,119 @@
+//! How often cycles may begin.
+
+use std::time::Duration;
+
+use shiftwork::{
+    Batch, BatchContext, BatchWorker, Batches, Context, Continuous, Failure, QueueSourceExt, RateLimit, Signal,
+    event::Event,
+};
+use shiftwork_sim::{Outcome, Script, SimQueue, What, millis, plan, record::QueueOperation, secs};
+
+use crate::worlds::attempts;
+
+/// A queue of so many jobs, each of which takes a second, for eight lanes with a limit.
+fn limited(jobs: u32, limit: RateLimit, lease: Duration, script: Script) -> Outcome {
+    script.run_once(move |world| {
+        let queue: SimQueue<u32> = world.queue("jobs");
+        queue.seed(1..=jobs);
+        world.node("node", move |node| {
+            let work = |_: u32, _: Context| async {
+                tokio::time::sleep(secs(1)).await;
+                Ok::<(), Failure>(())
+            };
+            let source = queue.clone().source().lease(lease);
+            node.host().worker("jobs", source, work).concurrency(8).rate_limit(limit).run_until_signal()
+        });
+    })
+}
+
+/// When cycles began, in milliseconds.
+fn began(outcome: &Outcome) -> Vec<u128> {
+    attempts(outcome).into_iter().map(|(at, _)| at.as_millis()).collect()
+}
+
+#[test]
+fn c12_cycles_of_all_lanes_begin_as_a_burst_and_then_evenly_spaced() {
+    let limit = RateLimit::of(4, secs(1)).burst(3);
+    let outcome = limited(8, limit, secs(30), Script::new().at(secs(20), Signal::Terminate));
+    outcome.assert_rules_kept();
+    assert_eq!(began(&outcome), [0, 0, 0, 250, 500, 750, 1_000, 1_250]);
+}
+
+#[test]
+fn c12_no_lease_waits_for_the_limit() {
+    let limit = RateLimit::of(1, secs(10));
+    let outcome = limited(5, limit, secs(3), Script::new().at(secs(60), Signal::Terminate));
+    outcome.assert_rules_kept();
+    let claimed = outcome.timeline.records().iter();
+    let claimed = claimed.filter(|record| matches!(record.what, What::Queue(QueueOperation::Claimed { .. })));
+    let claimed: Vec<u128> = claimed.map(|record| record.at.as_millis()).collect();
+    assert_eq!(claimed, [0, 10_000, 20_000, 30_000, 40_000]);
+    assert_eq!(began(&outcome), claimed);
+}
+
+#[test]
+fn c12_a_stop_cuts_the_wait_for_the_limit_short() {
+    let limit = RateLimit::of(1, secs(600));
+    let outcome = limited(5, limit, secs(30), Script::new().at(secs(5), Signal::Terminate));
+    outcome.assert_rules_kept();
+    assert_eq!(began(&outcome), [0]);
+    assert_eq!(outcome.ended_at(), secs(5));
+}
+
+#[test]
+fn c12_a_quiet_time_earns_a_burst_and_no_more() {
+    let outcome = Script::new().at(secs(30), Signal::Terminate).run_once(|world| {
+        let queue: SimQueue<u32> = world.queue("jobs");
+        let later = queue.clone();
+        world.at(secs(10), "jobs", move || later.seed(1..=6));
+        world.node("node", move |node| {
+            let work = |_: u32, _: Context| async { Ok::<(), Failure>(()) };
+            let limit = RateLimit::of(1, secs(1)).burst(2);
+            node.host().worker("jobs", queue.clone().source(), work).concurrency(8).rate_limit(limit).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(began(&outcome), [10_000, 10_000, 11_000, 12_000, 13_000, 14_000]);
+}
+
+#[test]
+fn c12_a_lane_that_waits_for_its_retry_takes_nobody_elses_turn() {
+    let outcome = Script::new().at(millis(1_950), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            // The first cycle fails, and its lane waits out a long backoff.
+            let work = |(): (), cx: Context| async move {
+                if cx.cycle().0 == 1 { Err(Failure::retry_after(secs(60), "not now")) } else { Ok(()) }
+            };
+            let limit = RateLimit::of(10, secs(1));
+            node.host().worker("sync", Continuous::new(), work).concurrency(2).rate_limit(limit).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(began(&outcome), (0..20).map(|cycle| cycle * 100).collect::<Vec<_>>());
+}
+
+#[test]
+fn c12_a_batch_begins_once_and_a_crash_begins_anew() {
+    struct Bulk;
+    impl BatchWorker for Bulk {
+        type Input = u32;
+
+        async fn cycle(&self, _: &mut Batch<u32>, _: &BatchContext) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+    let outcome = Script::new().at(secs(12), plan::crash(secs(1))).at(secs(100), Signal::Terminate).run_once(|world| {
+        let queue: SimQueue<u32> = world.queue("jobs");
+        queue.seed(1..=20);
+        world.node("node", move |node| {
+            let limit = RateLimit::of(1, secs(10));
+            node.host()
+                .batch_worker("jobs", queue.clone().source(), Batches::of(5), Bulk)
+                .rate_limit(limit)
+                .run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let batches = outcome.events().filter(|(_, event)| matches!(event, Event::BatchStarted { .. }));
+    assert_eq!(batches.map(|(at, _)| at.as_secs()).collect::<Vec<_>>(), [0, 10, 13, 23]);
+}
