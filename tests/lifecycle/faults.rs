@@ -8,8 +8,12 @@ use shiftwork::{
     queue::DeadLetterCause,
 };
 use shiftwork_sim::{
-    Dependency, DependencyError, FaultKind, Outcome, Script, What, World, dependency::Latency, millis,
-    plan::crash_at_poll, record::QueueOperation, secs, site,
+    Dependency, DependencyError, FaultKind, Outcome, Script, What, World,
+    dependency::Latency,
+    millis,
+    plan::{abort_at_poll, crash_at_poll},
+    record::QueueOperation,
+    secs, site,
 };
 
 use crate::worlds::{Jobs, Seen, attempts};
@@ -183,6 +187,38 @@ fn q6_a_lease_that_the_store_forgets_interrupts_its_cycle_and_spends_no_attempt(
     assert_eq!(outcome.count(|event| matches!(event, Event::LeaseLost { .. })), 1);
     assert_eq!(seen.done().last(), Some(&1));
     assert_eq!(outcome.count(|event| matches!(event, Event::Settled { settle: Settle::Ack, .. })), 1);
+}
+
+#[test]
+fn a_call_panics_at_the_await_point_that_was_counted() {
+    // Each call is polled three times: when it sets out, when it gets there and when its reply is back.
+    for (polls, call, effects) in [(1, 0, 9), (2, 0, 9), (3, 0, 10), (5, 1, 9), (30, 9, 10)] {
+        let outcome = calls(site("backend").panic_at_poll(polls), Failure::transient);
+        assert_eq!(failed(&outcome), [(call, FailureKind::Panic)], "at poll {polls}");
+        let took_effect = |what: &What| matches!(what, What::CallTookEffect { .. });
+        let count = outcome.timeline.records().iter().filter(|record| took_effect(&record.what)).count();
+        assert_eq!(count, effects, "at poll {polls}");
+    }
+}
+
+#[cfg(tokio_unstable)]
+#[test]
+fn t5_a_second_sigterm_at_each_await_point_of_the_first_second_drops_what_runs_and_loses_nothing() {
+    let (mut dropped, mut exits) = (0, 0);
+    for polls in 1..60 {
+        let three = Jobs { jobs: 3, takes: millis(200), lease: secs(5), ..Jobs::default() };
+        let (outcome, seen) =
+            three.run(|build| Script::new().at(secs(0), abort_at_poll(polls)).heal_at(secs(30)).run(build));
+        outcome.assert_rules_kept();
+        assert_eq!(outcome.stats.struck, [true], "poll {polls}");
+        dropped += outcome.count(|event| matches!(event, Event::WorkerAborted { .. }));
+        exits += outcome.reports.len();
+        let mut done = seen.done();
+        done.sort_unstable();
+        done.dedup();
+        assert_eq!(done, [1, 2, 3], "stopped at poll {polls}");
+    }
+    assert!(dropped > 10 && exits > 90, "{dropped} workers were aborted, and there were {exits} exits of 59 worlds");
 }
 
 #[cfg(tokio_unstable)]

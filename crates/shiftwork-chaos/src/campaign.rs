@@ -3,11 +3,13 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `campaign.rs` | what to run |
+//! | `campaign/search.rs` | how it comes by the plans of its worlds |
 //! | `campaign/order.rs` | which world is which: plans to replay first, then seeds, round robin over the scenarios |
 //! | `campaign/threads.rs` | the work on all cores, and its results in the order of the worlds |
 //! | `campaign/world.rs` | one world: run, counted, its failure shrunk, a crash of the tool caught |
 
 pub(crate) mod order;
+mod search;
 pub(crate) mod threads;
 pub(crate) mod world;
 
@@ -23,6 +25,7 @@ use std::{
 
 use shiftwork_sim::{Scenario, control, explore::Profile};
 
+pub use self::search::Search;
 use self::{
     order::Order,
     world::{Ran, WorldDone},
@@ -62,6 +65,8 @@ pub struct Campaign<'a> {
     pub scenarios: Vec<&'a dyn Scenario>,
     /// Saved plans, which run first.
     pub corpus: Corpus<'a>,
+    /// How it comes by the plans of its worlds; from seeds by default.
+    pub search: Search,
     /// Which seeds of each scenario.
     pub seeds: Seeds,
     /// How much goes wrong; `None`: by the seed, each profile in its turn ([`profile_of`]).
@@ -165,6 +170,7 @@ impl<'a> Campaign<'a> {
         Self {
             scenarios: scenarios.into_iter().collect(),
             corpus: Corpus::default(),
+            search: Search::default(),
             seeds: Seeds::Counted { first: 0, count: SEEDS_DEFAULT },
             profile: None,
             shard: Shard::WHOLE,
@@ -247,7 +253,10 @@ struct Tally {
 impl Tally {
     fn new(order: &Order<'_>) -> Self {
         Self {
-            rows: order.scenarios().map(ScenarioReport::of).collect(),
+            rows: order
+                .scenarios()
+                .map(|scenario| ScenarioReport::of(scenario, order.injection_counts(scenario)))
+                .collect(),
             failures: Vec::new(),
             crashes: Vec::new(),
             fingerprints: Vec::new(),

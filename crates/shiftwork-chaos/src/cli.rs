@@ -11,7 +11,7 @@ use clap::{Parser, ValueEnum};
 use shiftwork_sim::{Scenario, explore};
 
 use crate::{
-    Seeds, Shard,
+    Search, Seeds, Shard,
     campaign::{FAILURES_MAX_DEFAULT, SEEDS_DEFAULT},
     corpus::{Corpus, Replay},
     exit, shard,
@@ -36,7 +36,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "N", default_value_t = SEEDS_DEFAULT)]
     seeds: u64,
 
-    /// From which seed on
+    /// From which seed on; the seed of every world of an exhaustive campaign
     #[arg(long, value_name = "S", default_value_t = 0)]
     first_seed: u64,
 
@@ -68,6 +68,19 @@ pub(crate) struct Cli {
     /// How much goes wrong; by default it follows the seed: seed % 3 is 0 for gentle, 1 for harsh, 2 for hostile
     #[arg(long, value_enum)]
     profile: Option<Profile>,
+
+    /// Try every fault at every point of a base world, where it fits
+    #[arg(long, conflicts_with_all = ["seeds", "seed", "time", "profile", "plan"])]
+    exhaustive: bool,
+
+    /// How many worlds with one fault an exhaustive campaign runs of each scenario: beyond that, points are left out that differ from
+    /// others in nothing but their time
+    #[arg(long, value_name = "N", requires = "exhaustive", default_value_t = explore::WORLDS_MAX_DEFAULT)]
+    worlds_max: u64,
+
+    /// How many worlds with two faults close to one another an exhaustive campaign adds for each scenario
+    #[arg(long, value_name = "N", requires = "exhaustive", default_value_t = 0)]
+    pairs: u64,
 
     /// List the scenarios
     #[arg(long)]
@@ -170,6 +183,7 @@ pub(crate) struct MinimizeRequest<'a> {
 pub(crate) struct CampaignRequest<'a> {
     pub(crate) scenarios: Vec<&'a dyn Scenario>,
     pub(crate) corpus: Corpus<'a>,
+    pub(crate) search: Search,
     pub(crate) seeds: Seeds,
     pub(crate) profile: Option<explore::Profile>,
     pub(crate) jobs: NonZeroUsize,
@@ -246,6 +260,7 @@ impl Cli {
         let mut request = CampaignRequest {
             scenarios: Vec::new(),
             corpus: Corpus::default(),
+            search: self.search(),
             seeds: self.seeds(),
             profile: self.profile.map(explore::Profile::from),
             jobs,
@@ -282,6 +297,15 @@ impl Cli {
         request.json = self.json_target()?;
         request.written = self.files()?;
         Ok(Request::Campaign(Box::new(request)))
+    }
+
+    fn search(&self) -> Search {
+        if self.exhaustive {
+            let Self { first_seed: seed, worlds_max, pairs, .. } = *self;
+            Search::Exhaustive(explore::Exhaustive { seed, worlds_max, pairs })
+        } else {
+            Search::Random
+        }
     }
 
     fn seeds(&self) -> Seeds {

@@ -50,6 +50,8 @@ fn of_first_worlds(campaign: &Campaign<'_>, report: &CampaignReport) -> Vec<Exhi
         let (origin, seed, _) = row.runs.first()?;
         let plan: Plan = match origin {
             Origin::Generated(profile) => explore::generate(scenario, *profile, *seed).plan(),
+            // The base world, which tells more than a fault at its beginning.
+            Origin::Injected { .. } => Plan::quiet(scenario.name(), *seed),
             Origin::Saved(file) => campaign.corpus.replays.iter().find(|replay| replay.file == *file)?.plan.clone(),
         };
         Some(Exhibit {

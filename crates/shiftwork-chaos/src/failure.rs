@@ -47,13 +47,15 @@ impl Failure {
         worlds_max: u32,
     ) -> Self {
         let Shrunk { outcome: smallest, worlds, without } = match &origin {
-            Origin::Generated(_) => explore::shrink(scenario, &outcome.plan, &violation.rule, worlds_max, &mut |_| {}),
+            Origin::Generated(_) | Origin::Injected { .. } => {
+                explore::shrink(scenario, &outcome.plan, &violation.rule, worlds_max, &mut |_| {})
+            }
             Origin::Saved(_) => {
                 Shrunk { outcome: explore::run_plan(scenario, &outcome.plan, true), worlds: 0, without: Vec::new() }
             }
         };
         let plan_file = match &origin {
-            Origin::Generated(_) => None,
+            Origin::Generated(_) | Origin::Injected { .. } => None,
             Origin::Saved(file) => Some(file.clone()),
         };
         Self {
@@ -104,7 +106,11 @@ impl Failure {
     }
 
     fn file_name(&self) -> String {
-        format!("{}-{}-{}.json", self.scenario, in_a_file_name(self.rule().name()), self.seed)
+        let world = match self.origin {
+            Origin::Generated(_) | Origin::Saved(_) => self.seed.to_string(),
+            Origin::Injected { number } => format!("x{number}"),
+        };
+        format!("{}-{}-{world}.json", self.scenario, in_a_file_name(self.rule().name()))
     }
 
     /// The line that replays the smallest plan, if that is in a file. `command` is what starts the program.
@@ -113,12 +119,12 @@ impl Failure {
         self.plan_file.as_ref().map(|file| replay_line(command, file))
     }
 
-    /// The line that runs the world again as it was found, if it was generated.
+    /// The line that runs the world again as it was found, if a seed says all about it.
     #[must_use]
     pub fn again_line(&self, command: &str) -> Option<String> {
         match &self.origin {
             Origin::Generated(profile) => Some(again_line(command, self.scenario, self.seed, *profile)),
-            Origin::Saved(_) => None,
+            Origin::Saved(_) | Origin::Injected { .. } => None,
         }
     }
 }

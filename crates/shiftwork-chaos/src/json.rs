@@ -13,7 +13,7 @@ use crate::{
     CampaignReport, Failure,
     determinism::{Determinism, Parting, Place},
     failure::profile_name,
-    report::{CoverageCounts, Origin, ScenarioReport, ToolCrash},
+    report::{CoverageCounts, InjectionCounts, Origin, ScenarioReport, ToolCrash},
 };
 
 /// The version of this format. It grows when a field goes away or changes its meaning, not when one is added.
@@ -73,12 +73,28 @@ pub struct ScenarioRow {
     pub sometimes: BTreeMap<String, u64>,
     /// One hash over the seeds and fingerprints of all its worlds, in their order.
     pub fingerprint: String,
-    /// Seed and fingerprint of each world that was generated, in the order of seeds.
+    /// Seed and fingerprint of each world that was generated, in the order of seeds; number and fingerprint of each that was tried in
+    /// an exhaustive campaign.
     pub fingerprints: Vec<(u64, String)>,
+    /// What an exhaustive campaign tries in it, all shards together; `null` in another campaign.
+    pub injections: Option<InjectionRow>,
     /// Each plan that was replayed, in the order of files.
     pub replays: Vec<ReplayRow>,
     /// The rules that broke.
     pub failures: Vec<FailureRow>,
+}
+
+/// What an exhaustive campaign tries in a scenario.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InjectionRow {
+    /// How many injection points its base worlds have.
+    pub points: u64,
+    /// How many of them are left out, because others are tried that differ in nothing but their time.
+    pub points_left_out: u64,
+    /// How many worlds there are.
+    pub worlds: u64,
+    /// How many of them have two faults.
+    pub pairs: u64,
 }
 
 /// A saved plan that was replayed.
@@ -106,8 +122,10 @@ pub struct FaultRow {
 pub struct FailureRow {
     /// The world's seed.
     pub seed: u64,
-    /// Its profile; `null` for a plan from a file.
+    /// Its profile; `null` for a plan that was not generated.
     pub profile: Option<String>,
+    /// Its number in an exhaustive campaign; `null` in another one.
+    pub number: Option<u64>,
     /// The rule's short name: `T1`, or what the scenario called it.
     pub rule: String,
     /// Whether it is one of liveness.
@@ -137,8 +155,10 @@ pub struct Crash {
     pub scenario: String,
     /// Its seed.
     pub seed: u64,
-    /// Its profile; `null` for a plan from a file.
+    /// Its profile; `null` for a plan that was not generated.
     pub profile: Option<String>,
+    /// Its number in an exhaustive campaign; `null` in another one.
+    pub number: Option<u64>,
     /// What the panic said.
     pub message: String,
 }
@@ -246,7 +266,14 @@ fn whole_ms(duration: std::time::Duration) -> u64 {
 fn profile(origin: &Origin) -> Option<String> {
     match origin {
         Origin::Generated(profile) => Some(profile_name(*profile).to_owned()),
-        Origin::Saved(_) => None,
+        Origin::Saved(_) | Origin::Injected { .. } => None,
+    }
+}
+
+fn number(origin: &Origin) -> Option<u64> {
+    match origin {
+        Origin::Injected { number } => Some(*number),
+        Origin::Generated(_) | Origin::Saved(_) => None,
     }
 }
 
@@ -255,7 +282,9 @@ fn scenario_row(report: &CampaignReport, row: &ScenarioReport) -> ScenarioRow {
     let mut replays = Vec::new();
     for (origin, seed, fingerprint) in &row.runs {
         match origin {
-            Origin::Generated(_) => fingerprints.push((*seed, hex(*fingerprint))),
+            Origin::Generated(_) | Origin::Injected { .. } => {
+                fingerprints.push((origin.key(*seed), hex(*fingerprint)));
+            }
             Origin::Saved(file) => replays.push(ReplayRow {
                 file: file.to_string_lossy().into_owned(),
                 seed: *seed,
@@ -277,6 +306,12 @@ fn scenario_row(report: &CampaignReport, row: &ScenarioReport) -> ScenarioRow {
         sometimes: row.sometimes.clone(),
         fingerprint: hex(row.fingerprint()),
         fingerprints,
+        injections: row.injections.map(|InjectionCounts { points, points_left_out, worlds, pairs }| InjectionRow {
+            points,
+            points_left_out,
+            worlds,
+            pairs,
+        }),
         replays,
         failures: report.failures_of(row.name).map(failure_row).collect(),
     }
@@ -295,6 +330,7 @@ fn failure_row(failure: &Failure) -> FailureRow {
     FailureRow {
         seed: failure.seed,
         profile: profile(&failure.origin),
+        number: number(&failure.origin),
         rule: failure.rule().name().to_owned(),
         liveness: failure.rule().is_liveness(),
         at_ms: whole_ms(failure.violation.at),
@@ -313,6 +349,7 @@ fn crash(crash: &ToolCrash) -> Crash {
         scenario: crash.scenario.to_owned(),
         seed: crash.seed,
         profile: profile(&crash.origin),
+        number: number(&crash.origin),
         message: crash.message.clone(),
     }
 }

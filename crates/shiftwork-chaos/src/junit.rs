@@ -50,7 +50,7 @@ fn suite(report: &CampaignReport, row: &ScenarioReport, command: &str) -> String
             cases.push(case(row.name, &format!("saved plan {}", file.display()), None));
         }
     }
-    let generated = kept.iter().filter(|(origin, _, _)| matches!(origin, Origin::Generated(_))).count();
+    let generated = kept.iter().filter(|(origin, _, _)| !matches!(origin, Origin::Saved(_))).count();
     if generated > 0 {
         cases.push(case(
             row.name,
@@ -80,6 +80,7 @@ fn failed_case(failure: &Failure, command: &str) -> String {
     let name = match &failure.origin {
         Origin::Generated(_) => format!("seed {}", failure.seed),
         Origin::Saved(file) => format!("saved plan {}", file.display()),
+        Origin::Injected { number } => format!("injection {number}"),
     };
     let lines = [failure.replay_line(command), failure.again_line(command)].into_iter().flatten();
     let text = format!("{}\n{}", failure.outcome, lines.collect::<Vec<_>>().join("\n"));

@@ -84,7 +84,7 @@ mod table;
 mod tool;
 mod trace;
 
-pub use campaign::{Campaign, Seeds, Shard, Watch};
+pub use campaign::{Campaign, Search, Seeds, Shard, Watch};
 pub use exit::Verdict;
 pub use failure::Failure;
 pub use report::CampaignReport;

@@ -29,7 +29,10 @@ pub fn merge(reports: impl IntoIterator<Item = Report>) -> Result<Report, String
     }
     let scenarios: Vec<String> = whole.scenarios.iter().map(|row| row.name.clone()).collect();
     let place = |crash: &Crash| {
-        (crash.profile.is_some(), crash.seed, scenarios.iter().position(|name| *name == crash.scenario))
+        let scenario = scenarios.iter().position(|name| *name == crash.scenario);
+        // An exhaustive campaign runs one scenario after the other, another one all of them in turn.
+        let first = crash.number.and(scenario);
+        (crash.profile.is_some() || crash.number.is_some(), first, crash.number.unwrap_or(crash.seed), scenario)
     };
     whole.crashes.sort_by_key(place);
     whole.stale.sort_by(|one, other| one.file.cmp(&other.file));
@@ -106,7 +109,8 @@ fn put_in_order(row: &mut ScenarioRow) -> Result<(), String> {
     row.fingerprints.sort();
     row.replays.sort_by(|one, other| one.file.cmp(&other.file));
     row.failures.sort_by_key(|failure: &FailureRow| {
-        (failure.profile.is_some(), failure.plan_file.clone().filter(|_| failure.profile.is_none()), failure.seed)
+        let made = failure.profile.is_some() || failure.number.is_some();
+        (made, failure.plan_file.clone().filter(|_| !made), failure.number.unwrap_or(failure.seed))
     });
     if let Some(pair) = row.fingerprints.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         return Err(format!(

@@ -50,6 +50,8 @@ pub struct ScenarioReport {
     pub transitions: Transitions,
     /// In how many worlds which faults struck where.
     pub coverage: CoverageCounts,
+    /// What was to be tried, if the campaign tries everything.
+    pub injections: Option<InjectionCounts>,
     /// What it wants to see sometimes ([`shiftwork_sim::World::sometimes`]), and in how many worlds it was seen. What was in
     /// none was not tested.
     pub sometimes: BTreeMap<String, u64>,
@@ -68,6 +70,34 @@ pub enum Origin {
     Generated(Profile),
     /// From this file.
     Saved(PathBuf),
+    /// It is what is tried at an injection point of a base world.
+    Injected {
+        /// Its number among all that is tried in its scenario; the base worlds are the first.
+        number: u64,
+    },
+}
+
+impl Origin {
+    /// What tells a world from others of its scenario and its origin: its number, or else its seed.
+    pub(crate) fn key(&self, seed: u64) -> u64 {
+        match self {
+            Origin::Injected { number } => *number,
+            Origin::Generated(_) | Origin::Saved(_) => seed,
+        }
+    }
+}
+
+/// What an exhaustive campaign tries in a scenario, all shards together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InjectionCounts {
+    /// How many injection points its base worlds have.
+    pub points: u64,
+    /// How many of them are left out, because others are tried that differ in nothing but their time.
+    pub points_left_out: u64,
+    /// How many worlds there are: the base worlds, those with one fault, and pairs.
+    pub worlds: u64,
+    /// How many of them are pairs.
+    pub pairs: u64,
 }
 
 /// A world in which the tool itself crashed, not the code under test.
@@ -198,7 +228,7 @@ impl CoverageCounts {
 }
 
 impl ScenarioReport {
-    pub(crate) fn of(scenario: &dyn Scenario) -> Self {
+    pub(crate) fn of(scenario: &dyn Scenario, injections: Option<InjectionCounts>) -> Self {
         Self {
             name: scenario.name(),
             worlds: 0,
@@ -206,6 +236,7 @@ impl ScenarioReport {
             faults: FaultCounts::default(),
             transitions: Transitions::default(),
             coverage: CoverageCounts::default(),
+            injections,
             sometimes: BTreeMap::new(),
             failures: 0,
             runs: Vec::new(),
@@ -228,7 +259,7 @@ impl ScenarioReport {
     /// A hash over the seeds and fingerprints of its worlds, in their order: equal campaigns have equal ones.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
-        hash_of_runs(self.runs.iter().map(|(_, seed, fingerprint)| (*seed, *fingerprint)))
+        hash_of_runs(self.runs.iter().map(|(origin, seed, fingerprint)| (origin.key(*seed), *fingerprint)))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     CampaignReport, Failure, Verdict,
     determinism::{Determinism, Parting, Place},
     failure::{again_line, profile_name, replay_line},
-    report::{Ended, FaultCount, FaultCounts, Origin, ToolCrash},
+    report::{Ended, FaultCount, FaultCounts, InjectionCounts, Origin, ToolCrash},
 };
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -105,6 +105,9 @@ impl Text<'_> {
             columns.push(("all", all_faults));
         }
         write!(f, "{}", worlds.trim_fmt())?;
+        if let Some(injections) = self.injections() {
+            write!(f, "\n\n{}", injections.trim_fmt())?;
+        }
         for columns in beside_each_other(&columns) {
             write!(f, "\n\n{}", fault_table(columns).trim_fmt())?;
         }
@@ -122,6 +125,17 @@ impl Text<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What an exhaustive campaign tries.
+    fn injections(&self) -> Option<Table> {
+        let rows: Vec<_> = self.report.scenarios.iter().filter_map(|row| Some((row.name, row.injections?))).collect();
+        let mut injections = table(["scenario", "injection points", "left out", "worlds", "pairs"]);
+        for (name, counts) in &rows {
+            let InjectionCounts { points, points_left_out, worlds, pairs } = counts;
+            add(&mut injections, name, [points, points_left_out, worlds, pairs].map(u64::to_string));
+        }
+        (!rows.is_empty()).then_some(injections)
     }
 
     fn transitions(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -179,7 +193,7 @@ impl Text<'_> {
             writeln!(f, "broken rule: {}, again", failure.rule())?;
             write!(f, "plan: {}", failure.outcome.plan)?;
         }
-        if let Origin::Generated(_) = failure.origin {
+        if let Origin::Generated(_) | Origin::Injected { .. } = failure.origin {
             let (from, to) = (counted(failure.found.faults.len() as u64, "fault"), failure.outcome.plan.faults.len());
             writeln!(f, "shrunk from {from} to {to} in {}", counted(failure.shrink_worlds.into(), "world"))?;
         }
@@ -201,6 +215,7 @@ impl Text<'_> {
         let line = match from {
             Origin::Generated(profile) => again_line(self.command, scenario, *seed, *profile),
             Origin::Saved(file) => replay_line(self.command, file),
+            Origin::Injected { .. } => format!("{} {scenario} --exhaustive --first-seed {seed}", self.command),
         };
         writeln!(f, "again, with the place of the panic: {HEADING}{line} -v{HEADING:#}")
     }
@@ -294,6 +309,7 @@ pub(crate) fn origin_words(origin: &Origin) -> String {
     match origin {
         Origin::Generated(profile) => profile_name(*profile).to_owned(),
         Origin::Saved(file) => format!("from {}", file.display()),
+        Origin::Injected { number } => format!("injection {number}"),
     }
 }
 

@@ -256,6 +256,7 @@ impl Tool {
         let CampaignRequest {
             scenarios,
             corpus,
+            search,
             seeds,
             profile,
             jobs,
@@ -275,6 +276,7 @@ impl Tool {
         }
         let mut campaign = Campaign::over(scenarios);
         campaign.corpus = corpus;
+        campaign.search = search;
         campaign.seeds = seeds;
         campaign.profile = profile;
         campaign.shard = shard;

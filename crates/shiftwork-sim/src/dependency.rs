@@ -16,7 +16,7 @@
 //! | hang | packets are dropped: no answer; the connection breaks when the fault is over |
 //! | reply lost | the connection breaks after the effect: the caller cannot know |
 //! | effect after drop | the caller gives up, and the request that it had sent arrives all the same |
-//! | panic | a bug in the client: the calling task panics |
+//! | panic, panic at poll | a bug in the client: the calling task panics, before the effect or at any await point of the call |
 //! | spin | a client that polls for an answer instead of waiting for it: the task wakes itself |
 //! | crash in call | the process dies while it waits, before or after the effect |
 //!
@@ -75,6 +75,20 @@ impl Dependency {
     ///
     /// Like a real request: a dropped call may or may not have had its effect.
     pub async fn call<T>(&self, effect: impl Future<Output = T>) -> Result<T, DependencyError> {
+        let mut call = pin!(self.go_and_return(effect));
+        if !self.shared.calls_are_watched {
+            return call.await;
+        }
+        std::future::poll_fn(|cx| {
+            if self.shared.lock().panics_at_poll(self.site) {
+                self.panic();
+            }
+            call.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    async fn go_and_return<T>(&self, effect: impl Future<Output = T>) -> Result<T, DependencyError> {
         let visit = self.begin().await;
         let Visit { site, call } = visit;
         self.shared.record(What::CallBegan { site, call });
@@ -154,15 +168,17 @@ impl Dependency {
                     sleep_until(until).await;
                     return Err(self.error(Trouble::Silent));
                 }
-                Meets::Panic => {
-                    self.shared.record(What::PanicInjected);
-                    let name = self.name();
-                    // Not `panic!`: an injected panic must not look like a found bug in the output of a test.
-                    std::panic::resume_unwind(Box::new(format!("injected panic in a call to {name}")));
-                }
+                Meets::Panic => self.panic(),
                 other @ (Meets::Nothing | Meets::Error(_) | Meets::Crash) => return self.obey(other).await,
             }
         }
+    }
+
+    fn panic(&self) -> ! {
+        self.shared.record(What::PanicInjected);
+        let name = self.name();
+        // Not `panic!`: an injected panic must not look like a found bug in the output of a test.
+        std::panic::resume_unwind(Box::new(format!("injected panic in a call to {name}")));
     }
 
     async fn obey(&self, meets: Meets) -> Result<(), DependencyError> {

@@ -1,9 +1,20 @@
-//! Plans from seeds, and the shrinking of those that failed.
+//! Where plans come from, and the shrinking of those that failed.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `explore/generate.rs`, `explore/mix.rs` | plans from seeds, and what they are made of |
+//! | `explore/exhaustive.rs` | every fault at every point of a base world |
+//! | `explore/points.rs`, `explore/inject.rs` | which points there are, and what is tried at each |
+//! | `explore/shrink.rs` | the smallest plan that breaks the same rule |
 
+mod exhaustive;
 mod generate;
+mod inject;
 mod mix;
+mod points;
 mod shrink;
 
+pub use exhaustive::{Exhaustive, Injections, WORLDS_MAX_DEFAULT};
 pub use generate::generate;
 pub use mix::{FaultMix, FaultMixError, Profile};
 use proptest::strategy::ValueTree as _;

@@ -21,11 +21,12 @@ use std::time::Duration;
 
 pub(crate) use display::Seconds;
 pub use file::PlanError;
-pub(crate) use kind::Driven;
+pub(crate) use kind::{Deed, Driven};
 pub use kind::{FaultKind, Spread};
 pub use name::FaultName;
 pub use script::{
-    NodeTarget, Script, Site, clock_back, clock_forward, crash, crash_at_poll, node, pause, site, slow_start,
+    NodeTarget, Script, Site, abort_at_poll, clock_back, clock_forward, crash, crash_at_poll, node, pause, site,
+    slow_start, stop_at_poll,
 };
 use serde::{Deserialize, Serialize};
 

@@ -209,6 +209,11 @@ impl Timeline {
         self.nodes.iter().map(|name| &**name)
     }
 
+    /// The names of the sites, by their numbers.
+    pub fn site_names(&self) -> impl Iterator<Item = &str> {
+        self.sites.iter().map(|name| &**name)
+    }
+
     /// Every record, in order.
     #[must_use]
     pub fn records(&self) -> &[Record] {

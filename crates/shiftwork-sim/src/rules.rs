@@ -33,6 +33,7 @@ pub(crate) mod user;
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
+pub(crate) use coverage::Watcher;
 pub use coverage::{Coverage, Moment, kind_index};
 pub use judge::Judge;
 use shiftwork::{Rule, queue::DeliveryId};

@@ -5,6 +5,7 @@
 //! | `world.rs` | the world as a scenario sees it while it builds |
 //! | `world/shared.rs` | the state that the nodes, their dependencies and the driver share |
 //! | `world/strikes.rs` | where faults strike the calls of a site and the starts of a process, and when |
+//! | `world/survey.rs` | the places that a fault could be aimed at |
 //! | `world/recorder.rs` | where everything that happens is written down |
 //! | `world/clock.rs` | the world's time |
 //! | `world/node.rs` | a node as its program sees it: its host, its environment |
@@ -23,6 +24,8 @@
 //! - **Crash.** The node's runtime is dropped where it stands, as `kill -9` or a power cut ends a process. Before that the node is
 //!   fenced: what its destructors try on the outside is refused, because a killed process runs no destructors.
 //!   It may strike at any time, in the middle of a call, or at any await point: right after the poll of a task.
+//! - **Stop at an await point.** SIGTERM, right after the poll of a task, as it may come to a process at any place of its code. With
+//!   a second one right behind, every cycle is dropped where it stands.
 //! - **Pause.** The node is not run for a while, as by SIGSTOP, a long collection of garbage, or a machine that was suspended. The world
 //!   goes on: its leases lapse. When it goes on, its clocks show what has passed and its timers are overdue.
 //! - **Slow start.** The process takes longer until it does anything: a cold disk, a long look at its configuration.
@@ -48,6 +51,7 @@ mod outcome;
 mod recorder;
 mod shared;
 mod strikes;
+mod survey;
 mod tasks;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
@@ -59,6 +63,7 @@ pub use outcome::{NodeReport, Outcome, Stats};
 pub(crate) use shared::Shared;
 use shiftwork::{HostReport, Signal, queue::Timestamp};
 pub(crate) use strikes::{ClaimMeets, Meets, Visit};
+pub(crate) use survey::{Place, Sight};
 
 use crate::{
     Dependency, Plan, Record, SimQueue, What, control,
@@ -99,10 +104,10 @@ struct Arrival {
 }
 
 impl World {
-    fn new(plan: &Plan, options: &Options, clock: Arc<WorldClock>) -> Self {
+    fn new(plan: &Plan, options: &Options, survey: bool, clock: Arc<WorldClock>) -> Self {
         Self {
             seed: plan.seed,
-            shared: Arc::new(Shared::new(plan, options, clock)),
+            shared: Arc::new(Shared::new(plan, options, survey, clock)),
             nodes: Vec::new(),
             arrivals: Vec::new(),
             orders: Vec::new(),
@@ -348,10 +353,19 @@ pub struct Options {
 ///
 /// When the scenario's `build` panics or makes no node.
 pub fn run(plan: &Plan, options: Options, build: impl FnOnce(&mut World) + Send) -> Outcome {
+    start(plan, options, false, build)
+}
+
+/// The same, with the timeline and every place that a fault could be aimed at.
+pub(crate) fn survey(plan: &Plan, horizon: Duration, build: impl FnOnce(&mut World) + Send) -> Outcome {
+    start(plan, Options { timeline: true, once: false, horizon: Some(horizon) }, true, build)
+}
+
+fn start(plan: &Plan, options: Options, survey: bool, build: impl FnOnce(&mut World) + Send) -> Outcome {
     let world = || {
         let clock = Arc::new(WorldClock::default());
         let _held = control::hold(plan.seed, clock.clone());
-        let mut world = World::new(plan, &options, clock);
+        let mut world = World::new(plan, &options, survey, clock);
         if let Some(pulse) = watchdog::watch(plan, &world.shared) {
             let _first = world.shared.pulse.set(pulse);
         }

@@ -1,17 +1,28 @@
-//! Which world is which: plans to replay first, then seeds, round robin over the scenarios.
+//! Which world is which: plans to replay first, then seeds, round robin over the scenarios, or the injections of one scenario after
+//! the other.
 //!
 //! A world is named by its number, and everything about it follows from the number. So a thread needs nothing but a counter,
 //! and a second run can ask for the same worlds in another order.
 
-use shiftwork_sim::{Plan, Scenario, explore::Profile};
+use std::borrow::Cow;
 
-use super::{Campaign, Seeds, profile_of};
-use crate::{determinism::WorldSpec, report::Origin};
+use shiftwork_sim::{
+    Plan, Scenario,
+    explore::{Injections, Profile},
+};
+
+use super::{Campaign, Search, Seeds, profile_of, search};
+use crate::{
+    determinism::WorldSpec,
+    report::{InjectionCounts, Origin},
+};
 
 /// The worlds of a campaign, numbered from 0.
 pub(crate) struct Order<'c> {
     campaign: &'c Campaign<'c>,
     scenarios: Vec<&'c dyn Scenario>,
+    /// What there is to try in each of the campaign's scenarios, if that is what it does.
+    injections: Option<Vec<Injections>>,
 }
 
 /// One world that is to be run.
@@ -26,7 +37,7 @@ pub(crate) struct WorldToRun<'c> {
 /// Where its plan comes from.
 pub(crate) enum Source<'c> {
     Generated { seed: u64, profile: Profile },
-    Saved(&'c Plan),
+    Saved(Cow<'c, Plan>),
 }
 
 impl<'c> Order<'c> {
@@ -38,7 +49,13 @@ impl<'c> Order<'c> {
                 scenarios.push(scenario);
             }
         }
-        Self { campaign, scenarios }
+        let injections = match campaign.search {
+            Search::Random => None,
+            Search::Exhaustive(what) => {
+                Some(campaign.scenarios.iter().map(|scenario| search::injections(*scenario, what)).collect())
+            }
+        };
+        Self { campaign, scenarios, injections }
     }
 
     /// The rows of the table.
@@ -46,10 +63,24 @@ impl<'c> Order<'c> {
         self.scenarios.iter().copied()
     }
 
+    /// What is tried in a scenario, if everything is.
+    pub(crate) fn injection_counts(&self, scenario: &dyn Scenario) -> Option<InjectionCounts> {
+        let index = self.campaign.scenarios.iter().position(|other| other.name() == scenario.name())?;
+        self.injections.as_ref()?.get(index).map(|it| InjectionCounts {
+            points: it.points(),
+            points_left_out: it.points_left_out(),
+            worlds: it.worlds(),
+            pairs: it.pairs(),
+        })
+    }
+
     /// How many worlds there are; `None` when the clock decides.
     pub(crate) fn count(&self) -> Option<u64> {
         let shard = self.campaign.shard;
         let replays = self.replays();
+        if let Some(injections) = &self.injections {
+            return Some(replays + shard.share(injections.iter().map(Injections::worlds).sum()));
+        }
         let scenarios = self.campaign.scenarios.len() as u64;
         match self.campaign.seeds {
             Seeds::Counted { count, .. } => Some(replays.saturating_add(shard.share(count).saturating_mul(scenarios))),
@@ -72,11 +103,14 @@ impl<'c> Order<'c> {
                 row: self.row(replay.scenario),
                 scenario: replay.scenario,
                 origin: Origin::Saved(replay.file.clone()),
-                source: Source::Saved(&replay.plan),
+                source: Source::Saved(Cow::Borrowed(&replay.plan)),
             };
         }
         let scenarios = &self.campaign.scenarios;
         let turn = number - self.replays();
+        if let Some(injections) = &self.injections {
+            return self.injected(injections, shard.place(turn));
+        }
         let count = scenarios.len() as u64;
         let index = usize::try_from(turn % count).unwrap_or(0);
         let (Seeds::Counted { first, .. } | Seeds::Timed { first, .. }) = self.campaign.seeds;
@@ -88,6 +122,24 @@ impl<'c> Order<'c> {
             scenario: scenarios[index],
             origin: Origin::Generated(profile),
             source: Source::Generated { seed, profile },
+        }
+    }
+
+    /// The world of this number among all injections of all scenarios, one scenario after the other.
+    fn injected(&self, injections: &[Injections], mut number: u64) -> WorldToRun<'c> {
+        let mut index = 0;
+        while injections.get(index).is_some_and(|of_scenario| number >= of_scenario.worlds()) {
+            number -= injections[index].worlds();
+            index += 1;
+        }
+        let scenario = self.campaign.scenarios[index.min(self.campaign.scenarios.len() - 1)];
+        let plan = injections.get(index).and_then(|of_scenario| of_scenario.plan(number));
+        let plan = plan.unwrap_or_else(|| Plan::quiet(scenario.name(), 0));
+        WorldToRun {
+            row: self.row(scenario),
+            scenario,
+            origin: Origin::Injected { number },
+            source: Source::Saved(Cow::Owned(plan)),
         }
     }
 
@@ -110,7 +162,7 @@ impl WorldToRun<'_> {
             Source::Generated { seed, profile } => {
                 WorldSpec::Generated { scenario: self.scenario.name().to_owned(), seed: *seed, profile: *profile }
             }
-            Source::Saved(plan) => WorldSpec::Saved((*plan).clone()),
+            Source::Saved(plan) => WorldSpec::Saved(plan.clone().into_owned()),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! Other lines of its output are what worker code printed, and are skipped.
 
 use std::{
+    borrow::Cow,
     io::{BufRead, BufReader, BufWriter, Read, Write},
     num::NonZeroUsize,
     ops::ControlFlow,
@@ -148,7 +149,7 @@ impl InProcess<'_> {
             WorldSpec::Generated { scenario, seed, profile } => {
                 (scenario, Source::Generated { seed: *seed, profile: *profile })
             }
-            WorldSpec::Saved(plan) => (&plan.scenario, Source::Saved(plan)),
+            WorldSpec::Saved(plan) => (&plan.scenario, Source::Saved(Cow::Borrowed(plan))),
         };
         let scenario = self.scenarios.iter().find(|scenario| scenario.name() == name);
         let scenario = &**scenario.ok_or_else(|| format!("there is no scenario {name:?} in the second run"))?;

@@ -31,6 +31,8 @@ fn a_bad_argument_is_refused_with_what_is_accepted() {
     refused(&["--seeds", "0"], &["--seeds 0", "at least 1"]);
     refused(&["--seed", "1", "--seeds", "5"], &["--seed", "cannot be used with"]);
     refused(&["--plan", "x", "mailer"], &["--plan", "cannot be used with"]);
+    refused(&["--exhaustive", "--seeds", "5"], &["--exhaustive", "cannot be used with"]);
+    refused(&["--pairs", "5"], &["--exhaustive"]);
     refused(&["-q", "-v"], &["--quiet", "cannot be used with"]);
     refused(&["--json", "DIR/no/such/folder/x.json", "--seeds", "1"], &["--json", "no/such/folder"]);
 }

@@ -4,6 +4,7 @@
 
 mod command_line;
 mod determinism;
+mod exhaustive;
 mod failures;
 mod outputs;
 mod reports;
@@ -49,4 +50,13 @@ fn a_mail_sent_twice() -> Plan {
 
 fn setup() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
+}
+
+/// Merges reports in `folder`.
+fn merge(folder: &tempfile::TempDir, files: &[&str]) -> Run {
+    let mut args: Vec<_> = files.iter().map(|file| file.replace("DIR", &folder.path().to_string_lossy())).collect();
+    args.insert(0, "merge".to_owned());
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = Tool::new(scenarios::all()).run(args, &mut out, &mut err);
+    Run { code, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
 }

@@ -161,6 +161,12 @@ impl Ingredients {
             FaultName::CrashAtPoll => (node(), 1u64..400, down())
                 .prop_map(|(node, polls, down_ms)| FaultKind::CrashAtPoll { node, polls, down_ms })
                 .boxed(),
+            FaultName::StopAtPoll => (node(), 1u64..400, any::<bool>())
+                .prop_map(|(node, polls, again)| FaultKind::StopAtPoll { node, polls, again })
+                .boxed(),
+            FaultName::PanicAtPoll => {
+                (dependencies()?, 1u32..16).prop_map(|(site, polls)| FaultKind::PanicAtPoll { site, polls }).boxed()
+            }
             FaultName::Signal => {
                 let signal = prop_oneof![
                     4 => Just(Signal::Terminate),

@@ -276,6 +276,16 @@ fn simpler_kinds(kind: &FaultKind) -> Vec<FaultKind> {
         FaultKind::CrashAtPoll { node, down_ms, .. } => {
             vec![FaultKind::Crash { node: node.clone(), down_ms: *down_ms }]
         }
+        FaultKind::StopAtPoll { node, again: false, .. } => {
+            vec![FaultKind::Signal { node: node.clone(), signal: Signal::Terminate }]
+        }
+        FaultKind::StopAtPoll { node, polls, again: true } => {
+            vec![
+                FaultKind::Signal { node: node.clone(), signal: Signal::Terminate },
+                FaultKind::StopAtPoll { node: node.clone(), polls: *polls, again: false },
+            ]
+        }
+        FaultKind::PanicAtPoll { site, .. } => vec![FaultKind::Panic { site: site.clone() }],
         FaultKind::CrashInCall { down_ms, .. } => vec![FaultKind::Crash { node: None, down_ms: *down_ms }],
         FaultKind::Signal { node, signal: Signal::Interrupt | Signal::Quit } => {
             vec![FaultKind::Signal { node: node.clone(), signal: Signal::Terminate }]

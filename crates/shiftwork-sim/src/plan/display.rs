@@ -97,6 +97,13 @@ impl fmt::Display for FaultKind {
                 let process = process(node);
                 write!(f, "{process} is killed after {polls} polls of its tasks, down for {}", Seconds(*down_ms))
             }
+            FaultKind::StopAtPoll { node, polls, again } => {
+                let times = if *again { "SIGTERM twice" } else { "SIGTERM" };
+                write!(f, "{} gets {times} after {polls} polls of its tasks", process(node))
+            }
+            FaultKind::PanicAtPoll { site, polls } => {
+                write!(f, "a call to {site} panics at the poll that is number {polls} of all calls to it")
+            }
             FaultKind::ClockStep { node, by_ms } => {
                 let whose = node.as_ref().map(|node| format!(" of {node}")).unwrap_or_default();
                 let way = if *by_ms < 0 { "back" } else { "forward" };

@@ -213,6 +213,25 @@ pub enum FaultKind {
         /// Until it is started again, in milliseconds.
         down_ms: u64,
     },
+    /// A node's process gets SIGTERM at an await point, counted as in `CrashAtPoll`; it kills a process that does not
+    /// listen. Needs `--cfg tokio_unstable`, and never strikes without.
+    StopAtPoll {
+        /// Which node; the first, if it is not said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
+        /// How many polls, from 1.
+        polls: u64,
+        /// Whether a second one comes right behind it, so that every cycle is dropped where it stands.
+        again: bool,
+    },
+    /// A call to the site panics at an await point of its own: when calls have been polled for so many times, counted over
+    /// all calls to the site.
+    PanicAtPoll {
+        /// Which site.
+        site: String,
+        /// How many polls, from 1.
+        polls: u32,
+    },
     /// A node's process stands still, and so does nothing; then it goes on, as if no time had passed.
     Pause {
         /// Which node; the first, if it is not said.
@@ -261,6 +280,8 @@ impl FaultKind {
             FaultKind::Late { .. } => FaultName::Late,
             FaultKind::LeaseTaken { .. } => FaultName::LeaseTaken,
             FaultKind::CrashAtPoll { .. } => FaultName::CrashAtPoll,
+            FaultKind::StopAtPoll { .. } => FaultName::StopAtPoll,
+            FaultKind::PanicAtPoll { .. } => FaultName::PanicAtPoll,
             FaultKind::Pause { .. } => FaultName::Pause,
             FaultKind::SlowStart { .. } => FaultName::SlowStart,
         }
@@ -292,6 +313,7 @@ impl FaultKind {
             | FaultKind::Reorder { site, .. }
             | FaultKind::Late { site, .. }
             | FaultKind::Panic { site, .. }
+            | FaultKind::PanicAtPoll { site, .. }
             | FaultKind::CrashInCall { site, .. }
             | FaultKind::Spin { site, .. }
             | FaultKind::Duplicate { site, .. }
@@ -301,6 +323,7 @@ impl FaultKind {
             | FaultKind::Signal { .. }
             | FaultKind::ClockStep { .. }
             | FaultKind::CrashAtPoll { .. }
+            | FaultKind::StopAtPoll { .. }
             | FaultKind::Pause { .. }
             | FaultKind::SlowStart { .. } => None,
         }
@@ -315,6 +338,7 @@ impl FaultKind {
             | FaultKind::Signal { node, .. }
             | FaultKind::ClockStep { node, .. }
             | FaultKind::CrashAtPoll { node, .. }
+            | FaultKind::StopAtPoll { node, .. }
             | FaultKind::Pause { node, .. }
             | FaultKind::SlowStart { node, .. } => node.as_deref(),
             _ => None,
@@ -348,7 +372,9 @@ impl FaultKind {
             | FaultKind::Crash { .. }
             | FaultKind::Signal { .. }
             | FaultKind::ClockStep { .. }
-            | FaultKind::CrashAtPoll { .. } => None,
+            | FaultKind::CrashAtPoll { .. }
+            | FaultKind::StopAtPoll { .. }
+            | FaultKind::PanicAtPoll { .. } => None,
         }
     }
 
@@ -374,11 +400,13 @@ impl FaultKind {
             | FaultKind::CrashInCall { down_ms, .. }
             | FaultKind::CrashAtPoll { down_ms, .. } => *down_ms = whole_ms(duration),
             FaultKind::Panic { .. }
+            | FaultKind::PanicAtPoll { .. }
             | FaultKind::Spin { .. }
             | FaultKind::Duplicate { .. }
             | FaultKind::Malformed { .. }
             | FaultKind::LeaseTaken { .. }
             | FaultKind::Signal { .. }
+            | FaultKind::StopAtPoll { .. }
             | FaultKind::ClockStep { .. } => {}
         }
         self
@@ -417,8 +445,8 @@ impl Spread {
 pub(crate) enum Driven {
     /// Kills the process.
     Crash { down: Duration },
-    /// Kills the process after so many polls of its tasks.
-    CrashAtPoll { polls: u64, down: Duration },
+    /// Does this to the process after so many polls of its tasks.
+    AtPoll { polls: u64, deed: Deed },
     /// Lets the process stand still.
     Pause { lasts: Duration },
     /// Sends the process a signal.
@@ -427,14 +455,25 @@ pub(crate) enum Driven {
     ClockStep { by_ms: i64 },
 }
 
+/// What is done to a process at an await point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deed {
+    /// It is killed.
+    Crash { down: Duration },
+    /// It gets SIGTERM, twice if `again`.
+    Stop { again: bool },
+}
+
 impl FaultKind {
     /// What of it the driver must do; `None` for what is met by the calls of a site.
     pub(crate) fn driven(&self) -> Option<Driven> {
         match *self {
             FaultKind::Crash { down_ms, .. } => Some(Driven::Crash { down: Duration::from_millis(down_ms) }),
             FaultKind::CrashAtPoll { polls, down_ms, .. } => {
-                Some(Driven::CrashAtPoll { polls, down: Duration::from_millis(down_ms) })
+                let deed = Deed::Crash { down: Duration::from_millis(down_ms) };
+                Some(Driven::AtPoll { polls, deed })
             }
+            FaultKind::StopAtPoll { polls, again, .. } => Some(Driven::AtPoll { polls, deed: Deed::Stop { again } }),
             FaultKind::Pause { for_ms, .. } => Some(Driven::Pause { lasts: Duration::from_millis(for_ms) }),
             FaultKind::Signal { signal, .. } => Some(Driven::Signal(signal)),
             FaultKind::ClockStep { by_ms, .. } => Some(Driven::ClockStep { by_ms }),
@@ -451,6 +490,7 @@ impl FaultKind {
             | FaultKind::Reorder { .. }
             | FaultKind::Late { .. }
             | FaultKind::Panic { .. }
+            | FaultKind::PanicAtPoll { .. }
             | FaultKind::CrashInCall { .. }
             | FaultKind::Spin { .. }
             | FaultKind::Duplicate { .. }

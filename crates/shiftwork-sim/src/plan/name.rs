@@ -56,6 +56,8 @@ names! {
     CrashAtPoll = "crash_at_poll",
     Pause = "pause",
     SlowStart = "slow_start",
+    StopAtPoll = "stop_at_poll",
+    PanicAtPoll = "panic_at_poll",
 }
 
 impl FaultName {

@@ -137,6 +137,12 @@ impl Site {
         FaultKind::Panic { site: self.0.clone() }
     }
 
+    /// A call panics when calls have been polled `polls` times from then on.
+    #[must_use]
+    pub fn panic_at_poll(&self, polls: u32) -> FaultKind {
+        FaultKind::PanicAtPoll { site: self.0.clone(), polls }
+    }
+
     /// The process is killed in the next call, before or after its effect, and started again after a second.
     #[must_use]
     pub fn crash(&self, after_effect: bool) -> FaultKind {
@@ -165,6 +171,18 @@ impl NodeTarget {
     #[must_use]
     pub fn crash_at_poll(&self, polls: u64) -> FaultKind {
         FaultKind::CrashAtPoll { node: self.name(), polls, down_ms: 1_000 }
+    }
+
+    /// Its process gets SIGTERM after `polls` more polls of its tasks.
+    #[must_use]
+    pub fn stop_at_poll(&self, polls: u64) -> FaultKind {
+        FaultKind::StopAtPoll { node: self.name(), polls, again: false }
+    }
+
+    /// The same, with a second SIGTERM right behind it.
+    #[must_use]
+    pub fn abort_at_poll(&self, polls: u64) -> FaultKind {
+        FaultKind::StopAtPoll { node: self.name(), polls, again: true }
     }
 
     /// Its process stands still for so long.
@@ -216,6 +234,18 @@ pub fn crash(down: Duration) -> FaultKind {
 #[must_use]
 pub fn crash_at_poll(polls: u64) -> FaultKind {
     FaultKind::CrashAtPoll { node: None, polls, down_ms: 1_000 }
+}
+
+/// The process gets SIGTERM after `polls` more polls of its tasks.
+#[must_use]
+pub fn stop_at_poll(polls: u64) -> FaultKind {
+    FaultKind::StopAtPoll { node: None, polls, again: false }
+}
+
+/// The same, with a second SIGTERM right behind it: every cycle is dropped where it stands.
+#[must_use]
+pub fn abort_at_poll(polls: u64) -> FaultKind {
+    FaultKind::StopAtPoll { node: None, polls, again: true }
 }
 
 /// The process stands still for so long.

@@ -147,7 +147,7 @@ pub fn kind_index(kind: &FaultKind) -> usize {
 
 /// Follows where workers stand, and what strikes them there.
 #[derive(Default)]
-pub(super) struct Watcher {
+pub(crate) struct Watcher {
     /// The kind of each fault of the plan.
     kinds: Vec<usize>,
     up: bool,
@@ -189,8 +189,27 @@ impl Watcher {
         self.seen
     }
 
+    /// Where everything in the process stands: for each worker, the moments as bits.
+    pub(crate) fn situation(&self) -> Vec<u32> {
+        if !self.host {
+            return vec![1 << (if self.up { Moment::Booting } else { Moment::Down }) as u32];
+        }
+        let of_worker = |index: usize| {
+            let worker = WorkerId(u32::try_from(index).unwrap_or(u32::MAX));
+            let cycles = || self.cycles.iter().filter(|cycle| cycle.worker == worker).map(|cycle| cycle.moment);
+            let moments = cycles().chain(self.standing(index, cycles().next().is_some()).into_iter().flatten());
+            moments.fold(0, |bits, moment| bits | 1 << moment as u32)
+        };
+        (0..self.workers.len()).map(of_worker).collect()
+    }
+
+    /// Where the cycle stands that a task works on, and whose it is.
+    pub(crate) fn doing(&self, task: u32) -> Option<(WorkerId, Moment)> {
+        self.cycles.iter().find(|cycle| cycle.task == task).map(|cycle| (cycle.worker, cycle.moment))
+    }
+
     #[expect(clippy::wildcard_enum_match_arm, reason = "the other records move no worker")]
-    pub(super) fn on(&mut self, record: &Record) {
+    pub(crate) fn on(&mut self, record: &Record) {
         match &record.what {
             What::Booted { .. } => {
                 self.forget();

@@ -62,8 +62,16 @@ pub(super) fn drive(mut world: World, plan: &Plan, options: Options) -> Outcome 
     let mut agenda = Agenda::default();
     for (index, fault) in plan.faults.iter().enumerate() {
         let at = Duration::from_millis(fault.at_ms);
-        if fault.kind.driven().is_some() && at < heal_at {
-            agenda.add(at, Step::Fault(index));
+        match fault.kind.driven() {
+            // The first polls of all count too, and the agenda's first steps meet processes that have begun.
+            Some(Driven::AtPoll { polls, deed }) if at.is_zero() => {
+                let named = |node: &&Machine| fault.kind.node().is_none_or(|name| *node.name == *name);
+                if let Some(node) = world.nodes.iter().find(named) {
+                    world.shared.lock().wait_for_poll(node.id, index, polls, deed);
+                }
+            }
+            Some(_) if at < heal_at => agenda.add(at, Step::Fault(index)),
+            Some(_) | None => {}
         }
     }
     for arrival in std::mem::take(&mut world.arrivals) {
@@ -299,13 +307,13 @@ impl Driver<'_> {
             return;
         }
         let Some(index) = self.target(fault) else { return };
-        // Signals and crashes of a process that is not there find nobody.
-        if !matches!(self.nodes[index].state, Machinery::Up(_)) {
+        if let Driven::AtPoll { polls, deed } = driven {
+            // It strikes when so many polls have been, be they the first of a process that is still to begin.
+            shared.lock().wait_for_poll(self.nodes[index].id, fault, polls, deed);
             return;
         }
-        if let Driven::CrashAtPoll { polls, down } = driven {
-            // It strikes when so many polls have been.
-            shared.lock().crash_at_poll(self.nodes[index].id, fault, polls, down);
+        // Signals and crashes of a process that is not there find nobody.
+        if !matches!(self.nodes[index].state, Machinery::Up(_)) {
             return;
         }
         let heal_at = {
@@ -320,7 +328,7 @@ impl Driver<'_> {
             Driven::Signal(signal) => self.signal(index, signal),
             // Like every fault, it is over when the world heals.
             Driven::Pause { lasts } => self.pause(index, (now + lasts).min(heal_at)),
-            Driven::ClockStep { .. } | Driven::CrashAtPoll { .. } => {}
+            Driven::ClockStep { .. } | Driven::AtPoll { .. } => {}
         }
     }
 
@@ -451,6 +459,7 @@ impl Driver<'_> {
             stats,
             ended_at: self.ended_at.unwrap_or(now),
             timeline: finished.timeline,
+            survey: finished.survey,
         }
     }
 }

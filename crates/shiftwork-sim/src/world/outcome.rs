@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use shiftwork::{HostReport, event::Event};
 
+use super::Sight;
 use crate::{
     Plan, Timeline, Violation,
     rules::{Coverage, Sometimes, Transitions},
@@ -26,6 +27,8 @@ pub struct Outcome {
     pub(crate) ended_at: Duration,
     /// What happened; empty unless it was asked for.
     pub timeline: Timeline,
+    /// Every place that a fault could have been aimed at; empty unless it was asked for.
+    pub(crate) survey: Vec<Sight>,
 }
 
 /// What one life of a node ended with.

@@ -24,11 +24,12 @@ use super::{
     Options,
     clock::{Time, WorldClock, wall_at},
     recorder::{POLLS_IN_AN_INSTANT_MAX, RECORDS_IN_AN_INSTANT_MAX, Recorder},
-    strikes::{CrashAtPoll, PlannedFault, Visit},
+    strikes::{AtPoll, PlannedFault, Visit},
+    survey::{Place, Sight},
     tasks::Tasks,
 };
 use crate::{
-    Plan, Record, RuleName, Timeline, Violation, What,
+    FaultName, Plan, Record, RuleName, Timeline, Violation, What,
     interpose::parking,
     order::Scheduler,
     record::{NodeId, SiteId},
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     pub(super) clock: Arc<WorldClock>,
     state: Mutex<State>,
     queues: Mutex<Vec<Held>>,
+    /// Whether each poll of a call matters: one may panic there, or is noted.
+    pub(crate) calls_are_watched: bool,
     /// What a watchdog sees of polls, if there is one.
     pub(super) pulse: OnceLock<Arc<Pulse>>,
     pub(super) scheduler: Mutex<Scheduler>,
@@ -66,12 +69,14 @@ pub(crate) struct State {
     fenced: bool,
     /// How long the running node stays down after the crash that was asked for from inside of it.
     pub(crate) crash: Option<Duration>,
-    /// The crash that comes after so many polls more, and its fault.
-    pub(super) crash_at_poll: Option<CrashAtPoll>,
+    /// What comes after so many polls more.
+    pub(super) at_poll: Vec<AtPoll>,
     /// How far the wall clocks of all nodes have been stepped.
     stepped_ms: i64,
     /// How long a poll may block its thread.
     poll_max: Duration,
+    /// The places that the world came by, if it is surveyed.
+    pub(super) survey: Option<Vec<Sight>>,
     recorder: Recorder,
 }
 
@@ -94,7 +99,7 @@ pub(super) struct Site {
 }
 
 impl Shared {
-    pub(super) fn new(plan: &Plan, options: &Options, clock: Arc<WorldClock>) -> Self {
+    pub(super) fn new(plan: &Plan, options: &Options, survey: bool, clock: Arc<WorldClock>) -> Self {
         Self {
             clock: clock.clone(),
             state: Mutex::new(State {
@@ -106,12 +111,14 @@ impl Shared {
                 running: None,
                 fenced: false,
                 crash: None,
-                crash_at_poll: None,
+                at_poll: Vec::new(),
                 stepped_ms: 0,
                 poll_max: POLL_MAX,
+                survey: survey.then(Vec::new),
                 recorder: Recorder::new(plan, options.timeline),
             }),
             queues: Mutex::new(Vec::new()),
+            calls_are_watched: survey || plan.faults.iter().any(|fault| fault.kind.kind() == FaultName::PanicAtPoll),
             pulse: OnceLock::new(),
             scheduler: Mutex::new(Scheduler::new(&plan.order, plan.seed)),
             bell: Notify::new(),
@@ -236,7 +243,7 @@ impl Shared {
         let mut state = self.lock();
         let (now, poll_max) = (state.now(), state.poll_max);
         let Some(node) = state.running_node() else { return };
-        let number = std::mem::take(&mut node.tasks.current);
+        let number = node.tasks.current;
         let blocked = now.saturating_sub(node.tasks.began_at);
         let too_long = (blocked >= poll_max).then(|| node.tasks.describe(number));
         let metrics = node.metrics.clone().filter(|metrics| metrics.num_blocking_threads() > 0);
@@ -249,7 +256,11 @@ impl Shared {
             });
             self.bell.notify_one();
         }
-        if state.poll_kills() {
+        state.note(Place::Polled);
+        if let Some(node) = state.running_node() {
+            node.tasks.current = 0;
+        }
+        if state.strike_at_poll() {
             self.bell.notify_one();
         }
         drop(state);
@@ -336,7 +347,7 @@ impl State {
     pub(super) fn fence(&mut self) {
         self.fenced = true;
         let running = self.running;
-        self.crash_at_poll.take_if(|planned| Some(planned.node) == running);
+        self.at_poll.retain(|planned| Some(planned.node) != running);
         if let Some(node) = self.running_node() {
             node.signals = None;
             node.metrics = None;
@@ -388,6 +399,16 @@ impl State {
         self.running_node().map_or(0, |node| node.tasks.current)
     }
 
+    /// The same, for what notes where the world is.
+    pub(super) fn task_of_running_node(&self) -> u32 {
+        self.running.map_or(0, |id| self.nodes[usize::from(id.0)].tasks.current)
+    }
+
+    /// How many records there are.
+    pub(super) fn records(&self) -> u64 {
+        self.recorder.count
+    }
+
     pub(crate) fn violate(&mut self, violation: Violation) {
         self.recorder.violate(violation);
     }
@@ -422,11 +443,12 @@ impl State {
             transitions: self.recorder.rules.transitions(),
             coverage: self.recorder.rules.coverage(),
             sometimes: self.recorder.user_rules.reached(),
+            survey: self.survey.take().unwrap_or_default(),
         }
     }
 
     pub(super) fn heal(&mut self) {
-        self.crash_at_poll = None;
+        self.at_poll.clear();
         for fault in &mut self.faults {
             fault.until = Some(fault.until.map_or(self.heal_at, |until| until.min(self.heal_at)));
         }
@@ -461,6 +483,7 @@ impl State {
         // A call that leaves no record counts too: a loop over one may be as hot.
         let now = self.now();
         self.recorder.happens(now);
+        self.note(Place::CallBegins(site));
         let state = &mut self.sites[usize::from(site.0)];
         state.calls += 1;
         Visit { site, call: state.calls }
@@ -485,4 +508,5 @@ pub(super) struct Finished {
     pub(super) transitions: crate::rules::Transitions,
     pub(super) coverage: crate::rules::Coverage,
     pub(super) sometimes: Vec<Sometimes>,
+    pub(super) survey: Vec<Sight>,
 }

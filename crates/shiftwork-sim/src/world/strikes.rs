@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use super::shared::State;
+use shiftwork::Signal;
+
+use super::{RESTART_AFTER, shared::State, survey::Place};
 use crate::{
     Fault, FaultKind, What,
     dependency::{Latency, Trouble},
-    plan::Spread,
+    plan::{Deed, Spread},
     record::{NodeId, SiteId},
 };
 
@@ -42,14 +44,16 @@ pub(super) struct PlannedFault {
     pub(super) site: Option<SiteId>,
     pub(super) kind: FaultKind,
     pub(super) struck: bool,
+    /// How many polls it has counted, if that is what it waits for.
+    polls: u32,
 }
 
-/// A crash at an await point that is to come.
-pub(super) struct CrashAtPoll {
+/// A fault at an await point that is to come.
+pub(super) struct AtPoll {
     pub(super) node: NodeId,
     fault: usize,
     polls_left: u64,
-    down: Duration,
+    deed: Deed,
 }
 
 impl PlannedFault {
@@ -57,7 +61,7 @@ impl PlannedFault {
         let Fault { at_ms, kind } = fault;
         let at = Duration::from_millis(*at_ms);
         let until = kind.lasts_ms().map(|lasts| at.saturating_add(Duration::from_millis(lasts)));
-        Self { at, until, site: None, kind: kind.clone(), struck: false }
+        Self { at, until, site: None, kind: kind.clone(), struck: false, polls: 0 }
     }
 }
 
@@ -78,27 +82,69 @@ impl State {
         }
     }
 
-    /// From now on polls are counted: the last of so many is this life's end.
-    pub(super) fn crash_at_poll(&mut self, node: NodeId, fault: usize, polls: u64, down: Duration) {
-        self.crash_at_poll = Some(CrashAtPoll { node, fault, polls_left: polls.max(1), down });
+    /// From now on polls are counted: after the last of so many, this is done to the process.
+    pub(super) fn wait_for_poll(&mut self, node: NodeId, fault: usize, polls: u64, deed: Deed) {
+        self.at_poll.push(AtPoll { node, fault, polls_left: polls.max(1), deed });
     }
 
-    /// A task was polled: whether that was the poll after which the process is killed.
-    pub(super) fn poll_kills(&mut self) -> bool {
-        let running = self.running();
-        let Some(planned) = self.crash_at_poll.as_mut().filter(|planned| Some(planned.node) == running) else {
-            return false;
-        };
-        planned.polls_left -= 1;
-        if planned.polls_left > 0 {
+    /// A task was polled: does what was to come after this poll. Whether the process is killed by it.
+    pub(super) fn strike_at_poll(&mut self) -> bool {
+        if self.at_poll.is_empty() {
             return false;
         }
-        let CrashAtPoll { fault, down, .. } = *planned;
-        self.crash_at_poll = None;
-        self.strike(fault);
-        // Other tasks may have a turn before the driver has its own. They are dead already.
-        self.crash = Some(down);
-        true
+        let Some(running) = self.running() else { return false };
+        let mut due = Vec::new();
+        self.at_poll.retain_mut(|planned| {
+            if planned.node != running {
+                return true;
+            }
+            planned.polls_left -= 1;
+            if planned.polls_left == 0 {
+                due.push((planned.fault, planned.deed));
+            }
+            planned.polls_left > 0
+        });
+        for (fault, deed) in due {
+            self.strike(fault);
+            let down = match deed {
+                Deed::Crash { down } => Some(down),
+                Deed::Stop { again } => {
+                    let heard = (0..=u8::from(again)).all(|_| {
+                        let now = self.now();
+                        self.record(now, What::Signalled(Signal::Terminate));
+                        self.signal(running, Signal::Terminate)
+                    });
+                    (!heard).then_some(RESTART_AFTER)
+                }
+            };
+            // Other tasks may have a turn before the driver has its own. They are dead already.
+            self.crash = self.crash.or(down);
+        }
+        self.crash.is_some()
+    }
+
+    /// A call to the site is polled: whether it panics there.
+    pub(crate) fn panics_at_poll(&mut self, site: SiteId) -> bool {
+        if self.is_fenced() {
+            return false;
+        }
+        self.note(Place::CallPolled(site));
+        let (now, heal_at) = (self.now(), self.heal_at());
+        for index in 0..self.faults.len() {
+            let fault = &mut self.faults[index];
+            if let FaultKind::PanicAtPoll { polls, .. } = fault.kind
+                && fault.site == Some(site)
+                && !fault.struck
+                && Self::in_force(fault, heal_at, now)
+            {
+                fault.polls += 1;
+                if fault.polls >= polls {
+                    self.strike(index);
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     /// How much longer a call takes that begins now.
@@ -169,6 +215,7 @@ impl State {
     /// What a call meets before (or, with `after`, just after) its effect.
     #[expect(clippy::wildcard_enum_match_arm, reason = "each place picks the kinds that strike there")]
     pub(crate) fn meets(&mut self, site: SiteId, after: bool) -> Meets {
+        self.note(if after { Place::CallReturns(site) } else { Place::CallArrives(site) });
         let (now, heal_at) = (self.now(), self.heal_at());
         for index in 0..self.faults.len() {
             let fault = &self.faults[index];
@@ -212,6 +259,7 @@ impl State {
     /// What a claim of a queue meets when it gets to the store.
     #[expect(clippy::wildcard_enum_match_arm, reason = "each place picks the kinds that strike there")]
     pub(crate) fn meets_claim(&mut self, site: SiteId) -> ClaimMeets {
+        self.note(Place::Claim(site));
         let (now, heal_at) = (self.now(), self.heal_at());
         let mut meets = ClaimMeets::default();
         for index in 0..self.faults.len() {
