@@ -4,10 +4,12 @@
 //! | --- | --- |
 //! | `campaign.rs` | what to run |
 //! | `campaign/search.rs` | how it comes by the plans of its worlds |
+//! | `campaign/guided.rs` | worlds in rounds, each proposed from what those before have reached |
 //! | `campaign/order.rs` | which world is which: plans to replay first, then seeds, round robin over the scenarios |
 //! | `campaign/threads.rs` | the work on all cores, and its results in the order of the worlds |
 //! | `campaign/world.rs` | one world: run, counted, its failure shrunk, a crash of the tool caught |
 
+mod guided;
 pub(crate) mod order;
 mod search;
 pub(crate) mod threads;
@@ -79,7 +81,8 @@ pub struct Campaign<'a> {
     pub failures_max: usize,
     /// How many worlds the shrinking of one failure may take; [`SHRINK_WORLDS_MAX`] by default.
     pub shrink_worlds_max: u32,
-    /// What runs every world a second time, if that is to be done.
+    /// What runs every world a second time, if that is to be done; not in a guided campaign, whose plans do not follow from their
+    /// seeds alone.
     pub second_run: Option<&'a dyn SecondRun>,
     /// Once this is true, no further world begins.
     pub stop: Arc<AtomicBool>,
@@ -198,17 +201,22 @@ impl<'a> Campaign<'a> {
         };
         let stop = || self.stop.load(Ordering::Relaxed) || time_is_over();
         watch.begins(order.count(), false);
-        threads::run_in_order(
-            self.jobs,
-            order.count(),
-            &stop,
-            &|number| world::run(&order.world(number), self.shrink_worlds_max),
-            &mut |number, done| {
-                tally.take(number, done, watch);
-                if tally.found() >= self.failures_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            },
-        );
-        let determinism = self.second_run.map(|second_run| {
+        let mut take = |number, done| {
+            tally.take(number, done, watch);
+            if tally.found() >= self.failures_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        match self.search {
+            Search::Random | Search::Exhaustive(_) => threads::run_in_order(
+                self.jobs,
+                order.count(),
+                &stop,
+                &|number| world::run(&order.world(number), self.shrink_worlds_max),
+                &mut take,
+            ),
+            Search::Guided => guided::run(self, &order, &stop, &mut take),
+        }
+        let second_run = self.second_run.filter(|_| self.search != Search::Guided);
+        let determinism = second_run.map(|second_run| {
             determinism::verify(&order, &tally.fingerprints, second_run, self.jobs, &self.stop, watch)
         });
         let ended = if self.stop.load(Ordering::Relaxed) {
@@ -273,7 +281,17 @@ impl Tally {
         let row = &mut self.rows[row];
         row.busy += took;
         match ran {
-            Ok(Ran { fingerprint, virtual_time, transitions, coverage, faults, sometimes, failure }) => {
+            Ok(Ran {
+                fingerprint,
+                virtual_time,
+                transitions,
+                coverage,
+                faults,
+                sometimes,
+                failure,
+                plan: _,
+                reached: _,
+            }) => {
                 row.worlds += 1;
                 row.virtual_time += virtual_time;
                 row.transitions.merge(transitions);

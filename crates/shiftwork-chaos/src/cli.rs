@@ -73,6 +73,10 @@ pub(crate) struct Cli {
     #[arg(long, conflicts_with_all = ["seeds", "seed", "time", "profile", "plan"])]
     exhaustive: bool,
 
+    /// Make plans out of those whose worlds were the first to reach something
+    #[arg(long, conflicts_with_all = ["exhaustive", "seed", "plan", "verify_determinism"])]
+    guided: bool,
+
     /// How many worlds with one fault an exhaustive campaign runs of each scenario: beyond that, points are left out that differ from
     /// others in nothing but their time
     #[arg(long, value_name = "N", requires = "exhaustive", default_value_t = explore::WORLDS_MAX_DEFAULT)]
@@ -303,6 +307,8 @@ impl Cli {
         if self.exhaustive {
             let Self { first_seed: seed, worlds_max, pairs, .. } = *self;
             Search::Exhaustive(explore::Exhaustive { seed, worlds_max, pairs })
+        } else if self.guided {
+            Search::Guided
         } else {
             Search::Random
         }

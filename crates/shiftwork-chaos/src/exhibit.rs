@@ -52,6 +52,8 @@ fn of_first_worlds(campaign: &Campaign<'_>, report: &CampaignReport) -> Vec<Exhi
             Origin::Generated(profile) => explore::generate(scenario, *profile, *seed).plan(),
             // The base world, which tells more than a fault at its beginning.
             Origin::Injected { .. } => Plan::quiet(scenario.name(), *seed),
+            // What it was made out of is not known any more.
+            Origin::Changed { .. } => return None,
             Origin::Saved(file) => campaign.corpus.replays.iter().find(|replay| replay.file == *file)?.plan.clone(),
         };
         Some(Exhibit {

@@ -47,7 +47,7 @@ impl Failure {
         worlds_max: u32,
     ) -> Self {
         let Shrunk { outcome: smallest, worlds, without } = match &origin {
-            Origin::Generated(_) | Origin::Injected { .. } => {
+            Origin::Generated(_) | Origin::Injected { .. } | Origin::Changed { .. } => {
                 explore::shrink(scenario, &outcome.plan, &violation.rule, worlds_max, &mut |_| {})
             }
             Origin::Saved(_) => {
@@ -55,7 +55,7 @@ impl Failure {
             }
         };
         let plan_file = match &origin {
-            Origin::Generated(_) | Origin::Injected { .. } => None,
+            Origin::Generated(_) | Origin::Injected { .. } | Origin::Changed { .. } => None,
             Origin::Saved(file) => Some(file.clone()),
         };
         Self {
@@ -109,6 +109,7 @@ impl Failure {
         let world = match self.origin {
             Origin::Generated(_) | Origin::Saved(_) => self.seed.to_string(),
             Origin::Injected { number } => format!("x{number}"),
+            Origin::Changed { number } => format!("g{number}"),
         };
         format!("{}-{}-{world}.json", self.scenario, in_a_file_name(self.rule().name()))
     }
@@ -124,7 +125,7 @@ impl Failure {
     pub fn again_line(&self, command: &str) -> Option<String> {
         match &self.origin {
             Origin::Generated(profile) => Some(again_line(command, self.scenario, self.seed, *profile)),
-            Origin::Saved(_) | Origin::Injected { .. } => None,
+            Origin::Saved(_) | Origin::Injected { .. } | Origin::Changed { .. } => None,
         }
     }
 }

@@ -124,7 +124,8 @@ pub struct FailureRow {
     pub seed: u64,
     /// Its profile; `null` for a plan that was not generated.
     pub profile: Option<String>,
-    /// Its number in an exhaustive campaign; `null` in another one.
+    /// Its number among all that an exhaustive campaign tries, or the seed for which a guided one made its plan out of others; else
+    /// `null`.
     pub number: Option<u64>,
     /// The rule's short name: `T1`, or what the scenario called it.
     pub rule: String,
@@ -157,7 +158,8 @@ pub struct Crash {
     pub seed: u64,
     /// Its profile; `null` for a plan that was not generated.
     pub profile: Option<String>,
-    /// Its number in an exhaustive campaign; `null` in another one.
+    /// Its number among all that an exhaustive campaign tries, or the seed for which a guided one made its plan out of others; else
+    /// `null`.
     pub number: Option<u64>,
     /// What the panic said.
     pub message: String,
@@ -266,13 +268,13 @@ fn whole_ms(duration: std::time::Duration) -> u64 {
 fn profile(origin: &Origin) -> Option<String> {
     match origin {
         Origin::Generated(profile) => Some(profile_name(*profile).to_owned()),
-        Origin::Saved(_) | Origin::Injected { .. } => None,
+        Origin::Saved(_) | Origin::Injected { .. } | Origin::Changed { .. } => None,
     }
 }
 
 fn number(origin: &Origin) -> Option<u64> {
     match origin {
-        Origin::Injected { number } => Some(*number),
+        Origin::Injected { number } | Origin::Changed { number } => Some(*number),
         Origin::Generated(_) | Origin::Saved(_) => None,
     }
 }
@@ -282,7 +284,7 @@ fn scenario_row(report: &CampaignReport, row: &ScenarioReport) -> ScenarioRow {
     let mut replays = Vec::new();
     for (origin, seed, fingerprint) in &row.runs {
         match origin {
-            Origin::Generated(_) | Origin::Injected { .. } => {
+            Origin::Generated(_) | Origin::Injected { .. } | Origin::Changed { .. } => {
                 fingerprints.push((origin.key(*seed), hex(*fingerprint)));
             }
             Origin::Saved(file) => replays.push(ReplayRow {

@@ -81,6 +81,7 @@ fn failed_case(failure: &Failure, command: &str) -> String {
         Origin::Generated(_) => format!("seed {}", failure.seed),
         Origin::Saved(file) => format!("saved plan {}", file.display()),
         Origin::Injected { number } => format!("injection {number}"),
+        Origin::Changed { number } => format!("guided {number}"),
     };
     let lines = [failure.replay_line(command), failure.again_line(command)].into_iter().flatten();
     let text = format!("{}\n{}", failure.outcome, lines.collect::<Vec<_>>().join("\n"));

@@ -208,7 +208,7 @@ fn finding(out: &mut String, failure: &Failure, command: &str) {
             counted(failure.found.faults.len() as u64, "fault")
         ),
     );
-    if let Origin::Generated(_) | Origin::Injected { .. } = failure.origin {
+    if let Origin::Generated(_) | Origin::Injected { .. } | Origin::Changed { .. } = failure.origin {
         push(
             out,
             format_args!(

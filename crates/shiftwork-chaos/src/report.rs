@@ -70,6 +70,11 @@ pub enum Origin {
     Generated(Profile),
     /// From this file.
     Saved(PathBuf),
+    /// It is made out of others, in a guided campaign.
+    Changed {
+        /// Under this seed.
+        number: u64,
+    },
     /// It is what is tried at an injection point of a base world.
     Injected {
         /// Its number among all that is tried in its scenario; the base worlds are the first.
@@ -81,7 +86,7 @@ impl Origin {
     /// What tells a world from others of its scenario and its origin: its number, or else its seed.
     pub(crate) fn key(&self, seed: u64) -> u64 {
         match self {
-            Origin::Injected { number } => *number,
+            Origin::Injected { number } | Origin::Changed { number } => *number,
             Origin::Generated(_) | Origin::Saved(_) => seed,
         }
     }
@@ -201,6 +206,13 @@ impl CoverageCounts {
     pub(crate) fn count(&mut self, world: Coverage) {
         for (moment, kind) in world.pairs() {
             self.0[moment as usize][kind] += 1;
+        }
+    }
+
+    /// Adds what another scenario counted.
+    pub(crate) fn merge(&mut self, other: &CoverageCounts) {
+        for (count, more) in self.0.iter_mut().flatten().zip(other.0.iter().flatten()) {
+            *count += more;
         }
     }
 

@@ -16,7 +16,7 @@ use crate::{
     CampaignReport, Failure, Verdict,
     determinism::{Determinism, Parting, Place},
     failure::{again_line, profile_name, replay_line},
-    report::{Ended, FaultCount, FaultCounts, InjectionCounts, Origin, ToolCrash},
+    report::{CoverageCounts, Ended, FaultCount, FaultCounts, InjectionCounts, Origin, ToolCrash},
 };
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -69,7 +69,7 @@ impl fmt::Display for Text<'_> {
 impl Text<'_> {
     fn tables(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = &self.report.scenarios;
-        let mut worlds = table(["scenario", "worlds", "worlds/s", "virtual time", "transitions", "failures"]);
+        let mut worlds = table(["scenario", "worlds", "worlds/s", "virtual time", "transitions", "cells", "failures"]);
         let mut columns: Vec<(&str, FaultCounts)> = rows.iter().map(|row| (row.name, row.faults)).collect();
         for row in rows {
             add(
@@ -80,6 +80,7 @@ impl Text<'_> {
                     rate(row.worlds, row.busy / u32::try_from(self.report.jobs.get()).unwrap_or(u32::MAX)),
                     Span(row.virtual_time).to_string(),
                     coverage(row.transitions),
+                    row.coverage.reached().to_string(),
                     row.failures.to_string(),
                 ],
             );
@@ -87,9 +88,11 @@ impl Text<'_> {
         if rows.len() > 1 {
             let mut all_faults = FaultCounts::default();
             let mut all_transitions = Transitions::default();
+            let mut all_cells = CoverageCounts::default();
             for row in rows {
                 all_faults.merge(&row.faults);
                 all_transitions.merge(row.transitions);
+                all_cells.merge(&row.coverage);
             }
             add(
                 &mut worlds,
@@ -99,6 +102,7 @@ impl Text<'_> {
                     rate(self.report.worlds(), self.report.elapsed),
                     Span(rows.iter().map(|row| row.virtual_time).sum()).to_string(),
                     coverage(all_transitions),
+                    all_cells.reached().to_string(),
                     rows.iter().map(|row| row.failures).sum::<u64>().to_string(),
                 ],
             );
@@ -193,7 +197,7 @@ impl Text<'_> {
             writeln!(f, "broken rule: {}, again", failure.rule())?;
             write!(f, "plan: {}", failure.outcome.plan)?;
         }
-        if let Origin::Generated(_) | Origin::Injected { .. } = failure.origin {
+        if let Origin::Generated(_) | Origin::Injected { .. } | Origin::Changed { .. } = failure.origin {
             let (from, to) = (counted(failure.found.faults.len() as u64, "fault"), failure.outcome.plan.faults.len());
             writeln!(f, "shrunk from {from} to {to} in {}", counted(failure.shrink_worlds.into(), "world"))?;
         }
@@ -216,6 +220,7 @@ impl Text<'_> {
             Origin::Generated(profile) => again_line(self.command, scenario, *seed, *profile),
             Origin::Saved(file) => replay_line(self.command, file),
             Origin::Injected { .. } => format!("{} {scenario} --exhaustive --first-seed {seed}", self.command),
+            Origin::Changed { .. } => format!("{} {scenario} --guided", self.command),
         };
         writeln!(f, "again, with the place of the panic: {HEADING}{line} -v{HEADING:#}")
     }
@@ -310,6 +315,7 @@ pub(crate) fn origin_words(origin: &Origin) -> String {
         Origin::Generated(profile) => profile_name(*profile).to_owned(),
         Origin::Saved(file) => format!("from {}", file.display()),
         Origin::Injected { number } => format!("injection {number}"),
+        Origin::Changed { number } => format!("guided {number}"),
     }
 }
 

@@ -4,11 +4,13 @@
 //! | --- | --- |
 //! | `explore/generate.rs`, `explore/mix.rs` | plans from seeds, and what they are made of |
 //! | `explore/exhaustive.rs` | every fault at every point of a base world |
+//! | `explore/guided.rs` | plans out of those that reached something new |
 //! | `explore/points.rs`, `explore/inject.rs` | which points there are, and what is tried at each |
 //! | `explore/shrink.rs` | the smallest plan that breaks the same rule |
 
 mod exhaustive;
 mod generate;
+mod guided;
 mod inject;
 mod mix;
 mod points;
@@ -16,6 +18,7 @@ mod shrink;
 
 pub use exhaustive::{Exhaustive, Injections, WORLDS_MAX_DEFAULT};
 pub use generate::generate;
+pub use guided::{Guide, Proposal, Reached};
 pub use mix::{FaultMix, FaultMixError, Profile};
 use proptest::strategy::ValueTree as _;
 pub use shrink::{Part, Progress, Shrunk, Without, shrink};

@@ -30,6 +30,8 @@ pub(crate) struct WorldToRun<'c> {
     /// Which row of the table it counts in.
     pub(crate) row: usize,
     pub(crate) scenario: &'c dyn Scenario,
+    /// Which of the campaign's scenarios that is; `None` if a saved plan brought it.
+    pub(crate) scenario_index: Option<usize>,
     pub(crate) origin: Origin,
     pub(crate) source: Source<'c>,
 }
@@ -50,7 +52,7 @@ impl<'c> Order<'c> {
             }
         }
         let injections = match campaign.search {
-            Search::Random => None,
+            Search::Random | Search::Guided => None,
             Search::Exhaustive(what) => {
                 Some(campaign.scenarios.iter().map(|scenario| search::injections(*scenario, what)).collect())
             }
@@ -65,7 +67,7 @@ impl<'c> Order<'c> {
 
     /// What is tried in a scenario, if everything is.
     pub(crate) fn injection_counts(&self, scenario: &dyn Scenario) -> Option<InjectionCounts> {
-        let index = self.campaign.scenarios.iter().position(|other| other.name() == scenario.name())?;
+        let index = self.index(scenario)?;
         self.injections.as_ref()?.get(index).map(|it| InjectionCounts {
             points: it.points(),
             points_left_out: it.points_left_out(),
@@ -90,7 +92,7 @@ impl<'c> Order<'c> {
     }
 
     /// How many plans are replayed here.
-    fn replays(&self) -> u64 {
+    pub(crate) fn replays(&self) -> u64 {
         self.campaign.shard.share(self.campaign.corpus.replays.len() as u64)
     }
 
@@ -102,6 +104,7 @@ impl<'c> Order<'c> {
             return WorldToRun {
                 row: self.row(replay.scenario),
                 scenario: replay.scenario,
+                scenario_index: self.index(replay.scenario),
                 origin: Origin::Saved(replay.file.clone()),
                 source: Source::Saved(Cow::Borrowed(&replay.plan)),
             };
@@ -120,6 +123,7 @@ impl<'c> Order<'c> {
         WorldToRun {
             row: self.row(scenarios[index]),
             scenario: scenarios[index],
+            scenario_index: Some(index),
             origin: Origin::Generated(profile),
             source: Source::Generated { seed, profile },
         }
@@ -138,9 +142,14 @@ impl<'c> Order<'c> {
         WorldToRun {
             row: self.row(scenario),
             scenario,
+            scenario_index: Some(index),
             origin: Origin::Injected { number },
             source: Source::Saved(Cow::Owned(plan)),
         }
+    }
+
+    fn index(&self, scenario: &dyn Scenario) -> Option<usize> {
+        self.campaign.scenarios.iter().position(|other| other.name() == scenario.name())
     }
 
     fn row(&self, scenario: &dyn Scenario) -> usize {

@@ -13,6 +13,9 @@ pub enum Search {
     Random,
     /// Every fault at every injection point of a base world. The campaign's seeds and profile play no part in it.
     Exhaustive(Exhaustive),
+    /// A plan for each seed, made from the seed or out of plans whose worlds were the first to reach something. Each shard learns from its own
+    /// worlds alone.
+    Guided,
 }
 
 /// Surveys a scenario. One that cannot be surveyed, because its `build` panics, has its base worlds alone: they are run where a panic

@@ -7,7 +7,8 @@ use std::{
 };
 
 use shiftwork_sim::{
-    Outcome, explore,
+    Outcome, Plan,
+    explore::{self, Reached},
     rules::{Coverage, Sometimes, Transitions},
 };
 
@@ -38,6 +39,9 @@ pub(crate) struct Ran {
     pub(crate) faults: FaultCounts,
     pub(crate) sometimes: Vec<Sometimes>,
     pub(crate) failure: Option<Box<Failure>>,
+    /// The plan as it was before the world ran, and what its world reached.
+    pub(crate) plan: Plan,
+    pub(crate) reached: Reached,
 }
 
 /// Runs a world, and shrinks its failure in at most `shrink_worlds_max` more.
@@ -46,19 +50,14 @@ pub(crate) fn run(world: &WorldToRun<'_>, shrink_worlds_max: u32) -> WorldDone {
     // A scenario that panics while it builds must not take the other worlds with it. Nothing that it touched is used again.
     let ran = catch_unwind(AssertUnwindSafe(|| {
         let stopwatch = Stopwatch::start();
-        let outcome = match &world.source {
-            Source::Generated { seed, profile } => {
-                let candidate = explore::generate(world.scenario, *profile, *seed);
-                explore::run_plan(world.scenario, &candidate.plan(), false)
-            }
-            Source::Saved(plan) => explore::run_plan(world.scenario, plan, false),
-        };
+        let plan = plan(world);
+        let outcome = explore::run_plan(world.scenario, &plan, false);
         took = stopwatch.elapsed();
         let failure = outcome.violations.first().map(|violation| {
             let origin = world.origin.clone();
             Box::new(Failure::shrunk(world.scenario, origin, &outcome, violation, shrink_worlds_max))
         });
-        count(&outcome, failure)
+        count(plan, &outcome, failure)
     }));
     WorldDone {
         row: world.row,
@@ -71,17 +70,18 @@ pub(crate) fn run(world: &WorldToRun<'_>, shrink_worlds_max: u32) -> WorldDone {
 
 /// The fingerprint of a world that is run again, and every record of it if `timeline` is asked for.
 pub(crate) fn run_again(world: &WorldToRun<'_>, timeline: bool) -> Result<Outcome, String> {
-    catch_unwind(AssertUnwindSafe(|| match &world.source {
-        Source::Generated { seed, profile } => {
-            let plan = explore::generate(world.scenario, *profile, *seed).plan();
-            explore::run_plan(world.scenario, &plan, timeline)
-        }
-        Source::Saved(plan) => explore::run_plan(world.scenario, plan, timeline),
-    }))
-    .map_err(|panic| message_of(&*panic))
+    catch_unwind(AssertUnwindSafe(|| explore::run_plan(world.scenario, &plan(world), timeline)))
+        .map_err(|panic| message_of(&*panic))
 }
 
-fn count(outcome: &Outcome, failure: Option<Box<Failure>>) -> Ran {
+fn plan(world: &WorldToRun<'_>) -> Plan {
+    match &world.source {
+        Source::Generated { seed, profile } => explore::generate(world.scenario, *profile, *seed).plan(),
+        Source::Saved(plan) => plan.clone().into_owned(),
+    }
+}
+
+fn count(plan: Plan, outcome: &Outcome, failure: Option<Box<Failure>>) -> Ran {
     let mut faults = FaultCounts::default();
     for (fault, struck) in outcome.plan.faults.iter().zip(&outcome.stats.struck) {
         faults.count(&fault.kind, *struck);
@@ -94,6 +94,8 @@ fn count(outcome: &Outcome, failure: Option<Box<Failure>>) -> Ran {
         faults,
         sometimes: outcome.stats.sometimes.clone(),
         failure,
+        plan,
+        reached: Reached::by(&outcome.stats),
     }
 }
 

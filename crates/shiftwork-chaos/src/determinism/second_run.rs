@@ -154,7 +154,7 @@ impl InProcess<'_> {
         let scenario = self.scenarios.iter().find(|scenario| scenario.name() == name);
         let scenario = &**scenario.ok_or_else(|| format!("there is no scenario {name:?} in the second run"))?;
         let origin = Origin::Generated(Profile::Gentle);
-        let world = WorldToRun { row: 0, scenario, origin, source };
+        let world = WorldToRun { row: 0, scenario, scenario_index: None, origin, source };
         let outcome = run_again(&world, question.records)
             .map_err(|panic| format!("{name}, seed {} crashed in the second run: {panic}", world.seed()))?;
         Ok(Answer::of(&outcome, question.records))

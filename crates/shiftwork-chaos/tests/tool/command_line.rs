@@ -33,6 +33,7 @@ fn a_bad_argument_is_refused_with_what_is_accepted() {
     refused(&["--plan", "x", "mailer"], &["--plan", "cannot be used with"]);
     refused(&["--exhaustive", "--seeds", "5"], &["--exhaustive", "cannot be used with"]);
     refused(&["--pairs", "5"], &["--exhaustive"]);
+    refused(&["--guided", "--verify-determinism"], &["--guided", "cannot be used with"]);
     refused(&["-q", "-v"], &["--quiet", "cannot be used with"]);
     refused(&["--json", "DIR/no/such/folder/x.json", "--seeds", "1"], &["--json", "no/such/folder"]);
 }

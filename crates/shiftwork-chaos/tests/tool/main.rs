@@ -6,6 +6,7 @@ mod command_line;
 mod determinism;
 mod exhaustive;
 mod failures;
+mod guided;
 mod outputs;
 mod reports;
 mod scenarios;
