@@ -39,6 +39,8 @@ pub struct Sites {
     pub dependencies: &'static [&'static str],
     /// The names of its queues, and of dependencies whose client never panics.
     pub queues: &'static [&'static str],
+    /// The names of its nodes, if there are several.
+    pub nodes: &'static [&'static str],
     /// How long faults may begin, in seconds.
     pub horizon_secs: u64,
 }
@@ -66,6 +68,10 @@ pub enum Area {
     Concurrency,
     /// A future that is dropped at an await point.
     Cancel,
+    /// Several nodes, with clocks of their own.
+    Fleet,
+    /// Workers that do not use the runtime.
+    Foreign,
 }
 
 impl Area {
@@ -83,6 +89,8 @@ impl Area {
             Area::Clock => "clock",
             Area::Concurrency => "concurrency",
             Area::Cancel => "cancel safety",
+            Area::Fleet => "fleet",
+            Area::Foreign => "foreign",
         }
     }
 }
@@ -119,9 +127,13 @@ impl Scenario for Specimen<'_> {
     }
 
     fn surface(&self) -> Surface {
-        let Sites { dependencies, queues, horizon_secs } = &self.exhibit.sites;
+        let Sites { dependencies, queues, nodes: _, horizon_secs } = &self.exhibit.sites;
         let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
         Surface { dependencies: names(dependencies), queues: names(queues), horizon: secs(*horizon_secs) }
+    }
+
+    fn nodes(&self) -> Vec<String> {
+        self.exhibit.sites.nodes.iter().map(ToString::to_string).collect()
     }
 
     fn bend(&self, mix: FaultMix) -> FaultMix {

@@ -11,7 +11,7 @@
 //! | `tour.rs` | all exhibits, on all cores |
 //! | `table.rs`, `json.rs` | the result, for people and for programs |
 //! | `props.rs` | what exhibits are furnished with |
-//! | `start` … `cancel` | the exhibits |
+//! | `start` … `foreign` | the exhibits |
 //!
 //! | exit code | what it means |
 //! | --- | --- |
@@ -31,6 +31,8 @@ mod concurrency;
 mod crash;
 mod exhibit;
 mod failure;
+mod fleet;
+mod foreign;
 mod json;
 mod props;
 mod queue;
@@ -50,7 +52,7 @@ use crate::{exhibit::Exhibit, visit::Rigour};
 
 /// Every exhibit, by the part of a worker's life where it strikes.
 fn all() -> Vec<&'static Exhibit> {
-    let areas: [&[&Exhibit]; 10] = [
+    let areas: [&[&Exhibit]; 12] = [
         start::EXHIBITS,
         failure::EXHIBITS,
         retry::EXHIBITS,
@@ -61,6 +63,8 @@ fn all() -> Vec<&'static Exhibit> {
         clock::EXHIBITS,
         concurrency::EXHIBITS,
         cancel::EXHIBITS,
+        fleet::EXHIBITS,
+        foreign::EXHIBITS,
     ];
     areas.into_iter().flatten().copied().collect()
 }
