@@ -126,7 +126,9 @@
     }
     const bottom = y;
     const lines = picture.lines.map(line => {
-      const element = make('line', { class: 'event ' + line.kind, y1: AXIS + 2, y2: bottom }, plot);
+      // What arrives is many and ordinary: a tick at the top, not a line through all that happened.
+      const end = line.kind === 'arrival' ? AXIS + 8 : bottom;
+      const element = make('line', { class: 'event ' + line.kind, y1: AXIS + 2, y2: end }, plot);
       make('title', {}, element, `${line.text} at ${seconds(line.at_ms)}`);
       return { line, element, label: make('text', { class: 'small soft', y: AXIS + 11 }, plot, line.text) };
     });
