@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use shiftwork::{
-    Rule, TickPolicy,
-    event::{Declaration, Event, Settle, SourceKind},
+    FailureKind, Overlap, Rule, TickPolicy,
+    event::{CycleId, Declaration, Event, Settle, SourceKind},
     queue::Timestamp,
 };
 use shiftwork_sim::{millis, secs};
@@ -23,6 +23,7 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::D4, "the delay is too short", delay_too_short),
     Canary::new(Rule::D5, "a tick is served twice", served_twice),
     Canary::new(Rule::D5, "a one-off is served before its time", one_off_too_soon),
+    Canary::new(Rule::D6, "a cycle outlasts the tick that ends it", outlasts_the_next_tick),
 ];
 
 fn scheduled(source: SourceKind) -> Declaration {
@@ -118,4 +119,16 @@ fn one_off_too_soon(story: &mut Story, wrong: bool) {
     story.runs(&[scheduled(SourceKind::Once { at: wall(secs(60)), policy: TickPolicy::default() })]);
     tick(story.at(secs(if wrong { 59 } else { 60 })), 1, 0, (secs(60), secs(0)));
     story.cycle(A, (1, 1), None, Settle::Ack).stops();
+}
+
+fn outlasts_the_next_tick(story: &mut Story, wrong: bool) {
+    let policy = TickPolicy { overlap: Overlap::CancelPrevious, ..TickPolicy::default() };
+    story.runs(&[scheduled(SourceKind::FixedRate { period: secs(10), policy })]);
+    tick(story, 1, 0, (secs(0), secs(0)));
+    story.cycle_starts(A, 1, 1).at(secs(10));
+    story.tells(Event::CycleSuperseded { worker: A, cycle: CycleId(1), grace: secs(3) });
+    let ends = secs(if wrong { 14 } else { 13 });
+    story.at(ends).cycle_ends(A, 1, Some(FailureKind::Interrupted), ends).settles(A, 1, Settle::Return);
+    tick(story, 2, 0, (secs(10), ends - secs(10)));
+    story.cycle(A, (2, 1), None, Settle::Ack).stops();
 }
