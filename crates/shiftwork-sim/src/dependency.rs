@@ -63,6 +63,29 @@ impl Dependency {
 
     /// Calls the dependency: `effect` is what happens on the other side when the call gets there.
     ///
+    /// ```
+    /// use shiftwork::{Context, Failure, Schedule, Signal, Tick};
+    /// use shiftwork_sim::{Ledger, Script, millis, secs, site};
+    ///
+    /// let sent: Ledger<u32> = Ledger::default();
+    /// let seen = sent.clone();
+    /// let script = Script::new().at(millis(0), site("smtp").reply_lost(100).lasting(millis(500)));
+    /// let outcome = script.at(secs(5), Signal::Terminate).run_once(move |world| {
+    ///     let smtp = world.dependency("smtp");
+    ///     world.node("mailer", move |node| {
+    ///         let (smtp, sent) = (smtp.clone(), sent.clone());
+    ///         let send = move |_: Tick, _: Context| {
+    ///             let (smtp, sent) = (smtp.clone(), sent.clone());
+    ///             async move { Ok::<(), Failure>(smtp.call(async { sent.with(|sent| *sent += 1) }).await?) }
+    ///         };
+    ///         node.host().worker("send", Schedule::every(secs(60)), send).run_until_signal()
+    ///     });
+    /// });
+    /// outcome.assert_rules_kept();
+    /// // The first reply was lost; the worker was told of an error, and sent the mail once more.
+    /// assert_eq!(seen.with(|sent| *sent), 2);
+    /// ```
+    ///
     /// # Errors
     ///
     /// When a fault of the plan strikes; whether the effect happened is then known only to the world.

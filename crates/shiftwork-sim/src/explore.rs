@@ -49,7 +49,44 @@ impl std::fmt::Debug for Candidate {
     }
 }
 
-/// Runs one world of a scenario.
+/// Runs one world of a scenario: until its horizon, its recovery and its last stop, or until a rule breaks. `timeline` is whether to
+/// keep every record, which a campaign does only for a failure that it shows.
+///
+/// ```
+/// use shiftwork::{Context, Failure, Schedule, Tick};
+/// use shiftwork_sim::{Scenario, Surface, World, explore, secs};
+///
+/// struct Clock;
+///
+/// impl Scenario for Clock {
+///     fn name(&self) -> &'static str {
+///         "clock"
+///     }
+///
+///     fn about(&self) -> &'static str {
+///         "ticks, whatever happens"
+///     }
+///
+///     fn surface(&self) -> Surface {
+///         Surface { dependencies: Vec::new(), queues: Vec::new(), horizon: secs(60) }
+///     }
+///
+///     fn build(&self, world: &mut World) {
+///         world.node("clock", |node| {
+///             let tick = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+///             node.host().worker("tick", Schedule::every(secs(5)), tick).run_until_signal()
+///         });
+///     }
+/// }
+///
+/// for seed in 0..20 {
+///     let plan = explore::generate(&Clock, explore::Profile::Harsh, seed).plan();
+///     let outcome = explore::run_plan(&Clock, &plan, false);
+///     outcome.assert_rules_kept();
+///     // The same plan is the same world.
+///     assert_eq!(explore::run_plan(&Clock, &plan, false).fingerprint, outcome.fingerprint);
+/// }
+/// ```
 ///
 /// # Panics
 ///

@@ -42,6 +42,28 @@ pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 const SITE_SHIFT: u32 = 48;
 
 /// A durable queue of the world. Cheap to clone.
+///
+/// It is a [`Queue`] like any other: the source of a worker, or what code that does not use the runtime claims from. The methods that
+/// begin with `seed` and `inspect` are the test's own: no fault strikes them, and they take no time.
+///
+/// ```
+/// use shiftwork::{Context, Failure, QueueSourceExt};
+/// use shiftwork_sim::{Script, SimQueue, plan, secs};
+///
+/// let outcome = Script::new().at(secs(2), plan::crash(secs(1))).run(|world| {
+///     let jobs: SimQueue<u32> = world.queue("jobs");
+///     jobs.seed(1..=5);
+///     let left = jobs.clone();
+///     world.node("node", move |node| {
+///         let work = |_: u32, _: Context| async { Ok::<(), Failure>(tokio::time::sleep(secs(1)).await) };
+///         node.host().worker("work", jobs.clone().source().lease(secs(5)), work).run_until_signal()
+///     });
+///     // What was leased when the process died comes again.
+///     world.done_when(move || left.inspect_depth().unsettled() == 0);
+/// });
+/// outcome.assert_rules_kept();
+/// assert_eq!(outcome.stats.boots, 2);
+/// ```
 #[derive(Clone)]
 pub struct SimQueue<T> {
     shared: Arc<Shared>,

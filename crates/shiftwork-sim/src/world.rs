@@ -266,13 +266,38 @@ impl World {
         self.shared.lock().set_poll_max(poll_max);
     }
 
-    /// When the scenario's work is done: rule L1 demands it of every world once its faults have healed.
+    /// When the scenario's work is done: rule L1 demands it of every world within [`RECOVERY`] of the time at which its faults have
+    /// healed. It is asked every half a second from there on; without it, a world is done at once.
     pub fn done_when(&mut self, done: impl FnMut() -> bool + Send + 'static) {
         self.done = Some(Box::new(done));
     }
 
     /// An invariant of the scenario, checked on every record. It is called in the middle of the world's work and must not
-    /// call back into the world.
+    /// call back into the world. An `Err` says what happened; the world then ends, and its outcome has a violation of this name.
+    ///
+    /// ```
+    /// use shiftwork::{Context, Failure, Schedule, Signal, Tick};
+    /// use shiftwork_sim::{Ledger, Script, secs};
+    ///
+    /// let outcome = Script::new().at(secs(60), Signal::Terminate).run_once(|world| {
+    ///     let turns: Ledger<u32> = Ledger::default();
+    ///     let seen = turns.clone();
+    ///     world.node("node", move |node| {
+    ///         let turns = turns.clone();
+    ///         let turn = move |_: Tick, _: Context| {
+    ///             turns.with(|turns| *turns += 1);
+    ///             async { Ok::<(), Failure>(()) }
+    ///         };
+    ///         node.host().worker("turn", Schedule::every(secs(10)), turn).run_until_signal()
+    ///     });
+    ///     world.always("no more than three turns", move |_| match seen.with(|turns| *turns) {
+    ///         0..=3 => Ok(()),
+    ///         turns => Err(format!("there were {turns}")),
+    ///     });
+    /// });
+    /// let violation = outcome.expect_broken("no more than three turns");
+    /// assert_eq!((violation.at, &*violation.happened), (secs(30), "there were 4"));
+    /// ```
     pub fn always(&mut self, name: &str, check: impl FnMut(&Record) -> Result<(), String> + Send + 'static) {
         self.shared.add_rule(|rules| rules.always(name, Box::new(check)));
     }
@@ -324,7 +349,8 @@ impl World {
         self.shared.add_rule(|rules| rules.eventually(name, within, Box::new(after), Box::new(holds)));
     }
 
-    /// An invariant of the scenario, checked when the world is over.
+    /// An invariant of the scenario, checked when the world is over: after it has recovered and its last stop, if no rule has broken
+    /// before. A world of [`Script::run_once`](crate::Script::run_once) does not get so far, and does not ask.
     pub fn at_end(&mut self, name: &str, check: impl FnMut() -> Result<(), String> + Send + 'static) {
         self.at_end.push((name.to_owned(), Box::new(check)));
     }

@@ -100,7 +100,7 @@ pub struct Proposal {
 ///     outcome.assert_rules_kept();
 ///     guide.learn(&plan, &Reached::by(&outcome.stats));
 /// }
-/// assert!(guide.reached().cells() > 20);
+/// assert!(guide.reached().cells() > 10);
 /// ```
 pub struct Guide<'a> {
     scenario: &'a dyn Scenario,

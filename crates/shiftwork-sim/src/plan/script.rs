@@ -272,7 +272,26 @@ pub fn clock_back(by: Duration) -> FaultKind {
     FaultKind::ClockStep { node: None, by_ms: -ahead_ms(by) }
 }
 
-/// A plan written by hand, for a test.
+/// A plan written by hand, for a test: a line for each thing that goes wrong, at times since the world began.
+///
+/// The lines may be in any order; what begins at one time begins in the order of the lines. A script is plain data until it runs; a clone of it
+/// runs the same world again.
+///
+/// ```
+/// use shiftwork::Signal;
+/// use shiftwork_sim::{Script, millis, plan, secs, site};
+///
+/// let script = Script::new()
+///     .at(secs(10), site("smtp").hang().lasting(secs(5)))
+///     .at(secs(12), plan::crash(millis(500)))
+///     .at(secs(60), Signal::Terminate);
+/// assert_eq!(script.plan().to_string(), "\
+/// script, seed 0, 3 faults
+///       10.000 s  smtp hangs for 5.000 s
+///       12.000 s  the process is killed, down for 0.500 s
+///       60.000 s  SIGTERM
+/// ");
+/// ```
 #[derive(Debug, Clone)]
 pub struct Script {
     plan: Plan,
