@@ -188,3 +188,21 @@ impl Signals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_derived_wall_time_goes_on_with_the_instant_and_is_looked_at_anew_after_a_millisecond() {
+        let began = Instant::now();
+        let first = System.now_at(began);
+        let derived = System.now_at(began + DERIVED_MAX / 2);
+        assert_eq!(Duration::try_from(derived.duration_since(first)).unwrap(), DERIVED_MAX / 2);
+        // As if an hour had passed: what is looked at is the clock, not the sum.
+        let looked = System.now_at(began + Duration::from_secs(3600));
+        assert!(looked.duration_since(first).as_secs() < 3600);
+        // An instant before the last look is not derived from it.
+        assert!(System.now_at(began) >= first);
+    }
+}
