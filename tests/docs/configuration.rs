@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 use shiftwork::{
-    Batch, BatchContext, BatchWorker, Batches, Config, Context, Failure, Host, OnFault, QueueSourceExt, Schedule, Tick,
-    queue::MemoryQueue,
+    Batch, BatchContext, BatchWorker, Batches, Config, Context, Failure, Group, Host, OnFault, QueueSourceExt,
+    Schedule, Tick, queue::MemoryQueue,
 };
 
 use crate::page::{Page, bare};
@@ -37,6 +37,8 @@ fn in_force() -> Value {
         .on_fault(OnFault::restart())
         .batch_worker("batch", MemoryQueue::<u32>::new().source(), Batches::default(), InBatches)
         .worker("schedule", Schedule::cron("0 3 * * *").expect("a cron expression"), tick)
+        .host()
+        .group("queue", Group::one_for_all())
         .build()
         .expect("they fit together");
     serde_json::to_value(host.config()).expect("a configuration is plain data")
@@ -49,7 +51,7 @@ fn default(key: String, in_force: &Value) -> (String, String) {
         in_force.pointer(&pointer).filter(|value| !value.is_object()).map(Value::to_string)
     };
     let value = match &*key {
-        "worker.NAME.schedule.cron" => None,
+        "worker.NAME.schedule.cron" | "group.NAME.strategy" => None,
         // The worker that is not set to restart.
         "worker.NAME.on_fault" => of("schedule"),
         "worker.NAME.batch.size" | "worker.NAME.batch.linger" => of("batch"),

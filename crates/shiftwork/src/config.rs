@@ -6,7 +6,7 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | `config.rs` | the whole file, the section of a host and that of a worker |
+//! | `config.rs` | the whole file, the sections of a host and of a worker |
 //! | `config/section.rs` | how a section is declared, read and written; where a key stands |
 //! | `config/form.rs` | what a value may look like: counts, times, words, tables |
 //! | `config/error.rs` | what is wrong with a configuration |
@@ -28,7 +28,10 @@ use form::{Count, Named, OrNone, Table, TableOrNone, Time, Words};
 use section::{Place, Section, section};
 
 pub use crate::{
-    lifecycle::{BatchesConfig, BreakerConfig, RateLimitConfig, RestartConfig, RetryBudgetConfig, StopConfig},
+    lifecycle::{
+        BatchesConfig, BreakerConfig, GroupConfig, ProcessWord, RateLimitConfig, RestartConfig, RetryBudgetConfig,
+        StopConfig, WatchdogConfig,
+    },
     retry::RetryConfig,
     source::{MissedWord, QueueConfig, ScheduleConfig},
 };
@@ -75,6 +78,8 @@ section! {
         pub host: HostConfig = Table::NEW,
         /// Each worker, by its name. A name that no worker has is an error when the host is built.
         pub worker: BTreeMap<String, WorkerConfig> = Named::NEW,
+        /// Each group of workers, by its name; likewise.
+        pub group: BTreeMap<String, GroupConfig> = Named::NEW,
     }
 }
 
@@ -83,6 +88,8 @@ section! {
     pub struct HostConfig {
         /// How long a stop may take, part by part.
         pub stop: StopConfig = Table::NEW,
+        /// What is done about blocked threads, and about a process that does not end.
+        pub watchdog: WatchdogConfig = Table::NEW,
     }
 }
 

@@ -31,9 +31,18 @@ impl ConfigError {
     }
 
     /// The same, one section further out.
-    pub(crate) fn of_worker(mut self, name: &str) -> Self {
+    pub(crate) fn of_worker(self, name: &str) -> Self {
+        self.of("worker", name)
+    }
+
+    /// The same for a group.
+    pub(crate) fn of_group(self, name: &str) -> Self {
+        self.of("group", name)
+    }
+
+    fn of(mut self, section: &str, name: &str) -> Self {
         let place = Place::ROOT;
-        let place = place.key("worker");
+        let place = place.key(section);
         let place = place.key(name);
         for problem in &mut self.problems {
             problem.path = match &*problem.path {

@@ -6,8 +6,8 @@ use shiftwork_queue::MemoryQueue;
 
 use super::*;
 use crate::{
-    Breaker, Context, Failure, GiveUp, Host, HostBuilder, Missed, OnFault, Overlap, QueueSourceExt, Retry, Schedule,
-    Tick,
+    Breaker, Context, Event, Failure, GiveUp, Group, Host, HostBuilder, Missed, OnFault, Overlap, QueueSourceExt,
+    Restart, RestartStrategy, Retry, Schedule, Tick, Watchdog,
 };
 
 /// A worker of each sort.
@@ -24,6 +24,7 @@ fn host() -> HostBuilder {
         })
         .worker("clean up", Schedule::every(Duration::from_secs(60)).overlap(Overlap::Skip), on_tick)
         .host()
+        .group("payments", Group::one_for_all())
 }
 
 fn read(text: &str) -> Result<Config, String> {
@@ -45,6 +46,55 @@ fn what_is_left_out_stays_as_the_code_says() {
     assert_eq!(charge.retry, Retry::default().initial(Duration::from_secs(3)).attempts_max(9).into());
     assert_eq!(charge.breaker, Some(Some(Breaker::default().into())));
     assert_eq!(host.config().worker["clean up"].schedule.overlap, Some(Overlap::Skip));
+}
+
+#[test]
+fn a_file_says_how_a_group_is_restarted_and_not_how_a_member_is() {
+    let on_tick = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+    let grouped = || {
+        let pull = Schedule::every(Duration::from_secs(60));
+        Host::builder().group("sync", Group::one_for_all()).worker("pull", pull, on_tick).in_group("sync")
+    };
+    let text = "[group.sync]\nstrategy = \"rest_for_one\"\nrestart = { restarts_max = 2, window = \"1m\" }";
+    let host = grouped().config(read(text).unwrap()).build().unwrap();
+    let restart = Restart::default().intensity(2, Duration::from_secs(60));
+    let sync = Group::rest_for_one().restart(restart);
+    assert_eq!(host.config().group["sync"], sync.into());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let listener = move |_: tokio::time::Instant, event: &Event| {
+        if let Event::HostStarting { workers } = event {
+            drop(sender.send(workers[0].clone()));
+        }
+    };
+    let declared = grouped().config(read(text).unwrap()).host().listener(listener);
+    assert!(tokio_test::block_on(declared.run_until(std::future::ready(()))).is_clean());
+    let pull = receiver.try_recv().unwrap();
+    assert_eq!(pull.on_fault, OnFault::Restart(restart));
+    assert_eq!(pull.group.map(|group| group.strategy), Some(RestartStrategy::RestForOne));
+    // What is in force can be read again, and changes nothing.
+    let again = grouped().config(host.config().clone()).build().unwrap();
+    assert_eq!(again.config(), host.config());
+
+    let told = |text: &str| grouped().config(read(text).unwrap()).build().unwrap_err().to_string();
+    assert_eq!(
+        told("[group.syn]\nstrategy = \"one_for_one\""),
+        "could not apply the configuration: group.syn: there is no group of this name; there are [\"sync\"]"
+    );
+    for (text, key) in [("on_fault = \"degrade\"", "on_fault"), ("restart = { max = \"9s\" }", "restart")] {
+        let why = "it is restarted with the group \"sync\": accepted is the group's own restart";
+        let told = told(&format!("[worker.pull]\n{text}"));
+        assert!(told.contains(&format!("worker.pull.{key}: {why}")), "{told}");
+    }
+}
+
+#[test]
+fn a_watchdog_is_written_like_any_other_policy() {
+    let text = "[host.watchdog]\nblocked_after = \"2s\"\nprocess = \"keep\"";
+    let host = host().config(read(text).unwrap()).build().unwrap();
+    let watchdog = Watchdog::default().blocked_after(Duration::from_secs(2)).keep_process();
+    assert_eq!(host.config().host.watchdog, watchdog.into());
+    let told = read("[host.watchdog]\nblocked_after = \"9ms\"").unwrap_err();
+    assert!(told.starts_with("host.watchdog.blocked_after is \"9ms\"; accepted is a time of at least 10ms"), "{told}");
 }
 
 #[test]
@@ -94,8 +144,8 @@ fn a_new_expression_keeps_the_zone() {
 #[test]
 fn a_mistake_is_told_by_its_key_and_by_what_is_accepted() {
     for (text, told) in [
-        ("[workers.charge]", "workers does not exist; accepted here are host and worker"),
-        ("[host]\ndrain = \"5s\"", "host.drain does not exist; accepted here are stop"),
+        ("[workers.charge]", "workers does not exist; accepted here are host, worker and group"),
+        ("[host]\ndrain = \"5s\"", "host.drain does not exist; accepted here are stop and watchdog"),
         (
             "[worker.charge.retry]\nattempts = 3",
             "worker.charge.retry.attempts does not exist; accepted here are attempts_max, initial, factor, max, \
@@ -275,6 +325,26 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn watchdog()(
+        blocked_after in of(time(10)), grace in of(time(0)),
+        process in of(prop::sample::select(vec![ProcessWord::End, ProcessWord::Keep])),
+    ) -> WatchdogConfig {
+        WatchdogConfig { blocked_after, grace, process }
+    }
+}
+
+prop_compose! {
+    fn group()(
+        strategy in of(prop::sample::select(vec![
+            RestartStrategy::OneForOne, RestartStrategy::RestForOne, RestartStrategy::OneForAll,
+        ])),
+        restart in restart(),
+    ) -> GroupConfig {
+        GroupConfig { strategy, restart }
+    }
+}
+
 fn worker(schedule: ScheduleConfig, queue: QueueConfig) -> impl Strategy<Value = WorkerConfig> {
     let words = [FaultWord::StopHost, FaultWord::Degrade, FaultWord::Restart];
     let fault = (prop::sample::select(words.to_vec()), restart());
@@ -304,9 +374,10 @@ fn worker(schedule: ScheduleConfig, queue: QueueConfig) -> impl Strategy<Value =
 fn config() -> impl Strategy<Value = Config> {
     let charge = queue().prop_flat_map(|queue| worker(ScheduleConfig::default(), queue));
     let clean_up = schedule().prop_flat_map(|schedule| worker(schedule, QueueConfig::default()));
-    (stop(), charge, clean_up).prop_map(|(stop, charge, clean_up)| Config {
-        host: HostConfig { stop },
+    (stop(), watchdog(), charge, clean_up, group()).prop_map(|(stop, watchdog, charge, clean_up, group)| Config {
+        host: HostConfig { stop, watchdog },
         worker: [("charge".to_owned(), charge), ("clean up".to_owned(), clean_up)].into(),
+        group: [("payments".to_owned(), group)].into(),
     })
 }
 

@@ -73,7 +73,7 @@ impl Policy {
 
 pub(super) struct Registration {
     pub(super) name: Arc<str>,
-    group: Option<String>,
+    pub(super) group: Option<String>,
     after: Vec<String>,
     pub(super) policy: Policy,
     pub(super) draft: Box<dyn unit::Draft>,
@@ -248,9 +248,14 @@ impl HostBuilder {
                 return Err(BuildError(Problem::Duplicate(name.clone())));
             }
         }
-        configure::apply(&self.configs, &mut self.budget, &mut self.registrations)
-            .map_err(|error| BuildError(Problem::Config(error)))?;
-        let config = configure::in_force(self.budget, &self.registrations);
+        let settings = configure::Settings {
+            budget: &mut self.budget,
+            watchdog: &mut self.watchdog,
+            groups: &mut self.groups,
+            workers: &mut self.registrations,
+        };
+        configure::apply(&self.configs, settings).map_err(|error| BuildError(Problem::Config(error)))?;
+        let config = configure::in_force(self.budget, self.watchdog, &self.groups, &self.registrations);
         for (index, (name, _)) in self.groups.iter().enumerate() {
             if self.groups[..index].iter().any(|(other, _)| other == name) {
                 return Err(BuildError(Problem::DuplicateGroup(name.clone())));

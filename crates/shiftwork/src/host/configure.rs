@@ -2,30 +2,49 @@
 //!
 //! Sections and policies are taken apart field by field, so that neither can grow without the other.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Policy, builder::Registration};
 use crate::{
-    OnFault, Restart, StopBudget,
+    Group, OnFault, Restart, StopBudget, Watchdog,
     config::{Config, ConfigError, FaultWord, HostConfig, RestartConfig, WorkerConfig, section::Section},
 };
 
+/// What of a host a file may change.
+pub(super) struct Settings<'a> {
+    pub(super) budget: &'a mut StopBudget,
+    pub(super) watchdog: &'a mut Watchdog,
+    pub(super) groups: &'a mut [(Arc<str>, Group)],
+    pub(super) workers: &'a mut [Registration],
+}
+
 /// Lays each configuration over what is there, and looks at the whole.
-pub(super) fn apply(
-    configs: &[Config],
-    budget: &mut StopBudget,
-    workers: &mut [Registration],
-) -> Result<(), ConfigError> {
+pub(super) fn apply(configs: &[Config], settings: Settings<'_>) -> Result<(), ConfigError> {
+    let Settings { budget, watchdog, groups, workers } = settings;
     let mut results = Vec::new();
-    for Config { host, worker } in configs {
-        let HostConfig { stop } = host;
+    for Config { host, worker, group } in configs {
+        let HostConfig { stop, watchdog: watched } = host;
         *budget = stop.over(*budget);
+        *watchdog = watched.over(*watchdog);
         for (name, section) in worker {
             let configured = match workers.iter_mut().find(|it| *it.name == **name) {
-                Some(it) => ConfigError::all([it.policy.configure(section), it.draft.configure(section)]),
-                None => Err(no_such_worker(workers)),
+                Some(it) => ConfigError::all([
+                    refuse_of_group(it.group.as_deref(), section),
+                    it.policy.configure(section),
+                    it.draft.configure(section),
+                ]),
+                None => Err(no_such("worker", workers.iter().map(|it| &*it.name))),
             };
             results.push(configured.map_err(|error| error.of_worker(name)));
+        }
+        for (name, section) in group {
+            match groups.iter_mut().find(|(known, _)| **known == **name) {
+                Some((_, policy)) => *policy = section.over(*policy),
+                None => {
+                    let error = no_such("group", groups.iter().map(|(known, _)| &**known));
+                    results.push(Err(error.of_group(name)));
+                }
+            }
         }
     }
     // What a section said wrongly is told first: it may be what does not fit.
@@ -33,19 +52,47 @@ pub(super) fn apply(
     ConfigError::all(workers.iter().map(|it| it.draft.check().map_err(|error| error.of_worker(&it.name))))
 }
 
-fn no_such_worker(workers: &[Registration]) -> ConfigError {
-    let names: Vec<&str> = workers.iter().map(|it| &*it.name).collect();
-    ConfigError::new("", format!("there is no worker of this name; there are {names:?}"))
+fn no_such<'a>(what: &str, known: impl Iterator<Item = &'a str>) -> ConfigError {
+    let names: Vec<&str> = known.collect();
+    if names.is_empty() {
+        return ConfigError::new("", format!("there is no {what} of this name, and no other one"));
+    }
+    ConfigError::new("", format!("there is no {what} of this name; there are {names:?}"))
+}
+
+/// What a fault of a member leads to is its group's affair.
+fn refuse_of_group(group: Option<&str>, section: &WorkerConfig) -> Result<(), ConfigError> {
+    let Some(group) = group else { return Ok(()) };
+    let refuse = |key: &str, is_set: bool| {
+        let why = || format!("it is restarted with the group {group:?}: accepted is the group's own restart");
+        if is_set { Err(ConfigError::new(key, why())) } else { Ok(()) }
+    };
+    ConfigError::all([
+        refuse("on_fault", section.on_fault.is_some()),
+        refuse("restart", section.on_fault.is_none() && !section.restart.is_empty()),
+    ])
 }
 
 /// Everything as it is set.
-pub(super) fn in_force(budget: StopBudget, workers: &[Registration]) -> Config {
+pub(super) fn in_force(
+    budget: StopBudget,
+    watchdog: Watchdog,
+    groups: &[(Arc<str>, Group)],
+    workers: &[Registration],
+) -> Config {
     let section = |it: &Registration| {
         let mut section = it.policy.as_config();
         it.draft.describe(&mut section);
+        if it.group.is_some() {
+            (section.on_fault, section.restart) = (None, RestartConfig::default());
+        }
         (it.name.to_string(), section)
     };
-    Config { host: HostConfig { stop: budget.into() }, worker: workers.iter().map(section).collect::<BTreeMap<_, _>>() }
+    Config {
+        host: HostConfig { stop: budget.into(), watchdog: watchdog.into() },
+        worker: workers.iter().map(section).collect::<BTreeMap<_, _>>(),
+        group: groups.iter().map(|(name, group)| (name.to_string(), (*group).into())).collect::<BTreeMap<_, _>>(),
+    }
 }
 
 impl Policy {

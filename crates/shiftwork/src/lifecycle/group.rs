@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Restart;
+use super::{Restart, RestartConfig};
+use crate::config::{
+    form::{Table, Words},
+    section::section,
+};
 
 /// Workers that stand or fall together: what a fault of one of them means for the others.
 ///
@@ -48,6 +52,39 @@ pub enum RestartStrategy {
     RestForOne,
     /// Every member.
     OneForAll,
+}
+
+impl RestartStrategy {
+    const WORDS: [(&str, RestartStrategy); 3] = [
+        ("one_for_one", RestartStrategy::OneForOne),
+        ("rest_for_one", RestartStrategy::RestForOne),
+        ("one_for_all", RestartStrategy::OneForAll),
+    ];
+}
+
+section! {
+    /// A [`Group`] as it is written in a file. What is left out stays as it is. Who its members are is for the code to say.
+    pub struct GroupConfig {
+        /// Who is restarted when a member faults.
+        pub strategy: Option<RestartStrategy> = Words(&RestartStrategy::WORDS),
+        /// After what delay, and how often at most.
+        pub restart: RestartConfig = Table::NEW,
+    }
+}
+
+impl GroupConfig {
+    /// Lays what is written over a group.
+    pub(crate) fn over(&self, base: Group) -> Group {
+        let Self { strategy, restart } = self;
+        Group { strategy: strategy.unwrap_or(base.strategy), restart: restart.over(base.restart) }
+    }
+}
+
+impl From<Group> for GroupConfig {
+    fn from(group: Group) -> Self {
+        let Group { strategy, restart } = group;
+        Self { strategy: Some(strategy), restart: restart.into() }
+    }
 }
 
 impl Group {

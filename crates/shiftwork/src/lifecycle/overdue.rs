@@ -5,18 +5,82 @@
 
 use std::time::Duration;
 
-use crate::{ExitStatus, Signal, event::StopReason};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ExitStatus, Signal,
+    config::{
+        form::{Time, Words},
+        section::section,
+    },
+    event::StopReason,
+};
+
+/// The shortest poll that can be said to block.
+const BLOCKED_MIN: Duration = Duration::from_millis(10);
 
 /// What a host does about cycles that block their thread, and about a process that does not end.
 ///
 /// [`Default`] says so after 1 s, and ends a process 2 s after the budget of its stop: 27 s after a SIGTERM, and before
 /// the 30 s after which Kubernetes kills. A blocked thread runs no timer and hears no signal, so this is done by a thread
 /// of its own, on the machine's clock. In a world there is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "WatchdogConfig", into = "WatchdogConfig")]
 pub struct Watchdog {
     blocked_after: Duration,
     grace: Duration,
     exits: bool,
+}
+
+section! {
+    /// A [`Watchdog`] as it is written in a file. What is left out stays as it is.
+    pub struct WatchdogConfig {
+        /// How long one poll of a cycle may take before it is said that it blocks its thread.
+        pub blocked_after: Option<Duration> = Time::from_millis(10),
+        /// How long after the budget of its stop a process may still be there.
+        pub grace: Option<Duration> = Time::from_millis(0),
+        /// What is done about one that is there for longer.
+        pub process: Option<ProcessWord> = Words(&ProcessWord::ALL),
+    }
+}
+
+/// What a [`Watchdog`] does about a process that does not end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProcessWord {
+    /// It is ended.
+    End,
+    /// It is left alone; see [`Watchdog::keep_process`].
+    Keep,
+}
+
+impl ProcessWord {
+    const ALL: [(&str, ProcessWord); 2] = [("end", ProcessWord::End), ("keep", ProcessWord::Keep)];
+}
+
+impl WatchdogConfig {
+    /// Lays what is written over a policy.
+    pub(crate) fn over(&self, base: Watchdog) -> Watchdog {
+        let Self { blocked_after, grace, process } = *self;
+        Watchdog {
+            blocked_after: blocked_after.unwrap_or(base.blocked_after).max(BLOCKED_MIN),
+            grace: grace.unwrap_or(base.grace),
+            exits: process.map_or(base.exits, |process| process == ProcessWord::End),
+        }
+    }
+}
+
+impl From<WatchdogConfig> for Watchdog {
+    fn from(config: WatchdogConfig) -> Self {
+        config.over(Self::default())
+    }
+}
+
+impl From<Watchdog> for WatchdogConfig {
+    fn from(watchdog: Watchdog) -> Self {
+        let Watchdog { blocked_after, grace, exits } = watchdog;
+        let process = if exits { ProcessWord::End } else { ProcessWord::Keep };
+        Self { blocked_after: Some(blocked_after), grace: Some(grace), process: Some(process) }
+    }
 }
 
 impl Default for Watchdog {
@@ -30,7 +94,7 @@ impl Watchdog {
     /// longer without an await point belongs on `tokio::task::spawn_blocking`.
     #[must_use]
     pub fn blocked_after(mut self, time: Duration) -> Self {
-        self.blocked_after = time.max(Duration::from_millis(10));
+        self.blocked_after = time.max(BLOCKED_MIN);
         self
     }
 
