@@ -23,7 +23,10 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::D4, "the delay is too short", delay_too_short),
     Canary::new(Rule::D5, "a tick is served twice", served_twice),
     Canary::new(Rule::D5, "a one-off is served before its time", one_off_too_soon),
-    Canary::new(Rule::D6, "a cycle outlasts the tick that ends it", outlasts_the_next_tick),
+    Canary::new(Rule::D6, "a cycle outlasts what it has once the next tick is due", goes_on),
+    Canary::new(Rule::D6, "a cycle is asked to end before the next tick is due", asked_too_soon),
+    Canary::new(Rule::D6, "a cycle is asked to end for a tick that is held back", asked_in_a_pause),
+    Canary::new(Rule::D6, "a tick waits for the retry of the one before", retried_instead),
 ];
 
 fn scheduled(source: SourceKind) -> Declaration {
@@ -121,14 +124,62 @@ fn one_off_too_soon(story: &mut Story, wrong: bool) {
     story.cycle(A, (1, 1), None, Settle::Ack).stops();
 }
 
-fn outlasts_the_next_tick(story: &mut Story, wrong: bool) {
+/// A tick every ten seconds that does not wait, the first of them served.
+fn impatient(story: &mut Story) {
     let policy = TickPolicy { overlap: Overlap::CancelPrevious, ..TickPolicy::default() };
     story.runs(&[scheduled(SourceKind::FixedRate { period: secs(10), policy })]);
     tick(story, 1, 0, (secs(0), secs(0)));
-    story.cycle_starts(A, 1, 1).at(secs(10));
+    story.cycle_starts(A, 1, 1);
+}
+
+fn asks_to_end(story: &mut Story) {
     story.tells(Event::CycleSuperseded { worker: A, cycle: CycleId(1), grace: secs(3) });
-    let ends = secs(if wrong { 14 } else { 13 });
-    story.at(ends).cycle_ends(A, 1, Some(FailureKind::Interrupted), ends).settles(A, 1, Settle::Return);
-    tick(story, 2, 0, (secs(10), ends - secs(10)));
-    story.cycle(A, (2, 1), None, Settle::Ack).stops();
+}
+
+/// The second tick is served, this late.
+fn takes_over(story: &mut Story, cycle: u64, late: Duration) {
+    tick(story, 2, 0, (secs(10), late));
+    story.cycle(A, (cycle, 1), None, Settle::Ack).stops();
+}
+
+fn goes_on(story: &mut Story, wrong: bool) {
+    impatient(story);
+    asks_to_end(story.at(secs(10)));
+    let took = millis(if wrong { 13_003 } else { 13_002 });
+    story.at(took).cycle_ends(A, 1, Some(FailureKind::Interrupted), took).settles(A, 1, Settle::Return);
+    takes_over(story, 2, took - secs(10));
+}
+
+fn asked_too_soon(story: &mut Story, wrong: bool) {
+    impatient(story);
+    let took = millis(if wrong { 9_999 } else { 10_000 });
+    asks_to_end(story.at(took));
+    story.cycle_ends(A, 1, None, took).settles(A, 1, Settle::Ack).at(secs(10));
+    takes_over(story, 2, secs(0));
+}
+
+fn asked_in_a_pause(story: &mut Story, wrong: bool) {
+    impatient(story);
+    story.at(secs(5)).tells(Event::WorkerPaused { worker: A }).at(secs(12));
+    if wrong {
+        asks_to_end(story);
+        story.tells(Event::WorkerResumed { worker: A });
+    } else {
+        story.tells(Event::WorkerResumed { worker: A });
+        asks_to_end(story);
+    }
+    story.cycle_ends(A, 1, None, secs(12)).settles(A, 1, Settle::Ack);
+    takes_over(story, 2, secs(2));
+}
+
+fn retried_instead(story: &mut Story, wrong: bool) {
+    impatient(story);
+    story.at(secs(1)).cycle_ends(A, 1, Some(FailureKind::Transient), secs(1));
+    story.settles(A, 1, Settle::Retry { delay: secs(11) });
+    if wrong {
+        story.at(secs(12)).cycle(A, (2, 2), None, Settle::Ack);
+        takes_over(story, 3, secs(2));
+    } else {
+        takes_over(story.at(secs(10)), 2, secs(0));
+    }
 }

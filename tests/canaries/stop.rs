@@ -1,14 +1,14 @@
 //! T and V: how a host stops, and what it says of it.
 
 use shiftwork::{
-    ExitStatus, FailureKind, Rule, Signal,
+    ExitStatus, FailureKind, OnFault, Rule, Signal,
     event::{CycleId, Declaration, Doing, Event, NextSignal, Settle, StopReason, StopStep, WorkerPhase},
 };
 use shiftwork_sim::{What, millis, secs};
 
 use crate::{
     Canary,
-    story::{A, B, Story, worker},
+    story::{A, B, Story, cause, worker},
 };
 
 pub(crate) const CANARIES: &[Canary] = &[
@@ -25,6 +25,7 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::T7, "intake closes before the delay is over", closes_too_soon),
     Canary::new(Rule::T8, "a straggler is not named", unnamed),
     Canary::new(Rule::T8, "a straggler has the wrong age", wrong_age),
+    Canary::new(Rule::T10, "a worker that was asked to end is started again", started_again),
     Canary::new(Rule::V1, "a worker has no verdict", no_verdict),
     Canary::new(Rule::V1, "a worker ends in a phase that is none", no_last_phase),
     Canary::new(Rule::V2, "the exit code is a better one", flattering_exit),
@@ -128,6 +129,20 @@ fn straggles(story: &mut Story, age: Option<u64>) {
     }
     story.cycle_ends(A, 1, None, secs(20)).settles(A, 1, Settle::Ack);
     story.ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);
+}
+
+fn started_again(story: &mut Story, wrong: bool) {
+    let restarts = Declaration { on_fault: OnFault::restart(), ..worker("a") };
+    let fault = Event::WorkerFaulted { worker: A, cause: cause(FailureKind::Fatal) };
+    story.runs(&[restarts, worker("b")]).at(secs(5)).tells(fault).closes(A);
+    story.tells(Event::WorkerStopAsked { worker: A });
+    if wrong {
+        story.tells(Event::WorkerRestarting { worker: A, restarts: 1, delay: secs(1) }).at(secs(6)).starts(A);
+        story.tells(Event::IntakeOpened { worker: A }).stops();
+    } else {
+        story.ends(A, WorkerPhase::Failed).is_told_to_stop().closes(B).ends(B, WorkerPhase::Stopped);
+        story.exits(ExitStatus::WorkerFault);
+    }
 }
 
 fn unnamed(story: &mut Story, wrong: bool) {

@@ -75,6 +75,25 @@ async fn t9_work_on_a_blocking_thread_does_not_keep_the_process_and_its_verdict_
 }
 
 #[tokio::test]
+async fn t9_a_process_whose_host_was_stopped_by_its_handle_or_has_nothing_left_ends_in_time() {
+    for stuck in ["asked", "completed"] {
+        let real = run_stuck(stuck, &[]).await;
+        assert_eq!(real.code, Some(0), "{stuck}: {:?}", real.events);
+        assert_eq!(real.events[real.events.len() - 2..], ["host_stopped", "host_overdue"], "{stuck}");
+    }
+}
+
+#[tokio::test]
+async fn t9_a_hook_that_never_yields_is_named_and_its_process_ends_in_time() {
+    for hook in ["start", "stop"] {
+        let blocked = format!("hook_blocked: worker 0, {hook}");
+        let real = run_stuck(hook, &[(&blocked, Kill::TERM)]).await;
+        assert_eq!(real.code, Some(75), "{hook}: {:?}", real.events);
+        assert_eq!(real.events[real.events.len() - 2..], [&*blocked, "host_overdue"], "{hook}");
+    }
+}
+
+#[tokio::test]
 async fn a_process_that_is_to_be_kept_is_left_alone() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_stuck"))
         .arg("kept")

@@ -313,3 +313,97 @@ fn a_restarted_worker_stays_paused() {
     assert_eq!(starts(&outcome), [secs(0)]);
     assert_eq!(outcome.count(|event| matches!(event, Event::IntakeOpened { .. })), 2);
 }
+
+fn ticks_and_tocks(host: HostBuilder) -> HostBuilder {
+    let tock = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+    let slow = |_: Tick, _: Context| async {
+        tokio::time::sleep(secs(4)).await;
+        Ok::<(), Failure>(())
+    };
+    host.worker("ticks", Schedule::every(secs(10)), slow)
+        .worker("tocks", Schedule::every(secs(7)), tock)
+        .after("ticks")
+        .host()
+}
+
+#[test]
+fn t10_a_worker_is_stopped_alone_and_its_dependents_go_on() {
+    let (outcome, _) = run(
+        Script::new().at(secs(45), Signal::Terminate),
+        ticks_and_tocks,
+        &[
+            (12_000, |host, _| host.stop_worker("ticks").unwrap()),
+            (13_000, |host, _| host.stop_worker("ticks").unwrap()),
+            (20_000, |host, notes| notes.add(host.stop_worker("ticks").unwrap_err().to_string())),
+        ],
+    );
+    outcome.assert_rules_kept();
+    let report = outcome.report().unwrap();
+    assert!(report.is_clean());
+    // The cycle of 10 s came to its end at 14 s.
+    assert_eq!(report.worker("ticks").unwrap().cycles.succeeded, 2);
+    assert_eq!(report.worker("tocks").unwrap().cycles.succeeded, 7);
+    let ended = |event: &Event| matches!(event, Event::WorkerStopped { worker, .. } if worker.0 == 0);
+    assert_eq!(outcome.events().find(|(_, event)| ended(event)).unwrap().0, secs(14));
+    assert_eq!(outcome.count(|event| event.name() == "worker_stop_asked"), 1);
+}
+
+#[test]
+fn t10_with_the_last_worker_the_host_has_come_to_its_end() {
+    let stop: Act = |host, notes| {
+        notes.add(host.stop_worker("tacks").unwrap_err().to_string());
+        host.stop_worker("ticks").unwrap();
+        host.stop_worker("tocks").unwrap();
+    };
+    static ACTS: std::sync::OnceLock<[(u64, Act); 1]> = std::sync::OnceLock::new();
+    let (outcome, notes) = run(Script::new(), ticks_and_tocks, ACTS.get_or_init(|| [(12_000, stop)]));
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.ended_at(), secs(14));
+    assert!(outcome.report().unwrap().is_clean());
+    assert_eq!(notes.all(), [r#"no worker is called "tacks": there are ["ticks", "tocks"]"#]);
+}
+
+#[test]
+fn t10_one_that_waits_for_its_next_life_does_not_get_it() {
+    let (outcome, _) = run(
+        Script::new().at(secs(30), Signal::Terminate),
+        |host| {
+            let breaks = |_: Tick, _: Context| async { Err::<(), Failure>(Failure::fatal("no licence")) };
+            let restart = OnFault::Restart(shiftwork::Restart::default().initial(secs(10)));
+            every(5)(host).worker("breaks", Schedule::every(secs(1)), breaks).on_fault(restart).host()
+        },
+        &[(3_000, |host, _| host.stop_worker("breaks").unwrap())],
+    );
+    outcome.assert_rules_kept();
+    let report = outcome.report().unwrap();
+    assert_eq!((report.worker("breaks").unwrap().phase, report.exit.code()), (WorkerPhase::Failed, 70));
+    assert_eq!(report.worker("ticks").unwrap().cycles.succeeded, 6);
+    assert_eq!(outcome.count(|event| event.name() == "worker_starting"), 2);
+}
+
+#[test]
+fn t10_no_fault_of_its_group_starts_it_again() {
+    let (outcome, _) = run(
+        Script::new().at(secs(40), Signal::Terminate),
+        |host| {
+            let breaks = |tick: Tick, _: Context| async move {
+                if tick.number == 2 { Err(Failure::fatal("no licence")) } else { Ok(()) }
+            };
+            ticks_and_tocks(host.group("pair", shiftwork::Group::one_for_all()))
+                .worker("breaks", Schedule::every(secs(13)), breaks)
+                .in_group("pair")
+                .worker("slow", Schedule::every(secs(11)), |_: Tick, _: Context| async {
+                    tokio::time::sleep(secs(5)).await;
+                    Ok::<(), Failure>(())
+                })
+                .in_group("pair")
+                .host()
+        },
+        // It drains until 16 s, and the fault is at 13 s.
+        &[(12_000, |host, _| host.stop_worker("slow").unwrap())],
+    );
+    outcome.assert_rules_kept();
+    let report = outcome.report().unwrap();
+    assert_eq!(report.worker("slow").unwrap().phase, WorkerPhase::Stopped);
+    assert_eq!((report.worker("slow").unwrap().restarts, report.worker("breaks").unwrap().restarts), (0, 2));
+}

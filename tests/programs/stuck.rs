@@ -1,11 +1,11 @@
 //! A real process that does not end by itself once it is told to: for the tests of who ends it.
 //!
 //! Its argument says what it is stuck in. Like the other programs it prints each event of its host as a word on a line, a
-//! straggler and a blocked cycle with their worker.
+//! straggler, a blocked cycle and a blocked hook with their worker.
 
-use std::{io::Write, time::Duration};
+use std::{io::Write, num::NonZeroU64, time::Duration};
 
-use shiftwork::{Context, Continuous, Event, Failure, Host, HostReport, ServiceContext, StopBudget, Watchdog};
+use shiftwork::{Context, Continuous, Event, Failure, Host, HostReport, ServiceContext, StopBudget, Watchdog, Worker};
 use tokio::{runtime::Builder, time::Instant};
 
 fn main() -> HostReport {
@@ -20,6 +20,12 @@ fn main() -> HostReport {
     let report = runtime.block_on(async {
         match &*stuck {
             "cycle" => host.worker("spins", Continuous::new(), spins).run_until_signal().await,
+            "start" | "stop" => {
+                let hangs = Hangs { at_start: stuck == "start" };
+                host.worker("hangs", Continuous::times(NonZeroU64::MIN), hangs).run_until_signal().await
+            }
+            "asked" => host.service("leaves", asks).run_until_signal().await,
+            "completed" => host.job("leaves", completes).run_until_signal().await,
             _ => host.service("leaves", leaves).run_until_signal().await,
         }
     });
@@ -29,20 +35,59 @@ fn main() -> HostReport {
 }
 
 /// Never comes to an await point.
-async fn spins((): (), _: Context) -> Result<(), Failure> {
+fn spin() -> ! {
     loop {
         std::thread::park_timeout(Duration::from_millis(10));
     }
 }
 
-/// Ends well, and leaves work behind on a blocking thread that never does.
-async fn leaves(cx: ServiceContext) -> Result<(), Failure> {
+async fn spins((): (), _: Context) -> Result<(), Failure> {
+    spin()
+}
+
+/// One of its hooks never comes to an await point.
+struct Hangs {
+    at_start: bool,
+}
+
+impl Worker for Hangs {
+    type Input = ();
+
+    async fn start(&self) -> Result<(), Failure> {
+        if self.at_start { spin() } else { Ok(()) }
+    }
+
+    async fn cycle(&self, (): (), _: &Context) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn stop(&self) -> Result<(), Failure> {
+        spin()
+    }
+}
+
+/// Leaves work behind on a blocking thread that never ends.
+fn leave_work() {
     drop(tokio::task::spawn_blocking(|| {
         loop {
             std::thread::park();
         }
     }));
+}
+
+async fn leaves(cx: ServiceContext) -> Result<(), Failure> {
+    leave_work();
     cx.stopped().await;
+    Ok(())
+}
+
+async fn asks(cx: ServiceContext) -> Result<(), Failure> {
+    cx.host().stop();
+    leaves(cx).await
+}
+
+async fn completes(_: ServiceContext) -> Result<(), Failure> {
+    leave_work();
     Ok(())
 }
 
@@ -55,6 +100,9 @@ fn say(event: &Event) {
             writeln!(out, "straggler: worker {}, cycle {cycle}, {}", worker.0, doing.as_str())
         }
         Event::CycleBlocked { worker, cycle, .. } => writeln!(out, "cycle_blocked: worker {}, cycle {cycle}", worker.0),
+        Event::HookBlocked { worker, hook, .. } => {
+            writeln!(out, "hook_blocked: worker {}, {}", worker.0, hook.as_str())
+        }
         other => writeln!(out, "{}", other.name()),
     };
     let _ = out.flush();

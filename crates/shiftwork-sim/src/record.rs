@@ -459,6 +459,7 @@ pub(crate) fn describe(event: &Event, workers: &[Declaration]) -> String {
         Event::WorkerPaused { worker } => format!("{}: paused", name(worker)),
         Event::WorkerResumed { worker } => format!("{}: resumed", name(worker)),
         Event::WorkerTriggered { worker } => format!("{}: triggered", name(worker)),
+        Event::WorkerStopAsked { worker } => format!("{}: asked to stop, alone", name(worker)),
         Event::SignalReceived { signal, .. } => format!("{} received", signal.as_str()),
         Event::HostStopping { reason, within, .. } => {
             let reason = match reason {
@@ -484,6 +485,9 @@ pub(crate) fn describe(event: &Event, workers: &[Declaration]) -> String {
         }
         Event::CycleBlocked { worker, cycle, blocked, .. } => {
             format!("{}: cycle {cycle} has blocked its thread for {blocked:?}", name(worker))
+        }
+        Event::HookBlocked { worker, hook, blocked } => {
+            format!("{}: {} hook blocks its thread for {blocked:?}", name(worker), hook.as_str())
         }
         Event::HostOverdue { exit } => format!("host overdue, the process is ended: {exit}"),
         Event::WorkerAbandoned { worker, phase } => format!("{}: abandoned while {phase}", name(worker)),

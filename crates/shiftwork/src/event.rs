@@ -400,6 +400,11 @@ pub enum Event {
         /// Which.
         worker: WorkerId,
     },
+    /// A worker was asked to end, alone and for good.
+    WorkerStopAsked {
+        /// Which.
+        worker: WorkerId,
+    },
     /// A signal arrived.
     SignalReceived {
         /// Which.
@@ -462,6 +467,15 @@ pub enum Event {
         attempt: u32,
         /// The delivery that it processes, for a queue worker.
         delivery: Option<DeliveryId>,
+        /// For how long at least.
+        blocked: Duration,
+    },
+    /// A poll of a hook does not come to an end: its thread does nothing else meanwhile. Said once for each such poll.
+    HookBlocked {
+        /// Which worker's.
+        worker: WorkerId,
+        /// Which hook.
+        hook: Hook,
         /// For how long at least.
         blocked: Duration,
     },
@@ -553,6 +567,7 @@ impl Event {
             Event::WorkerPaused { .. } => "worker_paused",
             Event::WorkerResumed { .. } => "worker_resumed",
             Event::WorkerTriggered { .. } => "worker_triggered",
+            Event::WorkerStopAsked { .. } => "worker_stop_asked",
             Event::SignalReceived { .. } => "signal_received",
             Event::HostStopping { .. } => "host_stopping",
             Event::IntakeClosed { .. } => "intake_closed",
@@ -560,6 +575,7 @@ impl Event {
             Event::WorkerAborted { .. } => "worker_aborted",
             Event::Straggler { .. } => "straggler",
             Event::CycleBlocked { .. } => "cycle_blocked",
+            Event::HookBlocked { .. } => "hook_blocked",
             Event::HostOverdue { .. } => "host_overdue",
             Event::WorkerAbandoned { .. } => "worker_abandoned",
             Event::StopHookFailed { .. } => "stop_hook_failed",
@@ -631,6 +647,26 @@ impl StopStep {
             StopStep::Cancelled => "cancelled",
             StopStep::Aborted => "aborted",
             StopStep::Abandoned => "abandoned",
+        }
+    }
+}
+
+/// A hook of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Hook {
+    /// Its start hook, or what a service with a handshake does before it is ready.
+    Start,
+    /// Its stop hook.
+    Stop,
+}
+
+impl Hook {
+    /// The word for it in logs and files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Hook::Start => "start",
+            Hook::Stop => "stop",
         }
     }
 }

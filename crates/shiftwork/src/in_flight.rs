@@ -15,7 +15,7 @@ use std::{
 use shiftwork_queue::DeliveryId;
 use tokio::time::Instant;
 
-use crate::event::{CycleId, Doing};
+use crate::event::{CycleId, Doing, Hook};
 
 /// The seats of one worker.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct Seat {
     origin: Instant,
     /// A count, moved on with each poll, and one of the four below.
     state: AtomicU64,
-    /// 0 is none: a service that has not said yet that it is ready is polled before its cycle begins.
+    /// 0 is none: a hook is at work, and `attempt` says which.
     cycle: AtomicU64,
     /// `u64::MAX` is none.
     delivery: AtomicU64,
@@ -45,6 +45,8 @@ const POLLED: u64 = 2;
 const SETTLING: u64 = 3;
 const STATES: u64 = 4;
 const NO_DELIVERY: u64 = u64::MAX;
+const START_HOOK: u32 = 1;
+const STOP_HOOK: u32 = 2;
 
 /// A cycle that is in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +56,8 @@ pub(crate) struct Flight {
     pub(crate) delivery: Option<DeliveryId>,
     pub(crate) doing: Doing,
     pub(crate) age: Duration,
+    /// It is no cycle, but this hook.
+    pub(crate) hook: Option<Hook>,
 }
 
 impl InFlight {
@@ -100,6 +104,15 @@ impl Seat {
         self.enter(WAITING);
     }
 
+    /// A hook begins, which is nobody's cycle.
+    pub(crate) fn begin_hook(&self, hook: Hook, began: Instant) {
+        let mark = match hook {
+            Hook::Start => START_HOOK,
+            Hook::Stop => STOP_HOOK,
+        };
+        self.begin(CycleId(0), mark, None, began);
+    }
+
     pub(crate) fn poll_begins(&self) {
         self.enter(POLLED);
     }
@@ -136,14 +149,20 @@ impl Seat {
             SETTLING => Doing::Settling,
             _ => return None,
         };
+        let (cycle, attempt) = (self.cycle.load(Ordering::Relaxed), self.attempt.load(Ordering::Relaxed));
         let delivery = self.delivery.load(Ordering::Relaxed);
         let began = Duration::from_nanos(self.began.load(Ordering::Relaxed));
         Some(Flight {
-            cycle: CycleId(self.cycle.load(Ordering::Relaxed)),
-            attempt: self.attempt.load(Ordering::Relaxed),
+            cycle: CycleId(cycle),
+            attempt,
             delivery: (delivery != NO_DELIVERY).then_some(DeliveryId(delivery)),
             doing,
             age: now.saturating_duration_since(self.origin).saturating_sub(began),
+            hook: match attempt {
+                START_HOOK if cycle == 0 => Some(Hook::Start),
+                STOP_HOOK if cycle == 0 => Some(Hook::Stop),
+                _ => None,
+            },
         })
     }
 }
@@ -166,6 +185,7 @@ mod tests {
             delivery: Some(DeliveryId(9)),
             doing,
             age: Duration::from_secs(3),
+            hook: None,
         };
         assert_eq!(seat.flight(later), Some(of(Doing::Waiting)));
         seat.poll_begins();
@@ -179,5 +199,10 @@ mod tests {
         assert_eq!(all.flights(later).next(), Some(of(Doing::Settling)));
         seat.end();
         assert_eq!(seat.flight(later), None);
+
+        seat.begin_hook(Hook::Stop, now);
+        seat.poll_begins();
+        assert_eq!(seat.flight(later).and_then(|flight| flight.hook), Some(Hook::Stop));
+        assert_eq!(all.flights(later).count(), 0, "a hook is no cycle");
     }
 }

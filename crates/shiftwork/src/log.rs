@@ -329,6 +329,7 @@ impl Log {
             Event::WorkerPaused { worker } => info!(worker = self.name(*worker), "worker paused"),
             Event::WorkerResumed { worker } => info!(worker = self.name(*worker), "worker resumed"),
             Event::WorkerTriggered { worker } => info!(worker = self.name(*worker), "worker triggered"),
+            Event::WorkerStopAsked { worker } => info!(worker = self.name(*worker), "worker asked to stop, alone"),
             Event::SignalReceived { signal, next } => {
                 let next = match next {
                     NextSignal::Abort => "interrupt what is in flight and return it",
@@ -362,6 +363,9 @@ impl Log {
             Event::CycleBlocked { worker, cycle, attempt, delivery, blocked } => {
                 let (worker, cycle, delivery) = (self.name(*worker), cycle.0, delivery.map(|id| id.0));
                 error!(worker, cycle, attempt, delivery, ?blocked, "cycle blocks its thread");
+            }
+            Event::HookBlocked { worker, hook, blocked } => {
+                error!(worker = self.name(*worker), hook = hook.as_str(), ?blocked, "hook blocks its thread");
             }
             Event::HostOverdue { exit } => {
                 error!(%exit, code = exit.code(), "host did not end in time: the process exits");

@@ -135,6 +135,7 @@ impl Metrics {
             Event::WorkerPaused { worker } => self.of(*worker).paused.set(1.0),
             Event::WorkerResumed { worker } => self.of(*worker).paused.set(0.0),
             Event::CycleBlocked { worker, .. } => self.of(*worker).blocked.increment(1),
+            Event::HookBlocked { worker, .. } => self.of(*worker).hooks_blocked.increment(1),
             Event::WorkerTriggered { worker } => self.of(*worker).triggers.increment(1),
             // A cycle of an abandoned worker does not end.
             Event::WorkerRestarting { worker, .. } => {
@@ -161,6 +162,7 @@ impl Metrics {
             | Event::BreakerOpened { .. }
             | Event::BreakerProbing { .. }
             | Event::BreakerClosed { .. }
+            | Event::WorkerStopAsked { .. }
             | Event::SignalReceived { .. }
             | Event::HostStopping { .. }
             | Event::Straggler { .. }
@@ -206,6 +208,7 @@ struct OfWorker {
     restarts: Counter,
     triggers: Counter,
     blocked: Counter,
+    hooks_blocked: Counter,
     paused: Gauge,
     /// In the order of [`WorkerPhase::ALL`].
     phases: [Gauge; WorkerPhase::ALL.len()],
@@ -258,6 +261,7 @@ impl OfWorker {
             restarts: counter(WORKER_RESTARTS),
             triggers: counter(TRIGGERS),
             blocked: counter(CYCLES_BLOCKED),
+            hooks_blocked: counter(HOOKS_BLOCKED),
             paused: metrics::gauge!(WORKER_PAUSED, vec![worker()]),
             phases: WorkerPhase::ALL
                 .map(|phase| metrics::gauge!(WORKER_PHASE, vec![worker(), Label::new("phase", phase.as_str())])),
@@ -379,6 +383,7 @@ const QUEUE_MEASURE_FAILURES: &str = "shiftwork_queue_measure_failures_total";
 const WORKER_RESTARTS: &str = "shiftwork_worker_restarts_total";
 const WORKER_FAULTS: &str = "shiftwork_worker_faults_total";
 const CYCLES_BLOCKED: &str = "shiftwork_cycles_blocked_total";
+const HOOKS_BLOCKED: &str = "shiftwork_hooks_blocked_total";
 const TRIGGERS: &str = "shiftwork_triggers_total";
 const WORKER_PAUSED: &str = "shiftwork_worker_paused";
 const WORKER_PHASE: &str = "shiftwork_worker_phase";
@@ -404,6 +409,7 @@ fn describe() {
         (WORKER_RESTARTS, "Restarts after a fault, the worker's own or its group's"),
         (WORKER_FAULTS, "Faults: the worker could not go on"),
         (CYCLES_BLOCKED, "Polls of cycles that blocked their thread"),
+        (HOOKS_BLOCKED, "Polls of start and stop hooks that blocked their thread"),
         (TRIGGERS, "Times that somebody asked the worker not to wait"),
     ] {
         metrics::describe_counter!(name, Unit::Count, meaning);

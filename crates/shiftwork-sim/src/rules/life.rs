@@ -59,6 +59,8 @@ struct Worker {
     /// A service has failed, which must be a fault.
     owes_fault: bool,
     abandoned: bool,
+    /// It was asked to end, alone and for good.
+    stop_asked: bool,
     stopped: Option<WorkerPhase>,
     on_fault: OnFault,
     /// When its restarts were announced.
@@ -178,6 +180,7 @@ impl LifeRules {
                 self.disorderly |= matches!(reason, StopReason::Signal(Signal::Quit));
                 self.stops_for(*reason, verdicts);
             }
+            Event::WorkerStopAsked { worker } => self.workers[worker.0 as usize].stop_asked = true,
             Event::WorkerAbandoned { worker, .. } => self.workers[worker.0 as usize].abandoned = true,
             Event::WorkerStopped { worker, phase } => self.worker_stopped(*worker, *phase, verdicts),
             Event::HostStopped { exit } => self.stopped = Some(*exit),
@@ -261,6 +264,12 @@ impl LifeRules {
     fn restarting(&mut self, id: WorkerId, delay: Duration, verdicts: &mut Verdicts<'_>) {
         let at = verdicts.at;
         let name = self.name(id);
+        verdicts.demand(
+            Rule::T10,
+            !self.workers[id.0 as usize].stop_asked,
+            || format!("{name} was asked to end, and is not started again"),
+            || "it is to be".to_owned(),
+        );
         let grouped = self.group_restarts(id, verdicts);
         let worker = &mut self.workers[id.0 as usize];
         worker.restarts.push(at);
@@ -324,7 +333,12 @@ impl LifeRules {
         let dependent = self.workers.iter().position(|it| it.after.contains(&id) && it.stopped.is_none());
         // A worker that ended by itself, by its own fault, or down for its group's, waits for nobody; nor does a stop that is aborted.
         let down = matches!(worker.standing, Standing::Down | Standing::Coming);
-        let orderly = self.stopping.is_some() && !self.disorderly && !worker.faulted && !worker.start_failed && !down;
+        let orderly = self.stopping.is_some()
+            && !self.disorderly
+            && !worker.faulted
+            && !worker.start_failed
+            && !down
+            && !worker.stop_asked;
         // The order yields to the budget: when the time to drain is over, all are closed.
         let over = self.stopping.as_ref().is_some_and(|stopping| verdicts.at >= stopping.at + stopping.drain);
         verdicts.demand(

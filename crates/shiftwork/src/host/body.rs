@@ -19,7 +19,7 @@ use crate::{
     config::{ConfigError, WorkerConfig},
     control::{AttemptControl, Level},
     cycle::RunCycle,
-    event::{CycleId, Event, SourceKind},
+    event::{CycleId, Event, Hook, SourceKind},
     lifecycle::{
         body::{Asked, Ended, ended},
         decide::Input,
@@ -84,10 +84,14 @@ where
     // Rule S7: one without a handshake is ready at once, and begins only when the host runs.
     let mut result = None;
     if handshake {
+        seat.begin_hook(Hook::Start, Instant::now());
         tokio::select! {
             biased;
             early = &mut future => result = Some(early),
             () = cx.said_ready() => {}
+        }
+        if result.is_some() {
+            seat.end();
         }
         // A job that is done is as ready as it will ever be.
         let done = completes && matches!(result, Some(Ok(())));
@@ -105,6 +109,9 @@ where
             () = control.reached(Level::Open) => {}
             early = &mut future => result = Some(early),
         }
+    }
+    if result.is_some() {
+        seat.end();
     }
     match result {
         // Rule S8: it did not hold out until the host ran.

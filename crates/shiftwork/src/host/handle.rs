@@ -34,6 +34,7 @@ pub(super) enum Command {
     Pause(WorkerId),
     Resume(WorkerId),
     Trigger(WorkerId),
+    StopWorker(WorkerId),
 }
 
 /// A handle to a host. Cheap to clone; it outlives the host harmlessly.
@@ -177,6 +178,25 @@ impl HostHandle {
         Ok(())
     }
 
+    /// Asks the worker called `worker` to end, alone and for good; the host goes on. It is drained as in a stop of the host, within
+    /// its budget, gets its stop hook, and ends as `stopped`. Those that come after it, and the others of its group, are left
+    /// alone: they see it as they would see a dependency that is down. No fault starts it again. When it was the last, the
+    /// host has come to its end. Asking again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When there is no worker of that name, it has ended, or its host does not run yet: then only the whole host can be
+    /// stopped.
+    pub fn stop_worker(&self, worker: &str) -> Result<(), ControlError> {
+        let (id, status) = self.find(worker)?;
+        self.refuse_ended(&status)?;
+        if self.board.lock().host == HostStanding::Starting {
+            return Err(ControlError::refused(&status.name, Why::HostStarting));
+        }
+        self.send(Command::StopWorker(id));
+        Ok(())
+    }
+
     fn find(&self, name: &str) -> Result<(WorkerId, WorkerStatus), ControlError> {
         let workers = self.status();
         let found = (0u32..).zip(&workers).find(|(_, status)| *status.name == *name);
@@ -284,7 +304,7 @@ impl Board {
     }
 }
 
-/// Why a worker cannot be paused, resumed or triggered.
+/// Why a worker cannot be paused, resumed, triggered or stopped.
 #[derive(Debug)]
 pub struct ControlError {
     worker: Arc<str>,
@@ -299,6 +319,7 @@ enum Why {
     NoTrigger,
     Paused,
     NotRunning(WorkerPhase),
+    HostStarting,
 }
 
 impl ControlError {
@@ -328,6 +349,7 @@ impl fmt::Display for ControlError {
             Why::Service => write!(f, "{worker:?} is a service, which has no cycles to pause or trigger"),
             Why::NoTrigger => write!(f, "the source of worker {worker:?} cannot be triggered"),
             Why::Paused => write!(f, "worker {worker:?} is paused: resume it first"),
+            Why::HostStarting => write!(f, "worker {worker:?} cannot be stopped alone while its host starts"),
             Why::NotRunning(phase) => write!(f, "worker {worker:?} does not run: it is {phase}"),
         }
     }

@@ -133,6 +133,7 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
                 Command::Pause(id) => Input::PauseAsked(id),
                 Command::Resume(id) => Input::ResumeAsked(id),
                 Command::Trigger(id) => Input::TriggerAsked(id),
+                Command::StopWorker(id) => Input::StopWorkerAsked(id),
             },
             Some((id, life, input)) = inputs.recv() => {
                 if workers[id.index()].life == life { input } else { continue_with_nothing() }

@@ -25,7 +25,7 @@ use crate::{
     control::{AttemptControl, Control, Level},
     cycle::{RunCycle, panicked},
     emitter::Emitter,
-    event::{SourceKind, WorkerId},
+    event::{Hook, SourceKind, WorkerId},
     gate::Gate,
     in_flight::InFlight,
     lane::{BatchRun, LaneEnd, LaneRun},
@@ -218,7 +218,11 @@ async fn run<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
 
     let span = tracing::info_span!("start", worker = &*unit.name);
     let attempt = AttemptControl::new(control.clone());
-    if let Err(failure) = RunCycle::new(async { C::start(&worker).await }, None, &attempt, &span, None).await {
+    let seat = unit.in_flight[id.index()].seat(0);
+    seat.begin_hook(Hook::Start, Instant::now());
+    let started = RunCycle::new(async { C::start(&worker).await }, None, &attempt, &span, Some(seat)).await;
+    seat.end();
+    if let Err(failure) = started {
         tell(Input::StartFailed(id, failure.cause()));
         return;
     }
@@ -235,7 +239,9 @@ async fn run<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
     // The stop hook has a budget, which the host keeps, but no level interrupts it.
     let span = tracing::info_span!("stop", worker = &*unit.name);
     let attempt = AttemptControl::new(Arc::new(Control::new()));
-    let stopped = RunCycle::new(async { C::stop(&worker).await }, None, &attempt, &span, None).await;
+    seat.begin_hook(Hook::Stop, Instant::now());
+    let stopped = RunCycle::new(async { C::stop(&worker).await }, None, &attempt, &span, Some(seat)).await;
+    seat.end();
     tell(Input::Closed(id, stopped.err().map(|failure| failure.cause())));
 }
 

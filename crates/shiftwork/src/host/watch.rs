@@ -156,7 +156,7 @@ fn end_process(watched: &Watched, overdue: &Overdue) -> ! {
 /// Says what a worker still has in flight.
 pub(super) fn name_stragglers(emitter: &Emitter, worker: WorkerId, of: &InFlight, step: StopStep, now: Instant) {
     for flight in of.flights(now) {
-        let crate::in_flight::Flight { cycle, attempt, delivery, doing, age } = flight;
+        let crate::in_flight::Flight { cycle, attempt, delivery, doing, age, hook: _ } = flight;
         emitter.emit(now, &Event::Straggler { worker, cycle, attempt, delivery, step, doing, age });
     }
 }
@@ -199,7 +199,11 @@ impl Sights {
                     continue;
                 }
                 sight.said = true;
-                if let Some(flight) = seat.flight(now) {
+                let Some(flight) = seat.flight(now) else { continue };
+                if let Some(hook) = flight.hook {
+                    let worker = WorkerId(index);
+                    watched.emitter.emit(now, &Event::HookBlocked { worker, hook, blocked });
+                } else {
                     let (worker, cycle) = (WorkerId(index), flight.cycle);
                     let (attempt, delivery) = (flight.attempt, flight.delivery);
                     watched.emitter.emit(now, &Event::CycleBlocked { worker, cycle, attempt, delivery, blocked });

@@ -58,6 +58,8 @@ pub(crate) enum Input {
     ResumeAsked(WorkerId),
     /// The program asks for a worker's next cycle now.
     TriggerAsked(WorkerId),
+    /// The program asks for the end of one worker.
+    StopWorkerAsked(WorkerId),
     /// The time that [`Lifecycle::deadline`] named has come.
     DeadlinePassed,
 }
@@ -154,6 +156,8 @@ struct WorkerState {
     then: Option<Then>,
     /// It is down, and its delay is over: it starts when its group lets it.
     released: bool,
+    /// It was asked to end by itself, and no fault of anybody's starts it again.
+    asked_to_end: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -200,6 +204,7 @@ impl Lifecycle {
                 restarts: 0,
                 then: None,
                 released: false,
+                asked_to_end: false,
             })
             .collect();
         let group_restarts = std::iter::repeat_with(Restarts::default).take(groups).collect();
@@ -223,6 +228,7 @@ impl Lifecycle {
             Input::PauseAsked(id) => self.pause(id, actions),
             Input::ResumeAsked(id) => self.resume(id, actions),
             Input::TriggerAsked(id) => self.trigger(id, actions),
+            Input::StopWorkerAsked(id) => self.stop_worker(id, now, actions),
             Input::DeadlinePassed => {}
         }
         self.pass_deadlines(now, actions);
@@ -341,6 +347,10 @@ impl Lifecycle {
             } else {
                 self.end(id, WorkerPhase::NeverStarted, actions);
             }
+            return;
+        }
+        if worker.asked_to_end {
+            self.end_down(id, actions);
             return;
         }
         if worker.then.is_some() {
@@ -502,6 +512,31 @@ impl Lifecycle {
         }
         actions.push(Action::Emit(Event::WorkerTriggered { worker: id }));
         actions.push(Action::Trigger(id));
+    }
+
+    /// Rule T10: drained as in a stop, alone and for good. Whatever it does is the end of it.
+    fn stop_worker(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
+        let running = self.host == HostPhase::Running;
+        let worker = self.worker(id);
+        if !running || worker.asked_to_end || worker.phase.is_terminal() {
+            return;
+        }
+        worker.asked_to_end = true;
+        worker.then = Some(Then::End);
+        let phase = worker.phase;
+        actions.push(Action::Emit(Event::WorkerStopAsked { worker: id }));
+        match phase {
+            WorkerPhase::Starting => actions.push(Action::Abort(id)),
+            WorkerPhase::Ready | WorkerPhase::Running => self.close_intake(id, now, actions),
+            WorkerPhase::Restarting => self.end_down(id, actions),
+            // It ends already; a fault of its own no longer starts it again.
+            WorkerPhase::Draining | WorkerPhase::Cancelling | WorkerPhase::Aborting | WorkerPhase::Closing => {}
+            WorkerPhase::Pending
+            | WorkerPhase::Stopped
+            | WorkerPhase::Failed
+            | WorkerPhase::Aborted
+            | WorkerPhase::NeverStarted => {}
+        }
     }
 
     fn force(&mut self) {

@@ -106,10 +106,10 @@ impl Watchdog {
     }
 
     /// Leaves the process alone: it ends when `main` returns, whenever that is. By default the process of a host that runs
-    /// until a signal is ended with the host's exit code if it has not ended by itself in time: because a cycle blocks the
-    /// only thread of its runtime, or because the runtime waits for work on `spawn_blocking` when it is dropped. A process
-    /// whose workers have all come to their end, or that was stopped by a [`crate::HostHandle`], or that runs another
-    /// host, is not.
+    /// until a signal is ended with the host's exit code if it has not ended by itself in time, whatever its host stopped for:
+    /// because a cycle blocks the only thread of its runtime, or because the runtime waits for work on `spawn_blocking` when
+    /// it is dropped. A program that has more to do when its host has stopped keeps its process, or runs its host with
+    /// `run_until`; one that runs another host by then is left alone.
     #[must_use]
     pub fn keep_process(mut self) -> Self {
         self.exits = false;
@@ -154,8 +154,10 @@ impl Overdue {
     /// The host has begun to stop.
     pub(crate) fn stops(&mut self, reason: StopReason, within: Duration, now: Duration) {
         match reason {
-            StopReason::Completed | StopReason::Asked | StopReason::Unable => return,
+            StopReason::Unable => return,
             StopReason::Signal(_) => {}
+            // The next signal aborts.
+            StopReason::Completed | StopReason::Asked => self.rungs += 1,
             StopReason::StartFailure(_) => {
                 self.rungs += 1;
                 self.worst = ExitStatus::StartFailure;
@@ -248,12 +250,15 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_may_have_more_to_do_is_left_alone() {
+    fn t9_a_process_ends_in_time_whatever_its_host_stopped_for() {
         for reason in [StopReason::Completed, StopReason::Asked] {
             let mut overdue = overdue();
             overdue.stops(reason, 25 * SECOND, SECOND);
+            assert_eq!((overdue.deadline(), overdue.exit()), (Some(28 * SECOND), ExitStatus::DrainTimedOut));
+            overdue.signal(Signal::Terminate, 2 * SECOND);
+            assert_eq!(overdue.exit(), ExitStatus::Forced, "the stop was the first rung");
             overdue.stopped(ExitStatus::Clean);
-            assert_eq!(overdue.deadline(), None);
+            assert_eq!((overdue.deadline(), overdue.exit()), (Some(28 * SECOND), ExitStatus::Clean));
         }
     }
 }

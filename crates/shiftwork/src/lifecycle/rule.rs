@@ -92,6 +92,7 @@ rules! {
     T7 = "intake stays open for the delay before the drain",
     T8 = "stragglers are named at each step of a stop",
     T9 = "a process that was told to end ends in time",
+    T10 = "a worker that is stopped alone is drained, and the others go on",
     V1 = "a host reports a verdict for every worker",
     V2 = "the exit code is that of the worst thing that happened",
     L1 = "once faults heal, work is done again",

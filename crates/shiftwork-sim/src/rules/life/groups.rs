@@ -54,7 +54,7 @@ impl LifeRules {
         let going = worker.standing == Standing::Going;
         verdicts.demand(
             Rule::F2,
-            self.stopping.is_some() || worker.faulted || going,
+            self.stopping.is_some() || worker.faulted || going || worker.stop_asked,
             || format!("the intake of {name} closes for a stop, for its own fault, or with its group"),
             || "it closed for neither".to_owned(),
         );
@@ -70,7 +70,7 @@ impl LifeRules {
             .find(|other| self.comes_after(*other, index) && self.workers[*other].standing == Standing::Going);
         verdicts.demand(
             Rule::F4,
-            self.stopping.is_some() || worker.faulted || late.is_none(),
+            self.stopping.is_some() || worker.faulted || worker.stop_asked || late.is_none(),
             || format!("{name} goes down after those of its group that come after it"),
             || format!("{} was not down", self.name_of(late)),
         );

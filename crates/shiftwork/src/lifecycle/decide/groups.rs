@@ -73,7 +73,7 @@ impl Lifecycle {
                 | WorkerPhase::Aborted
                 | WorkerPhase::NeverStarted => false,
             };
-            if !goes {
+            if !goes || worker.asked_to_end {
                 continue;
             }
             worker.then = Some(then);
