@@ -166,6 +166,17 @@ fn s4_a_signal_during_start_stops_what_had_started_and_is_not_a_failure() {
 }
 
 #[test]
+fn s4_those_that_wait_to_start_end_at_once_in_any_order() {
+    let chain = Chain::new();
+    // "store" is starting; "cache" waits for it, and "api" for both.
+    let outcome = Script::new().at(millis(500), Signal::Terminate).run_once(|world| chain.build(world));
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.ended_at(), millis(500));
+    assert!(outcome.report().unwrap().workers.iter().all(|worker| worker.phase == WorkerPhase::NeverStarted));
+    assert!(chain.notes.all().is_empty(), "{:?}", chain.notes.all());
+}
+
+#[test]
 fn s4_a_signal_during_start_does_not_hide_a_failed_start() {
     let chain = Chain { broken: Some("store"), ..Chain::new() };
     // In the very millisecond in which the start fails; which of the two is first is not for the test to say.

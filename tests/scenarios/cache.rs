@@ -4,13 +4,18 @@
 //! Two refreshes may run side by side, so that one that is slow does not hold up the next; what was asked for later wins,
 //! whichever answers first. How old a price is counts from when it was asked for, not from when the answer came: an answer
 //! that was half a minute on its way is half a minute old. Rather no price than one older than [`AGE_MAX`].
+//!
+//! An origin that says that asking again is no use has revoked the session: then the worker and the page, which are a
+//! group, are restarted, and the start hook logs in anew.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use shiftwork::{Context, Failure, HostBuilder, Overlap, Retry, Schedule, ServiceContext, Tick, Worker, event::Event};
+use shiftwork::{
+    Context, Failure, Group, HostBuilder, Overlap, Restart, Retry, Schedule, ServiceContext, Tick, Worker, event::Event,
+};
 use shiftwork_sim::{Dependency, Ledger, Record, Scenario, Surface, What, World, dependency::Latency, millis, secs};
 use tokio::time::Instant;
 
@@ -26,11 +31,18 @@ pub struct Price(pub u32);
 
 /// Where prices come from.
 pub trait Origin: Send + Sync + 'static {
-    /// The price as it is there.
+    /// Begins a session.
     ///
     /// # Errors
     ///
     /// When the origin is in trouble.
+    fn log_in(&self) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// The price as it is there.
+    ///
+    /// # Errors
+    ///
+    /// When the origin is in trouble; a fatal one when the session is over.
     fn price(&self) -> impl Future<Output = Result<Price, Failure>> + Send;
 }
 
@@ -72,6 +84,10 @@ struct Refresh<O> {
 impl<O: Origin> Worker for Refresh<O> {
     type Input = Tick;
 
+    async fn start(&self) -> Result<(), Failure> {
+        self.origin.log_in().await
+    }
+
     async fn cycle(&self, _: Tick, _: &Context) -> Result<(), Failure> {
         let asked = Instant::now();
         self.cache.keep(asked, self.origin.price().await?);
@@ -93,13 +109,17 @@ async fn serve<P: Page>(page: Arc<P>, cache: Cache, cx: ServiceContext) -> Resul
 pub fn application<O: Origin, P: Page>(host: HostBuilder, origin: O, page: P) -> HostBuilder {
     let (cache, page) = (Cache::default(), Arc::new(page));
     let refresh = Refresh { origin, cache: cache.clone() };
-    host.worker("refresh", Schedule::every(REFRESH_EVERY).overlap(Overlap::Allow), refresh)
+    let restart = Restart::default().initial(millis(500)).max(secs(4)).intensity(8, secs(60));
+    host.group("prices", Group::rest_for_one().restart(restart))
+        .worker("refresh", Schedule::every(REFRESH_EVERY).overlap(Overlap::Allow), refresh)
         .concurrency(2)
         .cycle_timeout(secs(15))
         // The next refresh is never far: to insist on one would only keep its lane.
         .retry(Retry::exponential().initial(millis(500)).max(secs(2)).attempts_max(3))
+        .in_group("prices")
         .service("page", move |cx| serve(page.clone(), cache.clone(), cx))
         .after("refresh")
+        .in_group("prices")
         .host()
 }
 
@@ -134,12 +154,20 @@ struct SimOrigin {
 }
 
 impl Origin for SimOrigin {
+    async fn log_in(&self) -> Result<(), Failure> {
+        Ok(self.dependency.call(async {}).await?)
+    }
+
     async fn price(&self) -> Result<Price, Failure> {
         let number = self.state.with(|state| {
             state.asked += 1;
             state.asked
         });
-        let price = self.dependency.call(async { self.state.with(|state| state.price) }).await?;
+        let price = self.dependency.call(async { self.state.with(|state| state.price) }).await;
+        let price = price.map_err(|error| match error.is_permanent() {
+            true => Failure::fatal(error),
+            false => Failure::transient(error),
+        })?;
         self.state.with(|state| state.answered_late |= number < state.asked);
         Ok(price)
     }
@@ -186,7 +214,7 @@ impl Scenario for CacheRefresh {
         let visitors = world.dependency_with("visitors", Latency::none());
         for second in (2..90).step_by(2) {
             let state = state.clone();
-            world.at(secs(second), "a price changes", move || {
+            world.at(secs(second), "price", move || {
                 state.with(|state| {
                     state.over.push((secs(second), state.price));
                     state.price.0 += 1;
@@ -247,6 +275,10 @@ fn demand(world: &mut World, state: &Shared) {
         had_one = !matches!(record.what, What::Booted { .. }) && (had_one || shown.is_some());
         had_one && shown.is_none()
     });
+    world.sometimes(
+        "the page is restarted with the worker that it needs",
+        |record| matches!(&record.what, What::Host(Event::WorkerRestarting { worker, .. }) if worker.0 == 1),
+    );
     world.sometimes("both lanes are busy when a refresh is due", |record| {
         matches!(record.what, What::Host(Event::TicksMissed { .. } | Event::TickDue { missed: 1.., .. }))
     });

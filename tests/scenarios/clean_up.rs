@@ -304,7 +304,7 @@ impl Scenario for CleanUpAtNight {
         let database = world.dependency_with("database", Latency::uniform(millis(100), millis(900)));
         for second in (0..HORIZON.as_secs()).step_by(2) {
             let state = state.clone();
-            world.at(secs(second), "a session begins", move || {
+            world.at(secs(second), "session", move || {
                 state.with(|state| {
                     let now = state.begins + secs(second);
                     state.write(Class::Session, now, false);

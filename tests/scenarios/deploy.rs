@@ -47,6 +47,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Does what was asked for. To do it again changes nothing.
     fn perform(&self, request: &Request) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Brings its schema to what this version needs, if it is not there yet.
+    fn migrate(&self) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
 struct Perform<B> {
@@ -60,6 +63,15 @@ impl<B: Backend> Worker for Perform<B> {
         // It is the backend's trouble, not the request's: no attempt is spent on it.
         self.backend.perform(&request).await.map_err(|error| Failure::snooze(secs(2), error))
     }
+}
+
+/// What has to be done before anything else: a job, whose end is its being ready. A backend that is down for a moment does not
+/// end the start.
+async fn migrate<B: Backend>(backend: B) -> Result<(), Failure> {
+    while backend.migrate().await.is_err() {
+        tokio::time::sleep(secs(1)).await;
+    }
+    Ok(())
 }
 
 /// Takes in requests until it is asked to stop.
@@ -79,16 +91,18 @@ async fn serve<F: Front, Q: Queue<Request>>(front: F, queue: Q, cx: ServiceConte
 }
 
 /// The application, on each of the nodes.
-pub fn application<F: Front, B: Backend, Q: Queue<Request> + Clone>(
+pub fn application<F: Front, B: Backend + Clone, Q: Queue<Request> + Clone>(
     host: HostBuilder,
     front: impl Fn() -> F + Send + Sync + 'static,
     queue: Q,
     backend: B,
 ) -> HostBuilder {
-    let intake = queue.clone();
     // A new version is wanted soon: what takes longer is for the others.
-    let budget = StopBudget::default().drain(secs(5)).cancel(secs(1)).close(secs(2));
+    let budget = StopBudget::default().before_drain(secs(1)).drain(secs(5)).cancel(secs(1)).close(secs(2));
+    let (intake, schema) = (queue.clone(), backend.clone());
     host.stop_budget(budget)
+        .job("migrate", move |_| migrate(schema.clone()))
+        .handshake()
         .worker("perform", queue.source().lease(secs(10)), Perform { backend })
         .concurrency(3)
         // Longer than anything hangs: only an attempt that the node itself spoils is spent.
@@ -96,6 +110,7 @@ pub fn application<F: Front, B: Backend, Q: Queue<Request> + Clone>(
         .retry(Retry::exponential().initial(millis(500)).max(secs(5)).attempts_max(20))
         .crashes_max(50)
         .no_breaker()
+        .after("migrate")
         .service("front", move |cx| serve(front(), intake.clone(), cx))
         .after("perform")
         .host()
@@ -163,6 +178,10 @@ impl Backend for SimBackend {
     async fn perform(&self, request: &Request) -> Result<(), DependencyError> {
         let backend = if request.is_long() { &self.slow } else { &self.quick };
         backend.call(async { self.state.with(|state| state.performed.insert(request.number)) }).await.map(drop)
+    }
+
+    async fn migrate(&self) -> Result<(), DependencyError> {
+        self.quick.call(async {}).await
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use shiftwork::{Breaker, Context, Failure, HostBuilder, Retry, Schedule, Tick, Worker, event::Event};
+use shiftwork::{Breaker, Context, Failure, HostBuilder, Retry, RetryBudget, Schedule, Tick, Worker, event::Event};
 use shiftwork_sim::{Dependency, DependencyError, Ledger, Scenario, Surface, What, World, millis, secs};
 
 /// One record of either system.
@@ -91,15 +91,19 @@ pub fn application<A: System + Clone, B: System + Clone, C: Cursor>(
     cursors: (C, C),
 ) -> HostBuilder {
     let retry = || Retry::exponential().initial(millis(500)).max(secs(10)).attempts_max(4);
+    // Retries of a side that is half well must not be the load that keeps it there.
+    let budget = || RetryBudget::per_second(1).burst(2).share_percent(20);
     let breaker = || Breaker::after(3).probe_every(secs(1)).probe_max(secs(10));
     let (there, back) = cursors;
     host.worker("to-billing", Schedule::every(secs(2)), Carry { from: crm.clone(), to: billing.clone(), cursor: there })
         .cycle_timeout(secs(20))
         .retry(retry())
+        .retry_budget(budget())
         .breaker(breaker())
         .worker("to-crm", Schedule::every(secs(2)), Carry { from: billing, to: crm, cursor: back })
         .cycle_timeout(secs(20))
         .retry(retry())
+        .retry_budget(budget())
         .breaker(breaker())
         .host()
 }
@@ -299,6 +303,9 @@ fn demand(world: &mut World, state: &Shared) {
 
     world.sometimes("a side that is down opens a breaker", |record| {
         matches!(record.what, What::Host(Event::BreakerOpened { .. }))
+    });
+    world.sometimes("a retry waits for its budget", |record| {
+        matches!(record.what, What::Host(Event::RetryHeldBack { .. }))
     });
     let part = state.clone();
     world.sometimes("what was written is written again", move |_| {

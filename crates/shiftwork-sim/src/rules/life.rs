@@ -48,6 +48,8 @@ struct Worker {
     starting_since: Option<Duration>,
     /// Its source is one of the runtime's own, which fault only fatally or in a panic.
     known_source: bool,
+    /// Its start hook was called.
+    begun: bool,
     ready: bool,
     start_failed: bool,
     opened: bool,
@@ -133,7 +135,8 @@ impl LifeRules {
                     || format!("{} was not ready", early.map_or_else(String::new, |id| self.name(*id))),
                 );
                 self.starts_again(*worker, verdicts);
-                self.workers[worker.0 as usize].starting_since = Some(verdicts.at);
+                let worker = &mut self.workers[worker.0 as usize];
+                (worker.begun, worker.starting_since) = (true, Some(verdicts.at));
             }
             Event::WorkerReady { worker } => {
                 self.start_hook_ended(*worker, verdicts);
@@ -333,12 +336,11 @@ impl LifeRules {
         let dependent = self.workers.iter().position(|it| it.after.contains(&id) && it.stopped.is_none());
         // A worker that ended by itself, by its own fault, or down for its group's, waits for nobody; nor does a stop that is aborted.
         let down = matches!(worker.standing, Standing::Down | Standing::Coming);
+        // One that waits to begin has nothing to stop: it ends when the stop begins, like those that wait for it.
+        let waited = !worker.begun;
         let orderly = self.stopping.is_some()
-            && !self.disorderly
-            && !worker.faulted
-            && !worker.start_failed
-            && !down
-            && !worker.stop_asked;
+            && !(self.disorderly || worker.faulted || worker.start_failed || worker.stop_asked)
+            && !(down || waited);
         // The order yields to the budget: when the time to drain is over, all are closed.
         let over = self.stopping.as_ref().is_some_and(|stopping| verdicts.at >= stopping.at + stopping.drain);
         verdicts.demand(
