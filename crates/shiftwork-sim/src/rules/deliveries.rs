@@ -28,6 +28,8 @@ pub(super) struct DeliveryRules {
     lines: BTreeMap<u64, VecDeque<DeliveryId>>,
     /// Under which claim each cycle runs.
     cycles: BTreeMap<(NodeId, WorkerId, CycleId), (DeliveryId, u64)>,
+    /// The claims whose leases the store forgot.
+    forgotten: BTreeSet<(DeliveryId, u64)>,
 }
 
 #[derive(Default)]
@@ -233,6 +235,7 @@ impl DeliveryRules {
             }
             QueueOperation::LeaseTaken { delivery, token } => {
                 // Its cycle may run on until it learns of it, and is not live any more.
+                self.forgotten.insert((delivery, token));
                 let tracked = self.deliveries.entry(delivery).or_default();
                 if tracked.claim.token == token {
                     tracked.claim.forgotten = true;
@@ -261,7 +264,10 @@ impl DeliveryRules {
                 claim.starts += 1;
                 claim.running = true;
                 let own = self.cycles.range((node, *worker, CycleId(0))..=(node, *worker, CycleId(u64::MAX)));
-                let older = own.into_iter().find(|(_, (of, token))| of == delivery && *token < claim.token);
+                // What the store forgot left no lapse on the delivery's record, from which the worker could know.
+                let older = own.into_iter().find(|(_, (of, token))| {
+                    of == delivery && *token < claim.token && !self.forgotten.contains(&(*of, *token))
+                });
                 verdicts.demand(
                     Rule::Q11,
                     older.is_none(),

@@ -338,9 +338,11 @@ impl LifeRules {
         let down = matches!(worker.standing, Standing::Down | Standing::Coming);
         // One that waits to begin has nothing to stop: it ends when the stop begins, like those that wait for it.
         let waited = !worker.begun;
+        // Nobody closed its intake: it had come to its own end, and waited for its stop hook when the stop began.
+        let by_itself = worker.open && !worker.abandoned;
         let orderly = self.stopping.is_some()
             && !(self.disorderly || worker.faulted || worker.start_failed || worker.stop_asked)
-            && !(down || waited);
+            && !(down || waited || by_itself);
         // The order yields to the budget: when the time to drain is over, all are closed.
         let over = self.stopping.as_ref().is_some_and(|stopping| verdicts.at >= stopping.at + stopping.drain);
         verdicts.demand(
