@@ -304,9 +304,6 @@ fn demand(world: &mut World, state: &Shared) {
     world.sometimes("a side that is down opens a breaker", |record| {
         matches!(record.what, What::Host(Event::BreakerOpened { .. }))
     });
-    world.sometimes("a retry waits for its budget", |record| {
-        matches!(record.what, What::Host(Event::RetryHeldBack { .. }))
-    });
     let part = state.clone();
     world.sometimes("what was written is written again", move |_| {
         part.with(|state| state.books.iter().any(|books| books.repeated > 0))
