@@ -10,6 +10,7 @@
 //! | [`fleet`] | three nodes with clocks of their own on one queue |
 //! | [`deploy`] | a fleet that is replaced node by node under load, twice |
 //! | [`cache`] | prices that are refreshed from a slow origin, and withheld when they are too old |
+//! | [`import`] | a batch worker that writes rows, many with one statement |
 //! | [`canary`] | a planted bug, which proves that the alarm works |
 //! | [`incident`] | what the tests run both as a real process and in a world |
 //!
@@ -21,6 +22,7 @@ pub mod clean_up;
 pub mod deploy;
 pub mod email;
 pub mod fleet;
+pub mod import;
 pub mod incident;
 pub mod orders;
 pub mod sync;
@@ -38,6 +40,7 @@ pub fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(fleet::Fleet),
         Box::new(deploy::RollingDeploy),
         Box::new(cache::CacheRefresh),
+        Box::new(import::ImportRows),
         Box::new(canary::Canary),
     ]
 }
