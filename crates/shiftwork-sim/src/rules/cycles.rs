@@ -86,6 +86,8 @@ struct Running {
 
 struct Ended {
     at: Duration,
+    /// How far the wall clock has stepped forward since: the time of a retry was worked out by the clock before.
+    stepped_forward: Duration,
     task: u32,
     /// A probe of the breaker, with a delivery.
     probe: bool,
@@ -151,6 +153,9 @@ impl CycleRules {
             // A delivery waits in its queue for a wall time, which comes so much sooner.
             for not_before in worker.not_before.values_mut() {
                 *not_before = not_before.saturating_sub(forward);
+            }
+            for ended in &mut worker.unsettled {
+                ended.stepped_forward += forward;
             }
         }
     }
@@ -606,6 +611,7 @@ impl Worker {
         let probe = running.delivery.is_some() && self.probe == Some(cycle);
         self.unsettled.push(Ended {
             at: verdicts.at,
+            stepped_forward: Duration::ZERO,
             task: running.task,
             probe,
             cycle,
@@ -698,7 +704,7 @@ impl Worker {
         };
         match delivery {
             Some(delivery) if matches!(settle, Settle::Retry { .. } | Settle::Snooze { .. }) => {
-                self.not_before.insert(delivery, next.not_before);
+                self.not_before.insert(delivery, next.not_before.saturating_sub(ended.stepped_forward));
             }
             Some(_) => {}
             None => self.next = next,

@@ -320,7 +320,7 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
             None => self.shared.take(now, cx).await,
         };
         let Some(delivery) = taken else { return Ok(None) };
-        if !self.shared.take_from_own(delivery.lease, delivery.crashes, cx).await {
+        if !self.shared.take_from_own(delivery.lease, cx).await {
             self.shared.give_back(&mut vec![delivery], cx).await;
             return Ok(None);
         }

@@ -8,10 +8,10 @@
 
 use std::{pin::pin, sync::atomic::Ordering, time::Duration};
 
-use shiftwork_queue::{Delivery, Queue, Settlement, Timestamp};
+use shiftwork_queue::{Delivery, Lease, Queue, Settlement, Timestamp};
 use tokio::time::Instant;
 
-use super::{Claimer, QueueLane, Shared};
+use super::{Claimer, QueueLane, Shared, own::was_claimed_before};
 use crate::{
     Failure,
     event::Settle,
@@ -58,14 +58,11 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
             }
         }
         claimer.more = 0;
-        // A lease of what has company has never lapsed.
-        let alone = match taken.as_slice() {
-            [Delivery { lease, crashes, .. }] => Some((*lease, *crashes)),
-            _ => None,
-        };
-        if let Some((lease, crashes)) = alone {
+        let claimed_before: Vec<Lease> =
+            taken.iter().map(|delivery| delivery.lease).filter(|lease| was_claimed_before(*lease)).collect();
+        for lease in claimed_before {
             // Should intake close meanwhile, the batch gives back what it has.
-            let _is_open = self.take_from_own(lease, crashes, cx).await;
+            let _is_open = self.take_from_own(lease, cx).await;
         }
         if self.waiting.load(Ordering::Relaxed) == 0 {
             self.return_buffer(&mut claimer, cx).await;

@@ -1,7 +1,7 @@
 //! What a worker does when it claims a delivery that one of its own lanes still works on.
 //!
 //! It happens when a lease has lapsed and nobody else was there to take the delivery: the process stood still, the wall clock
-//! stepped over the lease, or renewals failed for too long. The cycle under the older claim is lost already, and would learn of
+//! stepped over the lease, renewals failed for too long, or the store forgot the lease. The cycle under the older claim is lost already, and would learn of
 //! it with the next renewal, a third of a lease later; until then two cycles would be at work on one delivery. Here the worker
 //! knows at once. Rule Q11 of `docs/lifecycle.md`.
 //!
@@ -19,14 +19,18 @@ use crate::{event::Event, source::LaneContext};
 /// How often the older cycle is looked at. It ends at its next turn, which is at once unless it blocks its thread.
 const LOOK: Duration = Duration::from_millis(1);
 
+/// Whether there may be an older claim: tokens grow from 1, whether a queue counts them for each delivery or for all.
+pub(super) fn was_claimed_before(lease: Lease) -> bool {
+    lease.token.0 > 1
+}
+
 impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
     /// Interrupts the cycle of this worker that still works on the delivery under an older claim, and waits until it has ended;
     /// no longer than a third of the lease, since one that blocks its thread cannot be ended. `false` if intake closed
     /// meanwhile.
     #[inline]
-    pub(super) async fn take_from_own(&self, lease: Lease, crashes: u32, cx: &LaneContext) -> bool {
-        // Only a lease that has lapsed can have been ours, and a lapse is a crash on the delivery's record.
-        crashes == 0 || self.interrupt_own(lease, cx).await
+    pub(super) async fn take_from_own(&self, lease: Lease, cx: &LaneContext) -> bool {
+        !was_claimed_before(lease) || self.interrupt_own(lease, cx).await
     }
 
     #[cold]
