@@ -5,8 +5,9 @@
 //!    kills the process, their leases would lapse with it. From the first such delivery on the claimer is *careful*: it claims
 //!    one and looks at it, until that may have company.
 //! 3. A delivery that must run alone and was passed over for its elders has its turn the next time, and they are returned.
+//! 4. No delivery is in a batch twice: one that is claimed again while the batch lingers is taken out of it.
 
-use std::{pin::pin, sync::atomic::Ordering, time::Duration};
+use std::{collections::VecDeque, pin::pin, sync::atomic::Ordering, time::Duration};
 
 use shiftwork_queue::{Delivery, Lease, Queue, Settlement, Timestamp};
 use tokio::time::Instant;
@@ -42,14 +43,25 @@ fn is_alone<T>(delivery: &Delivery<T>) -> bool {
     runs_alone(delivery.attempt, delivery.crashes)
 }
 
+/// What waits in a batch while its lease lapses, and is claimed again by the batch itself, is there under its newer claim
+/// alone. It happens where the wall clock steps over the lease.
+fn leave_out_what_was_claimed_anew<T>(taken: &mut Vec<Delivery<T>>, claimed: &VecDeque<Delivery<T>>) {
+    let anew = || claimed.iter().map(|delivery| delivery.lease).filter(|lease| was_claimed_before(*lease));
+    if anew().next().is_some() {
+        taken.retain(|older| !anew().any(|newer| newer.delivery == older.lease.delivery));
+    }
+}
+
 impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
     async fn take_batch(&self, max: usize, linger: Duration, taken: &mut Vec<Delivery<T>>, cx: &LaneContext) {
         self.waiting.fetch_add(max, Ordering::Relaxed);
         let mut claimer = self.claimer.lock().await;
         // Under the lock, so that a claim never counts a lane that already has its delivery.
         self.waiting.fetch_sub(max, Ordering::Relaxed);
-        claimer.more = max.saturating_sub(1);
-        if let Some(first) = self.take_as(&mut claimer, cx.wall_time(), cx).await {
+        // Once more if all that was taken has been claimed anew meanwhile.
+        while taken.is_empty() {
+            claimer.more = max.saturating_sub(1);
+            let Some(first) = self.take_as(&mut claimer, cx.wall_time(), cx).await else { break };
             let was_careful = claimer.careful;
             claimer.careful = is_alone(&first);
             taken.push(first);
@@ -112,6 +124,12 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
             let claimed = self.claim(claimer, cx.wall_time(), cx).await;
             claimer.more += 1;
             let Ok(next_due) = claimed else { return };
+            let before = taken.len();
+            leave_out_what_was_claimed_anew(taken, &claimer.buffer);
+            claimer.more += before - taken.len();
+            if taken.is_empty() {
+                return;
+            }
             if claimer.buffer.is_empty() && Instant::now() < until {
                 let pause = self.pause(next_due, cx.wall_time());
                 tokio::select! {
