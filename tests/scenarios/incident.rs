@@ -1,6 +1,6 @@
 //! *Incident*: small applications that the tests run both as a real process and in a world, to hold the two together.
 //!
-//! What each of them says comes in one order whatever the machine's speed, and has no time in it: [`line`] is an event as it is
+//! What each of them says comes in one order whatever the machine's speed, and has no time in it: [`line()`] is an event as it is
 //! said, and what surrounds the application ([`Outside`]) hears it.
 
 use std::{fmt, future::pending, num::NonZeroU64, str::FromStr, time::Duration};
