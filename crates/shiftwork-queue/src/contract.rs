@@ -20,7 +20,7 @@ use std::{collections::VecDeque, future::Future, time::Duration};
 
 use jiff::Timestamp;
 
-use crate::{DeadLetter, Delivery, DeliveryId, Lease, Message, Pushed, QueueError, Settlement};
+use crate::{DeadLetter, Delivery, DeliveryId, Lease, Message, Pushed, QueueError, Settlement, between};
 
 /// What a claim asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Depth {
     /// back.
     #[must_use]
     pub fn oldest_age(&self, now: Timestamp) -> Duration {
-        self.oldest_due.map(|due| Duration::try_from(now.duration_since(due)).unwrap_or_default()).unwrap_or_default()
+        self.oldest_due.map_or(Duration::ZERO, |due| between(due, now))
     }
 }
 

@@ -37,4 +37,4 @@ pub use jiff::Timestamp;
 pub use memory::{Full, MemoryQueue};
 pub use message::{Message, Priority, Pushed};
 pub use settlement::{FailureKind, FailureRecord, Settlement};
-pub use time::later;
+pub use time::{between, later};

@@ -18,6 +18,22 @@ pub fn later(time: Timestamp, by: Duration) -> Timestamp {
     seconds.and_then(|seconds| Timestamp::new(seconds, nanoseconds).ok()).unwrap_or(Timestamp::MAX)
 }
 
+/// The time from `from` to `to`; none at all if the clock has gone back.
+///
+/// ```
+/// use std::time::Duration;
+/// use shiftwork_queue::{Timestamp, between, later};
+///
+/// let noon = Timestamp::UNIX_EPOCH;
+/// let soon = later(noon, Duration::from_secs(5));
+/// assert_eq!(between(noon, soon), Duration::from_secs(5));
+/// assert_eq!(between(soon, noon), Duration::ZERO);
+/// ```
+#[must_use]
+pub fn between(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or_default()
+}
+
 /// In a second.
 const NANOSECONDS: i32 = 1_000_000_000;
 

@@ -16,7 +16,7 @@ use std::{
 };
 
 pub(crate) use batch::{BatchRun, Members};
-use shiftwork_queue::{DeadLetterCause, DeliveryId, Lease, Timestamp, Undecodable};
+use shiftwork_queue::{DeadLetterCause, DeliveryId, Lease, Timestamp, Undecodable, between};
 use tokio::time::Instant;
 
 use crate::{
@@ -434,7 +434,7 @@ impl<W, L: Lane> LaneRun<L, W> {
     fn elapsed(&self, since: Option<Timestamp>, now: Instant) -> Duration {
         match since {
             // A clock that was stepped back has not counted at all.
-            Some(since) => Duration::try_from(self.cx.wall_time().duration_since(since)).unwrap_or_default(),
+            Some(since) => between(since, self.cx.wall_time()),
             None => now.saturating_duration_since(self.first_began),
         }
     }

@@ -14,7 +14,7 @@ use shiftwork::{
 };
 
 use self::beginnings::Batch;
-use super::Verdicts;
+use super::{Verdicts, superseded::cancels_previous};
 use crate::world::wall_at;
 
 /// What a timer of whole milliseconds may be late.
@@ -547,27 +547,10 @@ impl Worker {
         view.announced += 1;
         view.stepped = false;
         view.rewound = false;
-        if self.cancels_previous() {
+        if cancels_previous(self.declared.source) {
             // Whatever was to be tried again of the one before is over.
             self.next = Next { attempt: 1, not_before: Duration::ZERO };
             self.put_off.clear();
-        }
-    }
-
-    /// Whether its ticks end the cycle before (D6).
-    fn cancels_previous(&self) -> bool {
-        match self.declared.source {
-            SourceKind::FixedRate { policy, .. } | SourceKind::Cron { policy } => {
-                policy.overlap == Overlap::CancelPrevious
-            }
-            SourceKind::Continuous
-            | SourceKind::FixedDelay { .. }
-            | SourceKind::Once { .. }
-            | SourceKind::Queue
-            | SourceKind::Service { .. }
-            | SourceKind::Other
-            // A kind that this version does not know has no rule here.
-            | _ => false,
         }
     }
 
@@ -709,7 +692,7 @@ impl Worker {
             Some(_) => {}
             None => self.next = next,
         }
-        if self.cancels_previous() || !matches!(settle, Settle::Retry { .. } | Settle::Snooze { .. }) {
+        if cancels_previous(self.declared.source) || !matches!(settle, Settle::Retry { .. } | Settle::Snooze { .. }) {
             self.schedule.settled_at = Some(at);
         }
     }

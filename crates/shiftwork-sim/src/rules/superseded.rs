@@ -48,25 +48,35 @@ struct Rate {
     jitter: Duration,
 }
 
+/// How the ticks of a schedule that goes on meet each other, and how far they are apart where that is always the same.
+fn policy_and_period(source: SourceKind) -> (Option<TickPolicy>, Option<Duration>) {
+    match source {
+        SourceKind::FixedRate { period, policy } => (Some(policy), Some(period)),
+        SourceKind::Cron { policy } => (Some(policy), None),
+        SourceKind::Continuous
+        | SourceKind::FixedDelay { .. }
+        | SourceKind::Once { .. }
+        | SourceKind::Queue
+        | SourceKind::Service { .. }
+        | SourceKind::Other
+        // A kind that this version does not know has no rule here.
+        | _ => (None, None),
+    }
+}
+
+/// Whether a worker's ticks end the cycle before.
+pub(super) fn cancels_previous(source: SourceKind) -> bool {
+    policy_and_period(source).0.is_some_and(|policy| policy.overlap == Overlap::CancelPrevious)
+}
+
 impl Worker {
     fn new(declared: &Declaration) -> Self {
-        let (policy, period) = match declared.source {
-            SourceKind::FixedRate { period, policy } => (Some(policy), Some(period)),
-            SourceKind::Cron { policy } => (Some(policy), None),
-            SourceKind::Continuous
-            | SourceKind::FixedDelay { .. }
-            | SourceKind::Once { .. }
-            | SourceKind::Queue
-            | SourceKind::Service { .. }
-            | SourceKind::Other
-            // A kind that this version does not know has no rule here.
-            | _ => (None, None),
-        };
+        let (policy, period) = policy_and_period(declared.source);
         let rate = |period: Duration, TickPolicy { missed, overlap: _, jitter }: TickPolicy| match missed {
             Missed::Merge | Missed::Skip => Some(Rate { period, jitter: jitter.min(period) }),
             Missed::CatchUp { .. } => None,
         };
-        let cancels = policy.is_some_and(|policy| policy.overlap == Overlap::CancelPrevious);
+        let cancels = cancels_previous(declared.source);
         Self {
             name: declared.name.clone(),
             cancels,

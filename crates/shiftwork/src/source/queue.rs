@@ -31,7 +31,7 @@ use std::{
 
 pub use config::QueueConfig;
 use shiftwork_queue::{
-    Claim, Delivery, FailureKind, FailureRecord, Lease, Queue, QueueError, Settlement, Timestamp, later,
+    Claim, Delivery, FailureKind, FailureRecord, Lease, Queue, QueueError, Settlement, Timestamp, between, later,
 };
 use tokio::time::Instant;
 
@@ -388,11 +388,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                 Ok(_) if !claimer.buffer.is_empty() => continue,
                 Ok(next_due) => {
                     if let Some(changed) = changed.take() {
-                        let now = cx.wall_time();
-                        // Due already when the claim came back: at once.
-                        let due = next_due.map(|due| Duration::try_from(due.duration_since(now)).unwrap_or_default());
-                        let poll = self.options.poll;
-                        let pause = due.unwrap_or(poll).clamp(Duration::from_millis(1), poll);
+                        let pause = self.pause(next_due, cx.wall_time());
                         tokio::select! {
                             biased;
                             _ = cx.wait_until_or_triggered(Instant::now() + pause) => {}
@@ -407,6 +403,11 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
             }
             now = cx.wall_time();
         }
+    }
+
+    /// Until the queue is to be asked again, if it says nothing. What is due already when the claim came back, at once.
+    fn pause(&self, next_due: Option<Timestamp>, now: Timestamp) -> Duration {
+        next_due.map_or(self.options.poll, |due| between(now, due)).clamp(POLL_MIN, self.options.poll)
     }
 
     /// One claim for every lane that waits. On failure, how long to wait.

@@ -9,7 +9,7 @@
 
 use std::{collections::VecDeque, pin::pin, sync::atomic::Ordering, time::Duration};
 
-use shiftwork_queue::{Delivery, Lease, Queue, Settlement, Timestamp};
+use shiftwork_queue::{Delivery, Lease, Queue, Settlement};
 use tokio::time::Instant;
 
 use super::{Claimer, QueueLane, Shared, own::was_claimed_before};
@@ -139,12 +139,6 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                 }
             }
         }
-    }
-
-    /// Until the queue is to be asked again, if it says nothing.
-    fn pause(&self, next_due: Option<Timestamp>, now: Timestamp) -> Duration {
-        let due = next_due.map(|due| Duration::try_from(due.duration_since(now)).unwrap_or_default());
-        due.unwrap_or(self.options.poll).clamp(super::POLL_MIN, self.options.poll)
     }
 
     pub(super) async fn give_back(&self, taken: &mut Vec<Delivery<T>>, cx: &LaneContext) {

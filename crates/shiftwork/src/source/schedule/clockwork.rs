@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use shiftwork_queue::Timestamp;
+use shiftwork_queue::{Timestamp, between};
 use tokio::{
     sync::{Mutex, watch},
     time::Instant,
@@ -195,10 +195,6 @@ impl Hands {
             Drive::Wall(_, None) | Drive::Delay(_) => {}
         }
     }
-}
-
-fn between(from: Timestamp, to: Timestamp) -> Duration {
-    Duration::try_from(to.duration_since(from)).unwrap_or_default()
 }
 
 async fn wait_until(time: Instant, cx: &SourceContext) -> Result<(), Waited> {

@@ -131,7 +131,7 @@ impl Grid for Wall {
     }
 
     fn between(&self, from: Timestamp, to: Timestamp) -> Duration {
-        Duration::try_from(to.duration_since(from)).unwrap_or_default()
+        shiftwork_queue::between(from, to)
     }
 }
 
