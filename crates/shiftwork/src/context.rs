@@ -13,6 +13,7 @@ use crate::{
     environment::Environment,
     event::CycleId,
     in_flight::Seat,
+    tally::Tally,
 };
 
 /// A cycle's view of its surroundings. Cheap to clone: one reference count.
@@ -29,6 +30,8 @@ pub struct Context {
 pub(crate) struct LaneShared {
     pub(crate) name: Arc<str>,
     pub(crate) control: AttemptControl,
+    /// What became of its cycles.
+    pub(crate) tally: Arc<Tally>,
     /// How many cycles of this life have succeeded, where a retry budget asks. Written by the lane alone.
     pub(crate) successes: AtomicU64,
     pub(crate) environment: Arc<dyn Environment>,

@@ -49,22 +49,33 @@ struct Progress {
     until: Option<Instant>,
 }
 
+/// What limits the time of a cycle.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Limits {
+    /// When it is over.
+    pub(crate) deadline: Option<Instant>,
+    /// How long it may go on without a sign of life ([`crate::Context::progress`]), and since when.
+    pub(crate) progress: Option<(Duration, Instant)>,
+}
+
 impl<'a, F, C: Interrupts> RunCycle<'a, F, C> {
+    /// It is as large as what it may have to wait for: whoever runs many of them pins it where it is made, instead of moving
+    /// it there.
+    #[inline]
     pub(crate) fn new(
         future: F,
-        deadline: Option<Instant>,
+        limits: Limits,
         control: &'a C,
         span: &'a tracing::Span,
         seat: Option<&'a Seat>,
     ) -> Self {
-        Self { future: Some(future), timeout: None, bell: None, deadline, progress: None, control, span, seat }
-    }
-
-    /// Limits the time without a sign of life ([`crate::Context::progress`]), from `began` on.
-    pub(crate) fn progress_timeout(mut self, timeout: Option<Duration>, began: Instant) -> Self {
-        let seen = self.control.progress_count();
-        self.progress = timeout.map(|timeout| Progress { timeout, seen, until: began.checked_add(timeout) });
-        self
+        let progress = limits.progress.map(|(timeout, began)| Progress {
+            timeout,
+            seen: control.progress_count(),
+            until: began.checked_add(timeout),
+        });
+        let deadline = limits.deadline;
+        Self { future: Some(future), timeout: None, bell: None, deadline, progress, control, span, seat }
     }
 }
 

@@ -1,17 +1,15 @@
-//! Where events go: the log, the metrics, the counts of the report, and whoever listens.
+//! Where events go: the log, the metrics, and whoever listens.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use crate::{
-    Environment, FailureKind,
-    event::{Declaration, Event, Listener, Settle, WorkerId},
+    Environment,
+    event::{Declaration, Event, Listener, WorkerId},
     log::Log,
     report::CycleCounts,
+    tally::{Tallies, Tally},
 };
 
 /// Tells every listener of every event. Those that are always there are called directly; the others dynamically.
@@ -19,7 +17,7 @@ pub(crate) struct Emitter {
     log: Log,
     #[cfg(feature = "metrics")]
     metrics: crate::metrics::Metrics,
-    tallies: Box<[Tally]>,
+    tallies: Box<[Tallies]>,
     listeners: Box<[Arc<dyn Listener>]>,
 }
 
@@ -34,14 +32,13 @@ impl Emitter {
             log: Log::new(workers),
             #[cfg(feature = "metrics")]
             metrics: crate::metrics::Metrics::new(workers, environment.clone()),
-            tallies: workers.iter().map(|_| Tally::default()).collect(),
+            tallies: workers.iter().map(|_| Tallies::default()).collect(),
             listeners: listeners.into(),
         }
     }
 
     #[inline]
     pub(crate) fn emit(&self, at: Instant, event: &Event) {
-        self.count(event);
         #[cfg(feature = "metrics")]
         self.metrics.on(event);
         self.log.on(at, event);
@@ -58,72 +55,12 @@ impl Emitter {
         false
     }
 
+    /// The tally of a lane of this worker that begins. Whoever emits its events counts them there.
+    pub(crate) fn tally(&self, worker: WorkerId) -> Arc<Tally> {
+        self.tallies[worker.index()].take()
+    }
+
     pub(crate) fn counts(&self, worker: WorkerId) -> CycleCounts {
         self.tallies[worker.index()].counts()
     }
-
-    #[inline]
-    #[expect(clippy::wildcard_enum_match_arm, reason = "only the events of cycles are counted")]
-    fn count(&self, event: &Event) {
-        match event {
-            Event::CycleStarted { worker, .. } => add(&self.tallies[worker.index()].started),
-            Event::CycleEnded { worker, failure, .. } => {
-                let tally = &self.tallies[worker.index()];
-                add(match failure.as_ref().map(|cause| cause.kind) {
-                    None => &tally.succeeded,
-                    Some(FailureKind::Interrupted) => &tally.interrupted,
-                    Some(FailureKind::Snoozed) => &tally.snoozed,
-                    Some(FailureKind::Discarded) => &tally.discarded,
-                    Some(
-                        FailureKind::Transient
-                        | FailureKind::Invalid
-                        | FailureKind::Fatal
-                        | FailureKind::Panic
-                        | FailureKind::Timeout,
-                    ) => &tally.failed,
-                });
-            }
-            Event::Settled { worker, settle, .. } | Event::SettledUnrun { worker, settle, .. } => match settle {
-                Settle::Retry { .. } => add(&self.tallies[worker.index()].retried),
-                Settle::DeadLetter { .. } => add(&self.tallies[worker.index()].dead_lettered),
-                Settle::Ack | Settle::Return | Settle::Snooze { .. } | Settle::Discard => {}
-            },
-            Event::SettleFailed { worker, .. } => add(&self.tallies[worker.index()].unsettled),
-            _ => {}
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Tally {
-    started: AtomicU64,
-    succeeded: AtomicU64,
-    failed: AtomicU64,
-    interrupted: AtomicU64,
-    snoozed: AtomicU64,
-    discarded: AtomicU64,
-    retried: AtomicU64,
-    dead_lettered: AtomicU64,
-    unsettled: AtomicU64,
-}
-
-impl Tally {
-    fn counts(&self) -> CycleCounts {
-        let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        CycleCounts {
-            started: get(&self.started),
-            succeeded: get(&self.succeeded),
-            failed: get(&self.failed),
-            interrupted: get(&self.interrupted),
-            snoozed: get(&self.snoozed),
-            discarded: get(&self.discarded),
-            retried: get(&self.retried),
-            dead_lettered: get(&self.dead_lettered),
-            unsettled: get(&self.unsettled),
-        }
-    }
-}
-
-fn add(count: &AtomicU64) {
-    count.fetch_add(1, Ordering::Relaxed);
 }

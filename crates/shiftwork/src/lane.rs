@@ -16,14 +16,14 @@ use std::{
 };
 
 pub(crate) use batch::{BatchRun, Members};
-use shiftwork_queue::{DeadLetterCause, DeliveryId, Lease, Timestamp, Undecodable, between};
+use shiftwork_queue::{DeadLetterCause, DeliveryId, Timestamp, Undecodable, between};
 use tokio::time::Instant;
 
 use crate::{
     Cause, Context, Escalation, Failure, FailureKind, Worker,
     context::LaneShared,
     control::Level,
-    cycle::{RunCycle, panicked},
+    cycle::{Limits, RunCycle, panicked},
     event::{CycleId, Event, Settle, WorkerId},
     gate::Gate,
     host::Policy,
@@ -58,6 +58,8 @@ pub(crate) struct LaneRun<L, W> {
     pub(crate) cycles: Arc<CycleCounter>,
     pub(crate) cx: LaneContext,
     pub(crate) shared: Arc<LaneShared>,
+    /// Whether the source goes by no clock of its own: what it offers at once was there when it was asked.
+    pub(crate) prompt: bool,
     /// What its cycles see of it: kept, so that a cycle costs no count of references.
     pub(crate) context: Context,
     /// When the first attempt at the present input began.
@@ -84,15 +86,22 @@ struct Ready<Input> {
     claimed: Option<Claimed>,
 }
 
-/// What came of asking the source.
-enum Next<Input> {
-    Ready(Ready<Input>),
-    /// A delivery that is dealt with.
-    Aside,
+/// What the source has answered, where it is no input for a cycle.
+enum NoCycle {
+    /// A delivery that is to be moved aside.
+    Aside(SetAside),
     /// There will be no more, or none for now.
     End,
-    /// The source cannot go on, and the host was told.
-    Fault,
+    /// The source cannot go on.
+    Fault(Failure),
+}
+
+/// A delivery that gets no cycle, and why.
+struct SetAside {
+    cause: DeadLetterCause,
+    claimed: Claimed,
+    attempt: u32,
+    unreadable: Option<Undecodable>,
 }
 
 impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
@@ -128,20 +137,27 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             }
             // Before the offer, so that its lease is held under the number of its attempt.
             self.shared.control.begin();
-            let next = self.next().await;
-            if let Next::Aside | Next::End | Next::Fault = &next {
-                self.give_up(asks_for_probe);
-                if let Some(pace) = &self.pace {
-                    pace.no_offer();
+            let offered = self.next().await;
+            let ready = match self.sort(offered) {
+                Ok(ready) => ready,
+                Err(no_cycle) => {
+                    self.give_up(asks_for_probe);
+                    if let Some(pace) = &self.pace {
+                        pace.no_offer();
+                    }
+                    let control = &self.shared.control.worker;
+                    match no_cycle {
+                        NoCycle::Aside(delivery) => self.set_aside(delivery).await,
+                        // It was a pause, which may be over already.
+                        NoCycle::End if control.pauses() != pauses && !control.is_at_least(Level::Drain) => {}
+                        NoCycle::End => return LaneEnd { interrupted },
+                        NoCycle::Fault(failure) => {
+                            (self.fault)(failure);
+                            return LaneEnd { interrupted };
+                        }
+                    }
+                    continue;
                 }
-            }
-            let control = &self.shared.control.worker;
-            let ready = match next {
-                Next::Ready(ready) => ready,
-                Next::Aside => continue,
-                // It was a pause, which may be over already.
-                Next::End if control.pauses() != pauses && !control.is_at_least(Level::Drain) => continue,
-                Next::End | Next::Fault => return LaneEnd { interrupted },
             };
             if let Some(pace) = &self.pace
                 && !pace.after_offer(&self.cx).await
@@ -173,18 +189,19 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         }
     }
 
-    /// Asks the source, and moves aside what gets no cycle.
-    async fn next(&mut self) -> Next<W::Input> {
-        let offered = self.lane.next(&self.cx).await;
-        self.cx.asked_at = None;
-        match offered {
-            Ok(Some(offer)) => self.look_at(offer).await,
-            Ok(None) => Next::End,
-            Err(failure) => {
-                (self.fault)(failure);
-                Next::Fault
+    /// Asks the source. A prompt one's answer that is not waited for takes no time, and no look at the clock.
+    async fn next(&mut self) -> Result<Option<Offer<W::Input>>, Failure> {
+        let (offered, waited) = {
+            let mut asking = pin!(self.lane.next(&self.cx));
+            match poll_fn(|cx| Poll::Ready(asking.as_mut().poll(cx))).await {
+                Poll::Ready(offered) => (offered, false),
+                Poll::Pending => (asking.await, true),
             }
+        };
+        if waited || !self.prompt {
+            self.cx.asked_at = None;
         }
+        offered
     }
 
     /// Runs one offer's cycle and settles it. Whether it was interrupted by the stop.
@@ -192,7 +209,8 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         let Ready { input, attempt, claimed } = ready;
         let (worker, cycle, lease) = (self.id, self.cycles.next(), claimed.map(|claimed| claimed.lease));
         let delivery = lease.map(|lease| lease.delivery);
-        let began = Instant::now();
+        // What was settled last, and what was offered since, took no time if the clock was not read again.
+        let began = self.cx.asked_at.take().unwrap_or_else(Instant::now);
         if attempt == 1 {
             self.first_began = began;
         }
@@ -201,72 +219,64 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         }
         self.emit(began, &Event::CycleStarted { worker, cycle, attempt, delivery });
 
+        let deadline = self.policy.cycle_timeout.and_then(|timeout| began.checked_add(timeout));
+        let limits = Limits { deadline, progress: self.policy.progress_timeout.map(|timeout| (timeout, began)) };
+        let span = tracing::info_span!(
+            "cycle",
+            worker = &*self.shared.name,
+            cycle = cycle.0,
+            attempt,
+            delivery = delivery.map(|delivery| delivery.0)
+        );
+        self.context.turn(cycle, attempt, lease, deadline);
         self.shared.seat.begin(cycle, attempt, delivery, began);
-        let result = self.run_cycle(input, began, cycle, attempt, lease).await;
+        let result = {
+            let (user, cx, LaneShared { control, seat, .. }) = (&self.worker, &self.context, &*self.shared);
+            // In a block of its own, so that a cycle that panics before it returns its future is caught too.
+            let cycle = async { user.cycle(input, cx).await };
+            pin!(RunCycle::new(cycle, limits, control, &span, Some(seat))).await
+        };
         self.shared.seat.settles();
 
         let at = Instant::now();
-        let failure = result.err();
-        let cause = failure.as_ref().map(Failure::cause);
         let took = at.saturating_duration_since(began);
-        self.emit(at, &Event::CycleEnded { worker, cycle, failure: cause.clone(), took });
-
         let ended = EndedCycle { at, cycle, attempt, claimed };
-        let decision = match &failure {
-            None => {
-                if let Some(gate) = self.gate.as_deref().filter(|gate| !gate.is_quiet()) {
-                    self.tell_breaker(gate, breaker::Ended { failure: None, probe, delivery }, at, 0.5);
-                }
-                self.succeeded()
-            }
-            Some(failure) => self.decide(failure, ended, probe),
+        // Success first, and on its own: most cycles move no failure about.
+        let failure = match result {
+            Ok(()) => None,
+            Err(failure) => Some(self.in_the_end(failure, self.shared.control.is_cancelled())),
         };
-        let kind = failure.as_ref().map(Failure::kind);
-        self.carry_out(decision, failure.as_ref(), cause, ended).await;
-        if let (true, Some(failure)) = (decision.fault, failure) {
+        let Some(failure) = failure else {
+            self.emit(at, &Event::CycleEnded { worker, cycle, failure: None, took });
+            if let Some(gate) = self.gate.as_deref().filter(|gate| !gate.is_quiet()) {
+                self.tell_breaker(gate, breaker::Ended { failure: None, probe, delivery }, at, 0.5);
+            }
+            let decision = self.succeeded();
+            self.carry_out(decision, None, None, &ended).await;
+            return false;
+        };
+        let cause = failure.cause();
+        self.emit(at, &Event::CycleEnded { worker, cycle, failure: Some(cause.clone()), took });
+        let decision = self.decide(&failure, &ended, probe);
+        self.carry_out(decision, Some(&failure), Some(cause), &ended).await;
+        let kind = failure.kind();
+        if decision.fault {
             (self.fault)(failure);
             // The host closes intake; until then this lane must not take in more.
             self.shared.control.worker.reached(Level::Drain).await;
         }
-        kind == Some(FailureKind::Interrupted) && self.shared.control.worker.is_at_least(Level::Abort)
+        kind == FailureKind::Interrupted && self.shared.control.worker.is_at_least(Level::Abort)
     }
 
     /// What follows from a failure, for the breaker first. Out of the way of cycles that succeed.
     #[cold]
-    fn decide(&mut self, failure: &Failure, ended: EndedCycle, probe: bool) -> Decision {
+    fn decide(&mut self, failure: &Failure, ended: &EndedCycle, probe: bool) -> Decision {
         // Drawn only where it is used, so that a success leaves the series alone.
         let chance = self.chance.f64();
         let delivery = ended.claimed.map(|claimed| claimed.lease.delivery);
         let how = breaker::Ended { failure: Some(failure.kind()), probe, delivery };
         let spared = self.gate.as_ref().and_then(|gate| self.tell_breaker(gate, how, ended.at, chance));
         self.follows(failure, ended, spared, chance)
-    }
-
-    async fn run_cycle(
-        &mut self,
-        input: W::Input,
-        began: Instant,
-        cycle: CycleId,
-        attempt: u32,
-        lease: Option<Lease>,
-    ) -> Result<(), Failure> {
-        let deadline = self.policy.cycle_timeout.and_then(|timeout| began.checked_add(timeout));
-        let span = tracing::info_span!(
-            "cycle",
-            worker = &*self.shared.name,
-            cycle = cycle.0,
-            attempt,
-            delivery = lease.map(|lease| lease.delivery.0)
-        );
-        self.context.turn(cycle, attempt, lease, deadline);
-        let (worker, cx, control) = (&self.worker, &self.context, &self.shared.control);
-        // In a block of its own, so that a cycle that panics before it returns its future is caught too.
-        let cycle = async { worker.cycle(input, cx).await };
-        let result = RunCycle::new(cycle, deadline, control, &span, Some(&self.shared.seat))
-            .progress_timeout(self.policy.progress_timeout, began)
-            .await;
-        let cancelled = control.is_cancelled();
-        result.map_err(|failure| self.in_the_end(failure, cancelled))
     }
 }
 
@@ -279,25 +289,26 @@ impl<W, L: Lane> LaneRun<L, W> {
         }
     }
 
-    /// Moves an offer aside if it gets no cycle.
-    async fn look_at(&mut self, offer: Offer<L::Input>) -> Next<L::Input> {
-        let Offer { input, attempt, claimed } = offer;
-        let Some(delivery) = claimed else {
+    /// What is to be done about an answer of the source.
+    #[inline]
+    fn sort(&self, offered: Result<Option<Offer<L::Input>>, Failure>) -> Result<Ready<L::Input>, NoCycle> {
+        let Offer { input, attempt, claimed } = match offered {
+            Ok(Some(offer)) => offer,
+            Ok(None) => return Err(NoCycle::End),
+            Err(failure) => return Err(NoCycle::Fault(failure)),
+        };
+        let Some(delivery) = &claimed else {
             return match input {
-                Ok(input) => Next::Ready(Ready { input, attempt, claimed }),
-                Err(unreadable) => {
-                    (self.fault)(Failure::transient(unreadable));
-                    Next::Fault
-                }
+                Ok(input) => Ok(Ready { input, attempt, claimed }),
+                Err(unreadable) => Err(NoCycle::Fault(Failure::transient(unreadable))),
             };
         };
         let arrived = Arrived { attempt, crashes: delivery.crashes, readable: input.is_ok() };
         match (aside(&self.policy.retry, self.policy.crashes_max, arrived), input) {
-            (None, Ok(input)) => Next::Ready(Ready { input, attempt, claimed }),
+            (None, Ok(input)) => Ok(Ready { input, attempt, claimed }),
             (cause, input) => {
-                let cause = cause.unwrap_or(DeadLetterCause::Undecodable);
-                self.set_aside(cause, delivery, attempt, input.err()).await;
-                Next::Aside
+                let (cause, unreadable) = (cause.unwrap_or(DeadLetterCause::Undecodable), input.err());
+                Err(NoCycle::Aside(SetAside { cause, claimed: *delivery, attempt, unreadable }))
             }
         }
     }
@@ -305,13 +316,8 @@ impl<W, L: Lane> LaneRun<L, W> {
     /// Moves a delivery aside without a cycle. When that cannot be stored, its lease lapses, and the next claim of it tries
     /// again.
     #[cold]
-    async fn set_aside(
-        &mut self,
-        cause: DeadLetterCause,
-        claimed: Claimed,
-        attempt: u32,
-        unreadable: Option<Undecodable>,
-    ) {
+    async fn set_aside(&mut self, delivery: SetAside) {
+        let SetAside { cause, claimed, attempt, unreadable } = delivery;
         let attempts = attempt.saturating_sub(1);
         let failure = match (cause, unreadable) {
             (_, Some(unreadable)) => Failure::invalid(unreadable),
@@ -337,10 +343,12 @@ impl<W, L: Lane> LaneRun<L, W> {
             // A source that keeps its inputs itself has nothing to store.
             None => drop(self.lane.settle(Settle::Return, None, &self.cx).await),
         }
+        self.cx.asked_at = None;
     }
 
     async fn settle_unrun(&mut self, settle: Settle, failure: Option<&Failure>, claimed: Claimed) {
         let settled = self.lane.settle(settle, failure, &self.cx).await;
+        self.cx.asked_at = None;
         self.cx.settled_unrun(claimed.lease.delivery, settle, settled);
     }
 
@@ -354,8 +362,8 @@ impl<W, L: Lane> LaneRun<L, W> {
     }
 
     /// What follows from a failure, once the breaker was told of it.
-    fn follows(&self, failure: &Failure, how: EndedCycle, spared: Option<Duration>, chance: f64) -> Decision {
-        let EndedCycle { at, cycle, attempt, claimed } = how;
+    fn follows(&self, failure: &Failure, how: &EndedCycle, spared: Option<Duration>, chance: f64) -> Decision {
+        let &EndedCycle { at, cycle, attempt, claimed } = how;
         let elapsed = self.elapsed(claimed.map(|claimed| claimed.first_claimed_at), at);
         let ended = Ended { attempt, failure: Some(failure.kind()), asked_delay: failure.delay(), elapsed, spared };
         self.within_budget(decide(&self.policy.retry, ended, chance), cycle, at)
@@ -367,11 +375,11 @@ impl<W, L: Lane> LaneRun<L, W> {
         decision: Decision,
         failure: Option<&Failure>,
         cause: Option<Cause>,
-        ended: EndedCycle,
+        ended: &EndedCycle,
     ) {
         let Decision { settle, escalate, fault: _ } = decision;
-        let EndedCycle { at, cycle, attempt, claimed } = ended;
-        let (worker, delivery) = (self.id, claimed.map(|claimed| claimed.lease.delivery));
+        let &EndedCycle { at, cycle, attempt, ref claimed } = ended;
+        let (worker, delivery) = (self.id, claimed.as_ref().map(|claimed| claimed.lease.delivery));
         self.cx.asked_at = Some(at);
         let (settled, at) = {
             let mut settling = pin!(self.lane.settle(settle, failure, &self.cx));
@@ -466,6 +474,6 @@ impl<W, L: Lane> LaneRun<L, W> {
     }
 
     fn emit(&self, at: Instant, event: &Event) {
-        self.cx.source.emitter.emit(at, event);
+        self.cx.emit_at(at, event);
     }
 }

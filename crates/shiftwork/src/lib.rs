@@ -67,6 +67,7 @@ pub mod report;
 pub mod retry;
 pub mod service;
 pub mod source;
+mod tally;
 #[cfg(feature = "tower")]
 pub mod tower;
 pub mod worker;

@@ -8,7 +8,14 @@ mod continuous;
 mod queue;
 mod schedule;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 pub use continuous::Continuous;
 pub use queue::{QueueConfig, QueueSource, QueueSourceExt};
@@ -341,8 +348,15 @@ impl LaneContext {
         self.source.emit(&Event::SourceRecovered { worker: self.source.worker, failures });
     }
 
+    /// Says something of this lane, and counts it.
+    #[inline]
+    pub(crate) fn emit_at(&self, at: Instant, event: &Event) {
+        self.shared.tally.count(event);
+        self.source.emitter.emit(at, event);
+    }
+
     fn emit(&self, event: &Event) {
-        self.source.emit(event);
+        self.emit_at(Instant::now(), event);
     }
 
     fn worker(&self) -> WorkerId {
@@ -377,17 +391,33 @@ fn later(time: Instant, delay: Duration) -> Instant {
     time.checked_add(delay).unwrap_or_else(|| time + FAR)
 }
 
-/// Cycle numbers of one worker.
-#[derive(Debug, Default)]
-pub(crate) struct CycleCounter(std::sync::atomic::AtomicU64);
+/// Cycle numbers of one life of a worker.
+#[derive(Debug)]
+pub(crate) struct CycleCounter {
+    last: AtomicU64,
+    /// Only one lane counts: a load and a store, not an atomic addition.
+    alone: bool,
+}
 
 impl CycleCounter {
+    /// A counter for so many lanes, of which each has a handle.
+    pub(crate) fn new(lanes: usize) -> Self {
+        Self { last: AtomicU64::new(0), alone: lanes == 1 }
+    }
+
     pub(crate) fn next(&self) -> CycleId {
         self.next_of(1)
     }
 
     /// The first of so many in a row.
     pub(crate) fn next_of(&self, cycles: u64) -> CycleId {
-        CycleId(self.0.fetch_add(cycles, std::sync::atomic::Ordering::Relaxed) + 1)
+        let before = if self.alone {
+            let last = self.last.load(Ordering::Relaxed);
+            self.last.store(last + cycles, Ordering::Relaxed);
+            last
+        } else {
+            self.last.fetch_add(cycles, Ordering::Relaxed)
+        };
+        CycleId(before + 1)
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     Failure, ServiceContext,
     config::{ConfigError, WorkerConfig},
     control::{AttemptControl, Level},
-    cycle::RunCycle,
+    cycle::{Limits, RunCycle},
     event::{CycleId, Event, Hook, SourceKind},
     lifecycle::{
         body::{Asked, Ended, ended},
@@ -79,7 +79,7 @@ where
     let span = tracing::info_span!("service", worker = &*unit.name);
     // In a block of its own, so that a function that panics before it returns its future is caught too.
     let future = async { body(cx.clone()).await };
-    let mut future = Box::pin(RunCycle::new(future, None, &attempt, &span, Some(seat)));
+    let mut future = Box::pin(RunCycle::new(future, Limits::default(), &attempt, &span, Some(seat)));
 
     // Rule S7: one without a handshake is ready at once, and begins only when the host runs.
     let mut result = None;
@@ -152,7 +152,12 @@ async fn run_open(
     let cycle = CycleId(u64::from(unit.inbox.life));
     let began = Instant::now();
     let seat = unit.in_flight[worker.index()].seat(0);
-    unit.emitter.emit(began, &Event::CycleStarted { worker, cycle, attempt: 1, delivery: None });
+    let tally = unit.emitter.tally(worker);
+    let emit = |at, event| {
+        tally.count(&event);
+        unit.emitter.emit(at, &event);
+    };
+    emit(began, Event::CycleStarted { worker, cycle, attempt: 1, delivery: None });
     seat.begin(cycle, 1, None, began);
     let result = future.await;
     seat.end();
@@ -166,7 +171,7 @@ async fn run_open(
     let Ended { failure, fault } = ended(result, asked, completes);
     let now = Instant::now();
     let (cause, took) = (failure.as_ref().map(Failure::cause), now.saturating_duration_since(began));
-    unit.emitter.emit(now, &Event::CycleEnded { worker, cycle, failure: cause.clone(), took });
+    emit(now, Event::CycleEnded { worker, cycle, failure: cause.clone(), took });
     match cause {
         Some(cause) if fault => {
             unit.inbox.tell(Input::Faulted(worker, cause));

@@ -23,7 +23,7 @@ use crate::{
     config::{ConfigError, WorkerConfig},
     context::LaneShared,
     control::{AttemptControl, Control, Level},
-    cycle::{RunCycle, panicked},
+    cycle::{Limits, RunCycle, panicked},
     emitter::Emitter,
     event::{Hook, SourceKind, WorkerId},
     gate::Gate,
@@ -220,7 +220,8 @@ async fn run<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
     let attempt = AttemptControl::new(control.clone());
     let seat = unit.in_flight[id.index()].seat(0);
     seat.begin_hook(Hook::Start, Instant::now());
-    let started = RunCycle::new(async { C::start(&worker).await }, None, &attempt, &span, Some(seat)).await;
+    let started =
+        RunCycle::new(async { C::start(&worker).await }, Limits::default(), &attempt, &span, Some(seat)).await;
     seat.end();
     if let Err(failure) = started {
         tell(Input::StartFailed(id, failure.cause()));
@@ -240,7 +241,7 @@ async fn run<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
     let span = tracing::info_span!("stop", worker = &*unit.name);
     let attempt = AttemptControl::new(Arc::new(Control::new()));
     seat.begin_hook(Hook::Stop, Instant::now());
-    let stopped = RunCycle::new(async { C::stop(&worker).await }, None, &attempt, &span, Some(seat)).await;
+    let stopped = RunCycle::new(async { C::stop(&worker).await }, Limits::default(), &attempt, &span, Some(seat)).await;
     seat.end();
     tell(Input::Closed(id, stopped.err().map(|failure| failure.cause())));
 }
@@ -259,6 +260,7 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
             Arc::new(LaneShared {
                 name: unit.name.clone(),
                 control: AttemptControl::new(unit.control.clone()),
+                tally: unit.emitter.tally(id),
                 successes: AtomicU64::new(0),
                 environment: unit.environment.clone(),
                 seat: unit.in_flight[id.index()].seat(lane).clone(),
@@ -274,7 +276,7 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
         cycle_timeout: policy.cycle_timeout,
         progress_timeout: policy.progress_timeout,
     });
-    let cycles = Arc::new(CycleCounter::default());
+    let cycles = Arc::new(CycleCounter::new(shared.len()));
     source.begin();
     let account = policy.retry_budget.map(|budget| Arc::new(Mutex::new(Account::new(budget, Instant::now()))));
     if let Some(pace) = &pace {
@@ -297,6 +299,7 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
             cx,
             context: Context::new(shared.clone()),
             shared,
+            prompt: matches!(source.kind(), SourceKind::Continuous | SourceKind::Queue),
             first_began: Instant::now(),
             chance: fastrand::Rng::with_seed(stream(unit.seed, &unit.name, index)),
             fault: Box::new(move |failure: Failure| inbox.tell(Input::Faulted(id, failure.cause()))),

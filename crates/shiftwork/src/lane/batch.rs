@@ -19,13 +19,13 @@ use std::{
 
 use tokio::{sync::futures::Notified, time::Instant};
 
-use super::{EndedCycle, LaneEnd, LaneRun, Next, Ready};
+use super::{EndedCycle, LaneEnd, LaneRun, NoCycle, Ready};
 use crate::{
     Batch, BatchContext, BatchWorker, Batches, Cause, Failure, FailureKind,
     batch::Item,
     context::LaneShared,
     control::{Interrupts, Level},
-    cycle::{RunCycle, panicked},
+    cycle::{Limits, RunCycle, panicked},
     event::{CycleId, Event},
     lifecycle::{
         batch::{as_one, runs_alone},
@@ -233,13 +233,17 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             lane.cx.asked_at = None;
             lane.shared.control.begin();
             let offer = lane.lane.accept(taken, &lane.cx);
-            match lane.look_at(offer).await {
-                Next::Ready(ready) => {
+            match lane.sort(Ok(Some(offer))) {
+                Ok(ready) => {
                     self.ready.push((place, ready));
                     place += 1;
                 }
-                Next::Aside => {}
-                Next::End | Next::Fault => return false,
+                Err(NoCycle::Aside(delivery)) => lane.set_aside(delivery).await,
+                Err(NoCycle::End) => return false,
+                Err(NoCycle::Fault(failure)) => {
+                    (lane.fault)(failure);
+                    return false;
+                }
             }
         }
         true
@@ -352,7 +356,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
     async fn call(&mut self, lanes: Range<usize>, first: CycleId, began: Instant) -> (Members, Result<(), Failure>) {
         let leader = &self.lanes[lanes.start];
         let deadline = leader.policy.cycle_timeout.and_then(|timeout| began.checked_add(timeout));
-        let stalls = leader.policy.progress_timeout;
+        let limits = Limits { deadline, progress: leader.policy.progress_timeout.map(|timeout| (timeout, began)) };
         let (user, shared) = (leader.worker.clone(), leader.shared.clone());
         let index = leader.cx.index;
         let members = Members { source: leader.cx.source.clone(), lanes: index..index + lanes.len() };
@@ -362,8 +366,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         let batch = &mut self.batch;
         // In a block of its own, so that a cycle that panics before it returns its future is caught too.
         let cycle = async { user.cycle(batch, &cx).await };
-        let mut result =
-            RunCycle::new(cycle, deadline, &members, &span, Some(&shared.seat)).progress_timeout(stalls, began).await;
+        let mut result = RunCycle::new(cycle, limits, &members, &span, Some(&shared.seat)).await;
         for item in self.batch.iter_mut() {
             if let Some(flight) = self.flights.get_mut(item.place) {
                 flight.verdict = item.verdict.take();
@@ -395,7 +398,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 None => lane.succeeded(),
                 Some(failure) => {
                     let chance = lane.chance.f64();
-                    lane.follows(failure, flight.cycle, spared, chance)
+                    lane.follows(failure, &flight.cycle, spared, chance)
                 }
             };
         }
@@ -408,7 +411,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             .zip(flights)
             .map(|(lane, flight)| {
                 let failure = flight.failure(shared);
-                Box::pin(lane.carry_out(flight.decision, failure, flight.cause.clone(), flight.cycle))
+                Box::pin(lane.carry_out(flight.decision, failure, flight.cause.clone(), &flight.cycle))
             })
             .collect();
         poll_fn(|cx| {
