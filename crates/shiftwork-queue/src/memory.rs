@@ -12,6 +12,7 @@
 //!    state is whole at every point where a panic can leave it, and a poisoned lock is simply used again.
 //! 3. Listeners are told after the lock is released, so that they do not wake only to wait for it.
 
+mod changes;
 mod inspect;
 mod leases;
 mod record;
@@ -25,16 +26,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use event_listener::Event;
 use jiff::Timestamp;
 
+use self::{
+    changes::Changes,
+    record::Content,
+    state::{Settled, State},
+};
 pub use self::{
     inspect::{Entry, Stage},
     record::HISTORY_MAX,
-};
-use self::{
-    record::Content,
-    state::{Settled, State},
 };
 use crate::{
     Claim, DeadLetter, Delivery, DeliveryId, Depth, Lease, Message, Pushed, Queue, QueueError, Settlement, Undecodable,
@@ -86,9 +87,9 @@ pub struct MemoryQueue<T> {
 
 struct Shared<T> {
     state: Mutex<State<T>>,
-    changed: Event,
+    changed: Changes,
     /// Told when a bounded queue has got room.
-    room: Event,
+    room: Changes,
     bounded: bool,
 }
 
@@ -196,14 +197,15 @@ impl<T> MemoryQueue<T> {
 
     fn with_state(state: State<T>) -> Self {
         let bounded = state.capacity().is_some();
-        let shared = Shared { state: Mutex::new(state), changed: Event::new(), room: Event::new(), bounded };
+        let shared =
+            Shared { state: Mutex::new(state), changed: Changes::default(), room: Changes::default(), bounded };
         Self { shared: Arc::new(shared) }
     }
 
     /// A delivery has left the queue. Whether another one may be claimed instead.
     fn left(&self, next: bool) {
         if self.shared.bounded {
-            self.shared.room.notify_relaxed(usize::MAX);
+            self.shared.room.tell();
         }
         if next {
             self.notify();
@@ -214,10 +216,8 @@ impl<T> MemoryQueue<T> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Relaxed, since the lock orders it: a claim that missed the change had the lock before the change had it, and its
-    /// caller listened before that.
     fn notify(&self) {
-        self.shared.changed.notify_relaxed(usize::MAX);
+        self.shared.changed.tell();
     }
 }
 
