@@ -55,6 +55,10 @@ pub(crate) static RULES: [Rule; 7] = [
                 under: "tests/lifecycle/determinism.rs",
                 because: "what such a sleep does in a world is what is tested",
             },
+            Exception {
+                under: "tests/lifecycle/siblings.rs",
+                because: "what such a sleep does to others in a world is what is tested",
+            },
         ],
         broken: &[
             ("a.rs", "fn f() { std::thread::sleep(D) }"),

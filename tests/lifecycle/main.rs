@@ -12,6 +12,7 @@
 //! | `schedules.rs` | ticks: drift, overlap, missed |
 //! | `batches.rs` | batch workers: verdicts one by one, bad company |
 //! | `limits.rs` | how often cycles may begin |
+//! | `siblings.rs` | what shares a thread with a poll that blocks it for a moment |
 //! | `promises.rs` | mocks, captured logs and futures polled by hand |
 //! | `process.rs` | a real process that does not end by itself |
 //! | `twins.rs` | a real process with real signals, beside its simulated twin |
@@ -44,6 +45,7 @@ mod promises;
 mod schedules;
 mod services;
 mod shutdown;
+mod siblings;
 mod startup;
 mod steering;
 mod supersede;

@@ -3,6 +3,7 @@
 //! Each is a few small tasks with one planted mistake (`planted.rs`). They say whether the exploration of task orders is worth what
 //! it costs, and the weights of its portfolio are measured on them: the table is in `docs/exploration.md`.
 
+mod collisions;
 mod planted;
 
 use std::sync::{

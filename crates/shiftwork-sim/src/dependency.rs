@@ -170,7 +170,7 @@ impl Dependency {
     fn travel_times(&self) -> (Duration, Duration) {
         let mut state = self.shared.lock();
         let usual = self.latency.draw(state.chance(self.site));
-        let whole = usual + state.slowness(self.site);
+        let whole = usual + state.slowness(self.site, usual);
         // Whole milliseconds each, since timers have no finer ones.
         let there = Duration::from_millis(crate::plan::whole_ms(whole) / 2);
         (there, whole - there)

@@ -23,7 +23,11 @@ pub use mix::{FaultMix, FaultMixError, Profile};
 use proptest::strategy::ValueTree as _;
 pub use shrink::{Part, Progress, Shrunk, Without, shrink};
 
-use crate::{Fault, Order, Outcome, Plan, Scenario, plan, world};
+use crate::{
+    Fault, Order, Outcome, Plan, Scenario,
+    plan::{self, Timing},
+    world,
+};
 
 /// A plan as it was generated.
 pub struct Candidate {
@@ -39,7 +43,8 @@ impl Candidate {
         let mut faults = self.tree.current();
         faults.sort_by_key(|fault| fault.at_ms);
         let order = Order::of_seed(self.seed);
-        Plan { version: plan::VERSION, scenario: self.scenario.to_owned(), seed: self.seed, faults, order }
+        let timing = Timing::of_seed(self.seed);
+        Plan { version: plan::VERSION, scenario: self.scenario.to_owned(), seed: self.seed, faults, order, timing }
     }
 }
 

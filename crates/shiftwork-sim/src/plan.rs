@@ -9,6 +9,7 @@
 //! | `plan/name.rs` | the names of the kinds, for what is counted or weighed by kind |
 //! | `plan/display.rs` | plans as a person reads them |
 //! | `plan/file.rs` | plans as they are kept in files |
+//! | `plan/timing.rs` | when faults strike: as written, or where deadlines are |
 //! | `plan/script.rs` | plans written by hand, for a test |
 
 mod display;
@@ -16,6 +17,7 @@ mod file;
 mod kind;
 mod name;
 mod script;
+mod timing;
 
 use std::time::Duration;
 
@@ -29,6 +31,7 @@ pub use script::{
     slow_start, stop_at_poll,
 };
 use serde::{Deserialize, Serialize};
+pub use timing::Timing;
 
 use crate::Order;
 
@@ -50,6 +53,9 @@ pub struct Plan {
     /// In which order tasks go on. A file that does not say has tokio's own.
     #[serde(default, skip_serializing_if = "Order::is_plain")]
     pub order: Order,
+    /// When its faults strike. A file that does not say has the times that it says.
+    #[serde(default, skip_serializing_if = "Timing::is_as_written")]
+    pub timing: Timing,
 }
 
 /// One thing that goes wrong.
@@ -65,7 +71,14 @@ pub struct Fault {
 impl Plan {
     /// A plan in which nothing goes wrong.
     pub fn quiet(scenario: impl Into<String>, seed: u64) -> Self {
-        Self { version: VERSION, scenario: scenario.into(), seed, faults: Vec::new(), order: Order::Plain }
+        Self {
+            version: VERSION,
+            scenario: scenario.into(),
+            seed,
+            faults: Vec::new(),
+            order: Order::Plain,
+            timing: Timing::AsWritten,
+        }
     }
 }
 

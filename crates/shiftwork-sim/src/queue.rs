@@ -129,6 +129,7 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
         let _hint = now_or_never(self.store.claim(claim, &mut claimed));
         for delivery in claimed {
             self.record_claim(delivery.lease, delivery.attempt, delivery.crashes, false);
+            self.shared.lock().leased(self.outside(delivery.lease.delivery), lease);
         }
     }
 
@@ -306,6 +307,7 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
         let record = |answer: &Result<Granted, QueueError>, told| {
             for (lease, attempt, crashes) in answer.iter().flat_map(|(_, granted)| granted) {
                 self.record_claim(*lease, *attempt, *crashes, told);
+                self.shared.lock().leased(self.outside(lease.delivery), claim.lease);
             }
         };
         let answer = self.operate(granted, record).await;
@@ -321,7 +323,14 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
             self.forget_lease(&leases);
             self.store.renew(&leases, until).await
         };
-        let mut lost = self.operate(renewed, |_, _| {}).await?;
+        let record = |answer: &Result<Vec<Lease>, QueueError>, _| {
+            let Ok(lost) = answer else { return };
+            let lasts = Duration::try_from(until.duration_since(self.shared.wall_time())).unwrap_or_default();
+            for lease in leases.iter().filter(|lease| !lost.contains(lease)) {
+                self.shared.lock().leased(self.outside(lease.delivery), lasts);
+            }
+        };
+        let mut lost = self.operate(renewed, record).await?;
         for lease in &mut lost {
             lease.delivery = self.outside(lease.delivery);
         }

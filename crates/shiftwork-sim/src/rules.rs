@@ -109,6 +109,7 @@ impl fmt::Display for Violation {
 struct Verdicts<'a> {
     at: Duration,
     pauses: &'a Pauses,
+    blocked: &'a Pauses,
     report: &'a mut dyn FnMut(Violation),
 }
 
@@ -132,6 +133,17 @@ impl Verdicts<'_> {
     /// For how long the node has stood still since `from`.
     fn stood_still_since(&self, from: Duration) -> Duration {
         self.pauses.between(from, self.at)
+    }
+
+    /// For how long nothing could go on since `from`: the node stood still, or a poll blocked its thread. Rule L3 says how long
+    /// one may; what shares the thread with it is late by as much, and to blame for nothing.
+    fn held_up_since(&self, from: Duration) -> Duration {
+        self.stood_still_since(from) + self.blocked_since(from)
+    }
+
+    /// For how long polls blocked the thread since `from`.
+    fn blocked_since(&self, from: Duration) -> Duration {
+        self.blocked.between(from, self.at)
     }
 
     /// Says that `rule` broke unless `holds`.
@@ -173,6 +185,8 @@ struct NodeRules {
     transitions: transitions::Watcher,
     coverage: coverage::Watcher,
     pauses: Pauses,
+    /// When polls blocked the thread.
+    blocked: Pauses,
 }
 
 impl Rulebook {
@@ -196,12 +210,13 @@ impl Rulebook {
                 node.coverage.on(record);
             }
             if let What::Queue(operation) = &record.what {
-                let mut verdicts = Verdicts { at: record.at, pauses: &Pauses::default(), report };
+                let none = Pauses::default();
+                let mut verdicts = Verdicts { at: record.at, pauses: &none, blocked: &none, report };
                 self.deliveries.on_queue(None, operation, false, &mut verdicts);
             }
             return;
         };
-        let NodeRules { life, breaker, cycles, superseded, foreign, transitions, coverage, pauses } = node;
+        let NodeRules { life, breaker, cycles, superseded, foreign, transitions, coverage, pauses, blocked } = node;
         coverage.on(record);
         match &record.what {
             What::Paused => pauses.since = Some(record.at),
@@ -210,7 +225,7 @@ impl Rulebook {
                 pauses.over.extend(since.map(|since| (since, record.at)));
             }
             // Not before: how a life ended is judged below, with the pauses that it had.
-            What::Booted { .. } => *pauses = Pauses::default(),
+            What::Booted { .. } => (*pauses, *blocked) = Default::default(),
             What::Crashed
             | What::Exited { .. }
             | What::ForeignBegan { .. }
@@ -226,7 +241,7 @@ impl Rulebook {
             | What::Healed
             | What::Recovered => {}
         }
-        let mut verdicts = Verdicts { at: record.at, pauses, report };
+        let mut verdicts = Verdicts { at: record.at, pauses, blocked, report };
         match &record.what {
             What::Host(event) => {
                 life.on(event, &mut verdicts);
@@ -273,6 +288,16 @@ impl Rulebook {
         }
     }
 
+    /// A poll that began at `from` has blocked its thread until now, and may go on to.
+    pub(crate) fn blocked(&mut self, node: NodeId, from: Duration, to: Duration) {
+        if let Some(node) = self.nodes.get_mut(usize::from(node.0)) {
+            match node.blocked.over.last_mut() {
+                Some((began, ended)) if *began == from => *ended = to,
+                Some(_) | None => node.blocked.over.push((from, to)),
+            }
+        }
+    }
+
     /// The wall clock of a node has stepped, by so much in all.
     pub(crate) fn clock_stepped(&mut self, at: Duration, node: NodeId, stepped_ms: i64) {
         if let Some(node) = self.nodes.get_mut(usize::from(node.0)) {
@@ -282,7 +307,8 @@ impl Rulebook {
 
     /// Rule Q3, once the world is over: what the queues still hold is what should be left.
     pub(crate) fn check_end(&mut self, at: Duration, held: &BTreeSet<DeliveryId>, report: &mut dyn FnMut(Violation)) {
-        self.deliveries.check_end(held, &mut Verdicts { at, pauses: &Pauses::default(), report });
+        let none = Pauses::default();
+        self.deliveries.check_end(held, &mut Verdicts { at, pauses: &none, blocked: &none, report });
     }
 
     pub(crate) fn coverage(&self) -> Coverage {

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `world.rs` | the world as a scenario sees it while it builds |
 //! | `world/shared.rs` | the state that the nodes, their dependencies and the driver share |
+//! | `world/deadlines.rs` | what is being waited for, and faults that are put there |
 //! | `world/strikes.rs` | where faults strike the calls of a site and the starts of a process, and when |
 //! | `world/survey.rs` | the places that a fault could be aimed at |
 //! | `world/recorder.rs` | where everything that happens is written down |
@@ -41,6 +42,7 @@ mod agenda;
 #[cfg(tokio_unstable)]
 mod blocking;
 mod clock;
+mod deadlines;
 mod drive;
 mod gate;
 mod life;

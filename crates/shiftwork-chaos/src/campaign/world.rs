@@ -94,7 +94,8 @@ fn count(plan: Plan, outcome: &Outcome, failure: Option<Box<Failure>>) -> Ran {
         faults,
         sometimes: outcome.stats.sometimes.clone(),
         failure,
-        plan,
+        // With the times that came of it; what is made of it meets them again.
+        plan: Plan { faults: outcome.plan.faults.clone(), timing: outcome.plan.timing, ..plan },
         reached: Reached::by(&outcome.stats),
     }
 }

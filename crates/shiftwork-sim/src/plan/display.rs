@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{FaultKind, Plan, Spread};
+use super::{FaultKind, Plan, Spread, Timing};
 use crate::Order;
 
 /// A node's process, by the node's name if it is said.
@@ -121,6 +121,10 @@ impl fmt::Display for Plan {
         writeln!(f, "{}, seed {}, {} faults", self.scenario, self.seed, self.faults.len())?;
         for fault in &self.faults {
             writeln!(f, "  {:>12}  {}", Seconds(fault.at_ms).to_string(), fault.kind)?;
+        }
+        match self.timing {
+            Timing::AsWritten => {}
+            Timing::AtDeadlines => writeln!(f, "  times: not before these, at what is waited for then")?,
         }
         match &self.order {
             Order::Plain => Ok(()),

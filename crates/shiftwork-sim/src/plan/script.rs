@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shiftwork::Signal;
 
-use super::{Fault, FaultKind, Plan, Spread, whole_ms};
+use super::{Fault, FaultKind, Plan, Spread, Timing, whole_ms};
 use crate::{Order, Outcome, World, world};
 
 /// Names a site in a script.
@@ -329,6 +329,13 @@ impl Script {
     #[must_use]
     pub fn order(mut self, order: Order) -> Self {
         self.plan.order = order;
+        self
+    }
+
+    /// When the faults strike; by default at the times that are written.
+    #[must_use]
+    pub fn timing(mut self, timing: Timing) -> Self {
+        self.plan.timing = timing;
         self
     }
 

@@ -436,7 +436,7 @@ impl Worker {
         let serial = self.declared.concurrency == 1;
         verdicts.demand(
             Rule::P3,
-            ready.is_some_and(|ready| !serial || self.paused || at <= ready + TIMER),
+            ready.is_some_and(|ready| !serial || self.paused || at <= ready + TIMER + verdicts.blocked_since(ready)),
             || format!("a tick of {name} is served at once when it is asked for"),
             || format!("one is served at {at:?}, asked for at {asked:?}"),
         );
@@ -457,6 +457,7 @@ impl Worker {
         // A tick that its breaker has kept waiting is late, but never early; and so is one of a process that stood still.
         let stood_still = !verdicts.stood_still_since(view.settled_at.unwrap_or_default()).is_zero();
         let paused = std::mem::take(&mut self.paused) || stood_still;
+        let timer = TIMER + verdicts.blocked_since(view.settled_at.unwrap_or_default());
         let last = view.last.map_or(0, |(number, _)| number);
         verdicts.demand(
             Rule::D3,
@@ -478,7 +479,7 @@ impl Worker {
                     || format!("it was due at {on_grid:?}"),
                 );
                 let ready = due_at(first, last + 1).max(view.settled_at.unwrap_or_default());
-                let latest = match latest(policy, period) {
+                let latest = match latest(policy, period, timer) {
                     // It is served whatever it had to wait for the one before.
                     Some(latest) if policy.overlap == Overlap::CancelPrevious => {
                         on_grid.min(ready.saturating_add(period)).max(ready).saturating_add(latest)
@@ -502,7 +503,7 @@ impl Worker {
                     let due = settled_at + delay;
                     verdicts.demand(
                         Rule::D4,
-                        due <= at && (paused || at <= due + jitter.min(delay) + TIMER),
+                        due <= at && (paused || at <= due + jitter.min(delay) + timer),
                         || format!("the next cycle of {name} starts {delay:?} after the last, at {due:?}"),
                         || format!("tick {number} started at {at:?}"),
                     );
@@ -522,7 +523,7 @@ impl Worker {
                     || view.stepped
                     || !serial
                     || policy.overlap == Overlap::Skip
-                    || at <= ready + policy.jitter + TIMER;
+                    || at <= ready + policy.jitter + timer;
                 verdicts.demand(
                     Rule::D5,
                     (view.stepped || due <= wall) && in_time,
@@ -581,7 +582,7 @@ impl Worker {
         if let Some(timeout) = self.declared.cycle_timeout {
             verdicts.demand(
                 Rule::C6,
-                took <= timeout + TIMER + verdicts.stood_still_since(verdicts.at.saturating_sub(took)),
+                took <= timeout + TIMER + verdicts.held_up_since(verdicts.at.saturating_sub(took)),
                 || format!("a cycle of {name} runs at most {timeout:?}"),
                 || format!("cycle {cycle} ran {took:?}"),
             );
@@ -755,7 +756,7 @@ impl Worker {
 }
 
 /// How long after it could start a tick of a fixed rate starts at the latest.
-fn latest(policy: TickPolicy, period: Duration) -> Option<Duration> {
+fn latest(policy: TickPolicy, period: Duration, timer: Duration) -> Option<Duration> {
     let grace = if policy.missed == Missed::Skip { Duration::from_secs(1).min(period / 2) } else { Duration::ZERO };
-    grace.checked_add(policy.jitter.min(period))?.checked_add(TIMER)
+    grace.checked_add(policy.jitter.min(period))?.checked_add(timer)
 }

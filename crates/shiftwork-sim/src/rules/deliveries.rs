@@ -313,7 +313,7 @@ impl DeliveryRules {
                 let lost_at = claim.lease_lost_at.take();
                 tracked.lapsed.retain(|claim| claim.token != token);
                 let late = lost_at
-                    .map(|lost| verdicts.at.saturating_sub(lost).saturating_sub(verdicts.stood_still_since(lost)))
+                    .map(|lost| verdicts.at.saturating_sub(lost).saturating_sub(verdicts.held_up_since(lost)))
                     .unwrap_or_default();
                 verdicts.demand(
                     Rule::Q6,

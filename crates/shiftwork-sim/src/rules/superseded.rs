@@ -107,8 +107,8 @@ impl Worker {
             || format!("cycle {cycle} began"),
         );
         let since = self.began.map_or(at, |(_, began)| began);
-        let stood_still = verdicts.stood_still_since(since);
-        let in_time = |(due, _)| at <= due + TIMER + stood_still;
+        let held_up = verdicts.held_up_since(since);
+        let in_time = |(due, _)| at <= due + TIMER + held_up;
         verdicts.demand(
             Rule::D6,
             attempt == 1 || self.due().is_none_or(in_time),
@@ -149,14 +149,14 @@ impl Worker {
         if let Some((_, asked, by)) = self.asked.take_if(|(asked, _, _)| *asked == cycle) {
             verdicts.demand(
                 Rule::D6,
-                at <= by + TIMER + verdicts.stood_still_since(asked),
+                at <= by + TIMER + verdicts.held_up_since(asked),
                 || format!("a cycle of {name} that was asked to end has ended by {by:?}"),
                 || format!("cycle {cycle} ended at {at:?}"),
             );
         }
         let since = self.began.map_or(at, |(_, began)| began);
-        let stood_still = verdicts.stood_still_since(since);
-        let in_time = |(due, grace)| at <= due + grace + TIMER + stood_still;
+        let held_up = verdicts.held_up_since(since);
+        let in_time = |(due, grace)| at <= due + grace + TIMER + held_up;
         verdicts.demand(
             Rule::D6,
             self.due().is_none_or(in_time),

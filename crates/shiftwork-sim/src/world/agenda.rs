@@ -11,6 +11,12 @@ use crate::record::NodeId;
 pub(super) enum Step {
     /// The fault of this number begins; only those of processes and their clocks need the driver's hand.
     Fault(usize),
+    /// The fault of this number would begin, and is put at a deadline instead.
+    Aim(usize),
+    /// The fault of this number follows a timer that may be known by now.
+    Follow(usize),
+    /// The fault of this number begins at a deadline; when it ends is drawn now.
+    Aimed(usize),
     /// A node that stood still goes on.
     Resume(NodeId),
     /// Something that the scenario's surroundings do.
@@ -30,19 +36,42 @@ pub(super) enum Step {
     GiveUp,
 }
 
-/// The steps that are still to be taken, in order of their times; those of one time in the order in which they were put down.
+impl Step {
+    /// What comes first of one time: faults, in the order of the plan, however late it was known when they begin.
+    fn rank(&self) -> usize {
+        match self {
+            Step::Fault(index) | Step::Aim(index) | Step::Follow(index) | Step::Aimed(index) => *index,
+            Step::Resume(_)
+            | Step::Arrival(_)
+            | Step::Order(..)
+            | Step::Heal
+            | Step::Look { .. }
+            | Step::LastStop
+            | Step::GiveUp => usize::MAX,
+        }
+    }
+}
+
+/// The steps that are still to be taken, in order of their times; at one time faults come first, and the others in the order in
+/// which they were put down.
 #[derive(Default)]
 pub(super) struct Agenda(VecDeque<(Duration, Step)>);
 
 impl Agenda {
     pub(super) fn add(&mut self, at: Duration, step: Step) {
-        let index = self.0.partition_point(|(other, _)| *other <= at);
+        let rank = step.rank();
+        let index = self.0.partition_point(|(other, step)| (*other, step.rank()) <= (at, rank));
         self.0.insert(index, (at, step));
     }
 
     /// When the next step is due.
     pub(super) fn next_at(&self) -> Option<Duration> {
         self.0.front().map(|(at, _)| *at)
+    }
+
+    /// When the scenario's surroundings do something, soonest first.
+    pub(super) fn surroundings(&self) -> impl Iterator<Item = Duration> {
+        self.0.iter().filter(|(_, step)| matches!(step, Step::Arrival(_) | Step::Order(..))).map(|(at, _)| *at)
     }
 
     /// The next step that is due at `now`.
@@ -57,10 +86,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_of_one_time_keep_their_order_and_none_comes_early() {
+    fn faults_of_one_time_keep_the_order_of_their_plan_and_none_comes_early() {
         let ms = Duration::from_millis;
         let mut agenda = Agenda::default();
-        for (at, number) in [(5, 0), (3, 1), (5, 2), (3, 3)] {
+        for (at, number) in [(5, 0), (3, 3), (5, 2), (3, 1)] {
             agenda.add(ms(at), Step::Fault(number));
         }
         let mut taken = Vec::new();

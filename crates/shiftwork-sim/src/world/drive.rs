@@ -15,13 +15,14 @@ use shiftwork::{HostReport, Rule, Signal};
 use super::{
     Node, Options, Outcome, RECOVERY, RESTART_AFTER, World,
     agenda::{Agenda, Step},
+    deadlines::{Put, Waits},
     life::{Exit, Life},
     machine::{Machine, Machinery},
     outcome::{NodeReport, Stats},
 };
 use crate::{
     Plan, RuleName, Violation, What,
-    plan::Driven,
+    plan::{Driven, Timing},
     record::{NodeId, QueueOperation},
 };
 
@@ -62,6 +63,14 @@ pub(super) fn drive(mut world: World, plan: &Plan, options: Options) -> Outcome 
     let mut agenda = Agenda::default();
     for (index, fault) in plan.faults.iter().enumerate() {
         let at = Duration::from_millis(fault.at_ms);
+        if plan.timing == Timing::AtDeadlines && !at.is_zero() {
+            if at < heal_at {
+                // It is not in force before it is known when it begins.
+                world.shared.lock().faults[index].begins_at(Duration::MAX);
+                agenda.add(at, Step::Aim(index));
+            }
+            continue;
+        }
         match fault.kind.driven() {
             // The first polls of all count too, and the agenda's first steps meet processes that have begun.
             Some(Driven::AtPoll { polls, deed }) if at.is_zero() => {
@@ -253,6 +262,13 @@ impl Driver<'_> {
         let now = self.now();
         match step {
             Step::Fault(fault) => self.strike(fault, now),
+            Step::Aim(fault) => self.aim(fault, false),
+            Step::Follow(fault) => self.aim(fault, true),
+            Step::Aimed(fault) => {
+                let waits = self.waits();
+                self.world.shared.lock().put_end_at_deadline(fault, &waits);
+                self.strike(fault, now);
+            }
             Step::Resume(id) => self.resume(id, now),
             Step::Arrival(arrival) => {
                 (arrival.act)();
@@ -286,6 +302,22 @@ impl Driver<'_> {
         }
     }
 
+    /// Puts a fault at a deadline.
+    fn aim(&mut self, fault: usize, follows: bool) {
+        let waits = self.waits();
+        let put = self.world.shared.lock().put_at_deadline(fault, follows, &waits);
+        match put {
+            Put::At(at) => self.agenda.add(at, Step::Aimed(fault)),
+            Put::Follow(at) => self.agenda.add(at, Step::Follow(fault)),
+        }
+    }
+
+    /// What is waited for as far as the driver knows.
+    fn waits(&self) -> Waits {
+        let timers = self.nodes.iter().map(Machine::next_timer).collect();
+        Waits { timers, surroundings: self.agenda.surroundings().collect() }
+    }
+
     /// The node that a fault names; the first if it names none, and no place if there is no such node.
     fn target(&self, fault: usize) -> Option<usize> {
         match self.plan.faults[fault].kind.node() {
@@ -297,7 +329,7 @@ impl Driver<'_> {
     /// A fault of a process, or of its clock, begins.
     fn strike(&mut self, fault: usize, now: Duration) {
         let shared = self.world.shared.clone();
-        let Some(driven) = self.plan.faults[fault].kind.driven() else { return };
+        let Some(driven) = shared.lock().faults[fault].kind.driven() else { return };
         if let Driven::ClockStep { by_ms } = driven {
             let named = self.plan.faults[fault].kind.node().is_some();
             let target = self.target(fault).map(|index| self.nodes[index].id);
@@ -447,7 +479,7 @@ impl Driver<'_> {
         };
         // Programs and invariants hold the world's state, which holds them: taken apart, nothing of a world is left behind.
         shared.take_apart();
-        let mut plan = self.plan.clone();
+        let mut plan = shared.lock().plan_as_it_was(self.plan);
         if let Some(tape) = shared.order_taken() {
             plan.order = tape;
         }

@@ -25,7 +25,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::{Node, Program, Shared};
+use super::{Node, Program, Shared, deadlines::NextTimer};
 use crate::{
     interpose::{self, parking},
     streams::stream,
@@ -33,6 +33,10 @@ use crate::{
 
 /// Longer than any world lasts.
 const FAR_AWAY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// tokio's timers are sorted by the millisecond only within the row of so many in which they are due; before, all that is known of one
+/// is when its row begins.
+const TIMER_ROW_MS: u64 = 64;
 
 /// One life of a node's process.
 pub(super) struct Life {
@@ -45,6 +49,8 @@ pub(super) struct Life {
     process: JoinHandle<HostReport>,
     /// When it next has something to do by itself.
     due: Duration,
+    /// When it began, which is when its runtime's timers count from.
+    began: Duration,
 }
 
 /// How the process of a life ended by itself.
@@ -73,7 +79,7 @@ impl Life {
         };
         let metrics = runtime.metrics();
         shared.lock().watch_runtime(metrics.clone());
-        Ok(Self { shared, metrics, anchor, anchored: false, process, due: now, runtime })
+        Ok(Self { shared, metrics, anchor, anchored: false, process, due: now, began: now, runtime })
     }
 
     /// Whether it has something to do at `now`.
@@ -85,6 +91,12 @@ impl Life {
     /// When it next has something to do by itself.
     pub(super) fn due(&self) -> Duration {
         self.due
+    }
+
+    /// The same, as far as it is known to the millisecond.
+    pub(super) fn next_timer(&self) -> NextTimer {
+        let since = crate::plan::whole_ms(self.due.saturating_sub(self.began));
+        if since.is_multiple_of(TIMER_ROW_MS) { NextTimer::NotBefore(self.due) } else { NextTimer::At(self.due) }
     }
 
     /// Lets it run until it has nothing left to do before `limit`, which may be now, or until the bell rings.
@@ -149,7 +161,7 @@ impl Life {
 
     /// Drops everything it had in memory.
     pub(super) fn bury(self) {
-        let Self { runtime, anchor, process, metrics, shared, anchored: _, due: _ } = self;
+        let Self { runtime, anchor, process, metrics, shared, anchored: _, due: _, began: _ } = self;
         // The runtime waits for its blocking threads to end.
         shared.clock.gate.open();
         // A destructor of user code may panic; a process that is killed does not care.

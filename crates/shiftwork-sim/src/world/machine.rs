@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Program, life::Life};
+use super::{Program, deadlines::NextTimer, life::Life};
 use crate::record::NodeId;
 
 /// A node as the driver sees it.
@@ -69,6 +69,15 @@ impl Machine {
             // What ends a pause is on the agenda.
             Machinery::Up(life) => self.paused_until.is_none().then(|| life.due()),
             Machinery::Down { until } => Some(*until),
+            Machinery::Gone => None,
+        }
+    }
+
+    /// The same, as far as it is known to the millisecond.
+    pub(super) fn next_timer(&self) -> Option<NextTimer> {
+        match &self.state {
+            Machinery::Up(life) => self.paused_until.is_none().then(|| life.next_timer()),
+            Machinery::Down { until } => Some(NextTimer::At(*until)),
             Machinery::Gone => None,
         }
     }

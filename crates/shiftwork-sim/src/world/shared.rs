@@ -23,6 +23,7 @@ use super::blocking;
 use super::{
     Options,
     clock::{Time, WorldClock, wall_at},
+    deadlines::Collisions,
     recorder::{POLLS_IN_AN_INSTANT_MAX, RECORDS_IN_AN_INSTANT_MAX, Recorder},
     strikes::{AtPoll, PlannedFault, Visit},
     survey::{Place, Sight},
@@ -75,6 +76,8 @@ pub(crate) struct State {
     stepped_ms: i64,
     /// How long a poll may block its thread.
     poll_max: Duration,
+    /// What is being waited for, if faults are put there.
+    pub(super) collisions: Option<Collisions>,
     /// The places that the world came by, if it is surveyed.
     pub(super) survey: Option<Vec<Sight>>,
     recorder: Recorder,
@@ -114,6 +117,7 @@ impl Shared {
                 at_poll: Vec::new(),
                 stepped_ms: 0,
                 poll_max: POLL_MAX,
+                collisions: Collisions::of(plan),
                 survey: survey.then(Vec::new),
                 recorder: Recorder::new(plan, options.timeline),
             }),
@@ -245,8 +249,13 @@ impl Shared {
         let Some(node) = state.running_node() else { return };
         let number = node.tasks.current;
         let blocked = now.saturating_sub(node.tasks.began_at);
-        let too_long = (blocked >= poll_max).then(|| node.tasks.describe(number));
+        let (began, too_long) = (node.tasks.began_at, (blocked >= poll_max).then(|| node.tasks.describe(number)));
         let metrics = node.metrics.clone().filter(|metrics| metrics.num_blocking_threads() > 0);
+        if let Some(id) = state.running
+            && !blocked.is_zero()
+        {
+            state.recorder.rules.blocked(id, began, now);
+        }
         if let Some(task) = too_long {
             state.violate(Violation {
                 rule: RuleName::Rule(shiftwork::Rule::L3),
@@ -387,10 +396,28 @@ impl State {
 
     pub(crate) fn record(&mut self, at: Duration, what: What) {
         let (node, task) = (self.running, self.running_node().map_or(0, |node| node.tasks.current));
-        self.recorder.record(Record { at, node, task, what });
+        // What is said in a poll that has blocked its thread for a while is late by that.
+        if let Some((id, began)) = self.blocking_since(at) {
+            self.recorder.rules.blocked(id, began, at);
+        }
+        let record = Record { at, node, task, what };
+        if self.collisions.is_some() {
+            let offset = self.wall_offset_ms(node);
+            if let Some(collisions) = &mut self.collisions {
+                collisions.on(&record, offset);
+            }
+        }
+        self.recorder.record(record);
         if let Some(judged) = self.judged_at() {
             parking::lower_limit(judged);
         }
+    }
+
+    /// The node whose task is being polled, and since when, if time has passed in that.
+    fn blocking_since(&self, now: Duration) -> Option<(NodeId, Duration)> {
+        let id = self.running?;
+        let tasks = &self.nodes[usize::from(id.0)].tasks;
+        (tasks.current != 0 && tasks.began_at < now).then_some((id, tasks.began_at))
     }
 
     /// The task that is being polled; 0 outside of all.
@@ -477,6 +504,14 @@ impl State {
             self.recorder.rules.clock_stepped(at, id, offset);
         }
         self.strike(fault);
+    }
+
+    /// A lease was given or renewed, for so long from now on.
+    pub(crate) fn leased(&mut self, delivery: DeliveryId, lasts: Duration) {
+        let now = self.now();
+        if let Some(collisions) = &mut self.collisions {
+            collisions.leased(now, delivery, lasts);
+        }
     }
 
     pub(crate) fn visit(&mut self, site: SiteId) -> Visit {

@@ -46,6 +46,8 @@ pub(super) struct PlannedFault {
     pub(super) struck: bool,
     /// How many polls it has counted, if that is what it waits for.
     polls: u32,
+    /// The first call that it slows down says by how much, so that it comes to its end at a deadline.
+    pub(super) slows_to_deadline: bool,
 }
 
 /// A fault at an await point that is to come.
@@ -59,9 +61,30 @@ pub(super) struct AtPoll {
 impl PlannedFault {
     pub(super) fn new(fault: &Fault) -> Self {
         let Fault { at_ms, kind } = fault;
-        let at = Duration::from_millis(*at_ms);
-        let until = kind.lasts_ms().map(|lasts| at.saturating_add(Duration::from_millis(lasts)));
-        Self { at, until, site: None, kind: kind.clone(), struck: false, polls: 0 }
+        let kind = kind.clone();
+        let mut planned = Self {
+            at: Duration::ZERO,
+            until: None,
+            site: None,
+            kind,
+            struck: false,
+            polls: 0,
+            slows_to_deadline: false,
+        };
+        planned.begins_at(Duration::from_millis(*at_ms));
+        planned
+    }
+
+    /// It begins at this time, and lasts as long as its kind says.
+    pub(super) fn begins_at(&mut self, at: Duration) {
+        self.at = at;
+        self.until = self.kind.lasts_ms().map(|lasts| at.saturating_add(Duration::from_millis(lasts)));
+    }
+
+    /// It lasts for so long, if it is of a kind that lasts.
+    pub(super) fn lasts(&mut self, time: Duration) {
+        self.kind = self.kind.clone().lasting(time);
+        self.begins_at(self.at);
     }
 }
 
@@ -147,16 +170,20 @@ impl State {
         false
     }
 
-    /// How much longer a call takes that begins now.
+    /// How much longer a call takes that begins now, and would take `usual`.
     #[expect(clippy::wildcard_enum_match_arm, reason = "each place picks the kinds that strike there")]
-    pub(crate) fn slowness(&mut self, site: SiteId) -> Duration {
+    pub(crate) fn slowness(&mut self, site: SiteId, usual: Duration) -> Duration {
         let (now, heal_at) = (self.now(), self.heal_at());
         let mut slower = Duration::ZERO;
         for index in 0..self.faults.len() {
-            let fault = &self.faults[index];
+            let fault = &mut self.faults[index];
             if fault.site != Some(site) || !Self::in_force(fault, heal_at, now) {
                 continue;
             }
+            if std::mem::take(&mut fault.slows_to_deadline) {
+                self.put_call_at_deadline(index, usual);
+            }
+            let fault = &self.faults[index];
             let chance = &mut self.sites[usize::from(site.0)].chance;
             let by = match fault.kind {
                 FaultKind::Slow { by_ms, spread, .. } => {
