@@ -201,6 +201,44 @@ fn a_call_panics_at_the_await_point_that_was_counted() {
     }
 }
 
+#[test]
+fn a_call_is_dropped_at_the_await_point_that_was_counted_and_its_caller_goes_on() {
+    for (polls, call, effects) in [(1, 0, 9), (2, 0, 9), (3, 0, 10), (5, 1, 9), (30, 9, 10)] {
+        let outcome = calls(site("backend").drop_at_poll(polls), Failure::transient);
+        assert_eq!(failed(&outcome), [(call, FailureKind::Transient)], "at poll {polls}");
+        let took_effect = |what: &What| matches!(what, What::CallTookEffect { .. });
+        let count = outcome.timeline.records().iter().filter(|record| took_effect(&record.what)).count();
+        assert_eq!(count, effects, "at poll {polls}");
+    }
+}
+
+/// A worker that ends as soon as it is asked to, told to stop at 10 s.
+fn asked_to_end(script: Script) -> Outcome {
+    let outcome = script.at(secs(10), Signal::Terminate).run_once(|world| {
+        let report = world.dependency("report");
+        world.node("node", move |node| {
+            let write = |_: Tick, cx: Context| async move {
+                cx.cancelled().await;
+                Err(Failure::interrupted("asked to end"))
+            };
+            node.host().worker("report", Schedule::every(secs(60)), report.stubborn(write)).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    outcome
+}
+
+#[test]
+fn a_stubborn_cycle_that_is_asked_to_end_has_to_be_dropped() {
+    let asked = |outcome: &Outcome| outcome.count(|event| matches!(event, Event::WorkerAborted { .. }));
+    let obeyed = asked_to_end(Script::new());
+    assert_eq!((obeyed.ended_at(), asked(&obeyed)), (secs(30), 0));
+    let ignored = asked_to_end(Script::new().at(secs(0), site("report").ignore_cancel()));
+    assert_eq!((ignored.ended_at(), asked(&ignored), &*ignored.stats.struck), (secs(33), 1, &[true, true][..]));
+    let healed = asked_to_end(Script::new().at(secs(0), site("report").ignore_cancel().lasting(secs(29))));
+    assert_eq!((healed.ended_at(), asked(&healed), &*healed.stats.struck), (secs(30), 0, &[false, true][..]));
+}
+
 #[cfg(tokio_unstable)]
 #[test]
 fn a_second_sigterm_at_each_await_point_of_the_first_second_drops_what_runs_and_loses_nothing() {

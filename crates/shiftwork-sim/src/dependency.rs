@@ -17,6 +17,7 @@
 //! | reply lost | the connection breaks after the effect: the caller cannot know |
 //! | effect after drop | the caller gives up, and the request that it had sent arrives all the same |
 //! | panic, panic at poll | a bug in the client: the calling task panics, before the effect or at any await point of the call |
+//! | drop at poll | a `select!` or a timeout in the client gives the call up at any await point of it, and goes on |
 //! | spin | a client that polls for an answer instead of waiting for it: the task wakes itself |
 //! | crash in call | the process dies while it waits, before or after the effect |
 //!
@@ -32,12 +33,13 @@ mod on_its_way;
 #[cfg(feature = "tower")]
 mod tower;
 
-use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{fmt, future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 pub use error::DependencyError;
 pub(crate) use error::Trouble;
 pub use latency::Latency;
 use on_its_way::OnItsWay;
+use shiftwork::IntoWorker;
 use tokio::time::sleep_until;
 #[cfg(feature = "tower")]
 pub use tower::{DependencyLayer, DependencyService};
@@ -45,7 +47,8 @@ pub use tower::{DependencyLayer, DependencyService};
 use crate::{
     What,
     record::SiteId,
-    world::{Meets, Shared, Visit},
+    stubborn::Stubborn,
+    world::{Meets, MeetsAtPoll, Shared, Visit},
 };
 
 /// A handle that user code calls through. Cheap to clone.
@@ -98,17 +101,55 @@ impl Dependency {
     ///
     /// Like a real request: a dropped call may or may not have had its effect.
     pub async fn call<T>(&self, effect: impl Future<Output = T>) -> Result<T, DependencyError> {
-        let mut call = pin!(self.go_and_return(effect));
         if !self.shared.calls_are_watched {
-            return call.await;
+            return self.go_and_return(effect).await;
         }
+        let mut call = pin!(Some(self.go_and_return(effect)));
         std::future::poll_fn(|cx| {
-            if self.shared.lock().panics_at_poll(self.site) {
-                self.panic();
+            let meets = self.shared.lock().meets_at_poll(self.site);
+            match (meets, call.as_mut().as_pin_mut()) {
+                (MeetsAtPoll::Panic, _) => self.panic(),
+                (MeetsAtPoll::Nothing, Some(call)) => call.poll(cx),
+                (MeetsAtPoll::Drop, _) | (MeetsAtPoll::Nothing, None) => {
+                    call.set(None);
+                    Poll::Ready(Err(self.error(Trouble::GivenUp)))
+                }
             }
-            call.as_mut().poll(cx)
         })
         .await
+    }
+
+    /// The same worker, which ignores that its cycles are asked to end while the plan says so
+    /// ([`FaultKind::IgnoreCancel`](crate::FaultKind::IgnoreCancel) of this site).
+    ///
+    /// ```
+    /// use shiftwork::{Context, ExitStatus, Failure, Schedule, Signal, Tick};
+    /// use shiftwork_sim::{Script, secs, site};
+    ///
+    /// let script = Script::new().at(secs(0), site("report").ignore_cancel()).at(secs(10), Signal::Terminate);
+    /// let outcome = script.run_once(|world| {
+    ///     let report = world.dependency("report");
+    ///     world.node("node", move |node| {
+    ///         let write = |_: Tick, cx: Context| async move {
+    ///             cx.cancelled().await;
+    ///             Err(Failure::interrupted("asked to end"))
+    ///         };
+    ///         node.host().worker("report", Schedule::every(secs(60)), report.stubborn(write)).run_until_signal()
+    ///     });
+    /// });
+    /// outcome.assert_rules_kept();
+    /// // Asked after 20 s, it would have ended. It was dropped 3 s later.
+    /// assert_eq!(outcome.ended_at(), secs(33));
+    /// assert_eq!(outcome.report().expect("it ended").exit, ExitStatus::DrainTimedOut);
+    /// ```
+    pub fn stubborn<I, K, W: IntoWorker<I, K>>(&self, worker: W) -> Stubborn<W::Worker> {
+        Stubborn::new(self.clone(), worker.into_worker())
+    }
+
+    /// A cycle of a stubborn worker was asked to end: whether it ignores that.
+    pub(crate) fn ignores_cancel(&self) -> bool {
+        let mut state = self.shared.lock();
+        !state.is_fenced() && state.ignores_cancel(self.site)
     }
 
     async fn go_and_return<T>(&self, effect: impl Future<Output = T>) -> Result<T, DependencyError> {

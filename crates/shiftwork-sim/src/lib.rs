@@ -43,6 +43,7 @@
 //! | [`record`] | what happened, as one stream: the host's events and the world's own |
 //! | [`rules`] | the invariants, each named after the lifecycle rule that it checks |
 //! | [`explore`] | plans from seeds, and the shrinking of those that failed |
+//! | [`stubborn`] | workers that the plan can make ignore that they are asked to end |
 //! | [`scenario`] | a way to build a world, with its own invariants |
 //! | [`control`] | what is held to make a world reproducible, and what is not |
 //! | [`watchdog`] | worlds that do not go on, seen from outside |
@@ -71,6 +72,7 @@ pub mod record;
 pub mod rules;
 pub mod scenario;
 mod streams;
+pub mod stubborn;
 pub mod watchdog;
 pub mod world;
 

@@ -64,7 +64,7 @@ pub use node::Node;
 pub use outcome::{NodeReport, Outcome, Stats};
 pub(crate) use shared::Shared;
 use shiftwork::{HostReport, Signal, queue::Timestamp};
-pub(crate) use strikes::{ClaimMeets, Meets, Visit};
+pub(crate) use strikes::{ClaimMeets, Meets, MeetsAtPoll, Visit};
 pub(crate) use survey::{Place, Sight};
 
 use crate::{

@@ -23,6 +23,7 @@ pub(crate) enum Trouble {
     Refused,
     RateLimited(Duration),
     ReplyLost,
+    GivenUp,
 }
 
 impl DependencyError {
@@ -41,7 +42,12 @@ impl DependencyError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self.trouble {
             Trouble::RateLimited(after) => Some(after),
-            Trouble::Out | Trouble::Silent | Trouble::Failed | Trouble::Refused | Trouble::ReplyLost => None,
+            Trouble::Out
+            | Trouble::Silent
+            | Trouble::Failed
+            | Trouble::Refused
+            | Trouble::ReplyLost
+            | Trouble::GivenUp => None,
         }
     }
 
@@ -75,7 +81,9 @@ impl DependencyError {
         match self.trouble {
             Trouble::Refused => Failure::invalid(self),
             Trouble::RateLimited(after) => Failure::retry_after(after, self),
-            Trouble::Out | Trouble::Silent | Trouble::Failed | Trouble::ReplyLost => Failure::transient(self),
+            Trouble::Out | Trouble::Silent | Trouble::Failed | Trouble::ReplyLost | Trouble::GivenUp => {
+                Failure::transient(self)
+            }
         }
     }
 }
@@ -92,6 +100,7 @@ impl fmt::Display for DependencyError {
                 write!(f, "{site} is busy and wants to be left alone for {after:?} (injected)")
             }
             Trouble::ReplyLost => write!(f, "{site} did its work, but the reply was lost (injected)"),
+            Trouble::GivenUp => write!(f, "the call to {site} was given up on its way (injected)"),
         }
     }
 }

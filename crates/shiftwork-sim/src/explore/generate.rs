@@ -167,6 +167,12 @@ impl Ingredients {
             FaultName::PanicAtPoll => {
                 (dependencies()?, 1u32..16).prop_map(|(site, polls)| FaultKind::PanicAtPoll { site, polls }).boxed()
             }
+            FaultName::DropAtPoll => {
+                (dependencies()?, 1u32..16).prop_map(|(site, polls)| FaultKind::DropAtPoll { site, polls }).boxed()
+            }
+            FaultName::IgnoreCancel => {
+                (dependencies()?, lasts()).prop_map(|(site, for_ms)| FaultKind::IgnoreCancel { site, for_ms }).boxed()
+            }
             FaultName::Signal => {
                 let signal = prop_oneof![
                     4 => Just(Signal::Terminate),

@@ -285,6 +285,7 @@ fn simpler_kinds(kind: &FaultKind) -> Vec<FaultKind> {
                 FaultKind::StopAtPoll { node: node.clone(), polls: *polls, again: false },
             ]
         }
+        FaultKind::DropAtPoll { site, .. } => vec![FaultKind::Outage { site: site.clone(), for_ms: Some(1) }],
         FaultKind::PanicAtPoll { site, .. } => vec![FaultKind::Panic { site: site.clone() }],
         FaultKind::CrashInCall { down_ms, .. } => vec![FaultKind::Crash { node: None, down_ms: *down_ms }],
         FaultKind::Signal { node, signal: Signal::Interrupt | Signal::Quit } => {

@@ -104,6 +104,13 @@ impl fmt::Display for FaultKind {
             FaultKind::PanicAtPoll { site, polls } => {
                 write!(f, "a call to {site} panics at the poll that is number {polls} of all calls to it")
             }
+            FaultKind::DropAtPoll { site, polls } => {
+                write!(f, "a call to {site} is dropped at the poll that is number {polls} of all calls to it")
+            }
+            FaultKind::IgnoreCancel { site, for_ms } => {
+                write!(f, "cycles of {site} ignore that they are asked to end")?;
+                lasting(f, for_ms)
+            }
             FaultKind::ClockStep { node, by_ms } => {
                 let whose = node.as_ref().map(|node| format!(" of {node}")).unwrap_or_default();
                 let way = if *by_ms < 0 { "back" } else { "forward" };

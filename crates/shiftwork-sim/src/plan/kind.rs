@@ -232,6 +232,23 @@ pub enum FaultKind {
         /// How many polls, from 1.
         polls: u32,
     },
+    /// A call to the site is dropped at an await point of its own, as by a `select!` or a timeout around it, when calls have been
+    /// polled for so many times, counted over all calls to the site. Its caller goes on, and is told that it was given up.
+    DropAtPoll {
+        /// Which site.
+        site: String,
+        /// How many polls, from 1.
+        polls: u32,
+    },
+    /// A cycle that is asked to end does not, until it is dropped: of workers that are
+    /// [`stubborn`](crate::Dependency::stubborn) by this site.
+    IgnoreCancel {
+        /// Which site.
+        site: String,
+        /// For how long, in milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_ms: Option<u64>,
+    },
     /// A node's process stands still, and so does nothing; then it goes on, as if no time had passed.
     Pause {
         /// Which node; the first, if it is not said.
@@ -282,6 +299,8 @@ impl FaultKind {
             FaultKind::CrashAtPoll { .. } => FaultName::CrashAtPoll,
             FaultKind::StopAtPoll { .. } => FaultName::StopAtPoll,
             FaultKind::PanicAtPoll { .. } => FaultName::PanicAtPoll,
+            FaultKind::DropAtPoll { .. } => FaultName::DropAtPoll,
+            FaultKind::IgnoreCancel { .. } => FaultName::IgnoreCancel,
             FaultKind::Pause { .. } => FaultName::Pause,
             FaultKind::SlowStart { .. } => FaultName::SlowStart,
         }
@@ -314,6 +333,8 @@ impl FaultKind {
             | FaultKind::Late { site, .. }
             | FaultKind::Panic { site, .. }
             | FaultKind::PanicAtPoll { site, .. }
+            | FaultKind::DropAtPoll { site, .. }
+            | FaultKind::IgnoreCancel { site, .. }
             | FaultKind::CrashInCall { site, .. }
             | FaultKind::Spin { site, .. }
             | FaultKind::Duplicate { site, .. }
@@ -361,6 +382,7 @@ impl FaultKind {
             | FaultKind::EffectAfterDrop { for_ms, .. }
             | FaultKind::Reorder { for_ms, .. }
             | FaultKind::Late { for_ms, .. }
+            | FaultKind::IgnoreCancel { for_ms, .. }
             | FaultKind::SlowStart { for_ms, .. } => *for_ms,
             FaultKind::Pause { for_ms, .. } => Some(*for_ms),
             FaultKind::Panic { .. }
@@ -374,6 +396,7 @@ impl FaultKind {
             | FaultKind::ClockStep { .. }
             | FaultKind::CrashAtPoll { .. }
             | FaultKind::StopAtPoll { .. }
+            | FaultKind::DropAtPoll { .. }
             | FaultKind::PanicAtPoll { .. } => None,
         }
     }
@@ -394,6 +417,7 @@ impl FaultKind {
             | FaultKind::EffectAfterDrop { for_ms, .. }
             | FaultKind::Reorder { for_ms, .. }
             | FaultKind::Late { for_ms, .. }
+            | FaultKind::IgnoreCancel { for_ms, .. }
             | FaultKind::SlowStart { for_ms, .. } => *for_ms = Some(whole_ms(duration)),
             FaultKind::Pause { for_ms, .. } => *for_ms = whole_ms(duration),
             FaultKind::Crash { down_ms, .. }
@@ -401,6 +425,7 @@ impl FaultKind {
             | FaultKind::CrashAtPoll { down_ms, .. } => *down_ms = whole_ms(duration),
             FaultKind::Panic { .. }
             | FaultKind::PanicAtPoll { .. }
+            | FaultKind::DropAtPoll { .. }
             | FaultKind::Spin { .. }
             | FaultKind::Duplicate { .. }
             | FaultKind::Malformed { .. }
@@ -491,6 +516,8 @@ impl FaultKind {
             | FaultKind::Late { .. }
             | FaultKind::Panic { .. }
             | FaultKind::PanicAtPoll { .. }
+            | FaultKind::DropAtPoll { .. }
+            | FaultKind::IgnoreCancel { .. }
             | FaultKind::CrashInCall { .. }
             | FaultKind::Spin { .. }
             | FaultKind::Duplicate { .. }

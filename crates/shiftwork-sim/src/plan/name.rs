@@ -58,6 +58,8 @@ names! {
     SlowStart = "slow_start",
     StopAtPoll = "stop_at_poll",
     PanicAtPoll = "panic_at_poll",
+    DropAtPoll = "drop_at_poll",
+    IgnoreCancel = "ignore_cancel",
 }
 
 impl FaultName {

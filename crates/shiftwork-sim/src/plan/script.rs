@@ -143,6 +143,18 @@ impl Site {
         FaultKind::PanicAtPoll { site: self.0.clone(), polls }
     }
 
+    /// A call is dropped, and its caller goes on, when calls have been polled `polls` times from then on.
+    #[must_use]
+    pub fn drop_at_poll(&self, polls: u32) -> FaultKind {
+        FaultKind::DropAtPoll { site: self.0.clone(), polls }
+    }
+
+    /// Cycles of workers that are [`stubborn`](crate::Dependency::stubborn) by this site do not end when they are asked to.
+    #[must_use]
+    pub fn ignore_cancel(&self) -> FaultKind {
+        FaultKind::IgnoreCancel { site: self.0.clone(), for_ms: None }
+    }
+
     /// The process is killed in the next call, before or after its effect, and started again after a second.
     #[must_use]
     pub fn crash(&self, after_effect: bool) -> FaultKind {

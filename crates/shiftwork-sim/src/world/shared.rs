@@ -46,7 +46,7 @@ pub(crate) struct Shared {
     pub(super) clock: Arc<WorldClock>,
     state: Mutex<State>,
     queues: Mutex<Vec<Held>>,
-    /// Whether each poll of a call matters: one may panic there, or is noted.
+    /// Whether each poll of a call matters: one may panic there or be dropped, or is noted.
     pub(crate) calls_are_watched: bool,
     /// What a watchdog sees of polls, if there is one.
     pub(super) pulse: OnceLock<Arc<Pulse>>,
@@ -122,7 +122,11 @@ impl Shared {
                 recorder: Recorder::new(plan, options.timeline),
             }),
             queues: Mutex::new(Vec::new()),
-            calls_are_watched: survey || plan.faults.iter().any(|fault| fault.kind.kind() == FaultName::PanicAtPoll),
+            calls_are_watched: survey
+                || plan
+                    .faults
+                    .iter()
+                    .any(|fault| matches!(fault.kind.kind(), FaultName::PanicAtPoll | FaultName::DropAtPoll)),
             pulse: OnceLock::new(),
             scheduler: Mutex::new(Scheduler::new(&plan.order, plan.seed)),
             bell: Notify::new(),

@@ -36,6 +36,17 @@ pub(crate) enum Meets {
     Crash,
 }
 
+/// What a call meets at an await point of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MeetsAtPoll {
+    /// Nothing.
+    Nothing,
+    /// A panic.
+    Panic,
+    /// It is dropped.
+    Drop,
+}
+
 /// A fault of the plan, and whether it had an effect yet.
 pub(super) struct PlannedFault {
     pub(super) at: Duration,
@@ -146,28 +157,39 @@ impl State {
         self.crash.is_some()
     }
 
-    /// A call to the site is polled: whether it panics there.
-    pub(crate) fn panics_at_poll(&mut self, site: SiteId) -> bool {
+    /// A call to the site is polled: what becomes of it there.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "each place picks the kinds that strike there")]
+    pub(crate) fn meets_at_poll(&mut self, site: SiteId) -> MeetsAtPoll {
         if self.is_fenced() {
-            return false;
+            return MeetsAtPoll::Nothing;
         }
         self.note(Place::CallPolled(site));
         let (now, heal_at) = (self.now(), self.heal_at());
         for index in 0..self.faults.len() {
             let fault = &mut self.faults[index];
-            if let FaultKind::PanicAtPoll { polls, .. } = fault.kind
-                && fault.site == Some(site)
-                && !fault.struck
-                && Self::in_force(fault, heal_at, now)
-            {
+            let (polls, meets) = match fault.kind {
+                FaultKind::PanicAtPoll { polls, .. } => (polls, MeetsAtPoll::Panic),
+                FaultKind::DropAtPoll { polls, .. } => (polls, MeetsAtPoll::Drop),
+                _ => continue,
+            };
+            if fault.site == Some(site) && !fault.struck && Self::in_force(fault, heal_at, now) {
                 fault.polls += 1;
                 if fault.polls >= polls {
                     self.strike(index);
-                    return true;
+                    return meets;
                 }
             }
         }
-        false
+        MeetsAtPoll::Nothing
+    }
+
+    /// A cycle of the site was asked to end: whether it ignores that.
+    pub(crate) fn ignores_cancel(&mut self, site: SiteId) -> bool {
+        let found = self.find(site, |fault| matches!(fault.kind, FaultKind::IgnoreCancel { .. }));
+        if let Some(index) = found {
+            self.strike(index);
+        }
+        found.is_some()
     }
 
     /// How much longer a call takes that begins now, and would take `usual`.
