@@ -10,6 +10,7 @@ fn beside_a_busy_service(script: Script, build: impl FnOnce(&mut World) + Send) 
     script.at(secs(4), Signal::Terminate).run_once(build)
 }
 
+#[expect(clippy::disallowed_methods, reason = "what blocking does to others in a world is what is tested")]
 async fn computes(cx: ServiceContext) -> Result<(), Failure> {
     let busy = async {
         loop {

@@ -32,7 +32,7 @@ struct Collision {
     faults: &'static [FaultName],
     sites: &'static [&'static str],
     nodes: &'static [&'static str],
-    build: fn(&mut World, Ledger<bool>),
+    build: fn(&mut World, &Ledger<bool>),
 }
 
 const COLLISIONS: [Collision; 4] = [
@@ -88,12 +88,12 @@ impl Scenario for Collision {
         let lost = Ledger::default();
         let seen = lost.clone();
         world.always(RULE, move |_| if seen.with(|lost| *lost) { Err("it was".to_owned()) } else { Ok(()) });
-        (self.build)(world, lost);
+        (self.build)(world, &lost);
     }
 }
 
 /// A page is printed by whoever holds its lease, and a lease that is over is somebody else's.
-fn lease_with_its_end(world: &mut World, lost: Ledger<bool>) {
+fn lease_with_its_end(world: &mut World, lost: &Ledger<bool>) {
     let printer = world.dependency_with("printer", Latency::constant(millis(400)));
     let pages = world.queue::<u32>("pages");
     for number in 0..20 {
@@ -152,7 +152,7 @@ fn until(next: Option<Timestamp>, now: Timestamp) -> Duration {
 }
 
 /// An entry is made, and undone unless the bank has answered in time.
-fn answer_at_the_limit(world: &mut World, lost: Ledger<bool>) {
+fn answer_at_the_limit(world: &mut World, lost: &Ledger<bool>) {
     struct Undo(bool);
     impl Drop for Undo {
         fn drop(&mut self) {
@@ -161,6 +161,7 @@ fn answer_at_the_limit(world: &mut World, lost: Ledger<bool>) {
         }
     }
     let bank = world.dependency_with("bank", Latency::constant(millis(200)));
+    let lost = lost.clone();
     world.node("books", move |node| {
         let (bank, lost) = (bank.clone(), lost.clone());
         let book = move |_: Tick, cx: Context| {
@@ -182,8 +183,9 @@ fn answer_at_the_limit(world: &mut World, lost: Ledger<bool>) {
 }
 
 /// Every seven seconds something is billed.
-fn signal_with_a_tick(world: &mut World, lost: Ledger<bool>) {
+fn signal_with_a_tick(world: &mut World, lost: &Ledger<bool>) {
     let _bank = world.dependency("bank");
+    let lost = lost.clone();
     world.foreign("bills", move |process| {
         let lost = lost.clone();
         async move {
@@ -205,13 +207,14 @@ fn signal_with_a_tick(world: &mut World, lost: Ledger<bool>) {
 }
 
 /// What was being done when the process died is gone on with in its next life, if its lease still runs, and else begun anew.
-fn lease_over_just_now(world: &mut World, lost: Ledger<bool>) {
+fn lease_over_just_now(world: &mut World, lost: &Ledger<bool>) {
     const LEASE: Duration = Duration::from_secs(9);
     let works = world.dependency_with("works", Latency::constant(secs(8)));
     let jobs = world.queue::<u32>("jobs");
     jobs.seed(0..60);
     // A file beside the process: whose lease it held last, and until when.
     let file: Ledger<Option<(Lease, Timestamp)>> = Ledger::default();
+    let lost = lost.clone();
     world.foreign("worker", move |process| {
         let (works, jobs, file, lost) = (works.clone(), jobs.clone(), file.clone(), lost.clone());
         async move {
