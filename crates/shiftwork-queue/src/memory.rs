@@ -256,8 +256,8 @@ impl<T: Clone + Send + 'static> Queue<T> for MemoryQueue<T> {
     async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<(), QueueError> {
         let settled = self.lock().settle(lease, settlement, now)?;
         match settled {
-            Settled::Done(content, next) => {
-                drop(content);
+            Settled::Done(payload, next) => {
+                drop(payload);
                 self.left(next);
             }
             Settled::Aside(next) => self.left(next),

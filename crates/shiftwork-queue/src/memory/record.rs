@@ -25,9 +25,11 @@ pub(super) struct Content<T> {
 
 /// The keys and the failures of a delivery.
 #[derive(Default)]
-struct Rare {
-    unique_key: Option<Arc<str>>,
-    ordering_key: Option<Arc<str>>,
+pub(super) struct Rare {
+    /// What it keeps others from having, while it is unsettled.
+    pub(super) unique_key: Option<Arc<str>>,
+    /// The line that it is in.
+    pub(super) ordering_key: Option<Arc<str>>,
     history: Vec<FailureRecord>,
 }
 
@@ -60,6 +62,17 @@ impl<T> Content<T> {
     /// The line that it is in.
     pub(super) fn ordering_key(&self) -> Option<&Arc<str>> {
         self.rare.as_ref()?.ordering_key.as_ref()
+    }
+
+    /// What it has that most have not.
+    pub(super) fn rare(&self) -> Option<&Rare> {
+        self.rare.as_deref()
+    }
+
+    /// What it is taken apart into when it is done: what others have written, and what is the queue's own.
+    pub(super) fn finish(&mut self) -> (Result<T, Undecodable>, Option<Box<Rare>>) {
+        let nothing = Err(Undecodable { reason: String::new() });
+        (std::mem::replace(&mut self.payload, nothing), self.rare.take())
     }
 
     /// Its failures, the oldest first.

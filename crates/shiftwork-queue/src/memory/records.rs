@@ -11,8 +11,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::record::Record;
-use crate::DeliveryId;
+use super::record::{Rare, Record};
+use crate::{DeliveryId, Undecodable};
 
 /// Below this many places the ring is as long as it likes.
 const RING_MIN: usize = 64;
@@ -78,6 +78,22 @@ impl<T> Records<T> {
     pub(super) fn remove(&mut self, id: DeliveryId) -> Option<Record<T>> {
         let Some(place) = self.place(id) else { return self.strays.remove(&id) };
         let record = self.ring.get_mut(place)?.take()?;
+        self.has_left();
+        Some(record)
+    }
+
+    /// Removes what is done, and returns what is left of it: only that is moved, not the whole record.
+    pub(super) fn finish(&mut self, id: DeliveryId) -> Option<(Result<T, Undecodable>, Option<Box<Rare>>)> {
+        let Some(place) = self.place(id) else { return self.strays.remove(&id).map(|mut it| it.content.finish()) };
+        let place = self.ring.get_mut(place)?;
+        let left = place.as_mut()?.content.finish();
+        *place = None;
+        self.has_left();
+        Some(left)
+    }
+
+    /// A place of the ring has become free.
+    fn has_left(&mut self) {
         self.taken -= 1;
         while let Some(None) = self.ring.front() {
             self.ring.pop_front();
@@ -86,7 +102,6 @@ impl<T> Records<T> {
         while self.ring.len() > RING_MIN && self.taken * SPARSE < self.ring.len() {
             self.shorten();
         }
-        Some(record)
     }
 
     /// Each record with its id, in the order of the ids.

@@ -21,13 +21,13 @@ use jiff::Timestamp;
 use super::{
     inspect::{Entry, Stage},
     leases::Leases,
-    record::{Content, Hold, Record},
+    record::{Content, Hold, Rare, Record},
     records::Records,
     waiting::Waiting,
 };
 use crate::{
     Claim, DeadLetter, DeadLetterCause, Delivery, DeliveryId, Depth, FencingToken, Lease, Message, QueueError,
-    Settlement, later,
+    Settlement, Undecodable, later,
 };
 
 /// A queue.
@@ -53,8 +53,8 @@ pub(super) struct Dead<T> {
 
 /// Where a settlement has put a delivery.
 pub(super) enum Settled<T> {
-    /// It is done; this is what is left of it, for the caller to drop. Whether another one of its ordering key has its turn.
-    Done(Content<T>, bool),
+    /// It is done; this is its payload, for the caller to drop. Whether another one of its ordering key has its turn.
+    Done(Result<T, Undecodable>, bool),
     /// It is a dead letter; the same.
     Aside(bool),
     /// It waits for its next claim.
@@ -136,9 +136,13 @@ impl<T> State<T> {
         self.insert_waiting(id, record, now);
     }
 
-    /// The first of a line has left the queue: the next one has its turn. Whether there is one.
-    fn leave(&mut self, content: &Content<T>, now: Timestamp) -> bool {
-        let Some(key) = content.ordering_key() else { return false };
+    /// A delivery has left the queue for good: its unique key is free, and the next one of its line has its turn. Whether
+    /// there is one.
+    fn forget(&mut self, rare: &Rare, now: Timestamp) -> bool {
+        if let Some(key) = &rare.unique_key {
+            self.keys.remove(key);
+        }
+        let Some(key) = &rare.ordering_key else { return false };
         let line = self.lines.get_mut(key).expect("an unsettled delivery's ordering key has a line");
         let Some(next) = line.pop_front() else {
             self.lines.remove(key);
@@ -165,11 +169,12 @@ impl<T> State<T> {
         self.leases.catch_up(now, &mut self.records);
         let expires_at = later(now, lease);
         for _ in 0..max {
-            let rank = match (self.waiting.first(now), self.leases.first_lapsed()) {
-                (Some(waits), Some(lapsed)) => waits.min(lapsed),
-                (Some(rank), None) | (None, Some(rank)) => rank,
-                (None, None) => break,
+            let waits = self.waiting.first(now);
+            let first = match self.leases.first_lapsed() {
+                None => waits,
+                Some(lapsed) => Some(waits.map_or(lapsed, |waits| waits.min(lapsed))),
             };
+            let Some(rank) = first else { break };
             let id = rank.place.id;
             let record = self.records.get_mut(id).expect("what waits has a record");
             // The only foreign code of a claim. If it panics, this delivery is still where it was.
@@ -219,14 +224,15 @@ impl<T> State<T> {
         self.leases.end(hold, rank, &mut self.records);
         match settlement {
             Settlement::Ack => {
-                let Record { content, .. } = self.take(id);
-                let next = self.leave(&content, now);
-                Ok(Settled::Done(content, next))
+                let (payload, rare) = self.records.finish(id).expect("what was held has a record");
+                let next = rare.is_some_and(|rare| self.forget(&rare, now));
+                Ok(Settled::Done(payload, next))
             }
             Settlement::DeadLetter { cause, failure } => {
-                let Record { mut content, pushed_at, crashes, .. } = self.take(id);
+                let record = self.records.remove(id).expect("what was held has a record");
+                let Record { mut content, pushed_at, crashes, .. } = record;
                 content.remember(failure);
-                let next = self.leave(&content, now);
+                let next = content.rare().is_some_and(|rare| self.forget(rare, now));
                 self.dead.insert(id, Dead { content, cause, crashes, pushed_at, dead_at: now });
                 Ok(Settled::Aside(next))
             }
@@ -239,15 +245,6 @@ impl<T> State<T> {
             Settlement::Return => Ok(self.wait(id, now, |record| record.due = record.due.min(now))),
             Settlement::Snooze { until } => Ok(self.wait(id, now, |record| record.due = until)),
         }
-    }
-
-    /// Takes out a record that has no lease any more, for good.
-    fn take(&mut self, id: DeliveryId) -> Record<T> {
-        let record = self.records.remove(id).expect("what was held has a record");
-        if let Some(key) = record.content.unique_key() {
-            self.keys.remove(key);
-        }
-        record
     }
 
     /// Lets a record that has no lease any more wait for its next claim, after `change`.

@@ -337,6 +337,7 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
             kind: failure.map_or(FailureKind::Interrupted, Failure::kind),
             message: failure.map(|failure| failure.cause().message.to_string()).unwrap_or_default(),
         };
+        self.slot.settling();
         let settlement = match settle {
             Settle::Ack | Settle::Discard => Settlement::Ack,
             Settle::Retry { delay } => Settlement::Retry { at: later(now, delay), failure: record() },
@@ -344,8 +345,7 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
             Settle::Return => Settlement::Return,
             Settle::Snooze { delay } => Settlement::Snooze { until: later(now, delay) },
         };
-        self.slot.settling();
-        let stored = self.shared.store(current.lease, settlement, now, Some(&self.slot), cx).await;
+        let stored = self.shared.store(current.lease, &settlement, now, Some(&self.slot), cx).await;
         self.slot.release();
         stored
     }
@@ -438,7 +438,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
 
     async fn return_buffer(&self, claimer: &mut Claimer<T>, cx: &LaneContext) {
         while let Some(delivery) = claimer.buffer.pop_front() {
-            let stored = self.store(delivery.lease, Settlement::Return, cx.wall_time(), None, cx).await;
+            let stored = self.store(delivery.lease, &Settlement::Return, cx.wall_time(), None, cx).await;
             cx.settled_unrun(delivery.lease.delivery, Settle::Return, stored);
         }
     }
@@ -447,7 +447,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
     async fn store(
         &self,
         lease: Lease,
-        settlement: Settlement,
+        settlement: &Settlement,
         mut now: Timestamp,
         slot: Option<&Slot>,
         cx: &LaneContext,

@@ -143,7 +143,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
 
     pub(super) async fn give_back(&self, taken: &mut Vec<Delivery<T>>, cx: &LaneContext) {
         for delivery in taken.drain(..) {
-            let stored = self.store(delivery.lease, Settlement::Return, cx.wall_time(), None, cx).await;
+            let stored = self.store(delivery.lease, &Settlement::Return, cx.wall_time(), None, cx).await;
             cx.settled_unrun(delivery.lease.delivery, Settle::Return, stored);
         }
     }
