@@ -70,9 +70,10 @@ pub(crate) struct LaneRun<L, W> {
     pub(crate) fault: Box<dyn Fn(Failure) + Send>,
 }
 
-/// A cycle that has ended, and is to be settled.
+/// A cycle that runs, or has ended and is to be settled.
 #[derive(Clone, Copy)]
-struct EndedCycle {
+struct Cycle {
+    /// When it began, or ended.
     at: Instant,
     cycle: CycleId,
     attempt: u32,
@@ -180,7 +181,10 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             if let Some(pace) = &self.pace {
                 pace.begin();
             }
-            interrupted |= self.run_offer(ready, probe).await;
+            let Ready { input, attempt, claimed } = ready;
+            let mut cycle = self.begin(attempt, claimed, probe);
+            let result = self.run_cycle(input, &cycle).await;
+            interrupted |= self.end(result, &mut cycle, probe).await;
             if !tokio::task::coop::has_budget_remaining() {
                 self.cx.asked_at = None;
             }
@@ -204,11 +208,9 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         offered
     }
 
-    /// Runs one offer's cycle and settles it. Whether it was interrupted by the stop.
-    async fn run_offer(&mut self, ready: Ready<W::Input>, probe: bool) -> bool {
-        let Ready { input, attempt, claimed } = ready;
-        let (worker, cycle, lease) = (self.id, self.cycles.next(), claimed.map(|claimed| claimed.lease));
-        let delivery = lease.map(|lease| lease.delivery);
+    /// A cycle begins: says so, and where others see it.
+    fn begin(&mut self, attempt: u32, claimed: Option<Claimed>, probe: bool) -> Cycle {
+        let (worker, cycle) = (self.id, self.cycles.next());
         // What was settled last, and what was offered since, took no time if the clock was not read again.
         let began = self.cx.asked_at.take().unwrap_or_else(Instant::now);
         if attempt == 1 {
@@ -217,8 +219,15 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         if probe {
             self.emit(began, &Event::BreakerProbing { worker, cycle });
         }
+        let delivery = claimed.as_ref().map(|claimed| claimed.lease.delivery);
         self.emit(began, &Event::CycleStarted { worker, cycle, attempt, delivery });
+        self.shared.seat.begin(cycle, attempt, delivery, began);
+        Cycle { at: began, cycle, attempt, claimed }
+    }
 
+    /// The cycle itself, under guard.
+    async fn run_cycle(&mut self, input: W::Input, of: &Cycle) -> Result<(), Failure> {
+        let &Cycle { at: began, cycle, attempt, ref claimed } = of;
         let deadline = self.policy.cycle_timeout.and_then(|timeout| began.checked_add(timeout));
         let limits = Limits { deadline, progress: self.policy.progress_timeout.map(|timeout| (timeout, began)) };
         let span = tracing::info_span!(
@@ -226,39 +235,38 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             worker = &*self.shared.name,
             cycle = cycle.0,
             attempt,
-            delivery = delivery.map(|delivery| delivery.0)
+            delivery = claimed.as_ref().map(|claimed| claimed.lease.delivery.0)
         );
-        self.context.turn(cycle, attempt, lease, deadline);
-        self.shared.seat.begin(cycle, attempt, delivery, began);
-        let result = {
-            let (user, cx, LaneShared { control, seat, .. }) = (&self.worker, &self.context, &*self.shared);
-            // In a block of its own, so that a cycle that panics before it returns its future is caught too.
-            let cycle = async { user.cycle(input, cx).await };
-            pin!(RunCycle::new(cycle, limits, control, &span, Some(seat))).await
-        };
-        self.shared.seat.settles();
+        self.context.turn(cycle, attempt, claimed.as_ref().map(|claimed| claimed.lease), deadline);
+        let (user, cx, LaneShared { control, seat, .. }) = (&self.worker, &self.context, &*self.shared);
+        // In a block of its own, so that a cycle that panics before it returns its future is caught too.
+        let cycle = async { user.cycle(input, cx).await };
+        pin!(RunCycle::new(cycle, limits, control, &span, Some(seat))).await
+    }
 
+    /// The cycle is over: settles it. Whether it was interrupted by the stop.
+    async fn end(&mut self, result: Result<(), Failure>, cycle: &mut Cycle, probe: bool) -> bool {
+        self.shared.seat.settles();
         let at = Instant::now();
-        let took = at.saturating_duration_since(began);
-        let ended = EndedCycle { at, cycle, attempt, claimed };
-        // Success first, and on its own: most cycles move no failure about.
-        let failure = match result {
-            Ok(()) => None,
-            Err(failure) => Some(self.in_the_end(failure, self.shared.control.is_cancelled())),
-        };
-        let Some(failure) = failure else {
-            self.emit(at, &Event::CycleEnded { worker, cycle, failure: None, took });
+        let took = at.saturating_duration_since(cycle.at);
+        cycle.at = at;
+        let (worker, number) = (self.id, cycle.cycle);
+        let Err(failure) = result else {
+            // On its own, since most cycles succeed: no failure and no decision is moved about.
+            self.emit(at, &Event::CycleEnded { worker, cycle: number, failure: None, took });
             if let Some(gate) = self.gate.as_deref().filter(|gate| !gate.is_quiet()) {
+                let delivery = cycle.claimed.map(|claimed| claimed.lease.delivery);
                 self.tell_breaker(gate, breaker::Ended { failure: None, probe, delivery }, at, 0.5);
             }
-            let decision = self.succeeded();
-            self.carry_out(decision, None, None, &ended).await;
+            let Decision { settle, .. } = self.succeeded();
+            self.settle(settle, None, cycle).await;
             return false;
         };
+        let failure = self.in_the_end(failure, self.shared.control.is_cancelled());
         let cause = failure.cause();
-        self.emit(at, &Event::CycleEnded { worker, cycle, failure: Some(cause.clone()), took });
-        let decision = self.decide(&failure, &ended, probe);
-        self.carry_out(decision, Some(&failure), Some(cause), &ended).await;
+        self.emit(at, &Event::CycleEnded { worker, cycle: number, failure: Some(cause.clone()), took });
+        let decision = self.decide(&failure, cycle, probe);
+        self.carry_out(decision, Some(&failure), Some(cause), cycle).await;
         let kind = failure.kind();
         if decision.fault {
             (self.fault)(failure);
@@ -270,7 +278,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
 
     /// What follows from a failure, for the breaker first. Out of the way of cycles that succeed.
     #[cold]
-    fn decide(&mut self, failure: &Failure, ended: &EndedCycle, probe: bool) -> Decision {
+    fn decide(&mut self, failure: &Failure, ended: &Cycle, probe: bool) -> Decision {
         // Drawn only where it is used, so that a success leaves the series alone.
         let chance = self.chance.f64();
         let delivery = ended.claimed.map(|claimed| claimed.lease.delivery);
@@ -362,23 +370,28 @@ impl<W, L: Lane> LaneRun<L, W> {
     }
 
     /// What follows from a failure, once the breaker was told of it.
-    fn follows(&self, failure: &Failure, how: &EndedCycle, spared: Option<Duration>, chance: f64) -> Decision {
-        let &EndedCycle { at, cycle, attempt, claimed } = how;
+    fn follows(&self, failure: &Failure, how: &Cycle, spared: Option<Duration>, chance: f64) -> Decision {
+        let &Cycle { at, cycle, attempt, claimed } = how;
         let elapsed = self.elapsed(claimed.map(|claimed| claimed.first_claimed_at), at);
         let ended = Ended { attempt, failure: Some(failure.kind()), asked_delay: failure.delay(), elapsed, spared };
         self.within_budget(decide(&self.policy.retry, ended, chance), cycle, at)
     }
 
-    /// Stores what was decided, and says it.
-    async fn carry_out(
-        &mut self,
-        decision: Decision,
-        failure: Option<&Failure>,
-        cause: Option<Cause>,
-        ended: &EndedCycle,
-    ) {
+    /// Stores what was decided, and tells whoever is to be told of it.
+    async fn carry_out(&mut self, decision: Decision, failure: Option<&Failure>, cause: Option<Cause>, ended: &Cycle) {
         let Decision { settle, escalate, fault: _ } = decision;
-        let &EndedCycle { at, cycle, attempt, ref claimed } = ended;
+        self.settle(settle, failure, ended).await;
+        if let (true, Some(cause)) = (escalate, cause) {
+            let (cycle, attempts) = (Some(ended.cycle), ended.attempt);
+            let escalated = Event::Escalated { worker: self.id, cycle, attempts, cause: cause.clone() };
+            self.emit(Instant::now(), &escalated);
+            self.escalate(ended.claimed.map(|claimed| claimed.lease.delivery), attempts, cause);
+        }
+    }
+
+    /// Stores a settlement, and says it.
+    async fn settle(&mut self, settle: Settle, failure: Option<&Failure>, ended: &Cycle) {
+        let &Cycle { at, cycle, attempt: _, ref claimed } = ended;
         let (worker, delivery) = (self.id, claimed.as_ref().map(|claimed| claimed.lease.delivery));
         self.cx.asked_at = Some(at);
         let (settled, at) = {
@@ -397,13 +410,6 @@ impl<W, L: Lane> LaneRun<L, W> {
                 let cause = Failure::transient(error).cause();
                 self.emit(at, &Event::SettleFailed { worker, cycle: Some(cycle), delivery, settle, cause });
             }
-        }
-        if let (true, Some(cause)) = (escalate, cause) {
-            self.emit(
-                Instant::now(),
-                &Event::Escalated { worker, cycle: Some(cycle), attempts: attempt, cause: cause.clone() },
-            );
-            self.escalate(delivery, attempt, cause);
         }
     }
 

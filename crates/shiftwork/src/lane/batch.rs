@@ -19,7 +19,7 @@ use std::{
 
 use tokio::{sync::futures::Notified, time::Instant};
 
-use super::{EndedCycle, LaneEnd, LaneRun, NoCycle, Ready};
+use super::{Cycle, LaneEnd, LaneRun, NoCycle, Ready};
 use crate::{
     Batch, BatchContext, BatchWorker, Batches, Cause, Failure, FailureKind,
     batch::Item,
@@ -100,7 +100,7 @@ pub(crate) struct BatchRun<L: BatchLane, W> {
 
 /// One input's cycle.
 struct Flight {
-    cycle: EndedCycle,
+    cycle: Cycle,
     verdict: Option<Result<(), Failure>>,
     cause: Option<Cause>,
     decision: Decision,
@@ -342,7 +342,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             lane.emit(began, &Event::CycleStarted { worker, cycle, attempt, delivery });
             lane.shared.seat.begin(cycle, attempt, delivery, began);
             self.flights.push(Flight {
-                cycle: EndedCycle { at: began, cycle, attempt, claimed },
+                cycle: Cycle { at: began, cycle, attempt, claimed },
                 verdict: None,
                 cause: None,
                 decision: Decision::SUCCESS,

@@ -35,7 +35,10 @@ use shiftwork_queue::{
 };
 use tokio::time::Instant;
 
-use self::lease::{Held, Slot};
+use self::{
+    lease::{Held, Slot},
+    own::was_claimed_before,
+};
 use super::{Claimed, Lane, LaneContext, Offer, Source, SourceContext};
 use crate::{
     BoxError, Failure, Retry,
@@ -315,16 +318,21 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
             Some((instant, time)) if cx.asked_at == Some(instant) => time,
             Some(_) | None => cx.wall_time_when_asked(),
         };
-        let taken = match &mut self.alone {
-            Some(claimer) => self.shared.take_as(claimer, now, cx).await,
+        let delivery = match &mut self.alone {
+            // It stays where it was claimed until it is offered: a delivery that is handed on is a copy each time.
+            Some(claimer) => {
+                if !self.shared.claim_some(claimer, now, cx).await {
+                    return Ok(None);
+                }
+                claimer.buffer.pop_front()
+            }
             None => self.shared.take(now, cx).await,
         };
-        let Some(delivery) = taken else { return Ok(None) };
-        if !self.shared.take_from_own(delivery.lease, cx).await {
-            self.shared.give_back(&mut vec![delivery], cx).await;
-            return Ok(None);
+        match delivery {
+            Some(delivery) if was_claimed_before(delivery.lease) => self.hold_again(delivery, cx).await,
+            Some(delivery) => Ok(Some(self.hold(delivery, cx))),
+            None => Ok(None),
         }
-        Ok(Some(self.hold(delivery, cx)))
     }
 
     async fn settle(&mut self, settle: Settle, failure: Option<&Failure>, cx: &LaneContext) -> Result<(), BoxError> {
@@ -351,6 +359,18 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
     }
 }
 
+impl<T: Send + 'static, Q: Queue<T>> QueueLane<Q, T> {
+    /// As [`QueueLane::hold`], once no other lane holds it under an older claim.
+    #[cold]
+    async fn hold_again(&mut self, delivery: Delivery<T>, cx: &LaneContext) -> Result<Option<Offer<T>>, Failure> {
+        if self.shared.take_from_own(delivery.lease, cx).await {
+            return Ok(Some(self.hold(delivery, cx)));
+        }
+        self.shared.give_back(&mut vec![delivery], cx).await;
+        Ok(None)
+    }
+}
+
 impl<Q, T> QueueLane<Q, T> {
     fn hold(&mut self, delivery: Delivery<T>, cx: &LaneContext) -> Offer<T> {
         let Delivery { lease, attempt, crashes, pushed_at: _, first_claimed_at, payload } = delivery;
@@ -373,16 +393,21 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
         self.take_as(&mut claimer, cx.wall_time(), cx).await
     }
 
-    async fn take_as(&self, claimer: &mut Claimer<T>, mut now: Timestamp, cx: &LaneContext) -> Option<Delivery<T>> {
+    async fn take_as(&self, claimer: &mut Claimer<T>, now: Timestamp, cx: &LaneContext) -> Option<Delivery<T>> {
+        if self.claim_some(claimer, now, cx).await { claimer.buffer.pop_front() } else { None }
+    }
+
+    /// Waits until something is in the buffer; `false` once intake is closed and the buffer is returned.
+    async fn claim_some(&self, claimer: &mut Claimer<T>, mut now: Timestamp, cx: &LaneContext) -> bool {
         // Made before the claim that it guards, so that a push between the claim and the wait is not missed.
         let mut changed = None;
         loop {
             if cx.is_closed() {
                 self.return_buffer(claimer, cx).await;
-                return None;
+                return false;
             }
-            if let Some(delivery) = claimer.buffer.pop_front() {
-                return Some(delivery);
+            if !claimer.buffer.is_empty() {
+                return true;
             }
             match self.claim(claimer, now, cx).await {
                 Ok(_) if !claimer.buffer.is_empty() => continue,

@@ -28,13 +28,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
     /// Interrupts the cycle of this worker that still works on the delivery under an older claim, and waits until it has ended;
     /// no longer than a third of the lease, since one that blocks its thread cannot be ended. `false` if intake closed
     /// meanwhile.
-    #[inline]
     pub(super) async fn take_from_own(&self, lease: Lease, cx: &LaneContext) -> bool {
-        !was_claimed_before(lease) || self.interrupt_own(lease, cx).await
-    }
-
-    #[cold]
-    async fn interrupt_own(&self, lease: Lease, cx: &LaneContext) -> bool {
         let slots: Vec<Arc<Slot>> = self.slots().clone();
         let older = |slot: &Slot| {
             slot.held().filter(|held| held.lease.delivery == lease.delivery && !same_claim(&held.lease, &lease))
