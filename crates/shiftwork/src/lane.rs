@@ -483,3 +483,6 @@ impl<W, L: Lane> LaneRun<L, W> {
         self.cx.emit_at(at, event);
     }
 }
+
+#[cfg(test)]
+mod tests;
