@@ -23,6 +23,12 @@ pub(super) struct Content<T> {
     rare: Option<Box<Rare>>,
 }
 
+/// What is left of a delivery that is done.
+pub(super) struct Finished<T> {
+    pub(super) payload: Result<T, Undecodable>,
+    pub(super) rare: Option<Box<Rare>>,
+}
+
 /// The keys and the failures of a delivery.
 #[derive(Default)]
 pub(super) struct Rare {
@@ -69,10 +75,10 @@ impl<T> Content<T> {
         self.rare.as_deref()
     }
 
-    /// What it is taken apart into when it is done: what others have written, and what is the queue's own.
-    pub(super) fn finish(&mut self) -> (Result<T, Undecodable>, Option<Box<Rare>>) {
+    /// Takes out what is left of it when it is done.
+    pub(super) fn finish(&mut self) -> Finished<T> {
         let nothing = Err(Undecodable { reason: String::new() });
-        (std::mem::replace(&mut self.payload, nothing), self.rare.take())
+        Finished { payload: std::mem::replace(&mut self.payload, nothing), rare: self.rare.take() }
     }
 
     /// Its failures, the oldest first.

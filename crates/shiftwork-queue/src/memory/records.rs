@@ -11,8 +11,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::record::{Rare, Record};
-use crate::{DeliveryId, Undecodable};
+use super::record::{Finished, Record};
+use crate::DeliveryId;
 
 /// Below this many places the ring is as long as it likes.
 const RING_MIN: usize = 64;
@@ -83,7 +83,7 @@ impl<T> Records<T> {
     }
 
     /// Removes what is done, and returns what is left of it: only that is moved, not the whole record.
-    pub(super) fn finish(&mut self, id: DeliveryId) -> Option<(Result<T, Undecodable>, Option<Box<Rare>>)> {
+    pub(super) fn finish(&mut self, id: DeliveryId) -> Option<Finished<T>> {
         let Some(place) = self.place(id) else { return self.strays.remove(&id).map(|mut it| it.content.finish()) };
         let place = self.ring.get_mut(place)?;
         let left = place.as_mut()?.content.finish();

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use super::{
     inspect::{Entry, Stage},
     leases::Leases,
-    record::{Content, Hold, Rare, Record},
+    record::{Content, Finished, Hold, Rare, Record},
     records::Records,
     waiting::Waiting,
 };
@@ -224,7 +224,7 @@ impl<T> State<T> {
         self.leases.end(hold, rank, &mut self.records);
         match settlement {
             Settlement::Ack => {
-                let (payload, rare) = self.records.finish(id).expect("what was held has a record");
+                let Finished { payload, rare } = self.records.finish(id).expect("what was held has a record");
                 let next = rare.is_some_and(|rare| self.forget(&rare, now));
                 Ok(Settled::Done(payload, next))
             }
