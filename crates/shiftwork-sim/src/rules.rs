@@ -122,7 +122,14 @@ struct Pauses {
 
 impl Pauses {
     /// For how long it stood still between `from` and `to`.
+    #[inline]
     fn between(&self, from: Duration, to: Duration) -> Duration {
+        // Of most nodes, and asked of each of their cycles.
+        let never_stood_still = self.over.is_empty() && self.since.is_none();
+        if never_stood_still { Duration::ZERO } else { self.overlap(from, to) }
+    }
+
+    fn overlap(&self, from: Duration, to: Duration) -> Duration {
         let present = self.since.map(|since| (since, Duration::MAX));
         let overlap = |(began, ended): (Duration, Duration)| ended.min(to).saturating_sub(began.max(from));
         self.over.iter().copied().chain(present).map(overlap).sum()
@@ -147,6 +154,8 @@ impl Verdicts<'_> {
     }
 
     /// Says that `rule` broke unless `holds`.
+    // Asked several times on each record of a world, and broken in few worlds: what is said then stays out of the way.
+    #[inline]
     fn demand(
         &mut self,
         rule: Rule,
@@ -155,13 +164,18 @@ impl Verdicts<'_> {
         happened: impl FnOnce() -> String,
     ) {
         if !holds {
-            (self.report)(Violation {
-                rule: RuleName::Rule(rule),
-                at: self.at,
-                expected: expected(),
-                happened: happened(),
-            });
+            self.broke(rule, expected, happened);
         }
+    }
+
+    #[cold]
+    fn broke(&mut self, rule: Rule, expected: impl FnOnce() -> String, happened: impl FnOnce() -> String) {
+        (self.report)(Violation {
+            rule: RuleName::Rule(rule),
+            at: self.at,
+            expected: expected(),
+            happened: happened(),
+        });
     }
 }
 

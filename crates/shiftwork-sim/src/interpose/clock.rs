@@ -15,6 +15,8 @@ thread_local! {
     // Without a destructor and const: readable at any time in a thread's life.
     static CLOCK: Cell<*const WorldClock> = const { Cell::new(ptr::null()) };
     static THREAD: Cell<Thread> = const { Cell::new(Thread::World) };
+    // What the monotonic clock last showed, and at how many nanoseconds of the world: it is read many times at one instant.
+    static LAST: Cell<(u64, TimeSpec)> = const { Cell::new((0, TimeSpec::of_nanoseconds(MONOTONIC_BASE_NS))) };
 }
 
 pub(super) fn hold(clock: *const WorldClock, thread: Thread) {
@@ -68,19 +70,37 @@ const REALTIME_COARSE: c_int = 5;
 const MONOTONIC_COARSE: c_int = 6;
 const BOOTTIME: c_int = 7;
 
-const fn whole_ns(duration: Duration) -> u64 {
-    duration.as_secs() * 1_000_000_000
+const MONOTONIC_BASE_NS: i64 = whole_ns(MONOTONIC_BASE);
+const WALL_EPOCH_NS: i64 = whole_ns(WALL_EPOCH);
+
+const fn whole_ns(duration: Duration) -> i64 {
+    duration.as_secs().cast_signed() * 1_000_000_000
 }
 
 /// What a clock shows in the world, in nanoseconds; `None` for a clock that is not the world's.
 pub(super) fn reading(world: &WorldClock, clock: c_int) -> Option<i64> {
-    // Three centuries; a world that lasts longer stops there.
-    let at = |since: Duration| now_ns(world).saturating_add(whole_ns(since)).try_into().unwrap_or(i64::MAX);
     match clock {
-        MONOTONIC | MONOTONIC_RAW | MONOTONIC_COARSE | BOOTTIME => Some(at(MONOTONIC_BASE)),
-        REALTIME | REALTIME_COARSE => Some(at(WALL_EPOCH).saturating_add(world.wall_offset_ns())),
+        MONOTONIC | MONOTONIC_RAW | MONOTONIC_COARSE | BOOTTIME => Some(at(MONOTONIC_BASE_NS, now_ns(world))),
+        REALTIME | REALTIME_COARSE => Some(at(WALL_EPOCH_NS, now_ns(world)).saturating_add(world.wall_offset_ns())),
         _ => None,
     }
+}
+
+/// Three centuries; a world that lasts longer stops there.
+fn at(base_ns: i64, passed_ns: u64) -> i64 {
+    base_ns.saturating_add_unsigned(passed_ns)
+}
+
+/// What the monotonic clock shows.
+fn monotonic(world: &WorldClock) -> TimeSpec {
+    let now_ns = now_ns(world);
+    let (last_ns, shown) = LAST.get();
+    if now_ns == last_ns {
+        return shown;
+    }
+    let shown = TimeSpec::of_nanoseconds(at(MONOTONIC_BASE_NS, now_ns));
+    LAST.set((now_ns, shown));
+    shown
 }
 
 /// The C library's `clock_gettime`, for the whole program.
@@ -93,12 +113,17 @@ pub(super) fn reading(world: &WorldClock, clock: c_int) -> Option<i64> {
 #[expect(unreachable_pub, reason = "the linker is who reaches it")]
 pub unsafe extern "C" fn clock_gettime(clock: c_int, time: *mut TimeSpec) -> c_int {
     if let Some(world) = held()
-        && let Some(reading) = reading(world, clock)
         && !time.is_null()
     {
-        // SAFETY: the caller promises that `time` is valid for a write.
-        unsafe { time.write(TimeSpec::of_nanoseconds(reading)) };
-        return 0;
+        let shown = match clock {
+            MONOTONIC => Some(monotonic(world)),
+            _ => reading(world, clock).map(TimeSpec::of_nanoseconds),
+        };
+        if let Some(shown) = shown {
+            // SAFETY: the caller promises that `time` is valid for a write.
+            unsafe { time.write(shown) };
+            return 0;
+        }
     }
     // SAFETY: as the caller promises.
     unsafe { real::clock_gettime(clock, time) }

@@ -21,7 +21,7 @@ impl TimeSpec {
         whole.saturating_add(u64::try_from(self.nanoseconds).unwrap_or(0))
     }
 
-    pub(super) fn of_nanoseconds(nanoseconds: i64) -> Self {
+    pub(super) const fn of_nanoseconds(nanoseconds: i64) -> Self {
         let a_second = NANOSECONDS_A_SECOND.cast_signed();
         Self { seconds: nanoseconds.div_euclid(a_second), nanoseconds: nanoseconds.rem_euclid(a_second) }
     }

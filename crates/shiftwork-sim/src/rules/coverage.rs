@@ -264,10 +264,11 @@ impl Watcher {
             Event::BreakerOpened { worker, .. } => self.with(*worker, |it| it.breaker = Gate::Open),
             Event::BreakerProbing { worker, .. } => self.with(*worker, |it| it.breaker = Gate::Probing),
             Event::BreakerClosed { worker, .. } => self.with(*worker, |it| it.breaker = Gate::Closed),
-            _ => {}
-        }
-        if let Some((worker, phase)) = event.phase() {
-            self.with(worker, |it| it.phase = phase);
+            _ => {
+                if let Some((worker, phase)) = event.phase() {
+                    self.with(worker, |it| it.phase = phase);
+                }
+            }
         }
     }
 

@@ -327,7 +327,7 @@ impl Worker {
         if self.declared.batch.is_none() {
             self.begins_in_time(started.cycle, verdicts);
         }
-        let (name, cycle, attempt) = (self.declared.name.clone(), started.cycle, started.attempt);
+        let (name, cycle, attempt) = (&self.declared.name, started.cycle, started.attempt);
         verdicts.demand(
             if self.intake == Intake::Closed { Rule::T1 } else { Rule::S2 },
             self.intake == Intake::Open,
@@ -418,13 +418,13 @@ impl Worker {
 
     /// Rule T8: nothing in flight goes unnamed.
     fn all_named(&mut self, then: &str, verdicts: &mut Verdicts<'_>) {
-        let unnamed = std::mem::take(&mut self.unnamed);
         verdicts.demand(
             Rule::T8,
-            unnamed.is_empty(),
+            self.unnamed.is_empty(),
             || format!("every cycle of {} that a step of the stop finds in flight is named", self.declared.name),
-            || format!("cycle {} was not when {then}", unnamed[0]),
+            || format!("cycle {} was not when {then}", self.unnamed[0]),
         );
+        self.unnamed.clear();
     }
 
     /// Rule P3: a tick is served that was asked for.
@@ -556,12 +556,11 @@ impl Worker {
     }
 
     fn ended(&mut self, cycle: CycleId, failure: Option<FailureKind>, took: Duration, verdicts: &mut Verdicts<'_>) {
-        let name = self.declared.name.clone();
         let Some(index) = self.running.iter().position(|running| running.cycle == cycle) else {
             verdicts.demand(
                 Rule::C8,
                 false,
-                || format!("a cycle of {name} that ends had started"),
+                || format!("a cycle of {} that ends had started", self.declared.name),
                 || format!("cycle {cycle} had not"),
             );
             return;
@@ -569,6 +568,7 @@ impl Worker {
         self.all_named("it ended", verdicts);
         self.ended_in_batch(cycle, verdicts);
         let running = self.running.swap_remove(index);
+        let name = &self.declared.name;
         self.succeeded += u64::from(failure.is_none());
         verdicts.demand(
             Rule::C5,
@@ -637,7 +637,7 @@ impl Worker {
     }
 
     fn settled(&mut self, cycle: CycleId, delivery: Option<DeliveryId>, settle: Settle, verdicts: &mut Verdicts<'_>) {
-        let name = self.declared.name.clone();
+        let name = &self.declared.name;
         let Some(index) = self.unsettled.iter().position(|ended| ended.cycle == cycle) else {
             verdicts.demand(
                 Rule::Q1,
@@ -671,7 +671,7 @@ impl Worker {
                 verdicts.demand(
                     Rule::C3,
                     delay >= low,
-                    || format!("{name} waits at least {low:?} after attempt {}", ended.attempt),
+                    || format!("{} waits at least {low:?} after attempt {}", self.declared.name, ended.attempt),
                     || format!("it waits {delay:?}"),
                 );
                 // From the end of the cycle: a store that needed several tries does not add to the delay.

@@ -97,8 +97,8 @@ impl LifeRules {
         self.workers.iter().any(|worker| worker.abandoned)
     }
 
-    fn name(&self, id: WorkerId) -> String {
-        self.names.as_ref().map_or_else(|| id.0.to_string(), |names| names[id.0 as usize].name.to_string())
+    fn name(&self, id: WorkerId) -> Arc<str> {
+        self.names.as_ref().map_or_else(|| id.0.to_string().into(), |names| names[id.0 as usize].name.clone())
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "events of cycles are another file's")]
@@ -132,7 +132,7 @@ impl LifeRules {
                     Rule::S1,
                     early.is_none(),
                     || format!("{} starts after every worker that it comes after is ready", self.name(*worker)),
-                    || format!("{} was not ready", early.map_or_else(String::new, |id| self.name(*id))),
+                    || format!("{} was not ready", early.map(|id| self.name(*id)).unwrap_or_default()),
                 );
                 self.starts_again(*worker, verdicts);
                 let worker = &mut self.workers[worker.0 as usize];
@@ -193,14 +193,13 @@ impl LifeRules {
 
     /// Rule S3: a start hook has ended, well or not, or is waited for no longer.
     fn start_hook_ended(&mut self, id: WorkerId, verdicts: &mut Verdicts<'_>) {
-        let name = self.name(id);
         let worker = &mut self.workers[id.0 as usize];
         let Some(since) = worker.starting_since.take() else { return };
         let (took, limit) = (verdicts.at.saturating_sub(since), worker.start_timeout);
         verdicts.demand(
             Rule::S3,
             took <= limit.saturating_add(verdicts.stood_still_since(since)).saturating_add(START_SLACK),
-            || format!("the start hook of {name} is waited for no longer than {limit:?}"),
+            || format!("the start hook of {} is waited for no longer than {limit:?}", self.name(id)),
             || format!("it was for {took:?}"),
         );
     }
@@ -227,7 +226,7 @@ impl LifeRules {
             | StopReason::Completed
             | StopReason::Unable => None,
         };
-        let name = |id: Option<WorkerId>| id.map_or_else(|| "nobody".to_owned(), |id| self.name(id));
+        let name = |id: Option<WorkerId>| id.map_or_else(|| "nobody".into(), |id| self.name(id));
         verdicts.demand(
             Rule::S5,
             named == self.start_failed,
@@ -251,16 +250,15 @@ impl LifeRules {
 
     /// Rule F3: a service that ends unasked has failed, and what it failed with is a fault.
     fn service_ended(&mut self, id: WorkerId, failure: Option<FailureKind>, verdicts: &mut Verdicts<'_>) {
-        let name = self.name(id);
-        let worker = &mut self.workers[id.0 as usize];
+        let worker = &self.workers[id.0 as usize];
         let Some(completes) = worker.service else { return };
         verdicts.demand(
             Rule::F3,
             failure.is_some() || completes || !worker.open,
-            || format!("{name} ends well only once it was asked to stop"),
+            || format!("{} ends well only once it was asked to stop", self.name(id)),
             || "it ended well before".to_owned(),
         );
-        worker.owes_fault = failure.is_some_and(|kind| kind != FailureKind::Interrupted);
+        self.workers[id.0 as usize].owes_fault = failure.is_some_and(|kind| kind != FailureKind::Interrupted);
     }
 
     /// Rule F1: a restart is what the policy allows, no more often than it says.
@@ -351,7 +349,7 @@ impl LifeRules {
             || format!("{} stops after every worker that comes after it", self.name(id)),
             || {
                 let other = dependent.and_then(|index| u32::try_from(index).ok()).map(WorkerId);
-                format!("{} had not stopped", other.map_or_else(String::new, |id| self.name(id)))
+                format!("{} had not stopped", other.map(|id| self.name(id)).unwrap_or_default())
             },
         );
         verdicts.demand(
@@ -427,7 +425,7 @@ impl LifeRules {
             || "every worker has a verdict when the host has ended".to_owned(),
             || {
                 let id = silent.and_then(|index| u32::try_from(index).ok()).map(WorkerId);
-                format!("{} has none", id.map_or_else(String::new, |id| self.name(id)))
+                format!("{} has none", id.map(|id| self.name(id)).unwrap_or_default())
             },
         );
         let expected = self.expected_exit();

@@ -5,6 +5,7 @@
 //! node's runtime, whose clock is paused: it moves by itself, inside the runtime, and [`Time`] adds up what passed in the node's lives.
 
 use std::{
+    cell::Cell,
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -88,6 +89,8 @@ pub(crate) enum Time {
         clock: Arc<WorldClock>,
         /// What tokio's clock showed when the world began.
         origin: Instant,
+        /// The instant that was last asked about, and when that is: a host says several things at one.
+        last: Cell<(Instant, Duration)>,
     },
     /// The paused clock of the one node's runtime.
     Paused {
@@ -102,7 +105,8 @@ impl Time {
     /// The time of a world that begins; on the thread that holds `clock`, if it is held.
     pub(super) fn new(clock: Arc<WorldClock>) -> Self {
         if crate::interpose::IN_FORCE {
-            Time::Held { clock, origin: Instant::now() }
+            let origin = Instant::now();
+            Time::Held { clock, origin, last: Cell::new((origin, Duration::ZERO)) }
         } else {
             Time::Paused { before: Duration::ZERO, since: None }
         }
@@ -119,7 +123,15 @@ impl Time {
     /// World time at an instant of the running node's clock.
     pub(crate) fn at(&self, instant: Instant) -> Duration {
         match self {
-            Time::Held { origin, .. } => instant.saturating_duration_since(*origin),
+            Time::Held { origin, last, .. } => {
+                let (last_instant, at) = last.get();
+                if instant == last_instant {
+                    return at;
+                }
+                let at = instant.saturating_duration_since(*origin);
+                last.set((instant, at));
+                at
+            }
             Time::Paused { before, since } => {
                 since.map_or(*before, |since| *before + instant.saturating_duration_since(since))
             }

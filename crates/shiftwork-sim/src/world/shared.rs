@@ -254,7 +254,7 @@ impl Shared {
         let number = node.tasks.current;
         let blocked = now.saturating_sub(node.tasks.began_at);
         let (began, too_long) = (node.tasks.began_at, (blocked >= poll_max).then(|| node.tasks.describe(number)));
-        let metrics = node.metrics.clone().filter(|metrics| metrics.num_blocking_threads() > 0);
+        let metrics = node.metrics.as_ref().filter(|metrics| metrics.num_blocking_threads() > 0).cloned();
         if let Some(id) = state.running
             && !blocked.is_zero()
         {

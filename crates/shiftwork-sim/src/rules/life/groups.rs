@@ -1,6 +1,6 @@
 //! F2, F4, F5 and T7: who may close for whose fault, and how a group goes down and comes up.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use shiftwork::{OnFault, RestartStrategy, Rule, event::WorkerId};
 
@@ -138,8 +138,8 @@ impl LifeRules {
         self.workers[index].standing = Standing::Coming;
     }
 
-    fn name_of(&self, index: Option<usize>) -> String {
+    fn name_of(&self, index: Option<usize>) -> Arc<str> {
         let id = index.and_then(|index| u32::try_from(index).ok()).map(WorkerId);
-        id.map_or_else(String::new, |id| self.name(id))
+        id.map(|id| self.name(id)).unwrap_or_default()
     }
 }
