@@ -145,9 +145,14 @@ impl Control {
         self.taken.swap(triggers, Ordering::AcqRel) != triggers
     }
 
+    /// Whether there is a trigger that nobody has taken.
+    pub(crate) fn is_triggered(&self) -> bool {
+        self.triggers() != self.taken.load(Ordering::Acquire)
+    }
+
     /// Completes when there is a trigger that nobody has taken.
     pub(crate) async fn has_trigger(&self) {
-        self.until(|| self.triggers() != self.taken.load(Ordering::Acquire)).await;
+        self.until(|| self.is_triggered()).await;
     }
 
     /// Completes when the worker was triggered more often than `before`.

@@ -219,9 +219,15 @@ impl SourceContext {
 
     /// Waits until `time`, or until intake closes; whether it closed. Cancel safe.
     async fn wait_until(&self, time: Instant) -> bool {
+        self.wait_until_or(time, || self.is_closed()).await
+    }
+
+    /// Waits until `time`, or until something that rings the worker's bell makes `is_over` true; whether that was it. Cancel
+    /// safe.
+    async fn wait_until_or(&self, time: Instant, is_over: impl Fn() -> bool) -> bool {
         tokio::select! {
             biased;
-            () = self.control().closed() => true,
+            () = self.control().until(is_over) => true,
             () = tokio::time::sleep_until(time) => false,
         }
     }

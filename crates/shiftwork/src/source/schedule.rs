@@ -30,7 +30,7 @@ use shiftwork_queue::Timestamp;
 use tokio::time::Instant;
 
 use self::{
-    clockwork::{Life, Waited},
+    clockwork::{EndedBy, Life, Waited},
     cron::Calendar,
     series::{Grid, Wall},
 };
@@ -317,35 +317,33 @@ pub struct ScheduleLane {
 
 impl ScheduleLane {
     /// Waits for the clockwork, and in it for the next tick, or for a trigger.
-    async fn tick(&self, cx: &LaneContext) -> Option<Tick> {
+    async fn tick(&self, cx: &LaneContext) -> Option<(Tick, Instant)> {
         let mut clockwork = self.life.clockwork.lock().await;
-        let triggered = tokio::select! {
-            biased;
-            () = cx.has_trigger() => true,
-            tick = clockwork.next(&self.plan, &cx.source) => return tick,
-        };
-        let asked = triggered && !cx.is_closed() && cx.take_trigger();
-        asked.then(|| clockwork.serve_triggered(&cx.source))
+        // It is not served while somebody asks for one, who goes first.
+        let tick = clockwork.next(&self.plan, &cx.source, EndedBy::IntakeOrTrigger).await;
+        let asked = tick.is_none() && !cx.is_closed() && cx.take_trigger();
+        tick.or_else(|| asked.then(|| clockwork.serve_triggered(&cx.source)))
     }
 
     /// Waits for the next tick, where one that comes due ends the wait for a retry.
-    async fn next_instead_of_retry(&self, cx: &LaneContext) -> Option<Tick> {
+    async fn next_instead_of_retry(&self, cx: &LaneContext) -> Option<(Tick, Instant)> {
         if self.plan.policy.overlap != Overlap::CancelPrevious {
             return std::future::pending().await;
         }
         let mut clockwork = self.life.clockwork.lock().await;
-        if clockwork.is_behind() || clockwork.come_due(&self.plan, &cx.source).await == Waited::End {
+        let ended_by = EndedBy::Intake;
+        if clockwork.is_behind() || clockwork.come_due(&self.plan, &cx.source, ended_by).await == Waited::End {
             drop(clockwork);
             return std::future::pending().await;
         }
-        clockwork.next(&self.plan, &cx.source).await
+        clockwork.next(&self.plan, &cx.source, ended_by).await
     }
 
     /// The first attempt at a tick; `None` when there is none, for now or for good.
-    fn begin(&mut self, tick: Option<Tick>, cx: &LaneContext) -> Option<Offer<Tick>> {
-        let tick = tick?;
+    fn begin(&mut self, tick: Option<(Tick, Instant)>, cx: &LaneContext) -> Option<Offer<Tick>> {
+        let (tick, now) = tick?;
         self.attempt = 1;
-        self.current = Some((tick, Instant::now()));
+        self.current = Some((tick, now));
         Some(self.offer(tick, cx))
     }
 

@@ -42,8 +42,12 @@ impl Default for Life {
 impl Life {
     /// The attempt of this number has begun; 0 says that it is over.
     pub(super) fn at_work(&self, attempt: u64) {
-        // Without somebody who listens it is a store.
-        self.at_work.send_replace(attempt);
+        // Without somebody who listens it is a store. Who begins to listen meanwhile counts before it looks at the value, which
+        // is locked here.
+        self.at_work.send_if_modified(|at_work| {
+            *at_work = attempt;
+            self.at_work.receiver_count() > 0
+        });
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<u64> {
@@ -66,7 +70,6 @@ pub(super) struct Clockwork {
 #[derive(Debug)]
 struct Due {
     came: Came,
-    since: Instant,
     until: Instant,
 }
 
@@ -87,9 +90,30 @@ enum Drive {
     Wall(Instant, Option<Series<Wall>>),
 }
 
+/// What ends a wait for the next tick, apart from that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EndedBy {
+    /// That intake closes, for good or for a pause.
+    Intake,
+    /// That, or somebody who asks for a tick.
+    IntakeOrTrigger,
+}
+
+impl EndedBy {
+    fn is_over(self, cx: &SourceContext) -> bool {
+        cx.is_closed()
+            || match self {
+                EndedBy::Intake => false,
+                EndedBy::IntakeOrTrigger => cx.control().is_triggered(),
+            }
+    }
+}
+
 /// How a tick came due.
 #[derive(Debug, Clone, Copy)]
 struct Came {
+    /// When that was found.
+    at: Instant,
     /// Due so long ago, on the schedule's own clock.
     late: Duration,
     /// When, if that is a wall time.
@@ -100,22 +124,19 @@ struct Came {
 }
 
 impl Due {
-    /// How long ago it came due.
-    fn age(&self) -> Duration {
-        self.came.late.saturating_add(self.since.elapsed())
+    /// How long ago it came due, at `now`.
+    fn age(&self, now: Instant) -> Duration {
+        self.came.late.saturating_add(now.saturating_duration_since(self.came.at))
     }
 }
 
 /// What came of waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Waited {
-    /// A tick is to be served. For so long the tick after it is not due; `None` if there is none.
-    Due {
-        /// Until the next.
-        room: Option<Duration>,
-    },
-    /// Intake closed, for good or for a pause.
-    Closed,
+    /// A tick is to be served.
+    Due,
+    /// Something else has ended the wait.
+    Ended,
     /// There will be no more ticks.
     End,
 }
@@ -135,41 +156,45 @@ impl Hands {
     }
 
     /// Waits for the next tick. Why there is none otherwise.
-    async fn tick(&mut self, plan: &Plan, cx: &SourceContext) -> Result<Came, Waited> {
+    async fn tick(&mut self, plan: &Plan, cx: &SourceContext, ended_by: EndedBy) -> Result<Came, Waited> {
         match &mut self.drive {
-            Drive::Rate(begin, series) => {
-                wait_until(*begin, cx).await?;
-                loop {
-                    let now = Instant::now().saturating_duration_since(*begin);
-                    match decide(series, now, cx) {
-                        Decision::Serve { due, missed, next } => {
-                            let room = next.map(|next| next.saturating_sub(due));
-                            return Ok(Came { late: now.saturating_sub(due), due: None, missed, room });
-                        }
-                        Decision::Wait { until } => wait_until(later(*begin, until), cx).await?,
-                        Decision::End => return Err(Waited::End),
-                    }
+            Drive::Rate(begin, series) => loop {
+                if ended_by.is_over(cx) {
+                    return Err(Waited::Ended);
                 }
-            }
+                let at = Instant::now();
+                let Some(now) = at.checked_duration_since(*begin) else {
+                    wait_until(*begin, cx, ended_by).await?;
+                    continue;
+                };
+                match decide(series, now, cx) {
+                    Decision::Serve { due, missed, next } => {
+                        let room = next.map(|next| next.saturating_sub(due));
+                        return Ok(Came { at, late: now.saturating_sub(due), due: None, missed, room });
+                    }
+                    Decision::Wait { until } => wait_until(later(*begin, until), cx, ended_by).await?,
+                    Decision::End => return Err(Waited::End),
+                }
+            },
             Drive::Delay(due) => {
-                wait_until(*due, cx).await?;
-                let late = Instant::now().saturating_duration_since(*due);
+                wait_until(*due, cx, ended_by).await?;
+                let at = Instant::now();
                 let Pace::Delay(delay) = plan.pace else { return Err(Waited::End) };
-                Ok(Came { late, due: None, missed: 0, room: Some(delay) })
+                Ok(Came { at, late: at.saturating_duration_since(*due), due: None, missed: 0, room: Some(delay) })
             }
             Drive::Wall(begin, series) => {
-                wait_until(*begin, cx).await?;
+                wait_until(*begin, cx, ended_by).await?;
                 let series = series.get_or_insert_with(|| start(plan, cx.wall_time()));
                 loop {
-                    let now = cx.wall_time();
+                    let (at, now) = (Instant::now(), cx.wall_time());
                     match decide(series, now, cx) {
                         Decision::Serve { due, missed, next } => {
                             let room = next.map(|next| between(due, next));
-                            return Ok(Came { late: between(due, now), due: Some(due), missed, room });
+                            return Ok(Came { at, late: between(due, now), due: Some(due), missed, room });
                         }
                         Decision::Wait { until } => {
                             let pause = between(now, until).clamp(TIMER, LOOK_EVERY);
-                            wait_until(later(Instant::now(), pause), cx).await?;
+                            wait_until(later(at, pause), cx, ended_by).await?;
                         }
                         Decision::End => return Err(Waited::End),
                     }
@@ -197,8 +222,8 @@ impl Hands {
     }
 }
 
-async fn wait_until(time: Instant, cx: &SourceContext) -> Result<(), Waited> {
-    if cx.wait_until(time).await { Err(Waited::Closed) } else { Ok(()) }
+async fn wait_until(time: Instant, cx: &SourceContext, ended_by: EndedBy) -> Result<(), Waited> {
+    if cx.wait_until_or(time, || ended_by.is_over(cx)).await { Err(Waited::Ended) } else { Ok(()) }
 }
 
 /// The ticks of the wall clock, from when the schedule begins.
@@ -232,7 +257,7 @@ impl Clockwork {
     /// # Cancel safety
     ///
     /// Cancel safe: what has come due is not lost.
-    pub(super) async fn come_due(&mut self, plan: &Plan, cx: &SourceContext) -> Waited {
+    pub(super) async fn come_due(&mut self, plan: &Plan, cx: &SourceContext, ended_by: EndedBy) -> Waited {
         let Self { hands, number: _, due } = self;
         let hands = hands.get_or_insert_with(|| Hands::new(plan, cx));
         if let Some(stale) = due.take_if(|due| is_superseded(due, plan)) {
@@ -242,7 +267,7 @@ impl Clockwork {
         let due = match due {
             Some(due) => due,
             None => {
-                let came = match hands.tick(plan, cx).await {
+                let came = match hands.tick(plan, cx, ended_by).await {
                     Ok(came) => came,
                     Err(why) => return why,
                 };
@@ -252,30 +277,34 @@ impl Clockwork {
                 } else {
                     jitter.mul_f64(hands.chance.f64()).saturating_sub(came.late)
                 };
-                let since = Instant::now();
-                due.insert(Due { came, since, until: later(since, by) })
+                due.insert(Due { came, until: later(came.at, by) })
             }
         };
         // One that has come due already is not served once intake has closed (rules P1 and T1).
-        let closed = if due.since == due.until { cx.is_closed() } else { cx.wait_until(due.until).await };
-        if closed {
-            return Waited::Closed;
-        }
-        Waited::Due { room: due.came.room.map(|room| room.saturating_sub(due.age())) }
+        let is_over = || ended_by.is_over(cx);
+        let ended = if due.came.at == due.until { is_over() } else { cx.wait_until_or(due.until, is_over).await };
+        if ended { Waited::Ended } else { Waited::Due }
     }
 
-    /// Waits for the next tick and serves it; `None` when there will be none, or intake closed.
+    /// For how long the tick is not due that comes after the one that has come due; `None` if there is none.
+    pub(super) fn room(&self) -> Option<Duration> {
+        let due = self.due.as_ref()?;
+        due.came.room.map(|room| room.saturating_sub(due.age(Instant::now())))
+    }
+
+    /// Waits for the next tick and serves it, and says when that was; `None` when there will be none, or the wait was ended.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe, as [`Clockwork::come_due`].
-    pub(super) async fn next(&mut self, plan: &Plan, cx: &SourceContext) -> Option<Tick> {
-        match self.come_due(plan, cx).await {
-            Waited::Due { .. } => {}
-            Waited::Closed | Waited::End => return None,
+    pub(super) async fn next(&mut self, plan: &Plan, cx: &SourceContext, ended_by: EndedBy) -> Option<(Tick, Instant)> {
+        match self.come_due(plan, cx, ended_by).await {
+            Waited::Due => {}
+            Waited::Ended | Waited::End => return None,
         }
         let due = self.due.take()?;
-        let (late, missed) = (due.age(), due.came.missed);
+        let now = Instant::now();
+        let (late, missed) = (due.age(now), due.came.missed);
         self.number = self.number.saturating_add(missed).saturating_add(1);
         let number = self.number;
         let due = due.came.due.unwrap_or_else(|| {
@@ -283,16 +312,16 @@ impl Clockwork {
             wall.checked_sub(late).unwrap_or(wall)
         });
         let triggered = false;
-        cx.emit(&Event::TickDue { worker: cx.worker, number, due, missed, late, triggered });
-        Some(Tick { number, due, triggered, missed })
+        cx.emitter.emit(now, &Event::TickDue { worker: cx.worker, number, due, missed, late, triggered });
+        Some((Tick { number, due, triggered, missed }, now))
     }
 
     /// Serves a tick that was asked for.
-    pub(super) fn serve_triggered(&self, cx: &SourceContext) -> Tick {
-        let (number, due, triggered) = (self.number, cx.wall_time(), true);
+    pub(super) fn serve_triggered(&self, cx: &SourceContext) -> (Tick, Instant) {
+        let (number, due, triggered, now) = (self.number, cx.wall_time(), true, Instant::now());
         let (missed, late) = (0, Duration::ZERO);
-        cx.emit(&Event::TickDue { worker: cx.worker, number, due, missed, late, triggered });
-        Tick { number, due, triggered, missed }
+        cx.emitter.emit(now, &Event::TickDue { worker: cx.worker, number, due, missed, late, triggered });
+        (Tick { number, due, triggered, missed }, now)
     }
 
     /// Whether ticks have come due that are to be caught up with, one after the other.
@@ -324,5 +353,5 @@ fn is_superseded(due: &Due, plan: &Plan) -> bool {
         Missed::Merge | Missed::Skip => true,
         Missed::CatchUp { .. } => false,
     };
-    cancels && merges && due.came.room.is_some_and(|room| due.age() >= room)
+    cancels && merges && due.came.room.is_some_and(|room| due.age(Instant::now()) >= room)
 }

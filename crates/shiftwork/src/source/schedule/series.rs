@@ -37,6 +37,11 @@ pub(super) trait Grid {
     /// The first tick after `time`.
     fn after(&self, time: Self::Time) -> Option<Self::Time>;
 
+    /// The same for a time that is a tick.
+    fn following(&self, tick: Self::Time) -> Option<Self::Time> {
+        self.after(tick)
+    }
+
     /// From one time to a later one.
     fn between(&self, from: Self::Time, to: Self::Time) -> Duration;
 }
@@ -83,6 +88,10 @@ impl Grid for Rate {
 
     fn after(&self, time: Duration) -> Option<Duration> {
         Some(self.at(self.steps(time) + 1))
+    }
+
+    fn following(&self, tick: Duration) -> Option<Duration> {
+        Some(tick.saturating_add(self.0))
     }
 
     fn between(&self, from: Duration, to: Duration) -> Duration {
@@ -177,14 +186,18 @@ impl<G: Grid> Series<G> {
                 Missed::Skip => (1, false),
                 Missed::CatchUp { max } => (usize::try_from(max).unwrap_or(BACKLOG_MAX).clamp(1, BACKLOG_MAX), true),
             };
-            let mut backlog = self.grid.backlog(next, now, keep);
-            self.next = backlog.next;
-            self.dropped = self.dropped.saturating_add(backlog.dropped);
-            if !all && backlog.newest.front().is_some_and(|due| !self.is_in_time(*due, now)) {
-                backlog.newest.clear();
-                self.dropped = self.dropped.saturating_add(1);
+            let following = self.grid.following(next);
+            if following.is_none_or(|following| now < following) {
+                // One alone, as of every schedule that is on time: nothing has to be counted.
+                self.next = following;
+                self.owe(next, all, now);
+            } else {
+                let mut backlog = self.grid.backlog(next, now, keep);
+                self.next = backlog.next;
+                self.dropped = self.dropped.saturating_add(backlog.dropped);
+                // Where late ones are missed, no more than one was kept.
+                backlog.newest.drain(..).for_each(|due| self.owe(due, all, now));
             }
-            self.owed.append(&mut backlog.newest);
             while self.owed.len() > keep {
                 self.owed.pop_front();
                 self.dropped = self.dropped.saturating_add(1);
@@ -200,6 +213,15 @@ impl<G: Grid> Series<G> {
             (None, None) => Decision::End,
         };
         (decision, found)
+    }
+
+    /// A tick that has come due is to be served, unless it is late and late ones are missed.
+    fn owe(&mut self, due: G::Time, all: bool, now: G::Time) {
+        if all || self.is_in_time(due, now) {
+            self.owed.push_back(due);
+        } else {
+            self.dropped = self.dropped.saturating_add(1);
+        }
     }
 
     /// Counts what has come due before `now` as missed, whatever the policy: a cycle was at work. How many.

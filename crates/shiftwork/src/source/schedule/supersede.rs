@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{
     Plan,
-    clockwork::{Life, Waited},
+    clockwork::{EndedBy, Life, Waited},
 };
 use crate::{control::Level, event::Event, source::SourceContext};
 
@@ -44,16 +44,16 @@ impl Life {
     /// Cancel safe: it is dropped when the attempt ends.
     async fn supersede(&self, attempt: u64, plan: &Plan, cx: &SourceContext) {
         let room = loop {
-            let waited = {
+            let (waited, room) = {
                 let mut clockwork = self.clockwork.lock().await;
                 if clockwork.is_behind() {
                     return;
                 }
-                clockwork.come_due(plan, cx).await
+                (clockwork.come_due(plan, cx, EndedBy::Intake).await, clockwork.room())
             };
             match waited {
-                Waited::Due { room } if !cx.is_closed() => break room,
-                Waited::Due { .. } | Waited::Closed => {
+                Waited::Due if !cx.is_closed() => break room,
+                Waited::Due | Waited::Ended => {
                     cx.control().resumed().await;
                     if cx.control().is_at_least(Level::Drain) {
                         return;
