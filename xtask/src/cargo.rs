@@ -54,6 +54,19 @@ impl Cargo {
         command
     }
 
+    /// The same as who builds the simulator without `--cfg tokio_unstable` would have it, in a target folder of its own, so that
+    /// neither build throws away what the other has made.
+    pub(crate) fn command_without_unstable<I>(&self, subcommand: &[&str], args: I) -> Command
+    where
+        I: IntoIterator<Item: AsRef<OsStr>>,
+    {
+        let mut command = self.command(subcommand, args);
+        // Set to nothing, it silences `.cargo/config.toml`.
+        command.env_remove("CARGO_ENCODED_RUSTFLAGS").env("RUSTFLAGS", "");
+        command.env("CARGO_TARGET_DIR", workspace_root().join("target/without-unstable"));
+        command
+    }
+
     /// Whether `cargo NAME` is installed.
     pub(crate) fn has(&self, name: &str) -> bool {
         Command::new(&self.program)

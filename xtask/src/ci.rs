@@ -1,8 +1,8 @@
 //! `cargo xtask ci`: what has to pass before a change is merged.
 //!
 //! `.ci/run` prepares a bare machine and calls this; there is no second list of steps. The steps are ordered by cost: the
-//! first two and rustdoc only check the dependencies, the tests build them once, and the campaign once more under its
-//! own profile.
+//! first two and rustdoc only check the dependencies, the tests build them once, those of the simulator once more as they are without
+//! `--cfg tokio_unstable`, and the campaign under its own profile.
 
 use std::{env, ffi::OsString, process::Command, time::Duration};
 
@@ -18,7 +18,7 @@ struct Step {
     run: fn(&Cargo) -> Outcome,
 }
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     Step {
         name: "fmt",
         line: "cargo fmt --all --check",
@@ -32,6 +32,14 @@ const STEPS: [Step; 5] = [
         },
     },
     Step { name: "test", line: "cargo xtask test", run: |cargo| test::run(cargo, &[]) },
+    Step {
+        name: "stable",
+        line: "RUSTFLAGS= CARGO_TARGET_DIR=target/without-unstable cargo test -p shiftwork-sim --lib in_every_build",
+        run: |cargo| {
+            let arguments = ["--package", "shiftwork-sim", "--lib", "in_every_build"];
+            run_to_its_end(cargo.command_without_unstable(&["test"], arguments))
+        },
+    },
     Step {
         name: "rustdoc",
         line: "RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps",

@@ -9,6 +9,7 @@
 //! | `fastrand`'s global generator | seeded for each world | everywhere |
 //! | tokio's `select!` and `join!` order | `Builder::rng_seed` | with `--cfg tokio_unstable` |
 //! | order of task polls, in the fingerprint | tokio's poll hooks | with `--cfg tokio_unstable` |
+//! | order of tasks, explored | tokio's poll hooks; without them the tasks that are spawned through the world | with `--cfg tokio_unstable`; everywhere |
 //! | addresses, thread ids, files, the environment, threads of the program's own | nothing: the fingerprint finds them | |
 //!
 //! "Linux" is Linux with glibc, on x86-64 or aarch64, in a program that is not linked statically.
@@ -20,7 +21,8 @@ use crate::{interpose, world::WorldClock};
 /// How much of a program's chance is under control in this build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Control {
-    /// tokio's own choices follow the seed, and the fingerprint has the order of task polls.
+    /// tokio's own choices follow the seed, the fingerprint has the order of task polls, and orders of all tasks are explored. Without, only
+    /// those that are spawned through [`Node::spawn`](crate::Node::spawn) or [`Process::spawn`](crate::Process::spawn) are moved.
     pub task_order: bool,
     /// Hash maps and `rand` follow the seed.
     pub entropy: bool,
@@ -40,7 +42,7 @@ impl Control {
     pub fn warnings(self) -> Vec<&'static str> {
         let mut warnings = Vec::new();
         if !self.task_order {
-            warnings.push("`select!` order is not held: build with `--cfg tokio_unstable` (a set RUSTFLAGS overrides .cargo/config.toml)");
+            warnings.push("`select!` order is not held, and of the order of tasks only that of a node's program and of what it spawns through `Node::spawn` or `Process::spawn` is explored: build with `--cfg tokio_unstable` (a set RUSTFLAGS overrides .cargo/config.toml)");
         }
         if !self.entropy {
             warnings.push("hash map order is not held: it needs Linux and the feature `interpose`");

@@ -10,12 +10,12 @@
 //! ([`Process::signals`]) kills it, as the default action of the real ones does; from then on none does. When the
 //! program's future returns, the process exits and what it had spawned is dropped where it stands.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 
 use shiftwork::{
     Cause, Environment, ExitStatus, Failure, HostReport, Signal, Signals, event::StopReason, queue::Timestamp,
 };
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, task::JoinHandle};
 
 use crate::{Node, What};
 
@@ -68,6 +68,20 @@ impl Process {
     #[must_use]
     pub fn boot(&self) -> u32 {
         self.node.boot()
+    }
+
+    /// Spawns a task, like `tokio::spawn`, whose turns are part of the order that a world explores in every build:
+    /// [`Node::spawn`](crate::Node::spawn).
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime, as `tokio::spawn` does.
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        self.node.spawn(future)
     }
 
     pub(crate) fn record(&self, what: What) {

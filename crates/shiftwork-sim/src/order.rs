@@ -8,7 +8,8 @@
 //! could not do by itself, and it reaches third-party tasks like any other.
 //!
 //! It does not reach awaits that take no budget (a bare `Notify`, a `CancellationToken`), tasks of a `LocalSet`, and what
-//! `block_on` polls itself. It needs `--cfg tokio_unstable`: without it tasks go on in tokio's own order, and a tape says nothing.
+//! `block_on` polls itself. For all tasks it needs `--cfg tokio_unstable`. Without that, only a node's program and what it spawns through
+//! [`Node::spawn`](crate::Node::spawn) or [`Process::spawn`](crate::Process::spawn) are reached, and a tape of one build says nothing in the other.
 //!
 //! | file | what it holds |
 //! | --- | --- |
@@ -61,11 +62,9 @@ impl Order {
 }
 
 /// How many units tokio gives to each poll (tokio 1.x, `task::coop`).
-#[cfg(tokio_unstable)]
 const BUDGET: u8 = 128;
 
-/// Leaves so many units to the task whose poll is about to begin.
-#[cfg(tokio_unstable)]
+/// Leaves so many units to the task whose poll is about to begin, or has just begun.
 pub(crate) fn leave(units: u8) {
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     for _ in units..BUDGET {

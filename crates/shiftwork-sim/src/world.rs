@@ -17,7 +17,7 @@
 //! | `world/machine.rs` | a node as the driver sees it |
 //! | `world/agenda.rs` | what a world has in store |
 //! | `world/drive.rs` | the clockwork: boots, faults, signals, healing, the last stop |
-//! | `world/order.rs` | the order in which its tasks go on |
+//! | `world/order.rs`, `world/turns.rs` | the order in which its tasks go on; what of it is reached without tokio's hooks |
 //! | `world/outcome.rs` | what became of it |
 //!
 //! # Fault model of the process
@@ -55,6 +55,7 @@ mod shared;
 mod strikes;
 mod survey;
 mod tasks;
+mod turns;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 

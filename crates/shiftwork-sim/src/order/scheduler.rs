@@ -31,6 +31,8 @@ type TaskKey = (u32, u32);
 pub(crate) struct Scheduler {
     mode: Mode,
     lives: u32,
+    /// How many tasks have begun that take their turns by themselves, by the number of their life.
+    begun: BTreeMap<u32, u32>,
     /// All polls so far.
     polls: u64,
     tasks: BTreeMap<TaskKey, TaskState>,
@@ -108,6 +110,7 @@ impl Scheduler {
         Self {
             mode,
             lives: 0,
+            begun: BTreeMap::new(),
             polls: 0,
             tasks: BTreeMap::new(),
             last: [None; 2],
@@ -121,6 +124,13 @@ impl Scheduler {
     pub(crate) fn life_begins(&mut self) -> Option<u32> {
         self.lives += 1;
         (!matches!(self.mode, Mode::Plain)).then_some(self.lives)
+    }
+
+    /// A task begins that takes its turns by itself: its number in its life, from 1.
+    pub(crate) fn task_begins(&mut self, life: u32) -> u32 {
+        let begun = self.begun.entry(life).or_default();
+        *begun += 1;
+        *begun
     }
 
     /// A task is about to be polled: how many units are left to it, if the poll is cut short.

@@ -69,7 +69,8 @@ impl Life {
         let (anchor, process) = {
             let _inside = runtime.enter();
             let anchor = Box::pin(sleep(FAR_AWAY));
-            let main = program(node);
+            let outer = node.clone();
+            let main = outer.in_turn(program(node));
             let ring = Ring(shared.clone());
             let process = tokio::spawn(async move {
                 let _ring = ring;
@@ -231,14 +232,14 @@ fn runtime(node: &Node) -> io::Result<Runtime> {
     {
         builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&node.seed.to_le_bytes()));
         let shared = &node.shared;
-        let life = shared.life_begins();
+        let life = node.life;
         let (spawned, began, ended, terminated) = (shared.clone(), shared.clone(), shared.clone(), shared.clone());
         builder
             .on_task_spawn(move |task| spawned.task_spawned(task))
             .on_before_task_poll(move |task| {
                 began.poll_begins(task);
                 if let Some(life) = life {
-                    began.cut_short(life);
+                    began.cut_current_short(life);
                 }
             })
             .on_after_task_poll(move |_| ended.poll_ended())

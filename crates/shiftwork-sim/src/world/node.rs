@@ -16,13 +16,16 @@ pub struct Node {
     name: Arc<str>,
     pub(super) seed: u64,
     boot: u32,
+    /// Its number among the lives of the world; `None` when tokio's own order is not touched.
+    pub(super) life: Option<u32>,
 }
 
 impl Node {
     pub(super) fn new(shared: Arc<Shared>, id: NodeId, name: Arc<str>, world_seed: u64, boot: u32) -> Self {
         // The first node's streams have no name in them: a plan for one node means the same beside others.
         let subsystem = if id == NodeId(0) { format!("node {boot}") } else { format!("node {name} {boot}") };
-        Self { shared, id, name, seed: stream(world_seed, &subsystem), boot }
+        let life = shared.life_begins();
+        Self { shared, id, name, seed: stream(world_seed, &subsystem), boot, life }
     }
 
     /// Begins a host that lives in the world: its wall time, chance and signals are the world's, and the world hears
