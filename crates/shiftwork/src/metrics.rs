@@ -27,6 +27,7 @@ use crate::{
 
 /// The metrics of one host.
 pub(crate) struct Metrics {
+    /// Empty if nobody keeps them.
     workers: Box<[OfWorker]>,
     /// Whether anybody keeps them.
     recorded: bool,
@@ -34,16 +35,18 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Registers every series with the recorder of this moment.
+    /// Registers every series with the recorder of this moment, if it keeps any.
     pub(crate) fn new(workers: &[Declaration], environment: Arc<dyn Environment>) -> Self {
         describe();
-        let workers: Box<[OfWorker]> = workers.iter().map(OfWorker::new).collect();
         let recorded = Cell::new(false);
-        for of in &workers {
-            of.in_flight.increment(Probe(&recorded));
-            of.last_success.increment(Probe(&recorded));
+        for declared in workers {
+            in_flight(declared).increment(Probe(&recorded));
+            last_success(declared).increment(Probe(&recorded));
         }
-        Self { workers, recorded: recorded.get(), environment }
+        let recorded = recorded.get();
+        // Dozens of series a worker: those of a host that starts in every millisecond of a test would be most of its start.
+        let kept = workers.iter().filter(|_| recorded);
+        Self { workers: kept.map(OfWorker::new).collect(), recorded, environment }
     }
 
     /// Whether anybody keeps them, so that what is asked for them alone need not be asked.
@@ -223,19 +226,31 @@ struct OfQueue {
     measure_failures: Counter,
 }
 
+fn label(declared: &Declaration) -> Label {
+    Label::new("worker", declared.name.clone())
+}
+
+fn in_flight(declared: &Declaration) -> Gauge {
+    metrics::gauge!(CYCLES_IN_FLIGHT, vec![label(declared)])
+}
+
+fn last_success(declared: &Declaration) -> Gauge {
+    metrics::gauge!(LAST_SUCCESS, vec![label(declared)])
+}
+
 impl OfWorker {
     fn new(declared: &Declaration) -> Self {
-        let worker = || Label::new("worker", declared.name.clone());
+        let worker = || label(declared);
         let counter = |metric: &'static str| metrics::counter!(metric, vec![worker()]);
         let one_of = |metric: &'static str, key: &'static str, value: &'static str| {
             metrics::counter!(metric, vec![worker(), Label::new(key, value)])
         };
         Self {
             succeeded: one_of(CYCLES, "outcome", "success"),
-            in_flight: metrics::gauge!(CYCLES_IN_FLIGHT, vec![worker()]),
+            in_flight: in_flight(declared),
             cycle_duration: metrics::histogram!(CYCLE_DURATION, vec![worker()]),
             batch_size: declared.batch.map(|_| metrics::histogram!(BATCH_SIZE, vec![worker()])),
-            last_success: metrics::gauge!(LAST_SUCCESS, vec![worker()]),
+            last_success: last_success(declared),
             settled: SETTLES.map(|settle| one_of(SETTLEMENTS, "settle", settle)),
             failed: FailureKind::ALL.map(|kind| one_of(CYCLES, "outcome", kind.as_str())),
             attempts: ATTEMPTS.map(|attempt| one_of(ATTEMPTS_BEGUN, "attempt", attempt)),

@@ -348,8 +348,15 @@ impl ScheduleLane {
     }
 
     fn offer(&self, tick: Tick, cx: &LaneContext) -> Offer<Tick> {
-        self.life.at_work(cx.attempt().number());
+        self.at_work(cx.attempt().number());
         Offer::of(tick, self.attempt)
+    }
+
+    /// Tells who may have to end it which attempt is at work, where somebody may.
+    fn at_work(&self, attempt: u64) {
+        if self.plan.policy.overlap == Overlap::CancelPrevious {
+            self.life.at_work(attempt);
+        }
     }
 }
 
@@ -374,7 +381,7 @@ impl Lane for ScheduleLane {
     }
 
     async fn settle(&mut self, settle: Settle, _: Option<&Failure>, cx: &LaneContext) -> Result<(), BoxError> {
-        self.life.at_work(0);
+        self.at_work(0);
         if let Settle::Retry { delay } | Settle::Snooze { delay } = settle {
             self.attempt += u32::from(matches!(settle, Settle::Retry { .. }));
             if let Some((_, time)) = &mut self.current {

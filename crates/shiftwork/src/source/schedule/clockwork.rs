@@ -42,12 +42,8 @@ impl Default for Life {
 impl Life {
     /// The attempt of this number has begun; 0 says that it is over.
     pub(super) fn at_work(&self, attempt: u64) {
-        // Without somebody who listens it is a store. Who begins to listen meanwhile counts before it looks at the value, which
-        // is locked here.
-        self.at_work.send_if_modified(|at_work| {
-            *at_work = attempt;
-            self.at_work.receiver_count() > 0
-        });
+        // Without somebody who listens it is a store.
+        self.at_work.send_replace(attempt);
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<u64> {
