@@ -11,7 +11,8 @@ use shiftwork_benches::{
     worlds::{self, Waits},
 };
 
-const SIDES: &str = "reads, cycle, loop, queue, channel, tick, interval, world, bare-world";
+const SIDES: &str =
+    "reads, cycle, loop, queue, channel, tick, interval, world, world-of-calls, bare-world, careful-world";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -29,6 +30,8 @@ fn main() -> ExitCode {
         "tick" => schedule::on_shiftwork(count),
         "interval" => schedule::by_hand(count),
         "world" => worlds::on_shiftwork(Waits::Sleep, count),
+        "world-of-calls" => worlds::on_shiftwork(Waits::Call, count),
+        "careful-world" => worlds::by_careful_hand(Waits::Sleep, count),
         "bare-world" => worlds::by_hand(Waits::Sleep, count),
         other => {
             eprintln!("there is no side {other:?}: it is one of {SIDES}");

@@ -3,9 +3,10 @@
 //!
 //! A cycle waits, in one of two ways: a sleep of its own, or a call to a dependency of the world, which is two sleeps
 //! (there and back) and three records. Beside it stands what nobody can be faster than on tokio: a paused runtime with
-//! nothing in it but three loops that wait as often, without a host, rules, a fingerprint or a thread for each world.
+//! nothing in it but three loops that wait as often, without a host, rules, a fingerprint or a thread for each world. And
+//! beside that the loops of somebody who would also like to stop them, and to hear of a panic.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use shiftwork::{Context, Failure, HostBuilder, Schedule, Signal, Tick, Worker};
 use shiftwork_sim::{
@@ -14,9 +15,13 @@ use shiftwork_sim::{
     millis, secs,
     world::{self, Options},
 };
-use tokio::time::sleep;
+use tokio::{sync::watch, time::sleep};
 
-use crate::{clock, paused};
+use crate::{
+    clock,
+    guard::{Counts, guarded, work},
+    paused,
+};
 
 const WORKERS: [&str; 3] = ["first", "second", "third"];
 const CYCLES: u64 = 100;
@@ -119,12 +124,58 @@ async fn beat(waits: Waits) {
     let mut interval = tokio::time::interval(PERIOD);
     for _ in 0..CYCLES {
         interval.tick().await;
-        match waits {
-            Waits::Sleep => sleep(THERE + BACK).await,
-            Waits::Call => {
-                sleep(THERE).await;
-                sleep(BACK).await;
-            }
+        wait(waits).await;
+    }
+}
+
+async fn wait(waits: Waits) {
+    match waits {
+        Waits::Sleep => sleep(THERE + BACK).await,
+        Waits::Call => {
+            sleep(THERE).await;
+            sleep(BACK).await;
         }
+    }
+}
+
+/// The loops as they pass a review, on a runtime of their own for each world: what every loop by hand here has around its
+/// work, and an order to stop, which comes when that of the worlds does.
+///
+/// # Panics
+///
+/// When a cycle is missing.
+#[must_use]
+pub fn by_careful_hand(waits: Waits, worlds: u64) -> Duration {
+    let began = clock::now();
+    for _ in 0..worlds {
+        let counts = Arc::new(Counts::default());
+        paused().block_on(async {
+            let (stop, stopped) = watch::channel(false);
+            let tasks = WORKERS.map(|name| tokio::spawn(careful_beat(name, waits, stopped.clone(), counts.clone())));
+            sleep(Duration::from_millis(STOP_MS)).await;
+            stop.send_replace(true);
+            for task in tasks {
+                task.await.expect("panics are caught in the loop");
+            }
+        });
+        assert_eq!(counts.succeeded(), CYCLES * WORKERS.len() as u64);
+    }
+    began.elapsed()
+}
+
+async fn careful_beat(name: &'static str, waits: Waits, mut stopped: watch::Receiver<bool>, counts: Arc<Counts>) {
+    let mut interval = tokio::time::interval(PERIOD);
+    for tick in 1_u64.. {
+        tokio::select! {
+            biased;
+            _ = stopped.changed() => return,
+            _ = interval.tick() => {}
+        }
+        let span = tracing::info_span!("cycle", worker = name, tick);
+        let cycle = async {
+            wait(waits).await;
+            work(tick).await
+        };
+        guarded(cycle, span, &counts).await;
     }
 }

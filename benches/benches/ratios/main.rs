@@ -71,11 +71,11 @@ fn rows() -> Vec<Row> {
             budget,
         }
     };
-    let world = |name, budget, waits| Row {
+    let world = |name, budget, waits, by_hand: fn(Waits, u64) -> Duration| Row {
         name,
         count: 20,
         shiftwork: Box::new(move |worlds| worlds::on_shiftwork(waits, worlds)),
-        by_hand: Box::new(move |worlds| worlds::by_hand(waits, worlds)),
+        by_hand: Box::new(move |worlds| by_hand(waits, worlds)),
         budget,
     };
     vec![
@@ -109,8 +109,9 @@ fn rows() -> Vec<Row> {
             by_hand: Box::new(schedule::by_hand),
             budget: None,
         },
-        world("10 s world / bare tokio, cycles sleep", Some(2.0), Waits::Sleep),
-        world("10 s world / bare tokio, cycles call", None, Waits::Call),
+        world("10 s world / bare tokio, cycles sleep", Some(2.0), Waits::Sleep, worlds::by_hand),
+        world("10 s world / bare tokio, cycles call", None, Waits::Call, worlds::by_hand),
+        world("10 s world / careful loops, cycles sleep", None, Waits::Sleep, worlds::by_careful_hand),
         Row {
             name: "10 s world / turmoil, cycles sleep",
             count: 2,
