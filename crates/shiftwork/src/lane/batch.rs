@@ -9,9 +9,10 @@
 //! 3. All cycles of a batch end at one instant, before the first is settled; then all are settled side by side.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     sync::Arc,
     task::Poll,
     time::Duration,
@@ -263,12 +264,19 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         }
     }
 
-    /// Gives back what is ready, but for one.
+    /// Gives back what is ready, but for one. Side by side: while one waited for its turn with a store that does not answer, its lease
+    /// would be taken for that of a cycle past its time, and given up (rule Q8).
     async fn refuse_all_but(&mut self, kept: Option<usize>) {
-        let kept = kept.map(|index| self.ready.swap_remove(index));
-        for (place, ready) in self.ready.drain(..) {
-            self.lanes[place].refuse(ready.claimed).await;
-        }
+        let kept = kept.map(|index| self.ready.remove(index));
+        // They are in the order of the lanes.
+        let mut ready = self.ready.drain(..).peekable();
+        let refusing = self.lanes.iter_mut().enumerate().filter_map(|(place, lane)| {
+            let (_, ready) = ready.next_if(|(other, _)| *other == place)?;
+            Some(Box::pin(lane.refuse(ready.claimed)))
+        });
+        let refusing: Vec<_> = refusing.collect();
+        drop(ready);
+        side_by_side(refusing).await;
         self.ready.extend(kept);
     }
 
@@ -406,7 +414,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
 
     /// Stores what was decided, side by side: a store that commits in groups is kept waiting once.
     async fn settle(&mut self, from: usize, flights: &[Flight], shared: Option<&Failure>) {
-        let mut settling: Vec<_> = self.lanes[from..]
+        let settling: Vec<_> = self.lanes[from..]
             .iter_mut()
             .zip(flights)
             .map(|(lane, flight)| {
@@ -414,10 +422,15 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 Box::pin(lane.carry_out(flight.decision, failure, flight.cause.clone(), &flight.cycle))
             })
             .collect();
-        poll_fn(|cx| {
-            settling.retain_mut(|settling| settling.as_mut().poll(cx).is_pending());
-            if settling.is_empty() { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+        side_by_side(settling).await;
     }
+}
+
+/// Waits for all of them.
+async fn side_by_side<F: Future<Output = ()>>(mut futures: Vec<Pin<Box<F>>>) {
+    poll_fn(|cx| {
+        futures.retain_mut(|future| future.as_mut().poll(cx).is_pending());
+        if futures.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
