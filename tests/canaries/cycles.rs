@@ -1,7 +1,7 @@
 //! C: what follows from how a cycle ends.
 
 use shiftwork::{
-    ExitStatus, FailureKind, RateLimit, Retry, Rule,
+    ExitStatus, FailureKind, OnFault, RateLimit, Retry, Rule,
     event::{CycleId, Declaration, Event, Settle, StopReason, WorkerPhase},
     queue::DeadLetterCause,
 };
@@ -9,12 +9,13 @@ use shiftwork_sim::{QueueOperation, What, millis, record::Settled, secs};
 
 use crate::{
     Canary,
-    story::{A, PARCEL, Story, cause, of_queue, worker},
+    story::{A, B, PARCEL, Story, cause, of_queue, worker},
 };
 
 pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::C1, "a worker faults by an ordinary failure", faults_by_a_failure),
     Canary::new(Rule::C1, "a worker has failed without a fault", failed_without_a_fault),
+    Canary::new(Rule::C1, "a worker goes on after its fault", goes_on_after_its_fault),
     Canary::new(Rule::C2, "the next attempt is not counted", attempt_not_counted),
     Canary::new(Rule::C2, "a queue counts an attempt that never was", attempt_made_up),
     Canary::new(Rule::C2, "there are more attempts than the policy has", too_many_attempts),
@@ -53,6 +54,13 @@ fn faults_by_a_failure(story: &mut Story, wrong: bool) {
 fn failed_without_a_fault(story: &mut Story, wrong: bool) {
     story.runs(&[worker("a")]).cycle(A, (1, 1), TRANSIENT, RETRY).is_told_to_stop().closes(A);
     story.ends(A, if wrong { WorkerPhase::Failed } else { WorkerPhase::Stopped }).exits(ExitStatus::Clean);
+}
+
+fn goes_on_after_its_fault(story: &mut Story, wrong: bool) {
+    story.runs(&[Declaration { on_fault: OnFault::Degrade, ..worker("a") }, worker("b")]);
+    story.at(secs(5)).tells(Event::WorkerFaulted { worker: A, cause: cause(FailureKind::Fatal) });
+    story.at(millis(if wrong { 5_001 } else { 5_000 })).closes(A).ends(A, WorkerPhase::Failed).is_told_to_stop();
+    story.closes(B).ends(B, WorkerPhase::Stopped).exits(ExitStatus::WorkerFault);
 }
 
 fn attempt_not_counted(story: &mut Story, wrong: bool) {

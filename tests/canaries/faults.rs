@@ -20,6 +20,7 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::F2, "another worker's intake closes for a fault", neighbour_closes),
     Canary::new(Rule::F3, "a service returns unasked, and that is well", returns_unasked),
     Canary::new(Rule::F3, "a service fails, and that is no fault", fails_unsaid),
+    Canary::new(Rule::F3, "a service that is interrupted is said to have faulted", interrupted_is_a_fault),
     Canary::new(Rule::F4, "a member starts again before all are down", starts_before_all_are_down),
     Canary::new(Rule::F4, "a member goes down before those after it", down_out_of_order),
     Canary::new(Rule::F5, "a group is restarted too often", group_restarted_too_often),
@@ -113,6 +114,18 @@ fn fails_unsaid(story: &mut Story, wrong: bool) {
         faults(story, A);
         story.begins_to_stop(StopReason::WorkerFault(A)).closes(A);
         story.ends(A, WorkerPhase::Failed).exits(ExitStatus::WorkerFault);
+    }
+}
+
+fn interrupted_is_a_fault(story: &mut Story, wrong: bool) {
+    let service = Declaration { source: SourceKind::Service { completes: false }, ..worker("a") };
+    story.runs(&[service]).cycle_starts(A, 1, 1).is_told_to_stop().closes(A);
+    story.cycle_ends(A, 1, Some(FailureKind::Interrupted), secs(0));
+    if wrong {
+        story.tells(Event::WorkerFaulted { worker: A, cause: cause(FailureKind::Interrupted) });
+        story.ends(A, WorkerPhase::Failed).exits(ExitStatus::WorkerFault);
+    } else {
+        story.ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);
     }
 }
 

@@ -5,19 +5,22 @@ use shiftwork::{
     event::{CycleId, Declaration, Event, Settle, SourceKind},
     queue::Timestamp,
 };
-use shiftwork_sim::{millis, secs};
+use shiftwork_sim::{QueueOperation, millis, record::Settled, secs};
 
 use crate::{
     Canary,
-    story::{A, Story, worker},
+    story::{A, PARCEL, Story, of_queue, worker},
 };
 
 pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::B1, "a cycle that is no probe starts while the breaker is open", starts_while_open),
     Canary::new(Rule::B1, "a breaker opens after too few failures", opens_too_soon),
     Canary::new(Rule::B1, "a probe comes before its time", probes_too_soon),
+    Canary::new(Rule::B1, "a failed probe spends an attempt of its delivery", probe_spends),
     Canary::new(Rule::B2, "there are more retries than the budget has", over_budget),
     Canary::new(Rule::P1, "a cycle starts while its worker is paused", starts_while_paused),
+    Canary::new(Rule::P1, "a pause is said that is none", paused_twice),
+    Canary::new(Rule::P3, "a worker is triggered while it is paused", triggered_in_a_pause),
     Canary::new(Rule::P3, "a tick that was asked for is counted", trigger_counts),
     Canary::new(Rule::P3, "a tick that was asked for is late", trigger_waits),
 ];
@@ -60,6 +63,45 @@ fn probes_too_soon(story: &mut Story, wrong: bool) {
     fails_twice(story, 2);
     story.at(millis(if wrong { 5_999 } else { 6_000 }));
     probes(story);
+    story.stops();
+}
+
+/// The second attempt at the parcel is a probe, which fails.
+fn probe_spends(story: &mut Story, wrong: bool) {
+    let breaker = Some(Breaker::after(1));
+    story.runs(&[Declaration { breaker, ..of_queue("a") }]).claimed().packing_starts(1);
+    story.cycle_ends(A, 1, TRANSIENT, secs(0)).tells(Event::BreakerOpened {
+        worker: A,
+        failures: 1,
+        probe_in: secs(5),
+    });
+    story.stored(1, Settled::Retried).packing_settles(1, Settle::Retry { delay: secs(1) });
+    let claim = QueueOperation::Claimed { delivery: PARCEL, token: 2, attempt: 2, crashes: 0, told: true };
+    story.at(secs(5)).queue(claim).tells(Event::BreakerProbing { worker: A, cycle: CycleId(2) });
+    story.tells(Event::CycleStarted { worker: A, cycle: CycleId(2), attempt: 2, delivery: Some(PARCEL) });
+    story.cycle_ends(A, 2, TRANSIENT, secs(0));
+    story.tells(Event::BreakerOpened { worker: A, failures: 2, probe_in: secs(10) });
+    let settle = if wrong { Settle::Retry { delay: secs(10) } } else { Settle::Snooze { delay: secs(10) } };
+    story.stored(2, Settled::Returned).packing_settles(2, settle).holds_the_parcel().stops();
+}
+
+fn paused_twice(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a")]).tells(Event::WorkerPaused { worker: A });
+    if wrong {
+        story.tells(Event::WorkerPaused { worker: A });
+    }
+    story.tells(Event::WorkerResumed { worker: A }).stops();
+}
+
+fn triggered_in_a_pause(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a")]).tells(Event::WorkerPaused { worker: A });
+    if !wrong {
+        story.tells(Event::WorkerResumed { worker: A });
+    }
+    story.tells(Event::WorkerTriggered { worker: A });
+    if wrong {
+        story.tells(Event::WorkerResumed { worker: A });
+    }
     story.stops();
 }
 

@@ -14,6 +14,7 @@ use crate::{
 pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::T1, "a cycle starts after intake closed", starts_after_the_close),
     Canary::new(Rule::T2, "a worker stops before those after it", stops_out_of_order),
+    Canary::new(Rule::T2, "a worker goes on though nobody needs it", closes_late),
     Canary::new(Rule::T3, "a stop takes longer than its budget", over_budget),
     Canary::new(Rule::T3, "a foreign worker takes longer than it declared", foreigner_over_budget),
     Canary::new(Rule::T3, "it did not stand still for that long", stood_still),
@@ -25,7 +26,9 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::T7, "intake closes before the delay is over", closes_too_soon),
     Canary::new(Rule::T8, "a straggler is not named", unnamed),
     Canary::new(Rule::T8, "a straggler has the wrong age", wrong_age),
+    Canary::new(Rule::T8, "nothing is in flight, and that is waited for", waits_for_nothing),
     Canary::new(Rule::T10, "a worker that was asked to end is started again", started_again),
+    Canary::new(Rule::T10, "a worker is asked to end twice", asked_twice),
     Canary::new(Rule::V1, "a worker has no verdict", no_verdict),
     Canary::new(Rule::V1, "a worker ends in a phase that is none", no_last_phase),
     Canary::new(Rule::V2, "the exit code is a better one", flattering_exit),
@@ -50,6 +53,16 @@ fn stops_out_of_order(story: &mut Story, wrong: bool) {
         story.closes(worker).ends(worker, WorkerPhase::Stopped);
     }
     story.exits(ExitStatus::Clean);
+}
+
+fn closes_late(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a"), Declaration { after: vec![A], ..worker("b") }]).is_told_to_stop();
+    story.closes(B).at(secs(5)).ends(B, WorkerPhase::Stopped);
+    story
+        .at(millis(if wrong { 5_013 } else { 5_012 }))
+        .closes(A)
+        .ends(A, WorkerPhase::Stopped)
+        .exits(ExitStatus::Clean);
 }
 
 fn over_budget(story: &mut Story, wrong: bool) {
@@ -151,6 +164,25 @@ fn unnamed(story: &mut Story, wrong: bool) {
 
 fn wrong_age(story: &mut Story, wrong: bool) {
     straggles(story, Some(if wrong { 19 } else { 20 }));
+}
+
+/// The drain is over, of a worker whose last cycle ended long before, or just now.
+fn waits_for_nothing(story: &mut Story, wrong: bool) {
+    let took = if wrong { secs(19) } else { millis(19_900) };
+    story.runs(&[worker("a")]).cycle_starts(A, 1, 1).is_told_to_stop().closes(A);
+    story.at(took).cycle_ends(A, 1, None, took).settles(A, 1, Settle::Ack);
+    story.at(secs(20)).tells(Event::WorkerCancelled { worker: A });
+    story.ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);
+}
+
+fn asked_twice(story: &mut Story, wrong: bool) {
+    let asked = || Event::WorkerStopAsked { worker: A };
+    story.runs(&[worker("a"), worker("b")]).at(secs(5)).tells(asked());
+    if wrong {
+        story.tells(asked());
+    }
+    story.closes(A).ends(A, WorkerPhase::Stopped).is_told_to_stop();
+    story.closes(B).ends(B, WorkerPhase::Stopped).exits(ExitStatus::Clean);
 }
 
 fn no_verdict(story: &mut Story, wrong: bool) {

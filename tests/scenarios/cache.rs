@@ -13,11 +13,14 @@ use std::{
     time::Duration,
 };
 
+use serde_json::json;
 use shiftwork::{
     Context, Failure, Group, HostBuilder, Overlap, Restart, Retry, Schedule, ServiceContext, Tick, Worker, event::Event,
 };
 use shiftwork_sim::{Dependency, Ledger, Record, Scenario, Surface, What, World, dependency::Latency, millis, secs};
 use tokio::time::Instant;
+
+use crate::declared;
 
 /// How old a price may be that is still shown.
 pub const AGE_MAX: Duration = secs(20);
@@ -232,6 +235,10 @@ impl Scenario for CacheRefresh {
 }
 
 fn demand(world: &mut World, state: &Shared) {
+    let restart = json!({ "initial": "500ms", "max": "4s", "restarts_max": 8, "window": "1m", "then": "stop_host" });
+    let policies = json!({ "on_fault": { "restart": restart } });
+    declared::demand(world, json!({ "refresh": policies, "page": policies }));
+
     let newest = state.clone();
     let is_newest = move || newest.with(|state| state.shown == Some(state.price));
     world.done_when(is_newest.clone());

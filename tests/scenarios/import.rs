@@ -13,12 +13,15 @@ use std::{
     },
 };
 
+use serde_json::json;
 use shiftwork::{
     Batch, BatchContext, BatchWorker, Batches, Breaker, Failure, HostBuilder, QueueSourceExt, RateLimit, Retry,
     event::Event,
     queue::{DeadLetterCause, Queue},
 };
 use shiftwork_sim::{Dependency, Record, Scenario, SimQueue, Surface, What, World, dependency::Latency, millis, secs};
+
+use crate::declared;
 
 /// One row, by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +33,7 @@ const ROWS: u32 = 400;
 impl Row {
     /// Whether the worker can see that it is bad.
     fn is_malformed(self) -> bool {
-        self.0 % 50 == 7
+        self.0 % 25 == 1
     }
 
     /// Whether only the database can.
@@ -75,7 +78,7 @@ pub fn application<Q: Queue<Row>, D: Database>(host: HostBuilder, rows: Q, datab
         .cycle_timeout(secs(8))
         .retry(patient)
         .breaker(Breaker::after(8).probe_every(secs(2)).probe_max(secs(10)))
-        .rate_limit(RateLimit::of(20, secs(1)).burst(3))
+        .rate_limit(RateLimit::of(5, secs(1)).burst(3))
         .crashes_max(50)
         .host()
 }
@@ -138,6 +141,14 @@ impl Scenario for ImportRows {
             application(node.host(), rows.clone(), database).run_until_signal()
         });
 
+        declared::demand(
+            world,
+            json!({ "import": {
+                "batch": { "size": 25, "linger": "200ms" },
+                "breaker": { "failures": 8, "probe_every": "2s", "probe_max": "10s", "jitter_percent": 20 },
+                "rate_limit": { "cycles": 5, "per": "1s", "burst": 3 },
+            } }),
+        );
         let waiting = queue.clone();
         world.sometimes("a batch has company", |record: &Record| {
             matches!(record.what, What::Host(Event::BatchStarted { cycles: 2.., .. }))

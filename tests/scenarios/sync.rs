@@ -7,8 +7,11 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
 use shiftwork::{Breaker, Context, Failure, HostBuilder, Retry, RetryBudget, Schedule, Tick, Worker, event::Event};
 use shiftwork_sim::{Dependency, DependencyError, Ledger, Scenario, Surface, What, World, millis, secs};
+
+use crate::declared;
 
 /// One record of either system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,9 +93,10 @@ pub fn application<A: System + Clone, B: System + Clone, C: Cursor>(
     billing: B,
     cursors: (C, C),
 ) -> HostBuilder {
-    let retry = || Retry::exponential().initial(millis(500)).max(secs(10)).attempts_max(4);
+    // Soon, for what fails once; the next tick is not far.
+    let retry = || Retry::exponential().initial(millis(100)).max(secs(10)).attempts_max(4);
     // Retries of a side that is half well must not be the load that keeps it there.
-    let budget = || RetryBudget::per_second(1).burst(2).share_percent(20);
+    let budget = || RetryBudget::per_second(1).burst(1).share_percent(0);
     let breaker = || Breaker::after(3).probe_every(secs(1)).probe_max(secs(10));
     let (there, back) = cursors;
     host.worker("to-billing", Schedule::every(secs(2)), Carry { from: crm.clone(), to: billing.clone(), cursor: there })
@@ -272,6 +276,12 @@ impl Scenario for TwoWaySync {
 }
 
 fn demand(world: &mut World, state: &Shared) {
+    let policies = json!({
+        "breaker": { "failures": 3, "probe_every": "1s", "probe_max": "10s", "jitter_percent": 20 },
+        "retry_budget": { "per_second": 1, "burst": 1, "share_percent": 0 },
+    });
+    declared::demand(world, json!({ "to-billing": policies, "to-crm": policies }));
+
     let equal = state.clone();
     let is_equal = move || equal.with(|state| state.edited.len() == CONTACTS as usize && state.are_equal());
     world.done_when(is_equal.clone());
@@ -303,6 +313,9 @@ fn demand(world: &mut World, state: &Shared) {
 
     world.sometimes("a side that is down opens a breaker", |record| {
         matches!(record.what, What::Host(Event::BreakerOpened { .. }))
+    });
+    world.sometimes("a retry is held back by its budget", |record| {
+        matches!(record.what, What::Host(Event::RetryHeldBack { .. }))
     });
     let part = state.clone();
     world.sometimes("what was written is written again", move |_| {

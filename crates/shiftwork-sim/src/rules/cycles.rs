@@ -9,7 +9,7 @@ use std::{
 
 use shiftwork::{
     FailureKind, Missed, Overlap, Rule, TickPolicy,
-    event::{CycleId, Declaration, Event, Settle, SourceKind, WorkerId},
+    event::{CycleId, Declaration, Event, Settle, SourceKind, WorkerId, WorkerPhase},
     queue::{DeadLetterCause, DeliveryId, Timestamp},
 };
 
@@ -19,6 +19,12 @@ use crate::world::wall_at;
 
 /// What a timer of whole milliseconds may be late.
 const TIMER: Duration = Duration::from_millis(2);
+
+/// How long a worker may take to its end when nothing of it is in flight, and what other tasks may block its thread meanwhile.
+const IDLE: Duration = Duration::from_millis(150);
+
+/// How many failed probes in a row are not counted as attempts at their deliveries (rule B1).
+const PROBES_SPARED: u32 = 4;
 
 /// How far the wall clock must step back before its ticks come due again.
 const REWIND: Duration = Duration::from_secs(3 * 3600);
@@ -52,6 +58,10 @@ struct Worker {
     first_began: Duration,
     /// Cycles in flight at the last step of a stop that were not named yet.
     unnamed: Vec<CycleId>,
+    /// Since when nothing of it has been in flight, from when its intake closed.
+    idle_since: Duration,
+    /// Probes with a delivery that failed in a row and were not counted as attempts.
+    spared: u32,
     /// It is paused by whoever has a handle.
     held: bool,
     /// When it was triggered, if that is not served yet.
@@ -91,6 +101,8 @@ struct Ended {
     task: u32,
     /// A probe of the breaker, with a delivery.
     probe: bool,
+    /// What follows if it failed: it is not counted as an attempt.
+    spared: bool,
     cycle: CycleId,
     attempt: u32,
     failure: Option<FailureKind>,
@@ -207,7 +219,11 @@ impl CycleRules {
                 self.workers = workers.iter().cloned().map(Worker::new).collect();
             }
             Event::IntakeOpened { worker } => self.worker(*worker).begin_life(verdicts.at),
-            Event::IntakeClosed { worker, .. } => self.worker(*worker).intake = Intake::Closed,
+            Event::IntakeClosed { worker, .. } => {
+                let worker = self.worker(*worker);
+                worker.intake = Intake::Closed;
+                worker.idle_since = verdicts.at;
+            }
             Event::TicksMissed { worker, count } => self.worker(*worker).schedule.missed += *count,
             Event::TickDue { worker, number, missed, triggered: true, .. } => {
                 self.worker(*worker).triggered_tick(*number, *missed, verdicts);
@@ -247,20 +263,21 @@ impl CycleRules {
             }
             Event::LeaseGivenUp { worker, delivery, .. } => self.worker(*worker).given_up(*delivery, verdicts),
             Event::BreakerOpened { worker, .. } => self.worker(*worker).paused = true,
-            Event::WorkerPaused { worker } => {
-                self.worker(*worker).paused = true;
-                self.worker(*worker).held = true;
+            Event::WorkerPaused { worker } => self.worker(*worker).is_held(true, verdicts),
+            Event::WorkerCancelled { worker } | Event::WorkerAborted { worker } => {
+                self.worker(*worker).step_of_stop(true, verdicts);
             }
-            Event::WorkerCancelled { worker }
-            | Event::WorkerAborted { worker }
-            | Event::WorkerAbandoned { worker, .. } => {
-                let worker = self.worker(*worker);
-                worker.unnamed = worker.running.iter().map(|running| running.cycle).collect();
+            Event::WorkerAbandoned { worker, phase } => {
+                // One that closes waits for its stop hook, of which no event speaks.
+                let of_cycles =
+                    matches!(phase, WorkerPhase::Draining | WorkerPhase::Cancelling | WorkerPhase::Aborting);
+                self.worker(*worker).step_of_stop(of_cycles, verdicts);
             }
             Event::Straggler { worker, cycle, age, .. } => self.worker(*worker).straggler(*cycle, *age, verdicts),
             Event::WorkerStopped { worker, .. } => self.worker(*worker).all_named("its worker ended", verdicts),
-            Event::WorkerResumed { worker } => self.worker(*worker).held = false,
-            Event::WorkerTriggered { worker } => self.worker(*worker).triggered_at = Some(verdicts.at),
+            Event::WorkerResumed { worker } => self.worker(*worker).is_held(false, verdicts),
+            Event::WorkerTriggered { worker } => self.worker(*worker).is_triggered(verdicts),
+            Event::BreakerClosed { worker, .. } => self.worker(*worker).spared = 0,
             Event::BreakerProbing { worker, cycle } => self.worker(*worker).probe = Some(*cycle),
             Event::SettleFailed { worker, cycle, settle, .. } => {
                 let worker = self.worker(*worker);
@@ -294,6 +311,8 @@ impl Worker {
             paused: false,
             first_began: Duration::ZERO,
             unnamed: Vec::new(),
+            idle_since: Duration::ZERO,
+            spared: 0,
             held: false,
             triggered_at: None,
             opened_at: Duration::ZERO,
@@ -425,6 +444,54 @@ impl Worker {
             || format!("cycle {} was not when {then}", self.unnamed[0]),
         );
         self.unnamed.clear();
+    }
+
+    /// Rule P1: a pause and its end are said when they are so, and once.
+    fn is_held(&mut self, held: bool, verdicts: &mut Verdicts<'_>) {
+        verdicts.demand(
+            Rule::P1,
+            self.held != held,
+            || format!("{} is said to be paused when it was not, and to go on when it was", self.declared.name),
+            || if held { "it was paused already".to_owned() } else { "it was not".to_owned() },
+        );
+        self.held = held;
+        self.paused |= held;
+    }
+
+    /// Rule P3: only who could begin a cycle is triggered.
+    fn is_triggered(&mut self, verdicts: &mut Verdicts<'_>) {
+        verdicts.demand(
+            Rule::P3,
+            self.intake == Intake::Open && !self.held,
+            || format!("{} is triggered while it runs and is not paused", self.declared.name),
+            || if self.held { "it was paused".to_owned() } else { "its intake was not open".to_owned() },
+        );
+        self.triggered_at = Some(verdicts.at);
+    }
+
+    /// Rule B1: whether a probe that ended so spends no attempt. Each fifth that fails in a row does.
+    fn spares(&mut self, failure: Option<FailureKind>) -> bool {
+        if !matches!(failure, Some(FailureKind::Transient | FailureKind::Panic | FailureKind::Timeout)) {
+            return false;
+        }
+        let spares = self.spared < PROBES_SPARED;
+        self.spared = if spares { self.spared + 1 } else { 0 };
+        spares
+    }
+
+    /// Rule T8: a step of a stop is taken because of something that is in flight, which is named next. A queue may be being
+    /// asked, of which no event speaks, and a source of the user's own may do anything.
+    fn step_of_stop(&mut self, of_cycles: bool, verdicts: &mut Verdicts<'_>) {
+        let known = !matches!(self.declared.source, SourceKind::Queue | SourceKind::Other);
+        let busy = !(self.running.is_empty() && self.unsettled.is_empty());
+        let idle = verdicts.at.saturating_sub(self.idle_since);
+        verdicts.demand(
+            Rule::T8,
+            busy || !(known && of_cycles) || idle <= IDLE + verdicts.stood_still_since(self.idle_since),
+            || format!("{} is at its end when nothing of it is in flight any more", self.declared.name),
+            || format!("nothing was for {idle:?}, and it was waited for"),
+        );
+        self.unnamed = self.running.iter().map(|running| running.cycle).collect();
     }
 
     /// Rule P3: a tick is served that was asked for.
@@ -570,6 +637,7 @@ impl Worker {
         let running = self.running.swap_remove(index);
         let name = &self.declared.name;
         self.succeeded += u64::from(failure.is_none());
+        self.idle_since = verdicts.at;
         verdicts.demand(
             Rule::C5,
             !running.panic_injected || failure == Some(FailureKind::Panic),
@@ -593,11 +661,13 @@ impl Worker {
             return;
         }
         let probe = running.delivery.is_some() && self.probe == Some(cycle);
+        let spared = probe && self.spares(failure);
         self.unsettled.push(Ended {
             at: verdicts.at,
             stepped_forward: Duration::ZERO,
             task: running.task,
             probe,
+            spared,
             cycle,
             attempt: running.attempt,
             failure,
@@ -648,6 +718,7 @@ impl Worker {
             return;
         };
         let ended = self.unsettled.swap_remove(index);
+        self.idle_since = verdicts.at;
         if matches!(settle, Settle::Snooze { .. }) {
             self.put_off.insert(ended.task);
         } else {
@@ -734,9 +805,20 @@ impl Worker {
             Some(FailureKind::Invalid) => {
                 (Rule::C4, matches!(settle, Settle::DeadLetter { cause: DeadLetterCause::Invalid, .. }))
             }
+            // Which inputs of a batch its probe spares, is its own affair.
             Some(FailureKind::Transient | FailureKind::Panic | FailureKind::Timeout)
-                if ended.probe && matches!(settle, Settle::Snooze { .. }) =>
+                if ended.probe && self.declared.batch.is_some() && matches!(settle, Settle::Snooze { .. }) =>
             {
+                (Rule::B1, true)
+            }
+            Some(FailureKind::Transient | FailureKind::Panic | FailureKind::Timeout)
+                if ended.probe
+                    && self.declared.batch.is_none()
+                    && ended.spared != matches!(settle, Settle::Snooze { .. }) =>
+            {
+                (Rule::B1, false)
+            }
+            Some(FailureKind::Transient | FailureKind::Panic | FailureKind::Timeout) if ended.spared => {
                 (Rule::B1, true)
             }
             Some(FailureKind::Transient | FailureKind::Fatal | FailureKind::Panic | FailureKind::Timeout) if last => {

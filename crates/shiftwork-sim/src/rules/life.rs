@@ -56,14 +56,19 @@ struct Worker {
     /// Its intake is open now.
     open: bool,
     faulted: bool,
+    /// When it faulted while its intake was open, if it still is.
+    owes_close: Option<Duration>,
     /// It is a service, and whether it runs to completion.
     service: Option<bool>,
     /// A service has failed, which must be a fault.
     owes_fault: bool,
+    /// A service that was asked to stop was interrupted, which must be none.
+    interrupted: bool,
     abandoned: bool,
     /// It was asked to end, alone and for good.
     stop_asked: bool,
     stopped: Option<WorkerPhase>,
+    stopped_at: Duration,
     on_fault: OnFault,
     /// When its restarts were announced.
     restarts: Vec<Duration>,
@@ -137,6 +142,7 @@ impl LifeRules {
                 self.starts_again(*worker, verdicts);
                 let worker = &mut self.workers[worker.0 as usize];
                 (worker.begun, worker.starting_since) = (true, Some(verdicts.at));
+                worker.interrupted = false;
             }
             Event::WorkerReady { worker } => {
                 self.start_hook_ended(*worker, verdicts);
@@ -164,8 +170,10 @@ impl LifeRules {
             }
             Event::WorkerFaulted { worker, cause } => {
                 self.faults(*worker, cause.kind, verdicts);
-                self.workers[worker.0 as usize].faulted = true;
-                self.workers[worker.0 as usize].owes_fault = false;
+                let faulted = &mut self.workers[worker.0 as usize];
+                faulted.faulted = true;
+                faulted.owes_fault = false;
+                faulted.owes_close = faulted.open.then_some(verdicts.at);
                 self.group_goes_down(*worker, verdicts.at);
             }
             Event::CycleEnded { worker, failure, .. } => {
@@ -183,7 +191,7 @@ impl LifeRules {
                 self.disorderly |= matches!(reason, StopReason::Signal(Signal::Quit));
                 self.stops_for(*reason, verdicts);
             }
-            Event::WorkerStopAsked { worker } => self.workers[worker.0 as usize].stop_asked = true,
+            Event::WorkerStopAsked { worker } => self.stop_asked(*worker, verdicts),
             Event::WorkerAbandoned { worker, .. } => self.workers[worker.0 as usize].abandoned = true,
             Event::WorkerStopped { worker, phase } => self.worker_stopped(*worker, *phase, verdicts),
             Event::HostStopped { exit } => self.stopped = Some(*exit),
@@ -245,6 +253,12 @@ impl LifeRules {
             || format!("{} faults only by what is fatal, or by a panic around its cycles", self.name(id)),
             || format!("it faulted by a failure of the kind {kind}"),
         );
+        verdicts.demand(
+            Rule::F3,
+            !worker.interrupted || kind != FailureKind::Interrupted,
+            || format!("{} was interrupted once it was asked to stop, which is no fault", self.name(id)),
+            || "it faulted by that".to_owned(),
+        );
         self.start_hook_ended(id, verdicts);
     }
 
@@ -258,7 +272,21 @@ impl LifeRules {
             || format!("{} ends well only once it was asked to stop", self.name(id)),
             || "it ended well before".to_owned(),
         );
-        self.workers[id.0 as usize].owes_fault = failure.is_some_and(|kind| kind != FailureKind::Interrupted);
+        let worker = &mut self.workers[id.0 as usize];
+        worker.owes_fault = failure.is_some_and(|kind| kind != FailureKind::Interrupted);
+        worker.interrupted = failure == Some(FailureKind::Interrupted) && !worker.open;
+    }
+
+    /// Rule T10: one worker is asked to end while its host runs, and once.
+    fn stop_asked(&mut self, id: WorkerId, verdicts: &mut Verdicts<'_>) {
+        let worker = &self.workers[id.0 as usize];
+        verdicts.demand(
+            Rule::T10,
+            self.running && self.stopping.is_none() && worker.stopped.is_none() && !worker.stop_asked,
+            || format!("{} is asked to end by itself once, while it lives and its host runs", self.name(id)),
+            || "it was asked for nothing".to_owned(),
+        );
+        self.workers[id.0 as usize].stop_asked = true;
     }
 
     /// Rule F1: a restart is what the policy allows, no more often than it says.
@@ -386,6 +414,7 @@ impl LifeRules {
             || format!("it ended as {phase}"),
         );
         self.workers[id.0 as usize].stopped = Some(phase);
+        self.workers[id.0 as usize].stopped_at = verdicts.at;
         self.workers[id.0 as usize].standing = Standing::Up;
     }
 

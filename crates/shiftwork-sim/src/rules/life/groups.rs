@@ -1,10 +1,10 @@
-//! F2, F4, F5 and T7: who may close for whose fault, and how a group goes down and comes up.
+//! C1, F2, F4, F5, T2 and T7: when an intake closes, for whose fault, and how a group goes down and comes up.
 
 use std::{sync::Arc, time::Duration};
 
 use shiftwork::{OnFault, RestartStrategy, Rule, event::WorkerId};
 
-use super::{LifeRules, Standing, Verdicts};
+use super::{LifeRules, START_SLACK, Standing, Verdicts};
 
 impl LifeRules {
     fn comes_after(&self, later: usize, earlier: usize) -> bool {
@@ -46,12 +46,40 @@ impl LifeRules {
         }
     }
 
-    /// Rules F2, F4 and T7: an intake closes for a stop, once its delay is over, for a fault of its own, or with its group
+    /// Rule T2: in a stop, an intake closes as soon as everybody has ended who comes after its worker.
+    fn closes_in_time(&self, id: WorkerId, verdicts: &mut Verdicts<'_>) {
+        let worker = &self.workers[id.0 as usize];
+        let Some(stopping) = self.stopping.as_ref().filter(|_| !self.disorderly) else { return };
+        let mut dependents = self.workers.iter().filter(|other| other.after.contains(&id));
+        let by_itself = worker.faulted || worker.stop_asked || worker.standing == Standing::Going;
+        if by_itself || dependents.clone().any(|other| other.stopped.is_none()) {
+            return;
+        }
+        let begins = stopping.at + stopping.delay;
+        let due = dependents.by_ref().map(|other| other.stopped_at).fold(begins, Duration::max);
+        let late = verdicts.at.saturating_sub(due);
+        verdicts.demand(
+            Rule::T2,
+            late <= START_SLACK + verdicts.stood_still_since(due),
+            || format!("the intake of {} closes once every worker that comes after it has ended", self.name(id)),
+            || format!("it closed {late:?} later"),
+        );
+    }
+
+    /// Rules C1, F2, F4 and T7: an intake closes for a stop, once its delay is over, for a fault of its own, or with its group
     /// once those after it are down.
     pub(super) fn intake_closed(&mut self, id: WorkerId, verdicts: &mut Verdicts<'_>) {
+        self.closes_in_time(id, verdicts);
         let index = id.0 as usize;
+        let owed = self.workers[index].owes_close.take();
         let (at, name, worker) = (verdicts.at, self.name(id), &self.workers[index]);
         let going = worker.standing == Standing::Going;
+        verdicts.demand(
+            Rule::C1,
+            owed.is_none_or(|faulted| faulted == at),
+            || format!("the intake of {name} closes at once when it has faulted, at {owed:?}"),
+            || format!("it closed at {at:?}"),
+        );
         verdicts.demand(
             Rule::F2,
             self.stopping.is_some() || worker.faulted || going || worker.stop_asked,
