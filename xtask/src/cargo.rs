@@ -50,7 +50,7 @@ impl Cargo {
         if let Some((variable, value)) = &self.flags {
             command.env(variable, value);
         }
-        command.args(subcommand).arg("--manifest-path").arg(workspace_root().join("Cargo.toml")).args(args);
+        command.args(subcommand).arg("--manifest-path").arg(Self::workspace_root().join("Cargo.toml")).args(args);
         command
     }
 
@@ -63,8 +63,23 @@ impl Cargo {
         let mut command = self.command(subcommand, args);
         // Set to nothing, it silences `.cargo/config.toml`.
         command.env_remove("CARGO_ENCODED_RUSTFLAGS").env("RUSTFLAGS", "");
-        command.env("CARGO_TARGET_DIR", workspace_root().join("target/without-unstable"));
+        command.env("CARGO_TARGET_DIR", Self::workspace_root().join("target/without-unstable"));
         command
+    }
+
+    /// `cargo SUBCOMMAND` on the workspace of another folder, all of whose code sees these flags as well.
+    pub(crate) fn command_in(&self, folder: &Path, subcommand: &[&str], flags: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        let set = FLAGS_VARIABLES.iter().find_map(|&it| Some((it, env::var(it.0).ok()?)));
+        let ((variable, separator), present) = set.unwrap_or((FLAGS_VARIABLES[1], String::new()));
+        command.env(variable, appended(&present, flags, separator));
+        command.args(subcommand).arg("--manifest-path").arg(folder.join("Cargo.toml"));
+        command
+    }
+
+    /// The directory of the workspace's `Cargo.toml`.
+    pub(crate) fn workspace_root() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the workspace").to_owned()
     }
 
     /// Whether `cargo NAME` is installed.
@@ -99,11 +114,6 @@ pub(crate) fn hand_over(command: Command) -> Outcome {
     }
     #[cfg(not(unix))]
     run(command)
-}
-
-/// The directory of the workspace's `Cargo.toml`.
-fn workspace_root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the workspace").to_owned()
 }
 
 fn not_started(command: &Command, error: &std::io::Error) -> ExitCode {
@@ -185,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_root_is_the_workspace() {
-        let manifest = std::fs::read_to_string(workspace_root().join("Cargo.toml")).unwrap();
+        let manifest = std::fs::read_to_string(Cargo::workspace_root().join("Cargo.toml")).unwrap();
         assert!(manifest.contains("[workspace]"));
     }
 

@@ -27,6 +27,8 @@ struct Row {
     count: u64,
     shiftwork: Side,
     by_hand: Side,
+    /// The other side is another process, which says what it took.
+    elsewhere: bool,
     /// The ratio that it may have.
     budget: Option<f64>,
 }
@@ -68,6 +70,7 @@ fn rows() -> Vec<Row> {
             count: 20_000,
             shiftwork: Box::new(move |jobs| queue::on_shiftwork(&runtime, jobs)),
             by_hand: Box::new(move |jobs| queue::by_hand(&other, jobs)),
+            elsewhere: false,
             budget,
         }
     };
@@ -76,14 +79,24 @@ fn rows() -> Vec<Row> {
         count: 20,
         shiftwork: Box::new(move |worlds| worlds::on_shiftwork(waits, worlds)),
         by_hand: Box::new(move |worlds| by_hand(waits, worlds)),
+        elsewhere: false,
         budget,
     };
-    vec![
+    let madsim = std::env::var_os("SHIFTWORK_BENCH_MADSIM").map(|program| Row {
+        name: "10 s world / madsim, cycles sleep",
+        count: 20,
+        shiftwork: Box::new(|count| worlds::on_shiftwork(Waits::Sleep, count)),
+        by_hand: Box::new(move |count| peers::worlds_on_madsim(&program, count)),
+        elsewhere: true,
+        budget: None,
+    });
+    let rows = vec![
         Row {
             name: "continuous cycle / two clock reads",
             count: 100_000,
             shiftwork: Box::new(continuous::on_shiftwork),
             by_hand: Box::new(clock::read_twice),
+            elsewhere: false,
             budget: Some(3.0),
         },
         Row {
@@ -91,6 +104,7 @@ fn rows() -> Vec<Row> {
             count: 100_000,
             shiftwork: Box::new(continuous::on_shiftwork),
             by_hand: Box::new(continuous::by_hand),
+            elsewhere: false,
             budget: None,
         },
         queue("queue job / channel and loop", Some(1.0), one_thread()),
@@ -100,6 +114,7 @@ fn rows() -> Vec<Row> {
             count: 20_000,
             shiftwork: Box::new(|jobs| queue::on_shiftwork(&one_thread(), jobs)),
             by_hand: Box::new(|jobs| peers::jobs_on_apalis(&one_thread(), jobs)),
+            elsewhere: false,
             budget: Some(0.2),
         },
         Row {
@@ -107,6 +122,7 @@ fn rows() -> Vec<Row> {
             count: 20_000,
             shiftwork: Box::new(schedule::on_shiftwork),
             by_hand: Box::new(schedule::by_hand),
+            elsewhere: false,
             budget: None,
         },
         world("10 s world / bare tokio, cycles sleep", Some(2.0), Waits::Sleep, worlds::by_hand),
@@ -117,25 +133,27 @@ fn rows() -> Vec<Row> {
             count: 2,
             shiftwork: Box::new(|count| worlds::on_shiftwork(Waits::Sleep, count)),
             by_hand: Box::new(peers::worlds_on_turmoil),
+            elsewhere: false,
             budget: Some(0.025),
         },
-    ]
+    ];
+    rows.into_iter().chain(madsim).collect()
 }
 
 impl Row {
     /// The row of the table. `share` divides the work.
     fn measured(&self, rounds: usize, share: u64) -> String {
         let count = (self.count / share).max(1);
-        let each = |side: &Side| {
+        let each = |side: &Side, elsewhere: bool| {
             let began = clock::processor_time();
-            side(count);
-            let took = clock::processor_time().saturating_sub(began);
+            let said = side(count);
+            let took = if elsewhere { said } else { clock::processor_time().saturating_sub(began) };
             took.as_secs_f64() * 1e9 / count as f64
         };
         let (mut shiftwork, mut by_hand, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         // One round more than counted: the first fills caches and grows the heap.
         for round in 0..=rounds {
-            let (one, other) = (each(&self.shiftwork), each(&self.by_hand));
+            let (one, other) = (each(&self.shiftwork, false), each(&self.by_hand, self.elsewhere));
             if round > 0 {
                 shiftwork.push(one);
                 by_hand.push(other);

@@ -3,6 +3,8 @@
 //! Each is used as its own documentation begins, without layers that could be left out: that is its best case.
 
 use std::{
+    ffi::OsStr,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -41,6 +43,18 @@ pub(crate) fn jobs_on_apalis(runtime: &Runtime, jobs: u64) -> Duration {
     let took = began.elapsed();
     assert_eq!(left.load(Ordering::Relaxed), 0);
     took
+}
+
+/// The same loops on madsim's runtime: the processor time that a program of its own says, because madsim wants everything in its
+/// process to be built for it. `cargo xtask bench` builds the program (`benches/madsim`) and says where it is.
+///
+/// # Panics
+///
+/// When the program cannot be run, or says no time.
+pub(crate) fn worlds_on_madsim(program: &OsStr, count: u64) -> Duration {
+    let said = Command::new(program).arg(count.to_string()).output().expect("the program is there");
+    let nanos = String::from_utf8_lossy(&said.stdout).trim().parse();
+    Duration::from_nanos(nanos.expect("the program says how many nanoseconds"))
 }
 
 /// Ten seconds of three loops of a hundred waits in a world of turmoil, on one of its hosts.
