@@ -17,6 +17,8 @@ use shiftwork_sim::{
     dependency::Latency, millis, record::Settled, secs,
 };
 
+use crate::declared::{self, Stop};
+
 /// Something that a customer has asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -238,6 +240,7 @@ impl Scenario for RollingDeploy {
 }
 
 fn demand(world: &mut World, state: &Shared, queue: SimQueue<Request>) {
+    declared::demand_stop(world, Stop { before_drain: secs(1), drain: secs(5), cancel: secs(1), close: secs(2) });
     let done = state.clone();
     let left = queue.clone();
     world.done_when(move || left.inspect_depth().unsettled() == 0 && done.with(|state| state.is_done()));

@@ -12,19 +12,19 @@ use serde_json::json;
 use shiftwork::{
     Batch, BatchContext, BatchWorker, Batches, Config, Context, Failure, FailureKind, Group, HostBuilder,
     QueueSourceExt, Schedule, ServiceContext, Signal, Tick, Worker,
-    event::{Event, Settle, StopReason, WorkerId, WorkerPhase},
+    event::{Event, Settle, WorkerId, WorkerPhase},
     queue::{DeadLetterCause, Queue},
 };
 use shiftwork_sim::{
     Dependency, DependencyError, Ledger, Scenario, SimQueue, Surface, What, World, dependency::Latency, millis, secs,
 };
 
-use crate::declared;
+use crate::declared::{self, Stop};
 
 /// What an operator writes beside the program, in JSON.
 pub const SETTINGS: &str = r#"{
     "host": { "stop": { "before_drain": "500ms", "drain": "4s", "cancel": "1s", "close": "1500ms" } },
-    "group": { "books": { "restart": { "initial": "400ms", "max": "3s", "restarts_max": 12, "window": "1m" } } },
+    "group": { "books": { "restart": { "initial": "800ms", "max": "3s", "restarts_max": 12, "window": "1m" } } },
     "worker": {
         "post": {
             "concurrency": 2,
@@ -71,6 +71,9 @@ pub trait Bank: Clone + Send + Sync + 'static {
 
     /// Adds everything up. Fatal when the session is over.
     fn balance(&self) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// What the books say, for anybody who asks: there is no session in it.
+    fn statement(&self) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
 /// Whom customers hear from.
@@ -188,7 +191,7 @@ pub fn application<B: Bank, P: Post, E: Exchange, C: Console>(
     };
     let statement = move |_: Tick, _: Context| {
         let bank = stated.clone();
-        async move { bank.balance().await }
+        async move { bank.statement().await }
     };
     host.config(settings)
         .group("books", Group::one_for_all())
@@ -197,7 +200,7 @@ pub fn application<B: Bank, P: Post, E: Exchange, C: Console>(
         .worker("balance", Schedule::with_delay(secs(5)), balance)
         .after("post")
         .in_group("books")
-        .worker("statement", Schedule::every(secs(2)), statement)
+        .worker("statement", Schedule::every(secs(1)), statement)
         .after("balance")
         .batch_worker("notify", notices.source(), Batches::default(), Notify(post))
         .service("rates", move |cx| follow(exchange.clone(), cx))
@@ -215,6 +218,8 @@ pub fn application<B: Bank, P: Post, E: Exchange, C: Console>(
 struct State {
     posted: BTreeSet<Number>,
     told: BTreeSet<Number>,
+    /// The bank has ended the session, and nobody knows.
+    session_over: bool,
     /// How many wishes people have had.
     wishes: usize,
     /// A leave that was taken has failed, and nothing was said of it yet.
@@ -229,6 +234,16 @@ struct SimBank {
     state: Shared,
 }
 
+impl SimBank {
+    /// Ends with the session that the bank has ended, if it has.
+    fn in_session(&self) -> Result<(), Failure> {
+        match self.state.with(|state| state.session_over) {
+            true => Err(Failure::fatal("the session is over")),
+            false => Ok(()),
+        }
+    }
+}
+
 /// The bank's word that asking again is no use means that the session is over.
 fn session(error: DependencyError) -> Failure {
     if error.is_permanent() { Failure::fatal(error) } else { error.into_failure() }
@@ -236,16 +251,24 @@ fn session(error: DependencyError) -> Failure {
 
 impl Bank for SimBank {
     async fn open(&self) -> Result<(), Failure> {
-        Ok(self.dependency.call(async {}).await?)
+        self.dependency.call(async {}).await?;
+        self.state.with(|state| state.session_over = false);
+        Ok(())
     }
 
     async fn post(&self, booking: Number) -> Result<(), Failure> {
+        self.in_session()?;
         let post = async { self.state.with(|state| state.posted.insert(booking)) };
         self.dependency.call(post).await.map(drop).map_err(session)
     }
 
     async fn balance(&self) -> Result<(), Failure> {
+        self.in_session()?;
         self.dependency.call(async {}).await.map_err(session)
+    }
+
+    async fn statement(&self) -> Result<(), Failure> {
+        self.dependency.call(async {}).await.map_err(DependencyError::into_failure)
     }
 }
 
@@ -376,6 +399,10 @@ impl Scenario for SteeredOffice {
             application(node.host(), settings, (booked.clone(), bank), (noticed.clone(), post), outside)
                 .run_until_signal()
         });
+        for at in [12, 33, 51] {
+            let state = state.clone();
+            world.at(secs(at), "end of the session", move || state.with(|state| state.session_over = true));
+        }
         for at in [18, 41] {
             world.signal_at(secs(at), "office", Signal::Terminate);
         }
@@ -416,7 +443,7 @@ fn demand(world: &mut World, state: &Shared) {
             "post": {
                 "breaker": { "failures": 4, "probe_every": "1s", "probe_max": "4s", "jitter_percent": 10 },
                 "on_fault": { "restart": {
-                    "initial": "400ms", "max": "3s", "restarts_max": 12, "window": "1m", "then": "stop_host",
+                    "initial": "800ms", "max": "3s", "restarts_max": 12, "window": "1m", "then": "stop_host",
                 } },
             },
             "statement": { "retry_budget": { "per_second": 1, "burst": 1, "share_percent": 0 } },
@@ -432,25 +459,8 @@ fn demand(world: &mut World, state: &Shared) {
         }),
     );
 
-    let mut running = false;
-    world.always(
-        "a host that runs goes on for half a second when it is told to stop, and has 7 s in all",
-        move |record| {
-            match &record.what {
-                What::Booted { .. } => running = false,
-                What::Host(Event::HostRunning) => running = true,
-                What::Host(Event::HostStopping { reason: StopReason::Signal(signal), delay, drain, within }) => {
-                    let waits = if running && *signal != Signal::Quit { millis(500) } else { millis(0) };
-                    let times = (waits, waits + secs(4), waits + millis(6_500));
-                    if times != (*delay, *drain, *within) {
-                        return Err(format!("it is {delay:?}, {drain:?} and {within:?}, and not {times:?}"));
-                    }
-                }
-                _ => {}
-            }
-            Ok(())
-        },
-    );
+    let stop = Stop { before_drain: millis(500), drain: secs(4), cancel: secs(1), close: millis(1_500) };
+    declared::demand_stop(world, stop);
 
     let mut restarts = Vec::new();
     world.always(

@@ -89,6 +89,7 @@ impl BreakerRules {
                 };
                 self.workers = workers.iter().map(new).collect();
             }
+            Event::IntakeOpened { worker } => self.worker(*worker).begin_life(),
             Event::CycleStarted { worker, cycle, .. } => self.worker(*worker).started(*cycle, verdicts),
             Event::BatchEnded { worker, first, cycles, .. } => {
                 let batch = Batch { first: *first, left: *cycles, failure: None, succeeded: false };
@@ -128,6 +129,13 @@ impl BreakerRules {
 }
 
 impl Worker {
+    /// Each life of a worker begins with a closed breaker.
+    fn begin_life(&mut self) {
+        (self.state, self.failures, self.probes) = (State::Closed, 0, 0);
+        (self.due, self.batch) = (None, None);
+        self.counted.clear();
+    }
+
     fn started(&mut self, cycle: CycleId, verdicts: &mut Verdicts<'_>) {
         let Some(breaker) = self.breaker else { return };
         let name = &self.name;

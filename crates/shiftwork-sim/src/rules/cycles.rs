@@ -326,6 +326,7 @@ impl Worker {
 
     /// Its first life, or a new one: the schedule and the attempts begin anew.
     fn begin_life(&mut self, at: Duration) {
+        (self.probe, self.spared) = (None, 0);
         self.intake = Intake::Open;
         self.next = Next { attempt: 1, not_before: Duration::ZERO };
         self.schedule = ScheduleView::default();
