@@ -1,5 +1,7 @@
 //! C: what follows from how a cycle ends.
 
+use std::time::Duration;
+
 use shiftwork::{
     ExitStatus, FailureKind, OnFault, RateLimit, Retry, Rule,
     event::{CycleId, Declaration, Event, Settle, StopReason, WorkerPhase},
@@ -34,6 +36,10 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::C11, "a cycle is cancelled for its progress before its time", stalled_too_soon),
     Canary::new(Rule::C12, "cycles begin too close to each other", too_close),
     Canary::new(Rule::C12, "cycles creep closer to each other", creeping),
+    Canary::new(Rule::C12, "a rate limit holds back what has long been quiet", reached_in_quiet),
+    Canary::new(Rule::C12, "a rate limit is reached twice", reached_twice),
+    Canary::new(Rule::C12, "a rate limit eases that was not reached", eased_unreached),
+    Canary::new(Rule::C12, "a worker ends, held back", held_in_the_end),
 ];
 
 const RETRY: Settle = Settle::Retry { delay: secs(1) };
@@ -132,6 +138,46 @@ fn too_close(story: &mut Story, wrong: bool) {
 fn creeping(story: &mut Story, wrong: bool) {
     // Each is far enough from the one before, and all of them are not.
     begin_at(story, if wrong { [0, 90, 180, 190] } else { [0, 90, 180, 270] });
+}
+
+fn reached(story: &mut Story) -> &mut Story {
+    story.tells(Event::RateLimitReached { worker: A, wait: millis(100) })
+}
+
+fn eased(story: &mut Story, after: Duration) -> &mut Story {
+    story.tells(Event::RateLimitEased { worker: A, after })
+}
+
+fn reached_in_quiet(story: &mut Story, wrong: bool) {
+    story.runs(&[limited()]).cycle(A, (1, 1), None, Settle::Ack);
+    reached(story.at(millis(if wrong { 202 } else { 199 })));
+    eased(story, secs(0)).stops();
+}
+
+fn reached_twice(story: &mut Story, wrong: bool) {
+    story.runs(&[limited()]).cycle(A, (1, 1), None, Settle::Ack);
+    reached(story);
+    if wrong {
+        reached(story);
+    }
+    eased(story.at(secs(2)), secs(2)).stops();
+}
+
+fn eased_unreached(story: &mut Story, wrong: bool) {
+    story.runs(&[limited()]).cycle(A, (1, 1), None, Settle::Ack);
+    if !wrong {
+        reached(story);
+    }
+    eased(story.at(secs(2)), secs(2)).stops();
+}
+
+fn held_in_the_end(story: &mut Story, wrong: bool) {
+    story.runs(&[limited()]).cycle(A, (1, 1), None, Settle::Ack);
+    reached(story);
+    if !wrong {
+        eased(story, secs(0));
+    }
+    story.stops();
 }
 
 fn past_its_timeout(story: &mut Story, wrong: bool) {

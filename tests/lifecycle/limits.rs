@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use shiftwork::{
-    Batch, BatchContext, BatchWorker, Batches, Context, Continuous, Failure, QueueSourceExt, RateLimit, Signal,
-    event::Event,
+    Batch, BatchContext, BatchWorker, Batches, Context, Continuous, Failure, QueueSourceExt, RateLimit, Schedule,
+    Signal, Tick, event::Event,
 };
 use shiftwork_sim::{Outcome, Script, SimQueue, What, millis, plan, record::QueueOperation, secs};
 
@@ -116,4 +116,61 @@ fn c12_a_batch_begins_once_and_a_crash_begins_anew() {
     outcome.assert_rules_kept();
     let batches = outcome.events().filter(|(_, event)| matches!(event, Event::BatchStarted { .. }));
     assert_eq!(batches.map(|(at, _)| at.as_secs()).collect::<Vec<_>>(), [0, 10, 13, 23]);
+}
+
+/// When the limit was said to hold and to ease, in milliseconds.
+fn said(outcome: &Outcome) -> Vec<(&'static str, u128)> {
+    let said = outcome
+        .events()
+        .filter(|(_, event)| matches!(event, Event::RateLimitReached { .. } | Event::RateLimitEased { .. }));
+    said.map(|(at, event)| (event.name(), at.as_millis())).collect()
+}
+
+#[test]
+fn c12_a_worker_at_its_limit_says_so_once_and_once_when_it_is_not() {
+    let limit = RateLimit::of(4, secs(1)).burst(3);
+    let outcome = limited(20, limit, secs(30), Script::new().at(secs(30), Signal::Terminate));
+    outcome.assert_rules_kept();
+    // Three begin at once, the twentieth a quarter of a second each later; one more lane waits before it finds nothing.
+    assert_eq!(*began(&outcome).last().unwrap(), 4_250);
+    assert_eq!(said(&outcome), [("rate_limit_reached", 0), ("rate_limit_eased", 5_500)]);
+}
+
+#[test]
+fn c12_a_long_wait_is_said_as_it_begins_and_ends_with_the_intake() {
+    let outcome = limited(5, RateLimit::of(1, secs(600)), secs(30), Script::new().at(secs(700), Signal::Terminate));
+    outcome.assert_rules_kept();
+    assert_eq!(said(&outcome), [("rate_limit_reached", 0), ("rate_limit_eased", 700_000)]);
+}
+
+#[test]
+fn c12_a_worker_below_its_limit_says_nothing() {
+    let outcome = Script::new().at(secs(30), Signal::Terminate).run_once(|world| {
+        let queue: SimQueue<u32> = world.queue("jobs");
+        for second in 1..20 {
+            let queue = queue.clone();
+            world.at(secs(second), "jobs", move || queue.seed([1]));
+        }
+        world.node("node", move |node| {
+            let work = |_: u32, _: Context| async { Ok::<(), Failure>(()) };
+            let limit = RateLimit::of(5, secs(1));
+            node.host().worker("jobs", queue.clone().source(), work).rate_limit(limit).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(began(&outcome).len(), 19);
+    assert_eq!(said(&outcome), []);
+}
+
+#[test]
+fn c12_an_input_that_waits_in_its_lane_is_held_back() {
+    let outcome = Script::new().at(millis(9_500), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            let work = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+            let (schedule, limit) = (Schedule::every(secs(2)), RateLimit::of(1, secs(3)));
+            node.host().worker("sync", schedule, work).rate_limit(limit).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(said(&outcome)[0].0, "rate_limit_reached");
 }

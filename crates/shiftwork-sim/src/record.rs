@@ -425,6 +425,12 @@ pub(crate) fn describe(event: &Event, workers: &[Declaration]) -> String {
         Event::RetryHeldBack { worker, cycle, delay } => {
             format!("{}: retry of cycle {cycle} held back for {delay:?}", name(worker))
         }
+        Event::RateLimitReached { worker, wait } => {
+            format!("{}: rate limit reached, next cycle in {wait:?}", name(worker))
+        }
+        Event::RateLimitEased { worker, after } => {
+            format!("{}: rate limit holds nothing back any more, after {after:?}", name(worker))
+        }
         Event::BreakerOpened { worker, failures, probe_in } => {
             format!("{}: breaker opened after {failures} failures, next probe in {probe_in:?}", name(worker))
         }

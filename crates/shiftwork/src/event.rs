@@ -285,6 +285,21 @@ pub enum Event {
         /// How long it waits.
         delay: Duration,
     },
+    /// The rate limit holds the worker back: a lane waits for it that has something to do, or had a moment ago. Said once,
+    /// however many cycles begin at the limit's pace.
+    RateLimitReached {
+        /// Which worker's.
+        worker: WorkerId,
+        /// Until the next cycle may begin.
+        wait: Duration,
+    },
+    /// The rate limit no longer holds the worker back: no lane has waited for it for 1 s, or the worker takes in no more work.
+    RateLimitEased {
+        /// Which worker's.
+        worker: WorkerId,
+        /// How long it did, that second included.
+        after: Duration,
+    },
     /// A dependency seems to be down: the worker asks for no more work until a probe has succeeded.
     BreakerOpened {
         /// Which worker's.
@@ -552,6 +567,8 @@ impl Event {
             Event::Escalated { .. } => "escalated",
             Event::SettledUnrun { .. } => "settled_unrun",
             Event::RetryHeldBack { .. } => "retry_held_back",
+            Event::RateLimitReached { .. } => "rate_limit_reached",
+            Event::RateLimitEased { .. } => "rate_limit_eased",
             Event::BreakerOpened { .. } => "breaker_opened",
             Event::BreakerProbing { .. } => "breaker_probing",
             Event::BreakerClosed { .. } => "breaker_closed",

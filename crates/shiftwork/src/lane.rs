@@ -179,7 +179,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                 }
             };
             if let Some(pace) = &self.pace {
-                pace.begin();
+                pace.begin(&self.cx);
             }
             let Ready { input, attempt, claimed } = ready;
             let mut cycle = self.begin(attempt, claimed, probe);

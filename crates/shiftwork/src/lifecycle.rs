@@ -26,6 +26,7 @@ mod budget;
 pub(crate) mod decide;
 mod fault;
 mod group;
+pub(crate) mod hold;
 pub(crate) mod overdue;
 pub(crate) mod rate_limit;
 pub(crate) mod retry_budget;

@@ -58,10 +58,12 @@ enum Sort {
     RetryHeldBack,
     MeasureFailed,
     Superseded,
+    RateLimitReached,
+    RateLimitEased,
 }
 
 impl Sort {
-    const COUNT: usize = FailureKind::ALL.len() + 11;
+    const COUNT: usize = FailureKind::ALL.len() + 13;
 
     fn index(self) -> usize {
         let rest = match self {
@@ -77,6 +79,8 @@ impl Sort {
             Sort::RetryHeldBack => 8,
             Sort::MeasureFailed => 9,
             Sort::Superseded => 10,
+            Sort::RateLimitReached => 11,
+            Sort::RateLimitEased => 12,
         };
         FailureKind::ALL.len() + rest
     }
@@ -277,6 +281,14 @@ impl Log {
                 let Some(unlogged) = self.admit(*worker, Sort::RetryHeldBack, at, ()) else { return };
                 let (worker, cycle) = (self.name(*worker), cycle.0);
                 warn!(worker, cycle, ?delay, unlogged, "no room in the retry budget: the retry waits longer");
+            }
+            Event::RateLimitReached { worker, wait } => {
+                let Some(unlogged) = self.admit(*worker, Sort::RateLimitReached, at, ()) else { return };
+                info!(worker = self.name(*worker), ?wait, unlogged, "rate limit reached: cycles wait for it");
+            }
+            Event::RateLimitEased { worker, after } => {
+                let Some(unlogged) = self.admit(*worker, Sort::RateLimitEased, at, ()) else { return };
+                info!(worker = self.name(*worker), ?after, unlogged, "rate limit holds nothing back any more");
             }
             Event::BreakerOpened { worker, failures, probe_in } => {
                 warn!(worker = self.name(*worker), failures, ?probe_in, "breaker opened: intake pauses");

@@ -135,17 +135,18 @@ impl Metrics {
                 }
             }
             Event::WorkerFaulted { worker, .. } => self.of(*worker).faults.increment(1),
+            Event::RateLimitReached { worker, .. } => self.of(*worker).rate_limited.set(1.0),
+            Event::RateLimitEased { worker, .. } => self.of(*worker).rate_limited.set(0.0),
             Event::WorkerPaused { worker } => self.of(*worker).paused.set(1.0),
             Event::WorkerResumed { worker } => self.of(*worker).paused.set(0.0),
             Event::CycleBlocked { worker, .. } => self.of(*worker).blocked.increment(1),
             Event::HookBlocked { worker, .. } => self.of(*worker).hooks_blocked.increment(1),
             Event::WorkerTriggered { worker } => self.of(*worker).triggers.increment(1),
-            // A cycle of an abandoned worker does not end.
             Event::WorkerRestarting { worker, .. } => {
                 self.of(*worker).restarts.increment(1);
-                self.of(*worker).in_flight.set(0.0);
+                self.of(*worker).ended();
             }
-            Event::WorkerStopped { worker, .. } => self.of(*worker).in_flight.set(0.0),
+            Event::WorkerStopped { worker, .. } => self.of(*worker).ended(),
             Event::BatchStarted { worker, cycles, .. } => {
                 if let Some(size) = &self.of(*worker).batch_size {
                     size.record(*cycles);
@@ -213,6 +214,7 @@ struct OfWorker {
     blocked: Counter,
     hooks_blocked: Counter,
     paused: Gauge,
+    rate_limited: Gauge,
     /// In the order of [`WorkerPhase::ALL`].
     phases: [Gauge; WorkerPhase::ALL.len()],
     phase: AtomicUsize,
@@ -278,6 +280,7 @@ impl OfWorker {
             blocked: counter(CYCLES_BLOCKED),
             hooks_blocked: counter(HOOKS_BLOCKED),
             paused: metrics::gauge!(WORKER_PAUSED, vec![worker()]),
+            rate_limited: metrics::gauge!(RATE_LIMITED, vec![worker()]),
             phases: WorkerPhase::ALL
                 .map(|phase| metrics::gauge!(WORKER_PHASE, vec![worker(), Label::new("phase", phase.as_str())])),
             phase: AtomicUsize::new(0),
@@ -289,6 +292,12 @@ impl OfWorker {
         let last = self.phase.swap(next, Ordering::Relaxed);
         self.phases[last].set(0.0);
         self.phases[next].set(1.0);
+    }
+
+    /// A cycle of an abandoned worker does not end, and nobody says what its lanes no longer wait for.
+    fn ended(&self) {
+        self.in_flight.set(0.0);
+        self.rate_limited.set(0.0);
     }
 
     fn settled(&self, settle: Settle, is_delivery: bool) {
@@ -401,6 +410,7 @@ const CYCLES_BLOCKED: &str = "shiftwork_cycles_blocked_total";
 const HOOKS_BLOCKED: &str = "shiftwork_hooks_blocked_total";
 const TRIGGERS: &str = "shiftwork_triggers_total";
 const WORKER_PAUSED: &str = "shiftwork_worker_paused";
+const RATE_LIMITED: &str = "shiftwork_rate_limited";
 const WORKER_PHASE: &str = "shiftwork_worker_phase";
 
 /// Says what each metric means, in the words of `docs/observability.md`.
@@ -442,6 +452,7 @@ fn describe() {
         "For how long the delivery that has waited longest has been due; 0 if none is"
     );
     metrics::describe_gauge!(WORKER_PAUSED, Unit::Count, "1 while the worker is paused");
+    metrics::describe_gauge!(RATE_LIMITED, Unit::Count, "1 while the rate limit holds the worker back");
     metrics::describe_gauge!(WORKER_PHASE, Unit::Count, "1 for the phase that the worker is in, 0 for the others");
     metrics::describe_histogram!(BATCH_SIZE, Unit::Count, "How many inputs a batch had");
     metrics::describe_histogram!(CYCLE_DURATION, Unit::Seconds, "How long cycles ran");

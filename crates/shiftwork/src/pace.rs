@@ -1,24 +1,38 @@
 //! How the lanes of a worker share its rate limit.
 //!
-//! [`crate::lifecycle::rate_limit`] decides; this file keeps its state for the lanes and does the waiting.
+//! [`crate::lifecycle::rate_limit`] decides who may begin and [`crate::lifecycle::hold`] what is said of it; this file keeps
+//! their state for the lanes and does the waiting.
 
 use std::sync::{Mutex, PoisonError};
 
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    event::SourceKind,
-    lifecycle::rate_limit::{Asking, Meter, RateLimit},
-    source::LaneContext,
+    event::{Event, SourceKind},
+    lifecycle::{
+        hold::{Hold, Say},
+        rate_limit::{Asking, Meter, RateLimit},
+    },
+    source::{LaneContext, SourceContext},
 };
 
 /// One worker's rate limit.
 pub(crate) struct Pace {
-    meter: Mutex<Meter>,
+    state: Mutex<State>,
+    /// Rung for lanes, whenever one begins or gives up.
     bell: Notify,
+    /// Rung for [`Pace::tell`], when a lane begins to wait.
+    news: Notify,
     /// Whether a lane needs a place before it asks its source. What a queue offers is leased and must not wait. Another source
     /// waits in each lane for itself, for a retry for instance, and would keep the place from those that have something to do.
     before_offer: bool,
+}
+
+struct State {
+    meter: Meter,
+    hold: Hold,
+    /// By lane, when it last got a place.
+    placed: Vec<Option<Instant>>,
 }
 
 impl Pace {
@@ -32,7 +46,8 @@ impl Pace {
             | SourceKind::Once { .. }
             | SourceKind::Service { .. } => false,
         };
-        Self { meter: Mutex::new(Meter::new(limit)), bell: Notify::new(), before_offer }
+        let state = State { meter: Meter::new(limit), hold: Hold::default(), placed: Vec::new() };
+        Self { state: Mutex::new(state), bell: Notify::new(), news: Notify::new(), before_offer }
     }
 
     /// Waits for a place before the source is asked, where that is the time for it. Whether the lane may ask.
@@ -53,38 +68,68 @@ impl Pace {
     }
 
     /// The cycle of a lane that has a place begins.
-    pub(crate) fn begin(&self) {
-        self.change(|meter| meter.begin(Instant::now()));
+    pub(crate) fn begin(&self, cx: &LaneContext) {
+        let now = Instant::now();
+        self.change(|State { meter, hold, placed }| {
+            let placed = placed.get(cx.index).copied().flatten().unwrap_or(now);
+            hold.begins(now.saturating_duration_since(placed), meter.refill());
+            meter.begin(now);
+        });
     }
 
     /// It does not begin.
     pub(crate) fn give_up(&self) {
-        self.change(Meter::give_up);
+        self.change(|state| state.meter.give_up());
     }
 
-    /// A life of the worker begins: the lanes of the one before have no places any more.
-    pub(crate) fn begin_life(&self) {
-        self.change(Meter::begin_life);
+    /// A life of the worker begins, with so many lanes: those of the one before have no places any more.
+    pub(crate) fn begin_life(&self, lanes: usize) {
+        self.change(|state| {
+            state.meter.begin_life();
+            // A life that was left behind has not said it, and nobody is to hear of it now.
+            let _ = state.hold.end_life(Instant::now());
+            state.placed = vec![None; lanes];
+        });
+    }
+
+    /// Says when the limit begins to hold the worker back, and when it no longer does, until it is dropped.
+    pub(crate) async fn tell(&self, cx: &SourceContext) {
+        loop {
+            let now = Instant::now();
+            let (say, wait) = self.with(|State { meter, hold, .. }| (hold.look(now), meter.wait(now)));
+            match say {
+                Say::Reached => cx.emit(&Event::RateLimitReached { worker: cx.worker, wait }),
+                Say::Eased(after) => cx.emit(&Event::RateLimitEased { worker: cx.worker, after }),
+                Say::NotBefore(time) => tokio::time::sleep_until(time).await,
+                Say::Nothing => self.news.notified().await,
+            }
+        }
+    }
+
+    /// The lanes of a life have ended, and [`Pace::tell`] says nothing more.
+    pub(crate) fn end_life(&self, cx: &SourceContext) {
+        if let Some(after) = self.with(|state| state.hold.end_life(Instant::now())) {
+            cx.emit(&Event::RateLimitEased { worker: cx.worker, after });
+        }
     }
 
     /// Waits for a place. `false` once intake has closed.
     async fn place(&self, cx: &LaneContext) -> bool {
+        let mut waits = false;
         loop {
-            if cx.is_closed() {
-                return false;
-            }
             // Made before the question, so that no change is missed.
             let changed = self.bell.notified();
-            let asking = self.meter.lock().unwrap_or_else(PoisonError::into_inner).ask(Instant::now());
+            let asking = self.ask(cx, &mut waits);
             match asking {
-                Asking::Go => return true,
-                Asking::Until(time) => tokio::select! {
+                None => return false,
+                Some(Asking::Go) => return true,
+                Some(Asking::Until(time)) => tokio::select! {
                     biased;
                     () = cx.closed() => {}
                     () = changed => {}
                     () = tokio::time::sleep_until(time) => {}
                 },
-                Asking::Wait => tokio::select! {
+                Some(Asking::Wait) => tokio::select! {
                     biased;
                     () = cx.closed() => {}
                     () = changed => {}
@@ -93,8 +138,36 @@ impl Pace {
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Meter)) {
-        change(&mut self.meter.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Asks for a place for a lane, and notes whether it waits for room now. `None` once intake has closed.
+    fn ask(&self, cx: &LaneContext, waits: &mut bool) -> Option<Asking> {
+        let now = Instant::now();
+        let waited = *waits;
+        let asking = self.with(|State { meter, hold, placed }| {
+            let asking = (!cx.is_closed()).then(|| meter.ask(now));
+            // What somebody else has is not what the limit keeps from it.
+            *waits = matches!(asking, Some(Asking::Until(_)));
+            match (waited, *waits) {
+                (false, true) => hold.waits(),
+                (true, false) => hold.goes_on(now),
+                (false, false) | (true, true) => {}
+            }
+            if let (Some(Asking::Go), Some(placed)) = (asking, placed.get_mut(cx.index)) {
+                *placed = Some(now);
+            }
+            asking
+        });
+        if *waits && !waited {
+            self.news.notify_one();
+        }
+        asking
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        self.with(change);
         self.bell.notify_waiters();
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -76,6 +76,8 @@ struct Worker {
     batches: Vec<Batch>,
     /// When its last cycles began; those of a batch count once.
     began: VecDeque<Duration>,
+    /// Since when its rate limit is said to hold it back.
+    limited_since: Option<Duration>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -262,6 +264,8 @@ impl CycleRules {
                 self.worker(*worker).escalations_due += i64::from(exhausted);
             }
             Event::LeaseGivenUp { worker, delivery, .. } => self.worker(*worker).given_up(*delivery, verdicts),
+            Event::RateLimitReached { worker, .. } => self.worker(*worker).limit_reached(verdicts),
+            Event::RateLimitEased { worker, after } => self.worker(*worker).limit_eased(*after, verdicts),
             Event::BreakerOpened { worker, .. } => self.worker(*worker).paused = true,
             Event::WorkerPaused { worker } => self.worker(*worker).is_held(true, verdicts),
             Event::WorkerCancelled { worker } | Event::WorkerAborted { worker } => {
@@ -271,10 +275,16 @@ impl CycleRules {
                 // One that closes waits for its stop hook, of which no event speaks.
                 let of_cycles =
                     matches!(phase, WorkerPhase::Draining | WorkerPhase::Cancelling | WorkerPhase::Aborting);
-                self.worker(*worker).step_of_stop(of_cycles, verdicts);
+                let worker = self.worker(*worker);
+                worker.step_of_stop(of_cycles, verdicts);
+                // Nobody asks the lanes of a worker that is left behind.
+                worker.limited_since = None;
             }
             Event::Straggler { worker, cycle, age, .. } => self.worker(*worker).straggler(*cycle, *age, verdicts),
-            Event::WorkerStopped { worker, .. } => self.worker(*worker).all_named("its worker ended", verdicts),
+            Event::WorkerStopped { worker, .. } => {
+                self.worker(*worker).all_named("its worker ended", verdicts);
+                self.worker(*worker).limit_forgotten(verdicts);
+            }
             Event::WorkerResumed { worker } => self.worker(*worker).is_held(false, verdicts),
             Event::WorkerTriggered { worker } => self.worker(*worker).is_triggered(verdicts),
             Event::BreakerClosed { worker, .. } => self.worker(*worker).spared = 0,
@@ -321,6 +331,7 @@ impl Worker {
             put_off: BTreeSet::new(),
             batches: Vec::new(),
             began: VecDeque::new(),
+            limited_since: None,
         }
     }
 

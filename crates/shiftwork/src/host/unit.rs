@@ -280,7 +280,7 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
     source.begin();
     let account = policy.retry_budget.map(|budget| Arc::new(Mutex::new(Account::new(budget, Instant::now()))));
     if let Some(pace) = &pace {
-        pace.begin_life();
+        pace.begin_life(shared.len());
     }
     let gate = policy.breaker.map(|breaker| Arc::new(Gate::new(breaker)));
     let mut runs = Vec::with_capacity(shared.len());
@@ -315,7 +315,12 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
         }
     };
     let mut upkeep = JoinSet::new();
-    upkeep.spawn(async move { source.maintain(&cx).await }.in_current_span());
+    let upkept = cx.clone();
+    upkeep.spawn(async move { source.maintain(&upkept).await }.in_current_span());
+    if let Some(pace) = pace.clone() {
+        let cx = cx.clone();
+        upkeep.spawn(async move { pace.tell(&cx).await }.in_current_span());
+    }
     let mut interrupted = false;
     loop {
         tokio::select! {
@@ -332,6 +337,9 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
         }
     }
     upkeep.shutdown().await;
+    if let Some(pace) = &pace {
+        pace.end_life(&cx);
+    }
     interrupted
 }
 

@@ -217,7 +217,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 }
             };
             if let Some(pace) = &pace {
-                pace.begin();
+                pace.begin(&self.lanes[0].cx);
             }
             interrupted |= self.run_batch(probe).await;
             tokio::task::coop::consume_budget().await;

@@ -150,15 +150,19 @@ impl Meter {
 
     /// Asks for a place.
     pub(crate) fn ask(&mut self, now: Instant) -> Asking {
+        let asking = self.room(now);
+        self.places += u32::from(asking == Asking::Go);
+        asking
+    }
+
+    /// What a lane would be told that asked now.
+    fn room(&self, now: Instant) -> Asking {
         let Some(behind) = self.limit.burst.checked_sub(self.places.saturating_add(1)) else { return Asking::Wait };
         let room_at =
             self.full_at.and_then(|full_at| full_at.checked_sub(self.limit.interval().saturating_mul(behind)));
         match room_at {
             Some(time) if now < time => Asking::Until(time),
-            Some(_) | None => {
-                self.places += 1;
-                Asking::Go
-            }
+            Some(_) | None => Asking::Go,
         }
     }
 
@@ -168,6 +172,19 @@ impl Meter {
         let from = self.full_at.map_or(now, |full_at| full_at.max(now));
         // Beyond the clock's end it is never full again.
         self.full_at = from.checked_add(self.limit.interval()).or(self.full_at);
+    }
+
+    /// How long a lane that asked now would have to wait for room.
+    pub(crate) fn wait(&self, now: Instant) -> Duration {
+        match self.room(now) {
+            Asking::Until(time) => time.saturating_duration_since(now),
+            Asking::Go | Asking::Wait => Duration::ZERO,
+        }
+    }
+
+    /// In what time a whole burst may begin anew.
+    pub(crate) fn refill(&self) -> Duration {
+        self.limit.interval().saturating_mul(self.limit.burst)
     }
 
     /// Nobody has a place any more. What has begun has.

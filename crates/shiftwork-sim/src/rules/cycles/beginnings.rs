@@ -50,6 +50,55 @@ impl Worker {
         );
     }
 
+    /// Rule C12: the limit is said to hold what it may hold, and once. Somebody must have begun so lately that there is not
+    /// room for a whole burst.
+    pub(super) fn limit_reached(&mut self, verdicts: &mut Verdicts<'_>) {
+        let (name, at) = (&self.declared.name, verdicts.at);
+        let burst = self.declared.rate_limit.map(|limit| limit.at_most(Duration::ZERO));
+        let quiet = self.began.front().map(|began| at - *began);
+        let holds = self.declared.rate_limit.zip(quiet).is_some_and(|(limit, quiet)| {
+            // Less than a millisecond is lost where a limit is no whole number of them.
+            limit.at_most(quiet.saturating_sub(Duration::from_millis(1))) < 2 * burst.unwrap_or_default()
+        });
+        verdicts.demand(
+            Rule::C12,
+            holds,
+            || format!("the rate limit of {name} holds it back only when it is used up"),
+            || format!("its last cycle began {}", quiet.map_or("never".into(), |quiet| format!("{quiet:?} ago"))),
+        );
+        verdicts.demand(
+            Rule::C12,
+            self.limited_since.is_none(),
+            || format!("it is said once that the rate limit of {name} holds it back"),
+            || "it was said again".to_owned(),
+        );
+        self.limited_since = Some(at);
+    }
+
+    /// Rule C12: and once that it no longer does.
+    pub(super) fn limit_eased(&mut self, after: Duration, verdicts: &mut Verdicts<'_>) {
+        let (name, since) = (&self.declared.name, self.limited_since.take());
+        let at = verdicts.at;
+        verdicts.demand(
+            Rule::C12,
+            since.is_some_and(|since| at - since == after),
+            || format!("the rate limit of {name} eases that long after it was reached"),
+            || format!("after {after:?}, and it was reached {since:?} into the world"),
+        );
+    }
+
+    /// Rule C12: nothing holds a worker back that has ended.
+    pub(super) fn limit_forgotten(&mut self, verdicts: &mut Verdicts<'_>) {
+        let forgotten = self.limited_since.take().is_some();
+        let name = &self.declared.name;
+        verdicts.demand(
+            Rule::C12,
+            !forgotten,
+            || format!("the rate limit of {name} no longer holds it back when it has ended"),
+            || "nobody has said so".to_owned(),
+        );
+    }
+
     /// Rule Q9: a batch is no larger than it may be.
     pub(super) fn batch_started(&mut self, task: u32, first: CycleId, cycles: u32, verdicts: &mut Verdicts<'_>) {
         let size = self.declared.batch.map_or(0, |batches| batches.size());
