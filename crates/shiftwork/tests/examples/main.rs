@@ -85,6 +85,15 @@ async fn the_queue_consumer_tries_again_and_moves_bad_input_aside() {
 }
 
 #[tokio::test]
+async fn the_bulk_loader_writes_many_at_a_time_and_moves_one_row_aside() {
+    let ran = run("bulk_loader", &[], Some("wrote 50 rows, refused 0; the table has 249")).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.said("wrote 99 rows, refused 1; the table has 99"), "{ran:?}");
+    assert!(ran.said("wrote 100 rows, refused 0; the table has 199"), "{ran:?}");
+    assert_eq!(ran.lines.last().map(String::as_str), Some("moved aside as invalid: Ok(\"boiler 17 warm\")"));
+}
+
+#[tokio::test]
 async fn the_nightly_clean_up_runs_by_its_expression() {
     let ran = run("nightly_clean_up", &["* * * * * *"], Some("tick 1 of ")).await;
     assert_eq!(ran.code, Some(0), "{ran:?}");

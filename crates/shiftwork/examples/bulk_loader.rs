@@ -1,0 +1,88 @@
+//! Loads readings into a table many at a time: a call takes up to a hundred of them, and waits for a moment for more to come.
+//! A row that cannot be read spoils none of the others.
+//!
+//! ```sh
+//! cargo run -p shiftwork --example bulk_loader
+//! ```
+
+use std::{collections::BTreeMap, error::Error, io, sync::Mutex, time::Duration};
+
+use shiftwork::{
+    Batch, BatchContext, BatchWorker, Batches, Environment, Failure, Host, HostReport, QueueSourceExt, System,
+    queue::{MemoryQueue, Message, Queue},
+};
+
+/// What would be a table, by sensor and second.
+#[derive(Debug, Default)]
+struct Table {
+    rows: Mutex<BTreeMap<(String, u32), f64>>,
+}
+
+impl Table {
+    /// One statement for all of them. A row that is there already is written over: after a crash it may come again.
+    async fn upsert(&self, rows: Vec<((String, u32), f64)>) -> Result<usize, io::Error> {
+        let mut table = self.rows.lock().map_err(|_| io::Error::other("the table is broken"))?;
+        table.extend(rows);
+        Ok(table.len())
+    }
+}
+
+struct Loader {
+    table: Table,
+}
+
+impl BatchWorker for Loader {
+    type Input = String;
+
+    async fn cycle(&self, batch: &mut Batch<String>, _: &BatchContext) -> Result<(), Failure> {
+        let mut rows = Vec::with_capacity(batch.len());
+        for item in batch.iter_mut() {
+            match parse(&item.input) {
+                Ok(row) => rows.push(row),
+                // Of this one alone: it becomes a dead letter at once, and the others go on.
+                Err(error) => item.fail(Failure::invalid(error)),
+            }
+        }
+        let (count, refused) = (rows.len(), batch.len() - rows.len());
+        // Should this fail, all that have no verdict yet are tried again, each by itself.
+        let total = self.table.upsert(rows).await?;
+        println!("wrote {count} rows, refused {refused}; the table has {total}");
+        Ok(())
+    }
+}
+
+/// `sensor second value`.
+fn parse(line: &str) -> Result<((String, u32), f64), String> {
+    let mut words = line.split_whitespace();
+    let (Some(sensor), Some(second), Some(value)) = (words.next(), words.next(), words.next()) else {
+        return Err(format!("{line:?} is not a sensor, a second and a value"));
+    };
+    let second = second.parse().map_err(|error| format!("the second of {line:?}: {error}"))?;
+    let value = value.parse().map_err(|error| format!("the value of {line:?}: {error}"))?;
+    Ok(((sensor.to_owned(), second), value))
+}
+
+#[tokio::main]
+async fn main() -> Result<HostReport, Box<dyn Error>> {
+    let readings = MemoryQueue::new();
+    let mut lines: Vec<String> = (0..250).map(|second| format!("boiler {second} {}.5", 60 + second % 7)).collect();
+    lines[17] = "boiler 17 warm".to_owned();
+    readings.push(lines.into_iter().map(Message::new).collect(), System.now()).await?;
+
+    let report = Host::builder()
+        // A hundred rows for one statement, and no row waits longer than this for the others.
+        .batch_worker(
+            "load",
+            readings.clone().source(),
+            Batches::of(100).linger(Duration::from_millis(200)),
+            Loader { table: Table::default() },
+        )
+        .cycle_timeout(Duration::from_secs(30))
+        .run_until_signal()
+        .await;
+
+    for letter in readings.dead_letters(None, 100).await? {
+        println!("moved aside as {}: {:?}", letter.cause, letter.payload);
+    }
+    Ok(report)
+}
