@@ -1,6 +1,7 @@
 //! Batch workers: verdicts one by one, bad company, and what happens to a batch when something happens to its worker.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -172,6 +173,42 @@ fn q9_each_input_of_a_batch_is_settled_by_its_own_verdict() {
     assert_eq!(seen.batches(), [(0, 8), (2, 1)]);
     assert_eq!(seen.settled(|settle| *settle == Settle::Ack), 6);
     assert_eq!(seen.settled(|settle| *settle == Settle::Discard), 1);
+}
+
+#[test]
+fn q9_a_stale_settlement_of_a_batch_spoils_none_of_the_others() {
+    // The store forgets one of the leases as the batch is settled.
+    let seen = Bulk::default().run(|build| {
+        let forgets = site("numbers").lease_taken();
+        Script::new().at(millis(500), forgets).at(secs(60), Signal::Terminate).run_once(build)
+    });
+    seen.outcome.assert_rules_kept();
+    let failed = seen.outcome.count(|event| matches!(event, Event::SettleFailed { cycle: Some(_), .. }));
+    assert_eq!(failed, 1, "{}", seen.outcome.timeline);
+    assert_eq!(seen.settled(|settle| *settle == Settle::Ack), 10);
+    assert_eq!(seen.written().len(), 11, "one is written again");
+    assert_eq!(seen.queue.inspect_depth().unsettled(), 0);
+}
+
+#[test]
+fn q9_a_batch_is_settled_in_one_operation_and_each_input_is_tried_again_while_its_lease_lasts() {
+    let seen = Bulk::default().run(|build| {
+        let outage = site("numbers").outage().lasting(secs(3));
+        Script::new().at(millis(900), outage).at(secs(60), Signal::Terminate).run_once(build)
+    });
+    seen.outcome.assert_rules_kept();
+    assert_eq!(seen.settled(|settle| *settle == Settle::Ack), 10);
+    assert_eq!(seen.outcome.count(|event| matches!(event, Event::SettleFailed { .. })), 0);
+    assert_eq!(seen.written(), (1..=10).collect::<Vec<_>>());
+    // Without the outage all of it is stored at once.
+    let seen = Bulk::default().run(|build| {
+        let slow = site("numbers").slow(millis(200)).lasting(secs(3));
+        Script::new().at(millis(900), slow).at(secs(60), Signal::Terminate).run_once(build)
+    });
+    seen.outcome.assert_rules_kept();
+    let settled = seen.outcome.events().filter(|(_, event)| matches!(event, Event::Settled { .. }));
+    let settled: BTreeSet<_> = settled.map(|(at, _)| at).collect();
+    assert_eq!(settled.into_iter().collect::<Vec<_>>(), [millis(1_200)], "one slow answer for all ten");
 }
 
 #[test]

@@ -12,7 +12,9 @@
 //!    earlier push. Nothing else is fair: while there is always something due of a higher priority, a lower one waits.
 //! 6. **In line.** Of the deliveries with one ordering key, only the first to be pushed is due, until it is acknowledged or
 //!    moved aside. A retry, a return and a snooze keep its place; a dead letter that is requeued goes to the end of the line.
-//! 7. **Time is a parameter.** No operation reads a clock.
+//! 7. **One by one.** What [`Queue::settle_many`] does about one delivery does not depend on the others: each has its own fencing
+//!    token and its own answer.
+//! 8. **Time is a parameter.** No operation reads a clock.
 //!
 //! What runs cycles and decides how to settle is the core's part, not the queue's.
 
@@ -128,6 +130,30 @@ pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<(), QueueError>> + Send;
 
+    /// Ends many attempts in one operation, as [`settle`](Self::settle) ends one, and answers for each, in their order. One that
+    /// is stale spoils none of the others. The default settles one after the other; a store whose operations have a price of
+    /// their own (a round trip, a commit) pays it once instead.
+    ///
+    /// No two of them may be of one claim.
+    ///
+    /// # Errors
+    ///
+    /// Each answer is one of [`settle`](Self::settle)'s. A store that does not answer at all gives
+    /// [`QueueError::is_unavailable`] for each; it may have stored some of them, or all.
+    fn settle_many(
+        &self,
+        settlements: Vec<(Lease, Settlement)>,
+        now: Timestamp,
+    ) -> impl Future<Output = Vec<Result<(), QueueError>>> + Send {
+        async move {
+            let mut answers = Vec::with_capacity(settlements.len());
+            for (lease, settlement) in settlements {
+                answers.push(self.settle(lease, settlement, now).await);
+            }
+            answers
+        }
+    }
+
     /// Completes when a delivery may have become claimable since the call: a push, a return, a retry, a requeue.
     /// It listens from the moment of the *call*, not of the first poll, so that a claim made in between misses nothing.
     /// It may complete for no reason; time passing alone does not complete it.
@@ -204,6 +230,14 @@ impl<T: Send + 'static, Q: Queue<T>> Queue<T> for std::sync::Arc<Q> {
         now: Timestamp,
     ) -> impl Future<Output = Result<(), QueueError>> + Send {
         Q::settle(self, lease, settlement, now)
+    }
+
+    fn settle_many(
+        &self,
+        settlements: Vec<(Lease, Settlement)>,
+        now: Timestamp,
+    ) -> impl Future<Output = Vec<Result<(), QueueError>>> + Send {
+        Q::settle_many(self, settlements, now)
     }
 
     fn changed(&self) -> impl Future<Output = ()> + Send + 'static {

@@ -266,6 +266,35 @@ impl<T: Clone + Send + 'static> Queue<T> for MemoryQueue<T> {
         Ok(())
     }
 
+    /// Under one lock, and with one word to the listeners.
+    async fn settle_many(&self, settlements: Vec<(Lease, Settlement)>, now: Timestamp) -> Vec<Result<(), QueueError>> {
+        let mut left = Vec::with_capacity(settlements.len());
+        let (mut room, mut claimable) = (false, false);
+        let answers = {
+            let mut state = self.lock();
+            let settle = |(lease, settlement)| {
+                match state.settle(lease, settlement, now)? {
+                    Settled::Done(content, next) => {
+                        left.push(content);
+                        (room, claimable) = (true, claimable || next);
+                    }
+                    Settled::Aside(next) => (room, claimable) = (true, claimable || next),
+                    Settled::Waiting => claimable = true,
+                }
+                Ok(())
+            };
+            settlements.into_iter().map(settle).collect()
+        };
+        // The lock is released: a payload may use the queue as it is dropped.
+        drop(left);
+        if room {
+            self.left(claimable);
+        } else if claimable {
+            self.notify();
+        }
+        answers
+    }
+
     fn changed(&self) -> impl Future<Output = ()> + Send + 'static {
         self.shared.changed.listen()
     }

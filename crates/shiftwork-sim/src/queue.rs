@@ -138,6 +138,14 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
         self.shared.record(What::Queue(QueueOperation::Claimed { delivery, token, attempt, crashes, told }));
     }
 
+    fn record_settled(&self, lease: Lease, how: Settled, answer: &Result<(), QueueError>) {
+        let (delivery, token) = (lease.delivery, lease.token.0);
+        self.shared.record(What::Queue(match answer {
+            Ok(()) => QueueOperation::Settled { delivery, token, how },
+            Err(_) => QueueOperation::Fenced { delivery, token },
+        }));
+    }
+
     /// What the store does about a claim, with its faults.
     async fn claim_of_store(
         &self,
@@ -260,6 +268,16 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
 /// What a claim of the store came to: when the next delivery is due, and each lease with its attempt and its crashes.
 type Granted = (Option<Timestamp>, Vec<(Lease, u32, u32)>);
 
+/// How the rules see a settlement.
+fn how(settlement: &Settlement) -> Settled {
+    match settlement {
+        Settlement::Ack => Settled::Acked,
+        Settlement::Retry { .. } => Settled::Retried,
+        Settlement::DeadLetter { .. } => Settled::DeadLettered,
+        Settlement::Return | Settlement::Snooze { .. } => Settled::Returned,
+    }
+}
+
 /// The model queue answers at once.
 fn now_or_never<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
@@ -338,25 +356,35 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
     }
 
     async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<(), QueueError> {
-        let how = match &settlement {
-            Settlement::Ack => Settled::Acked,
-            Settlement::Retry { .. } => Settled::Retried,
-            Settlement::DeadLetter { .. } => Settled::DeadLettered,
-            Settlement::Return | Settlement::Snooze { .. } => Settled::Returned,
-        };
-        let (delivery, token) = (lease.delivery, lease.token.0);
-        let record = |answer: &Result<(), QueueError>, _| {
-            self.shared.record(What::Queue(match answer {
-                Ok(()) => QueueOperation::Settled { delivery, token, how },
-                Err(_) => QueueOperation::Fenced { delivery, token },
-            }));
-        };
+        let how = how(&settlement);
+        let record = |answer: &Result<(), QueueError>, _| self.record_settled(lease, how, answer);
         let inside = self.lease_inside(lease);
         let settled = async {
             self.forget_lease(&[inside]);
             self.store.settle(inside, settlement, now).await
         };
         self.operate(settled, record).await
+    }
+
+    /// One operation, which a fault strikes as a whole: no answer is heard for any of them, or all are.
+    async fn settle_many(&self, settlements: Vec<(Lease, Settlement)>, now: Timestamp) -> Vec<Result<(), QueueError>> {
+        let asked: Vec<_> = settlements.iter().map(|(lease, settlement)| (*lease, how(settlement))).collect();
+        let inside: Vec<_> =
+            settlements.into_iter().map(|(lease, settlement)| (self.lease_inside(lease), settlement)).collect();
+        let leases: Vec<Lease> = inside.iter().map(|(lease, _)| *lease).collect();
+        let settled = async {
+            self.forget_lease(&leases);
+            Ok(self.store.settle_many(inside, now).await)
+        };
+        let record = |answers: &Result<Vec<Result<(), QueueError>>, QueueError>, _| {
+            for ((lease, how), answer) in asked.iter().zip(answers.iter().flatten()) {
+                self.record_settled(*lease, *how, answer);
+            }
+        };
+        match self.operate(settled, record).await {
+            Ok(answers) => answers,
+            Err(error) => asked.iter().map(|_| Err(QueueError::unavailable(error.to_string()))).collect(),
+        }
     }
 
     fn changed(&self) -> impl Future<Output = ()> + Send + 'static {

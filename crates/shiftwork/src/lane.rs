@@ -20,7 +20,7 @@ use shiftwork_queue::{DeadLetterCause, DeliveryId, Timestamp, Undecodable, betwe
 use tokio::time::Instant;
 
 use crate::{
-    Cause, Context, Escalation, Failure, FailureKind, Worker,
+    BoxError, Cause, Context, Escalation, Failure, FailureKind, Worker,
     context::LaneShared,
     control::Level,
     cycle::{Limits, RunCycle, panicked},
@@ -379,9 +379,13 @@ impl<W, L: Lane> LaneRun<L, W> {
 
     /// Stores what was decided, and tells whoever is to be told of it.
     async fn carry_out(&mut self, decision: Decision, failure: Option<&Failure>, cause: Option<Cause>, ended: &Cycle) {
-        let Decision { settle, escalate, fault: _ } = decision;
-        self.settle(settle, failure, ended).await;
-        if let (true, Some(cause)) = (escalate, cause) {
+        self.settle(decision.settle, failure, ended).await;
+        self.escalate_if(decision, cause, ended);
+    }
+
+    /// The last word on an input whose attempts are exhausted.
+    fn escalate_if(&self, decision: Decision, cause: Option<Cause>, ended: &Cycle) {
+        if let (true, Some(cause)) = (decision.escalate, cause) {
             let (cycle, attempts) = (Some(ended.cycle), ended.attempt);
             let escalated = Event::Escalated { worker: self.id, cycle, attempts, cause: cause.clone() };
             self.emit(Instant::now(), &escalated);
@@ -391,17 +395,22 @@ impl<W, L: Lane> LaneRun<L, W> {
 
     /// Stores a settlement, and says it.
     async fn settle(&mut self, settle: Settle, failure: Option<&Failure>, ended: &Cycle) {
-        let &Cycle { at, cycle, attempt: _, ref claimed } = ended;
-        let (worker, delivery) = (self.id, claimed.as_ref().map(|claimed| claimed.lease.delivery));
-        self.cx.asked_at = Some(at);
+        self.cx.asked_at = Some(ended.at);
         let (settled, at) = {
             let mut settling = pin!(self.lane.settle(settle, failure, &self.cx));
             // One that does not wait takes no time, and no look at the clock.
             match poll_fn(|cx| Poll::Ready(settling.as_mut().poll(cx))).await {
-                Poll::Ready(settled) => (settled, at),
+                Poll::Ready(settled) => (settled, ended.at),
                 Poll::Pending => (settling.await, Instant::now()),
             }
         };
+        self.settled(settle, ended, settled, at);
+    }
+
+    /// Says what became of a settlement.
+    fn settled(&mut self, settle: Settle, ended: &Cycle, settled: Result<(), BoxError>, at: Instant) {
+        let &Cycle { at: _, cycle, attempt: _, ref claimed } = ended;
+        let (worker, delivery) = (self.id, claimed.as_ref().map(|claimed| claimed.lease.delivery));
         self.shared.seat.end();
         self.cx.asked_at = Some(at);
         match settled {

@@ -153,6 +153,31 @@ pub trait BatchLane: Lane {
 
     /// Makes one of them this lane's offer.
     fn accept(&mut self, taken: Self::Taken, cx: &LaneContext) -> Offer<Self::Input>;
+
+    /// Does what was decided about the last offers of many lanes, in one go where the source can. What it leaves undecided, in
+    /// [`Settling::settled`], each lane settles for itself ([`Lane::settle`]): a store that did not answer is tried again for as
+    /// long as each lease lasts.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not dropped while the host stops within its budgets.
+    fn settle_together(settling: &mut [Settling<'_, Self>]) -> impl Future<Output = ()> + Send
+    where
+        Self: Sized;
+}
+
+/// One lane's part in [`BatchLane::settle_together`].
+pub struct Settling<'a, L> {
+    /// The lane.
+    pub lane: &'a mut L,
+    /// Its surroundings.
+    pub cx: &'a LaneContext,
+    /// What was decided about its last offer.
+    pub settle: Settle,
+    /// What its cycle failed with, if it did.
+    pub failure: Option<&'a Failure>,
+    /// What became of it: stored, or refused for good. `None`, as it begins, is neither.
+    pub settled: Option<Result<(), BoxError>>,
 }
 
 /// One input for one cycle.

@@ -83,6 +83,10 @@ impl<T: Clone + Send + 'static> Driver<T> {
         block_on(self.queue.settle(lease, settlement, at(now)))
     }
 
+    pub(crate) fn settle_many(&self, settlements: Vec<(Lease, Settlement)>, now: i64) -> Vec<Result<(), QueueError>> {
+        block_on(self.queue.settle_many(settlements, at(now)))
+    }
+
     pub(crate) fn dead_letters(&self, after: Option<DeliveryId>, limit: usize) -> Vec<DeadLetter<T>> {
         block_on(self.queue.dead_letters(after, limit)).expect("memory is available")
     }

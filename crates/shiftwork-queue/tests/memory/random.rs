@@ -19,6 +19,7 @@ enum Op {
     Claim { max: usize, lease: i64 },
     Renew { which: Vec<Which>, offset: i64 },
     Settle { which: Which, how: How },
+    SettleMany(Vec<(Which, How)>),
     Requeue(Index),
     Discard(Index),
     Step(i64),
@@ -82,6 +83,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (0..4_usize, 1..9_i64).prop_map(|(max, lease)| Op::Claim { max, lease }),
         2 => (vec(which(), 0..3), -3..9_i64).prop_map(|(which, offset)| Op::Renew { which, offset }),
         6 => (which(), how()).prop_map(|(which, how)| Op::Settle { which, how }),
+        3 => vec((which(), how()), 0..4).prop_map(Op::SettleMany),
         1 => any::<Index>().prop_map(Op::Requeue),
         1 => any::<Index>().prop_map(Op::Discard),
         4 => (-3..7_i64).prop_map(Op::Step),
@@ -165,6 +167,17 @@ impl Pair {
                 let real = self.real.settle(lease, settlement, self.now);
                 assert_eq!(real.is_ok(), expected);
                 assert_eq!(real.is_err_and(|error| error.is_lease_lost()), !expected);
+            }
+            Op::SettleMany(many) => {
+                let settlements =
+                    many.iter().filter_map(|(which, how)| Some((self.lease(which)?, self.settlement(how))));
+                let settlements: Vec<_> = settlements.collect();
+                let one_by_one = settlements.iter().cloned();
+                let expected: Vec<bool> =
+                    one_by_one.map(|(lease, settlement)| self.model.settle(lease, settlement, now)).collect();
+                let real = self.real.settle_many(settlements, self.now);
+                assert_eq!(real.iter().map(Result::is_ok).collect::<Vec<_>>(), expected);
+                assert!(real.iter().flat_map(|answer| answer.as_ref().err()).all(|error| error.is_lease_lost()));
             }
             Op::Requeue(index) => {
                 let id = self.letter(index);

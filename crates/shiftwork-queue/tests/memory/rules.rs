@@ -733,3 +733,33 @@ fn a_push_that_no_queue_of_this_size_could_take_does_not_wait() {
     let both = vec![message("a"), message("b")];
     assert!(tokio_test::block_on(queue.push_when_room(both, || at(0))).unwrap_err().is_full());
 }
+
+// Rule 7: one by one.
+
+#[test]
+fn one_stale_settlement_of_many_spoils_none_of_the_others() {
+    let queue = words();
+    for payload in ["a", "b", "c", "d"] {
+        queue.push(message(payload), 0);
+    }
+    let stale = queue.lease(0);
+    let leases: Vec<Lease> = queue.claim(3, 0).iter().map(|delivery| delivery.lease).collect();
+    // Somebody else has "a" by now.
+    queue.renew(&leases, 2 * LEASE_SECONDS);
+    let newer = queue.lease(LEASE_SECONDS);
+    assert_eq!(newer.delivery, stale.delivery);
+
+    let ends = [Settlement::Ack, dead_letter(DeadLetterCause::Invalid), retry(50)];
+    let many = leases.into_iter().zip(ends);
+    let many = std::iter::once((stale, Settlement::Ack)).chain(many).collect();
+    let answers = queue.settle_many(many, LEASE_SECONDS);
+    assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true, true, true]);
+    assert!(answers[0].as_ref().is_err_and(|error| error.is_lease_lost()));
+    // "d" waits for its retry, "a" is still leased, "c" is dead.
+    assert_eq!(queue.depth(LEASE_SECONDS), [0, 1, 1, 1]);
+}
+
+#[test]
+fn nothing_to_settle_is_no_answer() {
+    assert!(words().settle_many(Vec::new(), 0).is_empty());
+}

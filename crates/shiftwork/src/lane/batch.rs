@@ -6,7 +6,8 @@
 //! 1. The inputs of a batch are in neighbouring lanes, from the first on, unless one of them runs alone.
 //! 2. A call is interrupted as soon as one of its leases is lost: what it does for that input from then on, somebody else may
 //!    be doing (rule Q2). What has a verdict by then keeps it; the rest is returned, its attempt not spent.
-//! 3. All cycles of a batch end at one instant, before the first is settled; then all are settled side by side.
+//! 3. All cycles of a batch end at one instant, before the first is settled; then all are settled in one operation. What the
+//!    store did not answer for is tried again lane by lane, side by side, as it would be for a cycle that ran alone.
 
 use std::{
     future::{Future, poll_fn},
@@ -33,7 +34,7 @@ use crate::{
         breaker::{self, Admission},
         settle::Decision,
     },
-    source::{BatchLane, SourceContext},
+    source::{BatchLane, Settling, SourceContext},
 };
 
 /// The lanes of one batch, as the call and its guard see them.
@@ -412,11 +413,40 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         }
     }
 
-    /// Stores what was decided, side by side: a store that commits in groups is kept waiting once.
+    /// Stores what was decided.
     async fn settle(&mut self, from: usize, flights: &[Flight], shared: Option<&Failure>) {
-        let settling: Vec<_> = self.lanes[from..]
+        let lanes = &mut self.lanes[from..from + flights.len()];
+        for (lane, flight) in lanes.iter_mut().zip(flights) {
+            lane.cx.asked_at = Some(flight.cycle.at);
+        }
+        let mut settling: Vec<_> = lanes
             .iter_mut()
             .zip(flights)
+            .map(|(LaneRun { lane, cx, .. }, flight)| Settling {
+                lane,
+                cx,
+                settle: flight.decision.settle,
+                failure: flight.failure(shared),
+                settled: None,
+            })
+            .collect();
+        L::settle_together(&mut settling).await;
+        let at = Instant::now();
+        let settled: Vec<_> = settling.into_iter().map(|one| one.settled).collect();
+
+        let mut left = Vec::new();
+        for ((lane, flight), settled) in lanes.iter_mut().zip(flights).zip(settled) {
+            match settled {
+                Some(settled) => {
+                    lane.settled(flight.decision.settle, &flight.cycle, settled, at);
+                    lane.escalate_if(flight.decision, flight.cause.clone(), &flight.cycle);
+                }
+                None => left.push((lane, flight)),
+            }
+        }
+        // Side by side: one that is tried again for as long as its lease lasts keeps none of the others waiting.
+        let settling: Vec<_> = left
+            .into_iter()
             .map(|(lane, flight)| {
                 let failure = flight.failure(shared);
                 Box::pin(lane.carry_out(flight.decision, failure, flight.cause.clone(), &flight.cycle))

@@ -302,6 +302,8 @@ pub struct QueueLane<Q, T> {
 struct Current {
     lease: Lease,
     attempt: u32,
+    /// How often the store has been asked to end it, and has not answered.
+    tries: u32,
 }
 
 impl<Q, T> std::fmt::Debug for QueueLane<Q, T> {
@@ -339,23 +341,30 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
         let Some(current) = self.current.take() else { return Ok(()) };
         let now = cx.wall_time_when_asked();
         self.looked = cx.asked_at.map(|instant| (instant, now));
+        let settlement = current.ends(settle, failure, now);
+        self.slot.settling();
+        let stored = self.shared.store((current.lease, current.tries), &settlement, now, Some(&self.slot), cx).await;
+        self.slot.release();
+        stored
+    }
+}
+
+impl Current {
+    /// What the store is told.
+    fn ends(&self, settle: Settle, failure: Option<&Failure>, now: Timestamp) -> Settlement {
         let record = || FailureRecord {
-            attempt: current.attempt,
+            attempt: self.attempt,
             at: now,
             kind: failure.map_or(FailureKind::Interrupted, Failure::kind),
             message: failure.map(|failure| failure.cause().message.to_string()).unwrap_or_default(),
         };
-        self.slot.settling();
-        let settlement = match settle {
+        match settle {
             Settle::Ack | Settle::Discard => Settlement::Ack,
             Settle::Retry { delay } => Settlement::Retry { at: later(now, delay), failure: record() },
             Settle::DeadLetter { cause, .. } => Settlement::DeadLetter { cause, failure: record() },
             Settle::Return => Settlement::Return,
             Settle::Snooze { delay } => Settlement::Snooze { until: later(now, delay) },
-        };
-        let stored = self.shared.store(current.lease, &settlement, now, Some(&self.slot), cx).await;
-        self.slot.release();
-        stored
+        }
     }
 }
 
@@ -375,7 +384,7 @@ impl<Q, T> QueueLane<Q, T> {
     fn hold(&mut self, delivery: Delivery<T>, cx: &LaneContext) -> Offer<T> {
         let Delivery { lease, attempt, crashes, pushed_at: _, first_claimed_at, payload } = delivery;
         self.slot.hold(lease, cx.attempt().number());
-        self.current = Some(Current { lease, attempt });
+        self.current = Some(Current { lease, attempt, tries: 0 });
         Offer { input: payload, attempt, claimed: Some(Claimed { lease, crashes, first_claimed_at }) }
     }
 }
@@ -463,36 +472,43 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
 
     async fn return_buffer(&self, claimer: &mut Claimer<T>, cx: &LaneContext) {
         while let Some(delivery) = claimer.buffer.pop_front() {
-            let stored = self.store(delivery.lease, &Settlement::Return, cx.wall_time(), None, cx).await;
+            let stored = self.store((delivery.lease, 0), &Settlement::Return, cx.wall_time(), None, cx).await;
             cx.settled_unrun(delivery.lease.delivery, Settle::Return, stored);
         }
     }
 
-    /// Stores a settlement, trying again while the lease lasts; once only when the host is out of patience.
+    /// Stores a settlement, trying again while the lease lasts; once only when the host is out of patience. So many tries were
+    /// made before, and there is time for another.
     async fn store(
         &self,
-        lease: Lease,
+        (lease, mut tries): (Lease, u32),
         settlement: &Settlement,
         mut now: Timestamp,
         slot: Option<&Slot>,
         cx: &LaneContext,
     ) -> Result<(), BoxError> {
-        let mut tries = 0u32;
+        if tries > 0 {
+            cx.wait_or_abort(self.options.outage.delay(tries, 0.5)).await;
+            now = cx.wall_time();
+        }
         loop {
             let error: QueueError = match self.queue.settle(lease, settlement.clone(), now).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
             tries += 1;
-            let delay = self.options.outage.delay(tries, 0.5);
-            let expires_at = slot.map_or(lease.expires_at, |slot| slot.expires_at(lease, cx.attempt().number()));
-            now = cx.wall_time();
-            let lapsed = later(now, delay) >= expires_at;
-            if error.is_lease_lost() || lapsed || cx.attempt().has_lost_lease() || cx.is_aborting() {
+            if self.is_final(&error, lease, tries, slot, cx) {
                 return Err(error.into());
             }
-            cx.wait_or_abort(delay).await;
+            cx.wait_or_abort(self.options.outage.delay(tries, 0.5)).await;
             now = cx.wall_time();
         }
+    }
+
+    /// Whether there is no use, or no time, for another try after so many.
+    fn is_final(&self, error: &QueueError, lease: Lease, tries: u32, slot: Option<&Slot>, cx: &LaneContext) -> bool {
+        let expires_at = slot.map_or(lease.expires_at, |slot| slot.expires_at(lease, cx.attempt().number()));
+        let lapsed = later(cx.wall_time(), self.options.outage.delay(tries, 0.5)) >= expires_at;
+        error.is_lease_lost() || lapsed || cx.attempt().has_lost_lease() || cx.is_aborting()
     }
 }

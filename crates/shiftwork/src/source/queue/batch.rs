@@ -17,7 +17,7 @@ use crate::{
     Failure,
     event::Settle,
     lifecycle::batch::runs_alone,
-    source::{BatchLane, LaneContext, Offer},
+    source::{BatchLane, LaneContext, Offer, Settling},
 };
 
 impl<T: Send + 'static, Q: Queue<T>> BatchLane for QueueLane<Q, T> {
@@ -36,6 +36,32 @@ impl<T: Send + 'static, Q: Queue<T>> BatchLane for QueueLane<Q, T> {
 
     fn accept(&mut self, taken: Delivery<T>, cx: &LaneContext) -> Offer<T> {
         self.hold(taken, cx)
+    }
+
+    async fn settle_together(settling: &mut [Settling<'_, Self>]) {
+        let Some(first) = settling.first() else { return };
+        // The cycles of a batch have ended at one instant.
+        let (shared, now) = (first.lane.shared.clone(), first.cx.wall_time_when_asked());
+        let ends = |one: &mut Settling<'_, Self>| {
+            one.lane.looked = one.cx.asked_at.map(|instant| (instant, now));
+            one.lane.slot.settling();
+            // A lane that works on nothing has nothing to store, and says so when it is asked for itself.
+            let current = one.lane.current?;
+            Some((current.lease, current.ends(one.settle, one.failure, now)))
+        };
+        let settlements: Vec<_> = settling.iter_mut().filter_map(ends).collect();
+        let answers = shared.queue.settle_many(settlements, now).await;
+        let asked = settling.iter_mut().filter(|one| one.lane.current.is_some());
+        for (one, answer) in asked.zip(answers) {
+            let Some(current) = &mut one.lane.current else { continue };
+            current.tries = 1;
+            match answer {
+                Err(error) if !shared.is_final(&error, current.lease, 1, Some(&one.lane.slot), one.cx) => continue,
+                answer => one.settled = Some(answer.map_err(Into::into)),
+            }
+            one.lane.current = None;
+            one.lane.slot.release();
+        }
     }
 }
 
@@ -143,7 +169,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
 
     pub(super) async fn give_back(&self, taken: &mut Vec<Delivery<T>>, cx: &LaneContext) {
         for delivery in taken.drain(..) {
-            let stored = self.store(delivery.lease, &Settlement::Return, cx.wall_time(), None, cx).await;
+            let stored = self.store((delivery.lease, 0), &Settlement::Return, cx.wall_time(), None, cx).await;
             cx.settled_unrun(delivery.lease.delivery, Settle::Return, stored);
         }
     }
