@@ -30,7 +30,7 @@ pub(crate) struct Exception {
 }
 
 /// The house rules.
-pub(crate) static RULES: [Rule; 7] = [
+pub(crate) static RULES: [Rule; 8] = [
     Rule {
         name: "every file has its header",
         instead: "begin with `//!`: what the file is for, and what it leaves to others",
@@ -121,6 +121,36 @@ pub(crate) static RULES: [Rule; 7] = [
         ],
     },
     Rule {
+        name: "a future says what dropping it does",
+        instead: "a section `# Cancel safety` in the documentation of the function",
+        lines: futures_without_cancel_safety,
+        exceptions: &[],
+        broken: &[
+            ("crates/a/src/a.rs", "/// Runs.\npub async fn run() {}"),
+            (
+                "crates/a/src/a.rs",
+                "pub trait Runs {\n    /// Runs.\n    fn run(&self) -> impl Future<Output = ()>;\n}\n",
+            ),
+            (
+                "crates/a/src/a.rs",
+                "pub trait Runs {\n    /// Runs.\n    fn run(\n        &self,\n    ) -> impl Future<Output = ()> {\n    }\n}\n",
+            ),
+        ],
+        kept: &[
+            (
+                "crates/a/src/a.rs",
+                "/// Runs.\n///\n/// # Cancel safety\n///\n/// Safe.\n#[inline]\npub async fn run() {}",
+            ),
+            ("crates/a/src/a.rs", "/// Runs.\npub(crate) async fn run() {}\nasync fn walk() {}"),
+            ("crates/a/src/a.rs", "impl Runs for A {\n    fn run(&self) -> impl Future<Output = ()> {}\n}\n"),
+            (
+                "crates/a/src/a.rs",
+                "pub trait Runs {\n    fn run(&self);\n}\nfn walk() -> impl Future<Output = ()> {}\n",
+            ),
+            ("tests/a.rs", "pub async fn run() {}"),
+        ],
+    },
+    Rule {
         name: "every snippet is compiled",
         instead: "make it run, or mark it `no_run` or `compile_fail`; mark what is not Rust with its language",
         lines: |source| source.lines(|line| documentation(source, line).is_some_and(opens_an_ignored_snippet)),
@@ -181,6 +211,36 @@ pub(crate) static RULES: [Rule; 7] = [
         kept: &[("a.rs", "    let x;\n\n    let y;\n"), ("a.rs", "let tab = '\\t';")],
     },
 ];
+
+/// Public functions that return a future, and methods of public traits that do, whose documentation says nothing of what
+/// dropping it does.
+fn futures_without_cancel_safety(source: &Source) -> Vec<usize> {
+    if !(source.path.starts_with("crates/") && source.path.contains("/src/")) {
+        return Vec::new();
+    }
+    let (code, text) = (source.code(), source.text.split('\n').collect::<Vec<_>>());
+    let code: Vec<&str> = code.split('\n').collect();
+    let mut in_trait = false;
+    let mut found = Vec::new();
+    for (index, line) in code.iter().enumerate() {
+        if !line.is_empty() && !line.starts_with([' ', '}']) {
+            in_trait = line.starts_with("pub trait ");
+        }
+        let is_future = if in_trait && line.starts_with("    fn ") {
+            let signature = code[index..].iter().take_while(|line| !line.trim().is_empty());
+            let end = signature.clone().position(|line| line.ends_with([';', '{', '}'])).map_or(1, |end| end + 1);
+            signature.take(end).any(|line| line.contains("-> impl Future"))
+        } else {
+            line.trim_start().starts_with("pub async fn ") || in_trait && line.starts_with("    async fn ")
+        };
+        let documentation = text[..index].iter().rev().map(|line| line.trim_start());
+        let mut documentation = documentation.take_while(|line| line.starts_with("///") || line.starts_with("#["));
+        if is_future && !documentation.any(|line| line == "/// # Cancel safety") {
+            found.push(index + 1);
+        }
+    }
+    found
+}
 
 /// Words that fit every file and therefore tell nothing about one.
 const VAGUE_NAMES: [&str; 7] = ["common", "helper", "helpers", "manager", "misc", "util", "utils"];

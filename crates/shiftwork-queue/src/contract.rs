@@ -70,7 +70,7 @@ impl Depth {
 ///
 /// # Cancel safety
 ///
-/// No operation is cancel safe: a dropped future leaves open whether the operation happened. Callers let a started
+/// A dropped future leaves open whether the operation happened; each says what that means for it. Callers let a started
 /// operation finish, under a timeout of the store's own.
 pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
     /// Adds messages, all or none, and says for each whether it was added or was there already under its unique key.
@@ -79,6 +79,10 @@ pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
     ///
     /// [`QueueError::is_unavailable`] when the store did not answer, [`QueueError::is_full`] when a bounded queue has no
     /// room for all of them.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropped, it may have added all of the messages, or none. A unique key makes it safe to push again.
     fn push(
         &self,
         messages: Vec<Message<T>>,
@@ -90,6 +94,10 @@ pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
     /// # Errors
     ///
     /// Those of [`push`](Self::push).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`push`](Self::push).
     fn push_one(&self, message: Message<T>, now: Timestamp) -> impl Future<Output = Result<Pushed, QueueError>> + Send {
         async move {
             let pushed = self.push(vec![message], now).await?;
@@ -104,6 +112,10 @@ pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`QueueError::is_unavailable`]; nothing is appended then, though the store may have granted leases, which lapse.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropped, it may have granted leases that nobody knows of. They lapse, and count as crashes.
     fn claim(
         &self,
         claim: Claim,
@@ -115,6 +127,10 @@ pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`QueueError::is_unavailable`]; then no lease is known to be renewed or lost.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it may have renewed some of them, or all. That is harmless: renew again, or let them lapse.
     fn renew(&self, leases: &[Lease], until: Timestamp) -> impl Future<Output = Result<Vec<Lease>, QueueError>> + Send;
 
     /// Ends the attempt as `settlement` says.
@@ -123,6 +139,11 @@ pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
     ///
     /// [`QueueError::is_lease_lost`] when the token is not the current claim's: somebody else has the delivery, and
     /// nothing was changed. [`QueueError::is_unavailable`] when the store did not answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropped, it may have ended the attempt. Settling again under the same lease does no harm: it ends the
+    /// attempt, or finds the lease lost.
     fn settle(
         &self,
         lease: Lease,
@@ -140,6 +161,10 @@ pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
     ///
     /// Each answer is one of [`settle`](Self::settle)'s. A store that does not answer at all gives
     /// [`QueueError::is_unavailable`] for each; it may have stored some of them, or all.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`settle`](Self::settle), for each of them.
     fn settle_many(
         &self,
         settlements: Vec<(Lease, Settlement)>,
@@ -168,6 +193,10 @@ pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`QueueError::is_unavailable`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it changes nothing.
     fn depth(&self, now: Timestamp) -> impl Future<Output = Result<Depth, QueueError>> + Send;
 
     /// The dead letters after `after` (from the first when `None`), oldest id first, `limit` at most.
@@ -175,6 +204,10 @@ pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`QueueError::is_unavailable`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it changes nothing.
     fn dead_letters(
         &self,
         after: Option<DeliveryId>,
@@ -187,6 +220,10 @@ pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`QueueError::is_unavailable`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropped, it may have made the delivery wait. Asked again, it then says `false`.
     fn requeue(&self, id: DeliveryId, now: Timestamp) -> impl Future<Output = Result<bool, QueueError>> + Send;
 
     /// Deletes a dead letter for good. `false` when there is no such dead letter.
@@ -194,6 +231,10 @@ pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`QueueError::is_unavailable`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropped, it may have deleted the dead letter. Asked again, it then says `false`.
     fn discard(&self, id: DeliveryId) -> impl Future<Output = Result<bool, QueueError>> + Send;
 }
 

@@ -88,6 +88,10 @@ pub trait BatchWorker: Send + Sync + 'static {
     /// # Errors
     ///
     /// A failure is reported and changes nothing else.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Worker::stop`](crate::Worker::stop).
     fn stop(&self) -> impl Future<Output = Result<(), Failure>> + Send {
         async { Ok(()) }
     }

@@ -116,6 +116,11 @@ pub trait Lane: Send + 'static {
     /// # Errors
     ///
     /// When the settlement could not be stored. The lane goes on.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not dropped while the host stops within its budgets. Dropped after that, it may have stored the settlement; what it has
+    /// not stored lapses with its lease.
     fn settle(
         &mut self,
         settle: Settle,

@@ -62,6 +62,10 @@ pub trait Worker: Send + Sync + 'static {
     /// # Errors
     ///
     /// A failure is reported and changes nothing else.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future is dropped when the time for it is over ([`StopBudget`](crate::StopBudget)).
     fn stop(&self) -> impl Future<Output = Result<(), Failure>> + Send {
         async { Ok(()) }
     }

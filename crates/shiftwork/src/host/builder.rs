@@ -346,6 +346,10 @@ impl HostBuilder {
 
     /// [`HostBuilder::build`] and [`Host::run_until_signal`] in one. A mistake in the build is a failed start: it is
     /// logged, and is the report.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropping it drops every worker where it stands.
     pub async fn run_until_signal(self) -> HostReport {
         match self.build() {
             Ok(host) => host.run_until_signal().await,
@@ -355,6 +359,10 @@ impl HostBuilder {
 
     /// [`HostBuilder::build`] and [`Host::run_until`] in one. A mistake in the build is a failed start: it is logged, and is
     /// the report.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropping it drops every worker where it stands.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> HostReport {
         match self.build() {
             Ok(host) => host.run_until(stop).await,
@@ -618,11 +626,19 @@ impl<Kind> WorkerBuilder<Kind> {
     }
 
     /// See [`HostBuilder::run_until_signal`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropping it drops every worker where it stands.
     pub async fn run_until_signal(self) -> HostReport {
         self.host.run_until_signal().await
     }
 
     /// See [`HostBuilder::run_until`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropping it drops every worker where it stands.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> HostReport {
         self.host.run_until(stop).await
     }
