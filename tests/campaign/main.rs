@@ -79,7 +79,7 @@ fn bad_usage_is_one_clear_line_and_exit_code_two() {
     let cases: [(&[&str], &str); 6] = [
         (
             &["emial"],
-            "there is no scenario \"emial\"; there are email, orders, clean-up, sync, fleet, deploy, cache, import, canary",
+            "there is no scenario \"emial\"; there are email, orders, clean-up, sync, fleet, deploy, cache, import, office, canary",
         ),
         (&["--seed", "x"], "invalid value 'x' for '--seed <S>'"),
         (&["--sedes", "3"], "unexpected argument '--sedes'"),
