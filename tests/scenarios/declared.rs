@@ -54,7 +54,7 @@ pub(crate) struct Stop {
 }
 
 /// Demands of every host of the world that it takes these times when it is told to stop: with the delay if it runs, and all of
-/// the time to cancel unless it is told once more.
+/// the time to cancel unless it is told once more, or has stood still: what was late then is not made up for.
 pub(crate) fn demand_stop(world: &mut World, stop: Stop) {
     let (mut running, mut aborting) = (BTreeMap::new(), BTreeMap::new());
     let mut cancelled = BTreeMap::new();
@@ -77,6 +77,7 @@ pub(crate) fn demand_stop(world: &mut World, stop: Stop) {
                     return Err(format!("it is {delay:?}, {drain:?} and {within:?}, and not {times:?}"));
                 }
             }
+            What::Resumed => drop(aborting.insert(node, true)),
             What::Host(Event::WorkerCancelled { worker }) => drop(cancelled.insert((node, *worker), at)),
             What::Host(Event::WorkerAborted { worker }) if aborting.get(&node) != Some(&true) => {
                 let had = cancelled.get(&(node, *worker)).map(|since| at - *since);
