@@ -189,12 +189,12 @@ fn q6_a_lease_that_the_store_forgets_interrupts_its_cycle_and_spends_no_attempt(
     assert_eq!(outcome.count(|event| matches!(event, Event::Settled { settle: Settle::Ack, .. })), 1);
 }
 
-#[test]
-fn a_call_panics_at_the_await_point_that_was_counted() {
+/// One of the ten calls fails at the poll that was counted, as this kind, and the others go on.
+fn strikes_at_the_poll_that_was_counted(fault: impl Fn(u32) -> FaultKind, kind: FailureKind) {
     // Each call is polled three times: when it sets out, when it gets there and when its reply is back.
     for (polls, call, effects) in [(1, 0, 9), (2, 0, 9), (3, 0, 10), (5, 1, 9), (30, 9, 10)] {
-        let outcome = calls(site("backend").panic_at_poll(polls), Failure::transient);
-        assert_eq!(failed(&outcome), [(call, FailureKind::Panic)], "at poll {polls}");
+        let outcome = calls(fault(polls), Failure::transient);
+        assert_eq!(failed(&outcome), [(call, kind)], "at poll {polls}");
         let took_effect = |what: &What| matches!(what, What::CallTookEffect { .. });
         let count = outcome.timeline.records().iter().filter(|record| took_effect(&record.what)).count();
         assert_eq!(count, effects, "at poll {polls}");
@@ -202,14 +202,13 @@ fn a_call_panics_at_the_await_point_that_was_counted() {
 }
 
 #[test]
+fn a_call_panics_at_the_await_point_that_was_counted() {
+    strikes_at_the_poll_that_was_counted(|polls| site("backend").panic_at_poll(polls), FailureKind::Panic);
+}
+
+#[test]
 fn a_call_is_dropped_at_the_await_point_that_was_counted_and_its_caller_goes_on() {
-    for (polls, call, effects) in [(1, 0, 9), (2, 0, 9), (3, 0, 10), (5, 1, 9), (30, 9, 10)] {
-        let outcome = calls(site("backend").drop_at_poll(polls), Failure::transient);
-        assert_eq!(failed(&outcome), [(call, FailureKind::Transient)], "at poll {polls}");
-        let took_effect = |what: &What| matches!(what, What::CallTookEffect { .. });
-        let count = outcome.timeline.records().iter().filter(|record| took_effect(&record.what)).count();
-        assert_eq!(count, effects, "at poll {polls}");
-    }
+    strikes_at_the_poll_that_was_counted(|polls| site("backend").drop_at_poll(polls), FailureKind::Transient);
 }
 
 /// A worker that ends as soon as it is asked to, told to stop at 10 s.

@@ -264,13 +264,7 @@ fn plan(collision: &Collision, seed: u64, timing: Timing) -> Plan {
 }
 
 fn is_lost(outcome: &Outcome) -> bool {
-    match outcome.violations.first() {
-        Some(violation) => {
-            assert_eq!(violation.rule.name(), RULE, "{outcome}");
-            true
-        }
-        None => false,
-    }
+    crate::broke(outcome, RULE)
 }
 
 /// How many worlds it takes from `first` on, if at most `max` do.

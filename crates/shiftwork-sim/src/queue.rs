@@ -26,7 +26,7 @@ use std::{
 
 use shiftwork::queue::{
     Claim, DeadLetter, Delivery, DeliveryId, Depth, Lease, MemoryQueue, Message, Pushed, Queue, QueueError, Settlement,
-    Timestamp, memory::Stage,
+    Timestamp, between, memory::Stage,
 };
 
 use crate::{
@@ -343,7 +343,7 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
         };
         let record = |answer: &Result<Vec<Lease>, QueueError>, _| {
             let Ok(lost) = answer else { return };
-            let lasts = Duration::try_from(until.duration_since(self.shared.wall_time())).unwrap_or_default();
+            let lasts = between(self.shared.wall_time(), until);
             for lease in leases.iter().filter(|lease| !lost.contains(lease)) {
                 self.shared.lock().leased(self.outside(lease.delivery), lasts);
             }
