@@ -2,11 +2,12 @@
 
 use shiftwork::{
     BuildError, Context, ExitStatus, Failure, GiveUp, Group, Host, HostBuilder, Restart, Schedule, Signal, Tick,
-    Worker, event::WorkerPhase,
+    Worker,
+    event::{Event, WorkerPhase},
 };
 use shiftwork_sim::{Outcome, Script, millis, secs};
 
-use crate::worlds::{Count, Notes};
+use crate::worlds::{Count, Notes, time_of};
 
 /// A member that notes its hooks, and cannot go on in the cycles that the test says.
 struct Part {
@@ -129,6 +130,45 @@ fn f4_a_stop_finds_a_group_that_is_down_and_does_not_wait_for_it() {
     outcome.assert_rules_kept();
     assert_eq!(outcome.ended_at(), secs(10) + millis(500));
     assert_eq!(outcome.report().unwrap().worker("store").unwrap().phase, WorkerPhase::Stopped);
+}
+
+#[test]
+fn t2_a_member_that_goes_down_with_its_group_when_a_stop_begins_waits_for_nobody() {
+    /// Takes three seconds for its leave.
+    struct Store;
+
+    impl Worker for Store {
+        type Input = Tick;
+
+        async fn cycle(&self, _: Tick, _: &Context) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        async fn stop(&self) -> Result<(), Failure> {
+            tokio::time::sleep(secs(3)).await;
+            Ok(())
+        }
+    }
+    let broken = |_: Tick, _: Context| async { Err::<(), _>(Failure::fatal("broke")) };
+    let slow = |_: Tick, _: Context| async {
+        tokio::time::sleep(secs(6)).await;
+        Ok::<(), Failure>(())
+    };
+    let outcome = Script::new().at(secs(1), Signal::Terminate).run_once(move |world| {
+        world.node("node", move |node| {
+            let host = node.host().group("pair", Group::one_for_all());
+            host.worker("store", Schedule::every(secs(10)), Store)
+                .in_group("pair")
+                .worker("cache", Schedule::every(secs(10)), broken)
+                .in_group("pair")
+                .worker("metrics", Schedule::every(secs(10)), slow)
+                .after("store")
+                .run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let ended = |id| time_of(&outcome, |it| matches!(it, Event::WorkerStopped { worker, .. } if worker.0 == id));
+    assert_eq!((ended(0), ended(2)), (Some(secs(3)), Some(secs(6))));
 }
 
 #[test]

@@ -76,6 +76,8 @@ struct Worker {
     restart_at: Option<Duration>,
     group: Option<Membership>,
     standing: Standing,
+    /// Its intake had closed with its group before the host began to stop.
+    went_down: bool,
     /// When its last fault was said that its group had not known of.
     faulted_at: Duration,
     /// The faults of its group that were answered by a restart, if it was the one that faulted.
@@ -164,6 +166,7 @@ impl LifeRules {
                 self.workers[worker.0 as usize].opened = true;
                 self.workers[worker.0 as usize].open = true;
                 self.workers[worker.0 as usize].standing = Standing::Up;
+                self.workers[worker.0 as usize].went_down = false;
                 // Restarted: the fault was dealt with.
                 self.workers[worker.0 as usize].faulted = false;
                 self.restarted(*worker, verdicts);
@@ -180,7 +183,10 @@ impl LifeRules {
                 self.service_ended(*worker, failure.as_ref().map(|cause| cause.kind), verdicts);
             }
             Event::IntakeClosed { worker, .. } => {
-                self.workers[worker.0 as usize].open = false;
+                let stopping = self.stopping.is_some();
+                let closed = &mut self.workers[worker.0 as usize];
+                closed.open = false;
+                closed.went_down = closed.standing == Standing::Going && !stopping;
                 self.intake_closed(*worker, verdicts);
             }
             Event::WorkerRestarting { worker, delay, .. } => self.restarting(*worker, *delay, verdicts),
@@ -361,7 +367,7 @@ impl LifeRules {
         let rule = if self.running { Rule::T2 } else { Rule::S4 };
         let dependent = self.workers.iter().position(|it| it.after.contains(&id) && it.stopped.is_none());
         // A worker that ended by itself, by its own fault, or down for its group's, waits for nobody; nor does a stop that is aborted.
-        let down = matches!(worker.standing, Standing::Down | Standing::Coming);
+        let down = worker.went_down || matches!(worker.standing, Standing::Down | Standing::Coming);
         // One that waits to begin has nothing to stop: it ends when the stop begins, like those that wait for it.
         let waited = !worker.begun;
         // Nobody closed its intake: it had come to its own end, and waited for its stop hook when the stop began.

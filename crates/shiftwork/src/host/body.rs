@@ -124,7 +124,8 @@ where
         }
         Some(Ok(()) | Err(_)) | None => control.reached(Level::Open).await,
     }
-    let interrupted = if control.was_opened() {
+    // Rule T1: one whose intake has closed again before it was heard to open does not begin.
+    let interrupted = if control.was_opened() && !control.is_at_least(Level::Drain) {
         run_open(&unit, completes, async {
             match result {
                 Some(result) => result,
@@ -133,6 +134,9 @@ where
         })
         .await
     } else {
+        if let (true, Some(Err(failure))) = (control.was_opened(), result) {
+            tell(Input::Faulted(id, failure.cause()));
+        }
         // The host stops before it ran: like a start hook, what has begun is dropped.
         drop(catch_unwind(AssertUnwindSafe(|| drop(future))));
         false
