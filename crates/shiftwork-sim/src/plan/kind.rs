@@ -401,6 +401,18 @@ impl FaultKind {
         }
     }
 
+    /// How long the process that it kills is down.
+    pub(crate) fn down_ms(&self) -> u64 {
+        if let FaultKind::Crash { down_ms, .. }
+        | FaultKind::CrashInCall { down_ms, .. }
+        | FaultKind::CrashAtPoll { down_ms, .. } = self
+        {
+            *down_ms
+        } else {
+            0
+        }
+    }
+
     /// The same fault, ending after `duration`. A crash is then down for so long; what happens once stays as it is.
     #[must_use]
     pub fn lasting(mut self, duration: Duration) -> Self {

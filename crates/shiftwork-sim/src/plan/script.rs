@@ -351,7 +351,8 @@ impl Script {
         self
     }
 
-    /// When faults heal. By default a minute after the last line of the script.
+    /// When faults heal: what lasts is over then, and a process that is down is started. By default a minute after the last line
+    /// of the script, or after the last process that it crashes is started again.
     #[must_use]
     pub fn heal_at(mut self, time: Duration) -> Self {
         self.horizon = Some(time);
@@ -376,7 +377,8 @@ impl Script {
     }
 
     fn start(self, build: impl FnOnce(&mut World) + Send, once: bool) -> Outcome {
-        let last = self.plan.faults.iter().map(|fault| fault.at_ms).max().unwrap_or(0);
+        let last =
+            self.plan.faults.iter().map(|fault| fault.at_ms.saturating_add(fault.kind.down_ms())).max().unwrap_or(0);
         let horizon = self.horizon.unwrap_or(Duration::from_millis(last) + Duration::from_secs(60));
         world::run(&self.plan, world::Options { timeline: true, once, horizon: Some(horizon) }, build)
     }

@@ -24,6 +24,8 @@ pub(super) struct LifeRules {
     running: bool,
     stopping: Option<Stopping>,
     signals: u32,
+    /// A worker was abandoned, in whichever of its lives.
+    left_behind: bool,
     /// Nothing is expected to happen in order any more.
     disorderly: bool,
     forced: bool,
@@ -101,7 +103,7 @@ impl LifeRules {
     }
 
     pub(super) fn has_abandoned(&self) -> bool {
-        self.workers.iter().any(|worker| worker.abandoned)
+        self.left_behind
     }
 
     fn name(&self, id: WorkerId) -> Arc<str> {
@@ -198,7 +200,10 @@ impl LifeRules {
                 self.stops_for(*reason, verdicts);
             }
             Event::WorkerStopAsked { worker } => self.stop_asked(*worker, verdicts),
-            Event::WorkerAbandoned { worker, .. } => self.workers[worker.0 as usize].abandoned = true,
+            Event::WorkerAbandoned { worker, .. } => {
+                self.workers[worker.0 as usize].abandoned = true;
+                self.left_behind = true;
+            }
             Event::WorkerStopped { worker, phase } => self.worker_stopped(*worker, *phase, verdicts),
             Event::HostStopped { exit } => self.stopped = Some(*exit),
             _ => {}
@@ -310,6 +315,7 @@ impl LifeRules {
         worker.restarts.push(at);
         worker.restart_at = Some(at + delay);
         worker.standing = Standing::Down;
+        worker.abandoned = false;
         if grouped {
             return;
         }

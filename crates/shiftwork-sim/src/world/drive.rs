@@ -232,7 +232,10 @@ impl Driver<'_> {
         life.bury();
         shared.lock().switch_to(None);
         if let Some(back_in) = back_in {
-            self.nodes[index].state = Machinery::Down { until: self.now() + back_in };
+            // Like every fault, a crash is over when the world heals.
+            let (now, heal_at) = (self.now(), shared.lock().heal_at());
+            let until = if now < heal_at { (now + back_in).min(heal_at) } else { now + back_in };
+            self.nodes[index].state = Machinery::Down { until };
         }
     }
 
