@@ -3,7 +3,7 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `host.rs` | the host as its user sees it |
-//! | `host/builder.rs` | workers and their policies, checked before anything runs |
+//! | `host/builder.rs` | workers and their policies, checked before anything runs; `builder/worker.rs` for those of one worker |
 //! | `host/configure.rs` | a configuration over what the code says |
 //! | `host/handle.rs` | a handle to a host from outside |
 //! | `host/health.rs` | whether it is well, in one word |

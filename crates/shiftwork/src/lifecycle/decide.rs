@@ -25,7 +25,7 @@ use super::{
 use crate::{
     Cause,
     environment::Signal,
-    event::{Event, NextSignal, StopReason, WorkerId, WorkerPhase},
+    event::{Event, StopReason, WorkerId, WorkerPhase},
     report::ExitStatus,
 };
 
@@ -291,85 +291,6 @@ impl Lifecycle {
         (0..u32::try_from(self.workers.len()).unwrap_or(u32::MAX)).map(WorkerId)
     }
 
-    fn started(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
-        if self.worker(id).phase != WorkerPhase::Starting {
-            return;
-        }
-        self.worker(id).phase = WorkerPhase::Ready;
-        self.worker(id).deadline = None;
-        actions.push(Action::Emit(Event::WorkerReady { worker: id }));
-        if self.host == HostPhase::Stopping {
-            // Asked to stop while its start hook ran, which finished before it could be dropped.
-            self.close_intake(id, now, actions);
-        } else if self.host == HostPhase::Running && self.worker(id).then.is_some() {
-            // Its group goes down; it was ready before its start hook could be dropped.
-            self.close_intake(id, now, actions);
-        } else if self.host == HostPhase::Running {
-            // A new life: the others are at work already.
-            self.worker(id).cause = None;
-            self.open_intake(id, actions);
-        }
-    }
-
-    fn open_intake(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
-        self.worker(id).phase = WorkerPhase::Running;
-        self.worker(id).ran = true;
-        actions.push(Action::Emit(Event::IntakeOpened { worker: id }));
-        actions.push(Action::OpenIntake(id));
-    }
-
-    /// A start hook failed. Or a service ended that had said it is ready, before its intake was open (rule S8); by then the
-    /// machine may have opened it.
-    fn start_failed(&mut self, id: WorkerId, cause: Cause, now: Duration, actions: &mut Vec<Action>) {
-        let (host, worker) = (self.host, self.worker(id));
-        let opened = match worker.phase {
-            WorkerPhase::Starting | WorkerPhase::Ready => false,
-            WorkerPhase::Closing if !worker.ran => false,
-            WorkerPhase::Running | WorkerPhase::Draining | WorkerPhase::Cancelling | WorkerPhase::Aborting => true,
-            WorkerPhase::Pending
-            | WorkerPhase::Restarting
-            | WorkerPhase::Closing
-            | WorkerPhase::Stopped
-            | WorkerPhase::Failed
-            | WorkerPhase::Aborted
-            | WorkerPhase::NeverStarted => return,
-        };
-        if opened {
-            self.faulted(id, cause, now, actions);
-            self.over(id, WorkerPhase::Failed, actions);
-            return;
-        }
-        if host == HostPhase::Stopping {
-            // Interrupted by the stop: what it says now is not the root cause. One that was to be restarted had failed before,
-            // or others of its group had.
-            if worker.ran {
-                self.end_down(id, actions);
-            } else {
-                self.end(id, WorkerPhase::NeverStarted, actions);
-            }
-            return;
-        }
-        if worker.asked_to_end {
-            self.end_down(id, actions);
-            return;
-        }
-        if worker.then.is_some() {
-            // Interrupted because its group goes down.
-            self.over(id, WorkerPhase::Stopped, actions);
-            return;
-        }
-        if host == HostPhase::Running {
-            worker.cause = None;
-            self.faulted(id, cause, now, actions);
-            self.over(id, WorkerPhase::Failed, actions);
-            return;
-        }
-        worker.cause = Some(cause.clone());
-        actions.push(Action::Emit(Event::WorkerStartFailed { worker: id, cause }));
-        self.end(id, WorkerPhase::Failed, actions);
-        self.stop(StopReason::StartFailure(id), now, actions);
-    }
-
     fn faulted(&mut self, id: WorkerId, cause: Cause, now: Duration, actions: &mut Vec<Action>) {
         let worker = self.worker(id);
         let lives =
@@ -452,191 +373,6 @@ impl Lifecycle {
         }
     }
 
-    fn signal(&mut self, signal: Signal, now: Duration, actions: &mut Vec<Action>) {
-        let aborting = self.stopping.map(|stopping| stopping.aborting);
-        let quit = signal == Signal::Quit;
-        let next = match aborting {
-            None if !quit => NextSignal::Abort,
-            None | Some(_) => NextSignal::Leave,
-        };
-        actions.push(Action::Emit(Event::SignalReceived { signal, next }));
-        match aborting {
-            None => {
-                self.stop(StopReason::Signal(signal), now, actions);
-                if quit {
-                    self.force();
-                    self.abort_all(now, actions);
-                }
-            }
-            Some(false) => {
-                self.force();
-                self.abort_all(now, actions);
-            }
-            Some(true) => {
-                self.force();
-                if let Some(stopping) = &mut self.stopping {
-                    stopping.end = stopping.end.min(now);
-                }
-            }
-        }
-    }
-
-    /// Rule P1: at once, whatever the phase; a worker that has not run yet opens paused.
-    fn pause(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
-        let stopping = self.stopping.is_some();
-        let worker = self.worker(id);
-        if stopping || worker.paused || worker.phase.is_terminal() {
-            return;
-        }
-        worker.paused = true;
-        actions.push(Action::Pause(id));
-        actions.push(Action::Emit(Event::WorkerPaused { worker: id }));
-    }
-
-    fn resume(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
-        let stopping = self.stopping.is_some();
-        let worker = self.worker(id);
-        if stopping || !worker.paused || worker.phase.is_terminal() {
-            return;
-        }
-        worker.paused = false;
-        // Said first: a cycle may begin as soon as it is done.
-        actions.push(Action::Emit(Event::WorkerResumed { worker: id }));
-        actions.push(Action::Resume(id));
-    }
-
-    fn trigger(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
-        let worker = self.worker(id);
-        if worker.paused || worker.phase != WorkerPhase::Running {
-            return;
-        }
-        actions.push(Action::Emit(Event::WorkerTriggered { worker: id }));
-        actions.push(Action::Trigger(id));
-    }
-
-    /// Rule T10: drained as in a stop, alone and for good. Whatever it does is the end of it.
-    fn stop_worker(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
-        let running = self.host == HostPhase::Running;
-        let worker = self.worker(id);
-        if !running || worker.asked_to_end || worker.phase.is_terminal() {
-            return;
-        }
-        worker.asked_to_end = true;
-        worker.then = Some(Then::End);
-        let phase = worker.phase;
-        actions.push(Action::Emit(Event::WorkerStopAsked { worker: id }));
-        match phase {
-            WorkerPhase::Starting => actions.push(Action::Abort(id)),
-            WorkerPhase::Ready | WorkerPhase::Running => self.close_intake(id, now, actions),
-            WorkerPhase::Restarting => self.end_down(id, actions),
-            // It ends already; a fault of its own no longer starts it again.
-            WorkerPhase::Draining | WorkerPhase::Cancelling | WorkerPhase::Aborting | WorkerPhase::Closing => {}
-            WorkerPhase::Pending
-            | WorkerPhase::Stopped
-            | WorkerPhase::Failed
-            | WorkerPhase::Aborted
-            | WorkerPhase::NeverStarted => {}
-        }
-    }
-
-    fn force(&mut self) {
-        if let Some(stopping) = &mut self.stopping {
-            stopping.forced = true;
-        }
-    }
-
-    /// Begins to stop, once.
-    fn stop(&mut self, reason: StopReason, now: Duration, actions: &mut Vec<Action>) {
-        if self.stopping.is_some() {
-            return;
-        }
-        // Rule T7: nobody has sent anything to a host that did not run, and nobody will to one that has nothing left.
-        let waits = match reason {
-            StopReason::Signal(Signal::Terminate | Signal::Interrupt)
-            | StopReason::Asked
-            | StopReason::WorkerFault(_) => self.host == HostPhase::Running,
-            StopReason::Signal(Signal::Quit)
-            | StopReason::StartFailure(_)
-            | StopReason::Completed
-            | StopReason::Unable => false,
-        };
-        let delay = if waits { self.budget.delay() } else { Duration::ZERO };
-        let drain = delay.saturating_add(self.budget.drain_time());
-        let within = self.budget.total().saturating_sub(self.budget.delay().saturating_sub(delay));
-        let (end, drain_until) = (now.saturating_add(within), now.saturating_add(drain));
-        let open_until = (!delay.is_zero()).then(|| now.saturating_add(delay));
-        self.host = HostPhase::Stopping;
-        self.stopping =
-            Some(Stopping { reason, since: now, open_until, drain_until, end, aborting: false, forced: false });
-        actions.push(Action::Emit(Event::HostStopping { reason, delay, drain, within }));
-        for id in self.ids() {
-            match self.worker(id).phase {
-                WorkerPhase::Pending => self.end(id, WorkerPhase::NeverStarted, actions),
-                WorkerPhase::Restarting => self.end_down(id, actions),
-                WorkerPhase::Starting => {
-                    self.worker(id).deadline = Some(end);
-                    actions.push(Action::Abort(id));
-                }
-                // Their turn comes when those after them are done, or with this deadline.
-                WorkerPhase::Ready | WorkerPhase::Running => self.worker(id).deadline = Some(drain_until),
-                WorkerPhase::Draining
-                | WorkerPhase::Cancelling
-                | WorkerPhase::Aborting
-                | WorkerPhase::Closing
-                | WorkerPhase::Stopped
-                | WorkerPhase::Failed
-                | WorkerPhase::Aborted
-                | WorkerPhase::NeverStarted => {}
-            }
-        }
-    }
-
-    /// Nothing drains any more, whatever the order.
-    fn abort_all(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        if let Some(stopping) = &mut self.stopping {
-            stopping.aborting = true;
-            stopping.open_until = None;
-        }
-        for id in self.ids() {
-            if matches!(self.worker(id).phase, WorkerPhase::Ready | WorkerPhase::Running) {
-                self.close_intake(id, now, actions);
-            }
-            self.abort(id, now, actions);
-        }
-    }
-
-    /// Invariant 3 is checked by the callers.
-    fn close_intake(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
-        let close_until = self.close_until(now);
-        let host_until = self.stopping.map(|stopping| stopping.drain_until);
-        let host_until = host_until.unwrap_or_else(|| now.saturating_add(self.budget.drain_time()));
-        let worker = self.worker(id);
-        let own = worker.plan.drain.map_or(host_until, |drain| now.saturating_add(drain));
-        let until = own.min(host_until);
-        if worker.phase == WorkerPhase::Running {
-            worker.phase = WorkerPhase::Draining;
-            worker.deadline = Some(until);
-            let drain = until.saturating_sub(now);
-            actions.push(Action::Emit(Event::IntakeClosed { worker: id, drain }));
-        } else {
-            worker.phase = WorkerPhase::Closing;
-            worker.deadline = Some(close_until);
-        }
-        actions.push(Action::CloseIntake(id));
-    }
-
-    fn abort(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
-        let end = self.stopping.map(|stopping| stopping.end);
-        let end = end.unwrap_or_else(|| now.saturating_add(self.budget.close_time()));
-        let worker = self.worker(id);
-        if matches!(worker.phase, WorkerPhase::Draining | WorkerPhase::Cancelling) {
-            worker.phase = WorkerPhase::Aborting;
-            worker.deadline = Some(end);
-            actions.push(Action::Emit(Event::WorkerAborted { worker: id }));
-            actions.push(Action::Abort(id));
-        }
-    }
-
     fn end(&mut self, id: WorkerId, phase: WorkerPhase, actions: &mut Vec<Action>) {
         let worker = self.worker(id);
         worker.phase = phase;
@@ -697,20 +433,6 @@ impl Lifecycle {
         }
     }
 
-    fn abandon(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
-        let worker = self.worker(id);
-        let phase = worker.phase;
-        worker.abandoned = Some(phase);
-        actions.push(Action::Emit(Event::WorkerAbandoned { worker: id, phase }));
-        actions.push(Action::Abandon(id));
-        let last = match (worker.cause.is_some(), worker.ran) {
-            (true, _) => WorkerPhase::Failed,
-            (false, true) => WorkerPhase::Aborted,
-            (false, false) => WorkerPhase::NeverStarted,
-        };
-        self.over(id, last, actions);
-    }
-
     /// Takes every step that the state allows by itself.
     fn advance(&mut self, now: Duration, actions: &mut Vec<Action>) {
         if self.host == HostPhase::Starting {
@@ -726,62 +448,11 @@ impl Lifecycle {
             self.advance_stop(now, actions);
         }
     }
-
-    fn begin_start(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
-        let worker = self.worker(id);
-        worker.phase = WorkerPhase::Starting;
-        worker.deadline = Some(now.saturating_add(worker.plan.start_timeout));
-        actions.push(Action::Emit(Event::WorkerStarting { worker: id }));
-        actions.push(Action::Start(id));
-        if self.worker(id).paused {
-            actions.push(Action::Pause(id));
-        }
-    }
-
-    fn advance_start(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        for id in self.ids() {
-            let after = &self.workers[id.index()].plan.after;
-            let ready = after.iter().all(|id| self.workers[id.index()].phase == WorkerPhase::Ready);
-            let worker = self.worker(id);
-            if worker.phase == WorkerPhase::Pending && ready {
-                self.begin_start(id, now, actions);
-            }
-        }
-        if self.workers.iter().all(|worker| worker.phase == WorkerPhase::Ready) {
-            self.host = HostPhase::Running;
-            actions.push(Action::Emit(Event::HostRunning));
-            for id in self.ids() {
-                self.open_intake(id, actions);
-            }
-        }
-    }
-
-    fn advance_stop(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        if self.stopping.is_some_and(|stopping| stopping.open_until.is_none()) {
-            self.close_in_turn(now, actions);
-        }
-        if self.workers.iter().all(|worker| worker.phase.is_terminal()) {
-            self.host = HostPhase::Stopped;
-            actions.push(Action::Emit(Event::HostStopped { exit: self.exit() }));
-        }
-    }
-
-    fn close_in_turn(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        loop {
-            let next = self.ids().find(|id| {
-                let phase = self.workers[id.index()].phase;
-                let in_turn =
-                    self.workers.iter().all(|other| !other.plan.after.contains(id) || other.phase.is_terminal());
-                matches!(phase, WorkerPhase::Ready | WorkerPhase::Running) && in_turn
-            });
-            match next {
-                Some(id) => self.close_intake(id, now, actions),
-                None => break,
-            }
-        }
-    }
 }
 
 mod groups;
+mod start;
+mod steer;
+mod stop;
 #[cfg(test)]
 mod tests;

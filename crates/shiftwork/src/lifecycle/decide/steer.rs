@@ -1,0 +1,66 @@
+//! What is asked of one worker through the handle: pause, resume, trigger, stop.
+
+use std::time::Duration;
+
+use super::{Action, HostPhase, Lifecycle, Then};
+use crate::event::{Event, WorkerId, WorkerPhase};
+
+impl Lifecycle {
+    /// Rule P1: at once, whatever the phase; a worker that has not run yet opens paused.
+    pub(super) fn pause(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
+        let stopping = self.stopping.is_some();
+        let worker = self.worker(id);
+        if stopping || worker.paused || worker.phase.is_terminal() {
+            return;
+        }
+        worker.paused = true;
+        actions.push(Action::Pause(id));
+        actions.push(Action::Emit(Event::WorkerPaused { worker: id }));
+    }
+
+    pub(super) fn resume(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
+        let stopping = self.stopping.is_some();
+        let worker = self.worker(id);
+        if stopping || !worker.paused || worker.phase.is_terminal() {
+            return;
+        }
+        worker.paused = false;
+        // Said first: a cycle may begin as soon as it is done.
+        actions.push(Action::Emit(Event::WorkerResumed { worker: id }));
+        actions.push(Action::Resume(id));
+    }
+
+    pub(super) fn trigger(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
+        let worker = self.worker(id);
+        if worker.paused || worker.phase != WorkerPhase::Running {
+            return;
+        }
+        actions.push(Action::Emit(Event::WorkerTriggered { worker: id }));
+        actions.push(Action::Trigger(id));
+    }
+
+    /// Rule T10: drained as in a stop, alone and for good. Whatever it does is the end of it.
+    pub(super) fn stop_worker(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
+        let running = self.host == HostPhase::Running;
+        let worker = self.worker(id);
+        if !running || worker.asked_to_end || worker.phase.is_terminal() {
+            return;
+        }
+        worker.asked_to_end = true;
+        worker.then = Some(Then::End);
+        let phase = worker.phase;
+        actions.push(Action::Emit(Event::WorkerStopAsked { worker: id }));
+        match phase {
+            WorkerPhase::Starting => actions.push(Action::Abort(id)),
+            WorkerPhase::Ready | WorkerPhase::Running => self.close_intake(id, now, actions),
+            WorkerPhase::Restarting => self.end_down(id, actions),
+            // It ends already; a fault of its own no longer starts it again.
+            WorkerPhase::Draining | WorkerPhase::Cancelling | WorkerPhase::Aborting | WorkerPhase::Closing => {}
+            WorkerPhase::Pending
+            | WorkerPhase::Stopped
+            | WorkerPhase::Failed
+            | WorkerPhase::Aborted
+            | WorkerPhase::NeverStarted => {}
+        }
+    }
+}
