@@ -152,6 +152,20 @@ impl Bulk {
 }
 
 #[test]
+fn what_was_claimed_as_intake_closed_is_returned_together() {
+    let slow = site("numbers").slow(secs(2)).lasting(secs(20));
+    let script = Script::new().at(secs(0), slow).at(secs(1), Signal::Terminate);
+    let seen = Bulk::default().run(|build| script.run_once(build));
+    seen.outcome.assert_rules_kept();
+    let events = seen.outcome.events();
+    let returned: Vec<_> =
+        events.filter(|(_, event)| matches!(event, Event::SettledUnrun { .. })).map(|(at, _)| at).collect();
+    assert_eq!(returned.len(), 10);
+    // One answer of the store for all of them, not one for each.
+    assert!(*returned.last().unwrap() <= secs(5), "{returned:?}");
+}
+
+#[test]
 fn q9_each_input_of_a_batch_is_settled_by_its_own_verdict() {
     let look = |batch: &mut Batch<u32>| {
         for item in batch {

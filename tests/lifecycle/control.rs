@@ -1,13 +1,14 @@
 //! A host's handle: stop, status, subscriptions.
 
-use shiftwork::{Context, Continuous, ExitStatus, Failure, Heard, Host, Schedule, Tick, event::WorkerPhase};
+use shiftwork::{Context, Continuous, ExitStatus, Failure, Heard, Host, Retry, Schedule, Tick, event::WorkerPhase};
 use shiftwork_sim::{millis, secs};
 
 fn host() -> Host {
     let work = |tick: Tick, _: Context| async move {
-        if tick.number.is_multiple_of(2) { Err(Failure::invalid("even ticks are bad luck")) } else { Ok(()) }
+        if tick.number.is_multiple_of(2) { Err(Failure::transient("even ticks are bad luck")) } else { Ok(()) }
     };
-    Host::builder().worker("odd", Schedule::every(secs(10)), work).build().unwrap()
+    let once = Retry::exponential().attempts_max(1);
+    Host::builder().worker("odd", Schedule::every(secs(10)), work).retry(once).build().unwrap()
 }
 
 #[tokio::test(start_paused = true)]

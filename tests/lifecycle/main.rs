@@ -42,6 +42,7 @@ mod limits;
 mod nodes;
 mod process;
 mod promises;
+mod refusing;
 mod schedules;
 mod services;
 mod shutdown;

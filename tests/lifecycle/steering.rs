@@ -3,13 +3,13 @@
 use std::{num::NonZeroU64, time::Duration};
 
 use shiftwork::{
-    Context, Continuous, Failure, Health, HostBuilder, HostHandle, HostReport, OnFault, QueueSourceExt, Retry,
-    Schedule, ServiceContext, Signal, Tick, WorkerStatus,
+    Context, Continuous, ExitStatus, Failure, Health, HostBuilder, HostHandle, HostReport, OnFault, QueueSourceExt,
+    RateLimit, Retry, Schedule, ServiceContext, Signal, Tick, WorkerStatus,
     event::{Event, WorkerPhase},
 };
 use shiftwork_sim::{Outcome, Script, millis, secs, site};
 
-use crate::worlds::{Notes, attempts};
+use crate::worlds::{Count, Notes, attempts};
 
 /// What somebody does with a handle, at its times.
 type Act = fn(&HostHandle, &Notes);
@@ -294,6 +294,75 @@ fn the_status_says_who_is_paused_and_the_health_who_is_not_well() {
     );
     assert_eq!(outcome.report().unwrap().worker("breaks").unwrap().phase, WorkerPhase::Failed);
     assert!(!Health::Stopping.is_ready());
+}
+
+#[test]
+fn bad_input_and_what_is_put_off_do_not_make_a_host_unwell() {
+    fn note(host: &HostHandle, notes: &Notes) {
+        notes.add(format!("{} {}", host.health(), host.status()[0].failing));
+    }
+    let (outcome, notes) = run(
+        Script::new().at(secs(50), Signal::Terminate),
+        |host| {
+            let work = |tick: Tick, _: Context| async move {
+                match tick.number {
+                    2 => Err(Failure::invalid("no such customer")),
+                    3 => Err(Failure::transient("no answer")),
+                    4 => Err(Failure::discard("not wanted any more")),
+                    _ => Ok(()),
+                }
+            };
+            let once = Retry::exponential().attempts_max(1);
+            host.worker("work", Schedule::every(secs(10)), work).retry(once).host()
+        },
+        &[(5_000, note), (15_000, note), (25_000, note), (35_000, note), (45_000, note)],
+    );
+    outcome.assert_rules_kept();
+    // What says nothing of the worker leaves it as it was.
+    assert_eq!(notes.all(), ["ready false", "ready false", "degraded true", "degraded true", "ready false"]);
+}
+
+#[test]
+fn a_listener_that_panics_is_told_no_more_and_nobody_else_notices() {
+    let heard = Count::default();
+    let counted = heard.clone();
+    let outcome = Script::new().at(secs(25), Signal::Terminate).run_once(move |world| {
+        world.node("node", move |node| {
+            let heard = counted.clone();
+            let work = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+            let listener = move |_: tokio::time::Instant, event: &Event| {
+                heard.up();
+                assert!(!matches!(event, Event::CycleEnded { .. }), "it did not expect that");
+            };
+            node.host().listener(listener).worker("work", Schedule::every(secs(10)), work).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let report = outcome.report().unwrap();
+    assert_eq!((report.exit, report.worker("work").unwrap().cycles.succeeded), (ExitStatus::Clean, 3));
+    let until_then = outcome.events().take_while(|(_, event)| !matches!(event, Event::CycleEnded { .. })).count();
+    assert_eq!(heard.get() as usize, until_then + 1);
+}
+
+#[test]
+fn the_status_says_whose_rate_limit_holds_it_back() {
+    fn note(host: &HostHandle, notes: &Notes) {
+        notes.add(host.status()[0].rate_limited.to_string());
+    }
+    let (outcome, notes) = run(
+        Script::new().at(secs(20), Signal::Terminate),
+        |host| {
+            let work = |(): (), _: Context| async {
+                tokio::time::sleep(secs(4)).await;
+                Ok::<(), Failure>(())
+            };
+            host.worker("work", Continuous::new(), work).rate_limit(RateLimit::of(1, secs(6))).host()
+        },
+        // It works for 4 s of every 6.
+        &[(3_000, note), (5_000, note)],
+    );
+    outcome.assert_rules_kept();
+    assert_eq!(notes.all(), ["false", "true"]);
 }
 
 #[test]

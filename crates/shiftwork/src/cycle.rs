@@ -15,6 +15,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::{
     sync::futures::Notified,
+    task::coop::has_budget_remaining,
     time::{Instant, Sleep},
 };
 
@@ -125,8 +126,10 @@ impl<F: Future<Output = Result<(), Failure>>, C: Interrupts> Future for RunCycle
                             Some(timeout) if timeout.deadline() != due => timeout.reset(due),
                             Some(_) => {}
                         }
-                        let over =
+                        let passed =
                             this.timeout.as_mut().as_pin_mut().is_some_and(|timeout| timeout.poll(cx).is_ready());
+                        // A cycle that always finds something ready leaves its timer no budget of the task to look with.
+                        let over = passed || (!has_budget_remaining() && due <= Instant::now());
                         let why = || match *this.progress {
                             Some(progress) if *this.deadline != Some(due) => {
                                 format!("the cycle made no progress for {:?}", progress.timeout)
@@ -166,4 +169,27 @@ impl Progress {
 /// The failure that a caught panic makes: its message, and its place where that is known.
 pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Failure {
     Failure::new(FailureKind::Panic, panics::said(panic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use crate::control::{AttemptControl, Control};
+
+    #[tokio::test]
+    async fn c6_a_cycle_that_always_finds_something_ready_is_timed_out_too() {
+        let control = AttemptControl::new(Arc::new(Control::new()));
+        let limits = Limits { deadline: Some(Instant::now() + Duration::from_millis(20)), ..Limits::default() };
+        let span = tracing::Span::none();
+        let busy = async {
+            loop {
+                tokio::task::coop::consume_budget().await;
+            }
+        };
+        let cycle = std::pin::pin!(RunCycle::new(busy, limits, &control, &span, None));
+        let ended = tokio::time::timeout(Duration::from_secs(20), cycle).await.expect("its timeout");
+        assert_eq!(ended.unwrap_err().kind(), FailureKind::Timeout);
+    }
 }

@@ -1,6 +1,12 @@
 //! Where events go: the log, the metrics, and whoever listens.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use tokio::time::Instant;
 
@@ -8,6 +14,7 @@ use crate::{
     Environment,
     event::{Declaration, Event, Listener, WorkerId},
     log::Log,
+    panics,
     report::CycleCounts,
     tally::{Tallies, Tally},
 };
@@ -18,7 +25,26 @@ pub(crate) struct Emitter {
     #[cfg(feature = "metrics")]
     metrics: crate::metrics::Metrics,
     tallies: Box<[Tallies]>,
-    listeners: Box<[Arc<dyn Listener>]>,
+    listeners: Box<[Ear]>,
+}
+
+/// A listener, until it panics.
+struct Ear {
+    listener: Arc<dyn Listener>,
+    deaf: AtomicBool,
+}
+
+impl Ear {
+    /// A panic of a listener is not one of the code that has something to say.
+    fn hear(&self, at: Instant, event: &Event) {
+        if self.deaf.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.listener.on(at, event))) {
+            self.deaf.store(true, Ordering::Relaxed);
+            tracing::error!(event = event.name(), said = %panics::said(&*panic), "a listener panicked, and is told no more");
+        }
+    }
 }
 
 impl Emitter {
@@ -33,7 +59,7 @@ impl Emitter {
             #[cfg(feature = "metrics")]
             metrics: crate::metrics::Metrics::new(workers, environment.clone()),
             tallies: workers.iter().map(|_| Tallies::default()).collect(),
-            listeners: listeners.into(),
+            listeners: listeners.into_iter().map(|listener| Ear { listener, deaf: AtomicBool::new(false) }).collect(),
         }
     }
 
@@ -42,8 +68,8 @@ impl Emitter {
         #[cfg(feature = "metrics")]
         self.metrics.on(event);
         self.log.on(at, event);
-        for listener in &self.listeners {
-            listener.on(at, event);
+        for ear in &self.listeners {
+            ear.hear(at, event);
         }
     }
 

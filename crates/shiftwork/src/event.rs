@@ -520,7 +520,8 @@ impl Event {
 
 /// Something that hears every event, in order, on the task where it happened.
 ///
-/// It runs in the middle of the runtime's own work: it must be quick, must not block and must not panic.
+/// It runs in the middle of the runtime's own work: it must be quick and must not block. One that panics is logged as an error and told no
+/// more; everybody else goes on.
 /// A listener costs one dynamic call an event; a host without one makes none.
 pub trait Listener: Send + Sync + 'static {
     /// `event` happened at `at`.

@@ -71,13 +71,14 @@ impl Failure {
     }
 
     /// The worker itself cannot go on (its configuration is wrong, its credentials are refused). The attempt counts,
-    /// and the worker's fault stops the host.
+    /// and the worker has faulted: unless its [`OnFault`](crate::OnFault) says otherwise, the host stops.
     pub fn fatal(error: impl Into<BoxError>) -> Self {
         Self::new(FailureKind::Fatal, error)
     }
 
     /// Transient, and the other side said when to come back: the retry waits at least `delay`, even where the
-    /// backoff would be shorter.
+    /// backoff would be shorter. It is believed whatever it says, beyond [`Retry::max`](crate::Retry::max) too: cap what comes
+    /// out of somebody's header. A retry that would begin after [`Retry::total_max`](crate::Retry::total_max) is not made.
     pub fn retry_after(delay: Duration, error: impl Into<BoxError>) -> Self {
         Self { delay: Some(delay), ..Self::transient(error) }
     }
@@ -246,7 +247,8 @@ pub struct Cause {
 pub struct Escalation {
     /// The worker's name.
     pub worker: Arc<str>,
-    /// The delivery, for a queue worker. It is in the dead letters.
+    /// The delivery, for a queue worker. It is in the dead letters, unless the store did not take that: then it is claimed and
+    /// moved aside again once its lease has lapsed.
     pub delivery: Option<DeliveryId>,
     /// How many attempts there were.
     pub attempts: u32,

@@ -44,7 +44,8 @@ section! {
         pub initial: Option<Duration> = Time::from_millis(1),
         /// What each further delay is multiplied by.
         pub factor: Option<u32> = Count::from(1),
-        /// The longest delay, before jitter.
+        /// The longest delay of the backoff, before jitter. What [`Failure::retry_after`](crate::Failure::retry_after) asks for may be
+    /// longer.
         pub max: Option<Duration> = Time::from_millis(1),
         /// How far a delay is spread to either side, in percent of it.
         pub jitter_percent: Option<u8> = Count::between(0, 100),

@@ -35,7 +35,8 @@ pub trait Worker: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// A failure stops the host, which reports it as the root cause.
+    /// A failure while the host starts stops it, and is reported as the root cause. In a later life, after a restart, it is
+    /// another fault, and the affair of [`OnFault`](crate::OnFault).
     ///
     /// # Cancel safety
     ///
@@ -56,8 +57,8 @@ pub trait Worker: Send + Sync + 'static {
     /// patience. What it has done by then must be harmless to do again.
     fn cycle(&self, input: Self::Input, cx: &Context) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Cleans up after the last cycle. Called exactly once for each worker whose [`Worker::start`] returned `Ok`, even if
-    /// no cycle ran.
+    /// Cleans up after the last cycle of a life. Called once for each time that [`Worker::start`] returned `Ok`, even if no cycle
+    /// ran. It is not called for a worker that was abandoned, at the end of the stop's budget, nor after a panic of its source.
     ///
     /// # Errors
     ///

@@ -18,6 +18,8 @@ use tokio::{
     time::Instant,
 };
 
+use shiftwork_queue::FailureKind;
+
 use super::health::{Health, HostStanding, judge};
 use crate::{
     Event, Listener,
@@ -72,7 +74,10 @@ pub struct WorkerStatus {
     pub paused: bool,
     /// Whether its breaker is open, because its dependency seems to be down.
     pub breaker_open: bool,
-    /// Whether its last cycle failed.
+    /// Whether its rate limit holds it back, from [`Event::RateLimitReached`] to [`Event::RateLimitEased`].
+    pub rate_limited: bool,
+    /// Whether its last cycle failed. Bad input is not the worker's failure, nor is what a cycle puts off, discards or is
+    /// interrupted in: such cycles change nothing here.
     pub failing: bool,
     /// How long ago a cycle of it last succeeded; `None` if none has. On a clock that never steps.
     pub last_success: Option<Duration>,
@@ -88,6 +93,7 @@ impl HostHandle {
             phase: WorkerPhase::Pending,
             paused: false,
             breaker_open: false,
+            rate_limited: false,
             failing: false,
             last_success: None,
             restarts: 0,
@@ -243,7 +249,7 @@ impl HostHandle {
     /// Hears every event from here on. A subscriber that is slow never slows a worker: it is told how many it missed.
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
-        Subscription { events: self.board.events.subscribe() }
+        Subscription { events: self.board.events.subscribe(), over: false }
     }
 }
 
@@ -275,7 +281,9 @@ impl Board {
         }
         match event {
             Event::CycleEnded { worker, failure, .. } => {
-                self.failing[worker.index()].store(failure.is_some(), Ordering::Relaxed);
+                if let Some(failing) = speaks_of_failing(failure.as_ref().map(|cause| cause.kind)) {
+                    self.failing[worker.index()].store(failing, Ordering::Relaxed);
+                }
                 if failure.is_none() {
                     let since = at.saturating_duration_since(self.origin).as_nanos();
                     // Five centuries fit.
@@ -291,6 +299,8 @@ impl Board {
             Event::WorkerResumed { worker } => self.set(*worker, |it| it.paused = false),
             Event::BreakerOpened { worker, .. } => self.set(*worker, |it| it.breaker_open = true),
             Event::BreakerClosed { worker, .. } => self.set(*worker, |it| it.breaker_open = false),
+            Event::RateLimitReached { worker, .. } => self.set(*worker, |it| it.rate_limited = true),
+            Event::RateLimitEased { worker, .. } => self.set(*worker, |it| it.rate_limited = false),
             Event::HostRunning => self.lock().host = HostStanding::Running,
             Event::HostStopping { .. } => self.lock().host = HostStanding::Stopping,
             _ => {}
@@ -301,6 +311,15 @@ impl Board {
         if let Some(status) = self.lock().workers.get_mut(worker.index()) {
             change(status);
         }
+    }
+}
+
+/// What the end of a cycle says of whether its worker fails; `None` if nothing.
+fn speaks_of_failing(failure: Option<FailureKind>) -> Option<bool> {
+    match failure {
+        None => Some(false),
+        Some(FailureKind::Transient | FailureKind::Fatal | FailureKind::Panic | FailureKind::Timeout) => Some(true),
+        Some(FailureKind::Invalid | FailureKind::Interrupted | FailureKind::Snoozed | FailureKind::Discarded) => None,
     }
 }
 
@@ -361,6 +380,8 @@ impl Error for ControlError {}
 #[derive(Debug)]
 pub struct Subscription {
     events: broadcast::Receiver<Event>,
+    /// The last event was heard.
+    over: bool,
 }
 
 /// What a subscriber gets.
@@ -373,14 +394,21 @@ pub enum Heard {
 }
 
 impl Subscription {
-    /// The next event, or how many were missed before it. `None` once the host and its handles are gone.
+    /// The next event, or how many were missed before it. `None` after [`Event::HostStopped`], which is the last one, and once the
+    /// host and its handles are gone. A subscription that was made after the last event waits for as long as there is a handle.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: a dropped call loses nothing.
     pub async fn next(&mut self) -> Option<Heard> {
+        if self.over {
+            return None;
+        }
         match self.events.recv().await {
-            Ok(event) => Some(Heard::Event(event)),
+            Ok(event) => {
+                self.over = matches!(event, Event::HostStopped { .. });
+                Some(Heard::Event(event))
+            }
             Err(broadcast::error::RecvError::Lagged(missed)) => Some(Heard::Missed(missed)),
             Err(broadcast::error::RecvError::Closed) => None,
         }

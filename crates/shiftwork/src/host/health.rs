@@ -84,6 +84,7 @@ mod tests {
             phase,
             paused: false,
             breaker_open: false,
+            rate_limited: false,
             failing: false,
             last_success: None,
             restarts: 0,

@@ -139,15 +139,18 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
                 if workers[id.index()].life == life { input } else { continue_with_nothing() }
             }
             Some(ended) = tasks.join_next_with_id() => match ended {
-                Ok(_) => continue_with_nothing(),
-                Err(error) => match owners.get(&error.id()) {
+                Ok((task, ())) => {
+                    owners.remove(&task);
+                    continue_with_nothing()
+                }
+                Err(error) => match owners.remove(&error.id()) {
                     // A unit catches what its worker's code does; a panic here is the source's or our own.
-                    Some((id, life)) if error.is_panic() && workers[id.index()].life == *life => {
+                    Some((id, life)) if error.is_panic() && workers[id.index()].life == life => {
                         let cause = panicked(&*error.into_panic()).cause();
-                        for input in [Input::LanesEnded { worker: *id, interrupted: true }, Input::Closed(*id, None)] {
-                            drop(inbox.send((*id, *life, input)));
+                        for input in [Input::LanesEnded { worker: id, interrupted: true }, Input::Closed(id, None)] {
+                            drop(inbox.send((id, life, input)));
                         }
-                        Input::Faulted(*id, cause)
+                        Input::Faulted(id, cause)
                     }
                     _ => continue_with_nothing(),
                 },

@@ -6,6 +6,9 @@
 //! 3. It ends with its host, unless the process has a deadline ([`crate::lifecycle`]): then it stays until that, or until
 //!    another host begins to run.
 //!
+//! 4. It says nothing itself. Whoever hears events may wait for what a blocked cycle holds (the lock of the standard output, say),
+//!    and the deadline must not wait with them: other threads speak for it, and are left behind if they hang.
+//!
 //! Whether there is one is for the environment to say: a world's time is not the machine's.
 
 use std::{
@@ -16,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use crate::{
     ExitStatus, Signals,
@@ -29,6 +32,9 @@ use crate::{
 /// How often it looks, at most; and how many looks a blocked poll is seen in, at least.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 const LOOKS: u32 = 4;
+
+/// How long the process waits for its last words to be heard.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How many hosts have begun to run in this process. One that begins takes back the deadline of those before.
 static HOSTS: AtomicU64 = AtomicU64::new(0);
@@ -71,7 +77,11 @@ impl Watch {
         let run = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
-                Ok(runtime) => runtime.block_on(watch(&watched, host, news)),
+                Ok(runtime) => {
+                    runtime.block_on(watch(Arc::new(watched), host, news));
+                    // A look that hangs is left behind.
+                    runtime.shutdown_background();
+                }
                 Err(error) => tracing::warn!(%error, "nobody watches for blocked threads"),
             }
         };
@@ -98,12 +108,12 @@ impl Watch {
     }
 }
 
-async fn watch(watched: &Watched, host: u64, mut news: mpsc::UnboundedReceiver<News>) {
+async fn watch(watched: Arc<Watched>, host: u64, mut news: mpsc::UnboundedReceiver<News>) {
     let began = Instant::now();
     let ends_process = watched.owns_process && watched.watchdog.exits();
     let mut overdue = Overdue::new(watched.watchdog, watched.total);
     let mut signals = if ends_process { Signals::system().ok() } else { None };
-    let mut sights = Sights::new(&watched.workers, began);
+    let mut looks = Looks::new(&watched.workers, began);
     let look_every = (watched.watchdog.blocked_time() / LOOKS).min(LOOK_EVERY);
     let mut open = true;
     loop {
@@ -126,10 +136,10 @@ async fn watch(watched: &Watched, host: u64, mut news: mpsc::UnboundedReceiver<N
                 return;
             }
         } else if !overdue.is_host_done() {
-            sights.look(watched);
+            looks.look(&watched).await;
         }
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            end_process(watched, &overdue);
+            end_process(&watched, &overdue);
         }
     }
 }
@@ -142,14 +152,24 @@ async fn next_signal(signals: &mut Option<Signals>) -> crate::Signal {
 }
 
 /// Names what is in flight, and ends the process.
-fn end_process(watched: &Watched, overdue: &Overdue) -> ! {
-    let (exit, now) = (overdue.exit(), Instant::now());
-    if !overdue.is_host_done() {
-        for (index, worker) in (0u32..).zip(watched.workers.iter()) {
-            name_stragglers(&watched.emitter, WorkerId(index), worker, StopStep::Abandoned, now);
+fn end_process(watched: &Arc<Watched>, overdue: &Overdue) -> ! {
+    let (exit, host_is_done, now) = (overdue.exit(), overdue.is_host_done(), Instant::now());
+    let (said, heard) = std::sync::mpsc::channel();
+    let speaker = watched.clone();
+    let last_words = move || {
+        if !host_is_done {
+            for (index, worker) in (0u32..).zip(speaker.workers.iter()) {
+                name_stragglers(&speaker.emitter, WorkerId(index), worker, StopStep::Abandoned, now);
+            }
         }
+        speaker.emitter.emit(now, &Event::HostOverdue { exit });
+        // Nobody waits for it any more if it took too long.
+        let _ = said.send(());
+    };
+    // Where there is no thread to be had, the exit code says it alone.
+    if std::thread::Builder::new().name("shiftwork last words".to_owned()).spawn(last_words).is_ok() {
+        let _ = heard.recv_timeout(LAST_WORDS);
     }
-    watched.emitter.emit(now, &Event::HostOverdue { exit });
     std::process::exit(exit.code().into())
 }
 
@@ -158,6 +178,34 @@ pub(super) fn name_stragglers(emitter: &Emitter, worker: WorkerId, of: &InFlight
     for flight in of.flights(now) {
         let crate::in_flight::Flight { cycle, attempt, delivery, doing, age, hook: _ } = flight;
         emitter.emit(now, &Event::Straggler { worker, cycle, attempt, delivery, step, doing, age });
+    }
+}
+
+/// Looks one after the other, on a thread that may hang.
+struct Looks {
+    /// `None` while one is on its way.
+    sights: Option<Sights>,
+    on_its_way: Option<JoinHandle<Sights>>,
+}
+
+impl Looks {
+    fn new(workers: &[InFlight], now: Instant) -> Self {
+        Self { sights: Some(Sights::new(workers, now)), on_its_way: None }
+    }
+
+    /// Begins a look, unless the last one is not back yet.
+    async fn look(&mut self, watched: &Arc<Watched>) {
+        if let Some(look) = self.on_its_way.take_if(|look| look.is_finished()) {
+            // One that panicked has seen nothing.
+            self.sights = Some(look.await.unwrap_or_else(|_| Sights::new(&watched.workers, Instant::now())));
+        }
+        if let Some(mut sights) = self.sights.take() {
+            let watched = watched.clone();
+            self.on_its_way = Some(tokio::task::spawn_blocking(move || {
+                sights.look(&watched);
+                sights
+            }));
+        }
     }
 }
 

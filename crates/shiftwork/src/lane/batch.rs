@@ -21,7 +21,7 @@ use std::{
 
 use tokio::{sync::futures::Notified, time::Instant};
 
-use super::{Cycle, LaneEnd, LaneRun, NoCycle, Ready};
+use super::{Cycle, LaneEnd, LaneRun, NoCycle, Ready, SetAside};
 use crate::{
     Batch, BatchContext, BatchWorker, Batches, Cause, Failure, FailureKind,
     batch::Item,
@@ -227,20 +227,17 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
 
     /// Gives each input that was taken to a lane, and moves aside what gets no cycle. Whether the source can go on.
     async fn accept(&mut self) -> bool {
-        let mut place = 0;
-        for taken in self.taken.drain(..) {
-            // A source that gives more than it was asked for has nobody to take it.
-            let Some(lane) = self.lanes.get_mut(place) else { break };
+        // Each has its lane before anything is waited for: what is in none is not renewed.
+        let mut aside = Vec::new();
+        // A source that gives more than it was asked for has nobody to take it.
+        for (place, (taken, lane)) in self.taken.drain(..).zip(&mut self.lanes).enumerate() {
             // Whatever time its last settlement was at.
             lane.cx.asked_at = None;
             lane.shared.control.begin();
             let offer = lane.lane.accept(taken, &lane.cx);
             match lane.sort(Ok(Some(offer))) {
-                Ok(ready) => {
-                    self.ready.push((place, ready));
-                    place += 1;
-                }
-                Err(NoCycle::Aside(delivery)) => lane.set_aside(delivery).await,
+                Ok(ready) => self.ready.push((place, ready)),
+                Err(NoCycle::Aside(delivery)) => aside.push((place, delivery)),
                 Err(NoCycle::End) => return false,
                 Err(NoCycle::Fault(failure)) => {
                     (lane.fault)(failure);
@@ -248,7 +245,27 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 }
             }
         }
+        if !aside.is_empty() {
+            self.set_all_aside(aside).await;
+        }
         true
+    }
+
+    /// Moves deliveries aside, and brings the lanes of the others together.
+    #[cold]
+    async fn set_all_aside(&mut self, aside: Vec<(usize, SetAside)>) {
+        // They are in the order of the lanes.
+        let mut aside = aside.into_iter().peekable();
+        let moving = self.lanes.iter_mut().enumerate().filter_map(|(place, lane)| {
+            let (_, delivery) = aside.next_if(|(other, _)| *other == place)?;
+            Some(Box::pin(lane.set_aside(delivery)))
+        });
+        let moving: Vec<_> = moving.collect();
+        side_by_side(moving).await;
+        for (place, (other, _)) in self.ready.iter_mut().enumerate() {
+            self.lanes.swap(place, *other);
+            *other = place;
+        }
     }
 
     /// Rule Q10: what has failed or crashed before has no company.
@@ -302,7 +319,8 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         let mut flights = std::mem::take(&mut self.flights);
         for (lane, flight) in self.lanes[from..].iter().zip(&mut flights) {
             if let Some(Err(failure)) = flight.verdict.take_if(|verdict| verdict.is_err()) {
-                flight.verdict = Some(Err(lane.in_the_end(failure, cancelled)));
+                // Rule Q9: what the call said of it stands, whatever became of the call.
+                flight.verdict = Some(Err(lane.classify(failure)));
             }
             flight.cause = flight.failure(shared.as_ref()).map(Failure::cause);
             let (cycle, failure) = (flight.cycle.cycle, flight.cause.clone());

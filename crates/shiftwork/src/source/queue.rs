@@ -63,7 +63,8 @@ pub struct QueueSource<Q, T> {
 
 /// Makes a queue a source.
 pub trait QueueSourceExt<T: Send + 'static>: Queue<T> + Sized {
-    /// This queue as a source of cycles, with the default lease and poll interval.
+    /// This queue as a source of cycles, with the default lease and poll interval. It takes the handle: who pushes keeps a
+    /// clone, as in `queue.clone().source()`.
     fn source(self) -> QueueSource<Self, T> {
         QueueSource::new(self)
     }
@@ -258,7 +259,10 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
             }
             let leases: Vec<Lease> = held.iter().map(|(_, held)| held.lease).collect();
             let until = later(cx.wall_time(), self.options.lease);
-            match self.queue.renew(&leases, until).await {
+            // One that hangs must not end all renewal: it is given up while there is time for another.
+            let renewed = tokio::time::timeout(interval, self.queue.renew(&leases, until)).await;
+            let late = |_| Err(QueueError::unavailable(format!("the store did not answer within {interval:?}")));
+            match renewed.unwrap_or_else(late) {
                 Ok(lost) => {
                     consecutive = 0;
                     for (lane, held) in held {
@@ -343,7 +347,7 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
         self.looked = cx.asked_at.map(|instant| (instant, now));
         let settlement = current.ends(settle, failure, now);
         self.slot.settling();
-        let stored = self.shared.store((current.lease, current.tries), &settlement, now, Some(&self.slot), cx).await;
+        let stored = self.shared.store((current.lease, current.tries), &settlement, now, &self.slot, cx).await;
         self.slot.release();
         stored
     }
@@ -375,7 +379,7 @@ impl<T: Send + 'static, Q: Queue<T>> QueueLane<Q, T> {
         if self.shared.take_from_own(delivery.lease, cx).await {
             return Ok(Some(self.hold(delivery, cx)));
         }
-        self.shared.give_back(&mut vec![delivery], cx).await;
+        self.shared.give_back([delivery.lease], cx).await;
         Ok(None)
     }
 }
@@ -471,9 +475,30 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
     }
 
     async fn return_buffer(&self, claimer: &mut Claimer<T>, cx: &LaneContext) {
-        while let Some(delivery) = claimer.buffer.pop_front() {
-            let stored = self.store((delivery.lease, 0), &Settlement::Return, cx.wall_time(), None, cx).await;
-            cx.settled_unrun(delivery.lease.delivery, Settle::Return, stored);
+        self.give_back(claimer.buffer.drain(..).map(|delivery| delivery.lease), cx).await;
+    }
+
+    /// Returns deliveries for which no cycle was begun, all of them together: while some wait for their turn, the leases of
+    /// others lapse.
+    async fn give_back(&self, leases: impl IntoIterator<Item = Lease>, cx: &LaneContext) {
+        let mut left: Vec<Lease> = leases.into_iter().collect();
+        let mut tries = 0;
+        while !left.is_empty() {
+            if tries > 0 {
+                cx.wait_or_abort(self.options.outage.delay(tries, 0.5)).await;
+            }
+            let settlements = left.iter().map(|lease| (*lease, Settlement::Return)).collect();
+            let mut answers = self.queue.settle_many(settlements, cx.wall_time()).await.into_iter();
+            tries += 1;
+            left.retain(|lease| {
+                let unanswered = || Err(QueueError::unavailable("the store did not answer for each settlement"));
+                let answer = answers.next().unwrap_or_else(unanswered);
+                let goes_on = matches!(&answer, Err(error) if !self.is_final(error, lease.expires_at, tries, cx));
+                if !goes_on {
+                    cx.settled_unrun(lease.delivery, Settle::Return, answer.map_err(Into::into));
+                }
+                goes_on
+            });
         }
     }
 
@@ -484,20 +509,22 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
         (lease, mut tries): (Lease, u32),
         settlement: &Settlement,
         mut now: Timestamp,
-        slot: Option<&Slot>,
+        slot: &Slot,
         cx: &LaneContext,
     ) -> Result<(), BoxError> {
         if tries > 0 {
             cx.wait_or_abort(self.options.outage.delay(tries, 0.5)).await;
             now = cx.wall_time();
         }
+        // As it is known now: the lease is renewed on the way, and a store that refuses this one alone would be asked for ever.
+        let until = slot.expires_at(lease, cx.attempt().number());
         loop {
             let error: QueueError = match self.queue.settle(lease, settlement.clone(), now).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
             tries += 1;
-            if self.is_final(&error, lease, tries, slot, cx) {
+            if self.is_final(&error, until, tries, cx) {
                 return Err(error.into());
             }
             cx.wait_or_abort(self.options.outage.delay(tries, 0.5)).await;
@@ -505,10 +532,9 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
         }
     }
 
-    /// Whether there is no use, or no time, for another try after so many.
-    fn is_final(&self, error: &QueueError, lease: Lease, tries: u32, slot: Option<&Slot>, cx: &LaneContext) -> bool {
-        let expires_at = slot.map_or(lease.expires_at, |slot| slot.expires_at(lease, cx.attempt().number()));
-        let lapsed = later(cx.wall_time(), self.options.outage.delay(tries, 0.5)) >= expires_at;
+    /// Whether there is no use, or no time until then, for another try after so many.
+    fn is_final(&self, error: &QueueError, until: Timestamp, tries: u32, cx: &LaneContext) -> bool {
+        let lapsed = later(cx.wall_time(), self.options.outage.delay(tries, 0.5)) >= until;
         error.is_lease_lost() || lapsed || cx.attempt().has_lost_lease() || cx.is_aborting()
     }
 }

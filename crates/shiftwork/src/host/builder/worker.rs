@@ -127,7 +127,9 @@ impl WorkerBuilder {
         self.policy(|policy| policy.progress_timeout = Some(timeout))
     }
 
-    /// How many lapsed leases make a delivery a crash loop; 3 by default. At least 1.
+    /// How many lapsed leases make a delivery a crash loop; 3 by default. At least 1. A lease lapses with its process, whatever
+    /// ended that: where machines are taken away often, or neighbours use up the memory, long jobs need more. A crash loop is in
+    /// the dead letters under that cause; [`on_escalation`](Self::on_escalation) is for attempts, and does not hear of it.
     pub fn crashes_max(self, crashes: u32) -> Self {
         self.policy(|policy| policy.crashes_max = crashes.max(1))
     }

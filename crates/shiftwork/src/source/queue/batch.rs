@@ -9,13 +9,12 @@
 
 use std::{collections::VecDeque, pin::pin, sync::atomic::Ordering, time::Duration};
 
-use shiftwork_queue::{Delivery, Lease, Queue, Settlement};
+use shiftwork_queue::{Delivery, Lease, Queue};
 use tokio::time::Instant;
 
 use super::{Claimer, QueueLane, Shared, own::was_claimed_before};
 use crate::{
     Failure,
-    event::Settle,
     lifecycle::batch::runs_alone,
     source::{BatchLane, LaneContext, Offer, Settling},
 };
@@ -55,8 +54,9 @@ impl<T: Send + 'static, Q: Queue<T>> BatchLane for QueueLane<Q, T> {
         for (one, answer) in asked.zip(answers) {
             let Some(current) = &mut one.lane.current else { continue };
             current.tries = 1;
+            let until = one.lane.slot.expires_at(current.lease, one.cx.attempt().number());
             match answer {
-                Err(error) if !shared.is_final(&error, current.lease, 1, Some(&one.lane.slot), one.cx) => continue,
+                Err(error) if !shared.is_final(&error, until, 1, one.cx) => continue,
                 answer => one.settled = Some(answer.map_err(Into::into)),
             }
             one.lane.current = None;
@@ -130,7 +130,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                 }
                 claimer.careful = true;
                 if was_careful {
-                    self.give_back(taken, cx).await;
+                    self.give_back(taken.drain(..).map(|delivery| delivery.lease), cx).await;
                     taken.push(next);
                 } else {
                     // For a lane that waits; if there is none, it is returned.
@@ -164,13 +164,6 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                     () = &mut changed => {}
                 }
             }
-        }
-    }
-
-    pub(super) async fn give_back(&self, taken: &mut Vec<Delivery<T>>, cx: &LaneContext) {
-        for delivery in taken.drain(..) {
-            let stored = self.store((delivery.lease, 0), &Settlement::Return, cx.wall_time(), None, cx).await;
-            cx.settled_unrun(delivery.lease.delivery, Settle::Return, stored);
         }
     }
 }

@@ -1,0 +1,123 @@
+//! A store that works for all but one: it refuses one delivery's settlement, or leaves one renewal unanswered.
+
+use std::{
+    collections::VecDeque,
+    future::{Future, pending},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use shiftwork::{
+    Context, Failure, QueueSourceExt, Signal,
+    event::Event,
+    queue::{
+        Claim, DeadLetter, Delivery, DeliveryId, Depth, Lease, Message, Pushed, Queue, QueueError, Settlement,
+        Timestamp,
+    },
+};
+use shiftwork_sim::{Outcome, Script, SimQueue, secs};
+
+use crate::worlds::{attempts, time_of};
+
+/// What it does not do.
+#[derive(Clone)]
+struct Refusing {
+    store: SimQueue<u32>,
+    settlement_of: Option<u32>,
+    /// How many renewals stay without an answer.
+    renewals: Arc<AtomicU32>,
+    refused: Arc<std::sync::Mutex<Option<DeliveryId>>>,
+}
+
+impl Queue<u32> for Refusing {
+    async fn push(&self, messages: Vec<Message<u32>>, now: Timestamp) -> Result<Vec<Pushed>, QueueError> {
+        self.store.push(messages, now).await
+    }
+
+    async fn claim(
+        &self,
+        claim: Claim,
+        claimed: &mut VecDeque<Delivery<u32>>,
+    ) -> Result<Option<Timestamp>, QueueError> {
+        let next = self.store.claim(claim, claimed).await?;
+        for delivery in claimed.iter() {
+            if delivery.payload.as_ref().ok() == self.settlement_of.as_ref() {
+                *self.refused.lock().unwrap() = Some(delivery.lease.delivery);
+            }
+        }
+        Ok(next)
+    }
+
+    async fn renew(&self, leases: &[Lease], until: Timestamp) -> Result<Vec<Lease>, QueueError> {
+        if self.renewals.load(Ordering::Relaxed) > 0 {
+            self.renewals.fetch_sub(1, Ordering::Relaxed);
+            return pending().await;
+        }
+        self.store.renew(leases, until).await
+    }
+
+    async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<(), QueueError> {
+        if *self.refused.lock().unwrap() == Some(lease.delivery) {
+            return Err(QueueError::unavailable("the row violates a constraint"));
+        }
+        self.store.settle(lease, settlement, now).await
+    }
+
+    fn changed(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.store.changed()
+    }
+
+    async fn depth(&self, now: Timestamp) -> Result<Depth, QueueError> {
+        self.store.depth(now).await
+    }
+
+    async fn dead_letters(&self, after: Option<DeliveryId>, limit: usize) -> Result<Vec<DeadLetter<u32>>, QueueError> {
+        self.store.dead_letters(after, limit).await
+    }
+
+    async fn requeue(&self, id: DeliveryId, now: Timestamp) -> Result<bool, QueueError> {
+        self.store.requeue(id, now).await
+    }
+
+    async fn discard(&self, id: DeliveryId) -> Result<bool, QueueError> {
+        self.store.discard(id).await
+    }
+}
+
+/// Three jobs, one after the other, each of which takes so long.
+fn run(settlement_of: Option<u32>, renewals: u32, takes: u64, lease: u64) -> Outcome {
+    Script::new().at(secs(400), Signal::Terminate).run_once(move |world| {
+        let store = world.queue("jobs");
+        store.seed(1..=3);
+        let queue =
+            Refusing { store, settlement_of, renewals: Arc::new(AtomicU32::new(renewals)), refused: Arc::default() };
+        world.node("node", move |node| {
+            let work = move |_: u32, _: Context| async move {
+                tokio::time::sleep(secs(takes)).await;
+                Ok::<(), Failure>(())
+            };
+            let source = queue.clone().source().lease(secs(lease));
+            node.host().worker("jobs", source, work).run_until_signal()
+        });
+    })
+}
+
+#[test]
+fn a_settlement_that_is_always_refused_holds_its_lane_no_longer_than_its_lease() {
+    let outcome = run(Some(1), 0, 1, 120);
+    let given_up = time_of(&outcome, |event| matches!(event, Event::SettleFailed { .. }));
+    assert!(given_up.is_some_and(|at| at <= secs(121)), "{given_up:?}");
+    // The others have their turn then.
+    assert!(outcome.count(|event| matches!(event, Event::Settled { .. })) >= 2);
+}
+
+#[test]
+fn a_renewal_that_hangs_does_not_end_all_renewal() {
+    let outcome = run(None, 1, 100, 30);
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.count(|event| matches!(event, Event::RenewalFailed { .. })), 1);
+    assert_eq!(outcome.count(|event| matches!(event, Event::LeaseLost { .. })), 0);
+    assert_eq!(attempts(&outcome).len(), 3);
+}
