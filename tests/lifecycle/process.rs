@@ -68,6 +68,15 @@ async fn t9_a_process_whose_cycle_never_yields_tells_that_it_was_interrupted_twi
 }
 
 #[tokio::test]
+async fn t9_a_blocked_cycle_that_holds_what_a_listener_waits_for_does_not_keep_the_process() {
+    let began = tokio::time::Instant::now();
+    let real = run_stuck("output", &[("cycle_started", Kill::TERM)]).await;
+    assert_eq!(real.code, Some(75), "{:?}", real.events);
+    assert_eq!(real.events.last().map(String::as_str), Some("cycle_started"), "nothing could be printed any more");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn t9_work_on_a_blocking_thread_does_not_keep_the_process_and_its_verdict_stands() {
     let real = run_stuck("blocking", &[("cycle_started", Kill::TERM)]).await;
     assert_eq!(real.code, Some(0), "{:?}", real.events);

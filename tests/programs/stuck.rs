@@ -20,6 +20,7 @@ fn main() -> HostReport {
     let report = runtime.block_on(async {
         match &*stuck {
             "cycle" => host.worker("spins", Continuous::new(), spins).run_until_signal().await,
+            "output" => host.worker("holds", Continuous::new(), holds_the_output).run_until_signal().await,
             "start" | "stop" => {
                 let hangs = Hangs { at_start: stuck == "start" };
                 host.worker("hangs", Continuous::times(NonZeroU64::MIN), hangs).run_until_signal().await
@@ -42,6 +43,12 @@ fn spin() -> ! {
 }
 
 async fn spins((): (), _: Context) -> Result<(), Failure> {
+    spin()
+}
+
+/// The same, with what the listener needs in its hands.
+async fn holds_the_output((): (), _: Context) -> Result<(), Failure> {
+    let _output = std::io::stdout().lock();
     spin()
 }
 
