@@ -65,8 +65,21 @@ fn c5_a_panic_counts_as_an_attempt_and_leaves_its_siblings_alone() {
     let mut done = seen.done();
     done.sort_unstable();
     assert_eq!(done, [1, 2, 3, 4, 5, 6, 7, 8], "the one that panicked at its second attempt");
-    // Whoever panicked gave its lease back; nothing renews it any more.
+    // Whoever panicked gave its lease back.
     assert_eq!(outcome.count(|event| matches!(event, Event::CycleStarted { attempt: 2, .. })), 1);
+}
+
+#[test]
+fn the_only_lane_does_other_work_while_a_delivery_waits_for_its_retry() {
+    let work = |job: u32, cx: &Context| {
+        if job == 1 && cx.attempt() == 1 { Err(Failure::retry_after(secs(30), "not now")) } else { Ok(()) }
+    };
+    let (outcome, seen) = Jobs { jobs: 3, takes: secs(1), work, ..Jobs::default() }
+        .run(|build| Script::new().at(secs(60), Signal::Terminate).run_once(build));
+    outcome.assert_rules_kept();
+    assert_eq!(seen.done(), [2, 3, 1]);
+    // The third begins 2 s after the first did, not when that is tried again.
+    assert!(attempts(&outcome)[2].0 < secs(5), "{:?}", attempts(&outcome));
 }
 
 #[test]

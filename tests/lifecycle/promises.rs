@@ -94,6 +94,30 @@ async fn c8_every_failed_cycle_is_a_line_in_the_log() {
 
 #[tokio::test(start_paused = true)]
 #[tracing_test::traced_test]
+async fn no_line_of_the_log_has_a_payload() {
+    let queue = MemoryQueue::new();
+    for number in 0..4 {
+        let message = Message::new(format!("iban-{number}"));
+        queue.push_one(message, System.now()).await.unwrap();
+    }
+    let work = |account: String, _: Context| async move {
+        match &*account {
+            "iban-0" => panic!("it cannot be booked"),
+            "iban-1" => Err(Failure::invalid("no such account")),
+            "iban-2" => Err(Failure::transient("the bank is down")),
+            _ => Ok(()),
+        }
+    };
+    let host = Host::builder().worker("book", queue.source(), work).retry(Retry::never());
+    let report = host.run_until(tokio::time::sleep(secs(15))).await;
+
+    assert_eq!(report.worker("book").unwrap().cycles.failed, 3);
+    assert!(logs_contain("no such account") && logs_contain("it cannot be booked"));
+    assert!(!logs_contain("iban-"));
+}
+
+#[tokio::test(start_paused = true)]
+#[tracing_test::traced_test]
 async fn c8_an_outage_is_a_line_a_minute_that_counts_the_others_and_one_line_at_its_end() {
     let fails = |tick: Tick, _: Context| async move {
         if tick.number <= 181 { Err(Failure::transient("disk is full")) } else { Ok(()) }

@@ -1,16 +1,17 @@
-//! A store that works for all but one: it refuses one delivery's settlement, or leaves one renewal unanswered.
+//! A store that works for all but one: it refuses one delivery's settlement, or leaves one renewal unanswered. It also counts
+//! renewals, which are no events.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     future::{Future, pending},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
 };
 
 use shiftwork::{
-    Context, Failure, QueueSourceExt, Signal,
+    Context, Failure, QueueSourceExt, Retry, Signal,
     event::Event,
     queue::{
         Claim, DeadLetter, Delivery, DeliveryId, Depth, Lease, Message, Pushed, Queue, QueueError, Settlement,
@@ -28,7 +29,15 @@ struct Refusing {
     settlement_of: Option<u32>,
     /// How many renewals stay without an answer.
     renewals: Arc<AtomicU32>,
-    refused: Arc<std::sync::Mutex<Option<DeliveryId>>>,
+    refused: Arc<Mutex<Option<DeliveryId>>>,
+    /// The delivery of each renewal.
+    renewed: Arc<Mutex<Vec<DeliveryId>>>,
+}
+
+impl Refusing {
+    fn new(store: SimQueue<u32>) -> Self {
+        Self { store, settlement_of: None, renewals: Arc::default(), refused: Arc::default(), renewed: Arc::default() }
+    }
 }
 
 impl Queue<u32> for Refusing {
@@ -55,6 +64,7 @@ impl Queue<u32> for Refusing {
             self.renewals.fetch_sub(1, Ordering::Relaxed);
             return pending().await;
         }
+        self.renewed.lock().unwrap().extend(leases.iter().map(|lease| lease.delivery));
         self.store.renew(leases, until).await
     }
 
@@ -91,8 +101,7 @@ fn run(settlement_of: Option<u32>, renewals: u32, takes: u64, lease: u64) -> Out
     Script::new().at(secs(400), Signal::Terminate).run_once(move |world| {
         let store = world.queue("jobs");
         store.seed(1..=3);
-        let queue =
-            Refusing { store, settlement_of, renewals: Arc::new(AtomicU32::new(renewals)), refused: Arc::default() };
+        let queue = Refusing { settlement_of, renewals: Arc::new(AtomicU32::new(renewals)), ..Refusing::new(store) };
         world.node("node", move |node| {
             let work = move |_: u32, _: Context| async move {
                 tokio::time::sleep(secs(takes)).await;
@@ -120,4 +129,32 @@ fn a_renewal_that_hangs_does_not_end_all_renewal() {
     assert_eq!(outcome.count(|event| matches!(event, Event::RenewalFailed { .. })), 1);
     assert_eq!(outcome.count(|event| matches!(event, Event::LeaseLost { .. })), 0);
     assert_eq!(attempts(&outcome).len(), 3);
+}
+
+#[test]
+fn after_a_panic_no_renewal_of_its_lease_is_seen() {
+    let renewed = Arc::<Mutex<Vec<DeliveryId>>>::default();
+    let seen = renewed.clone();
+    let outcome = Script::new().at(secs(90), Signal::Terminate).run_once(move |world| {
+        let store = world.queue("jobs");
+        store.seed(1..=3);
+        let queue = Refusing { renewed: seen, ..Refusing::new(store) };
+        world.node("node", move |node| {
+            let work = |job: u32, _: Context| async move {
+                tokio::time::sleep(secs(12)).await;
+                assert_ne!(job, 1, "of one among three");
+                tokio::time::sleep(secs(70)).await;
+                Ok::<(), Failure>(())
+            };
+            let late = Retry::exponential().initial(secs(200)).max(secs(200)).jitter_percent(0);
+            let source = queue.clone().source().lease(secs(30));
+            node.host().worker("jobs", source, work).concurrency(3).retry(late).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let renewed = renewed.lock().unwrap().clone();
+    let ids: BTreeSet<DeliveryId> = renewed.iter().copied().collect();
+    let times: Vec<usize> = ids.iter().map(|id| renewed.iter().filter(|it| *it == id).count()).collect();
+    // Each is at 10 s; its siblings are every ten seconds, to their end at 82 s.
+    assert_eq!(times, [1, 8, 8]);
 }

@@ -162,7 +162,7 @@ impl HostBuilder {
 
     /// Adds a job: as [`HostBuilder::service`], but one that runs to completion. Returning `Ok` is its end, and a host
     /// whose workers have all come to their end has too. What it fails with is a fault, so that a job that did not do its
-    /// work never exits 0; [`OnFault::Restart`] runs it again from its beginning.
+    /// work never exits 0; [`OnFault::Restart`] runs it again from its beginning, and so does the restart of its group while it runs.
     pub fn job<F, Fut>(self, name: &str, job: F) -> ServiceBuilder
     where
         F: Fn(ServiceContext) -> Fut + Send + Sync + 'static,

@@ -28,7 +28,8 @@ impl Continuous {
         Self::default()
     }
 
-    /// Ends after this many inputs for each lane, retries not counted: a worker that runs to completion.
+    /// Ends after this many inputs for each lane, retries not counted: a worker that runs to completion. A worker that is restarted
+    /// counts anew.
     #[must_use]
     pub fn times(cycles: NonZeroU64) -> Self {
         Self { cycles_max: Some(cycles) }

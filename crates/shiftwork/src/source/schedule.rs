@@ -134,7 +134,8 @@ impl Schedule {
     }
 
     /// One tick, at `time`; then the worker has run to its end. If that time has passed when the host runs, the tick
-    /// is served at once, or, with [`Missed::Skip`], not at all.
+    /// is served at once, or, with [`Missed::Skip`], not at all. A worker that is restarted before it has ended, with its group
+    /// while the tick is at work, say, begins anew and is served it again.
     #[must_use]
     pub fn once_at(time: Timestamp) -> Self {
         Self::new(Pace::Once(time))
