@@ -5,6 +5,7 @@
 mod chaos;
 mod configuration;
 mod defaults;
+mod failures;
 mod fidelity;
 mod links;
 mod observability;
