@@ -34,23 +34,23 @@ use crate::{
         breaker::{self, Admission},
         settle::Decision,
     },
-    source::{BatchLane, Settling, SourceContext},
+    source::{BatchLane, Settling},
 };
 
 /// The lanes of one batch, as the call and its guard see them.
 #[derive(Clone)]
 pub(crate) struct Members {
-    source: Arc<SourceContext>,
+    all: Arc<[Arc<LaneShared>]>,
     lanes: Range<usize>,
 }
 
 impl Members {
     fn lanes(&self) -> &[Arc<LaneShared>] {
-        &self.source.lanes[self.lanes.clone()]
+        &self.all[self.lanes.clone()]
     }
 
     pub(crate) fn first(&self) -> &LaneShared {
-        &self.source.lanes[self.lanes.start]
+        &self.all[self.lanes.start]
     }
 
     pub(crate) fn progress(&self) {
@@ -92,6 +92,8 @@ impl Interrupts for Members {
 pub(crate) struct BatchRun<L: BatchLane, W> {
     /// As many as a batch may have inputs; never none.
     lanes: Vec<LaneRun<L, W>>,
+    /// What their cycles share with them, in the same order.
+    shared: Arc<[Arc<LaneShared>]>,
     batches: Batches,
     // These are empty between batches, and keep their room.
     taken: Vec<L::Taken>,
@@ -122,6 +124,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
     pub(crate) fn new(lanes: Vec<LaneRun<L, W>>, batches: Batches) -> Self {
         let size = lanes.len();
         Self {
+            shared: lanes.iter().map(|lane| lane.shared.clone()).collect(),
             lanes,
             batches,
             taken: Vec::with_capacity(size),
@@ -266,6 +269,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             self.lanes.swap(place, *other);
             *other = place;
         }
+        self.shared = self.lanes.iter().map(|lane| lane.shared.clone()).collect();
     }
 
     /// Rule Q10: what has failed or crashed before has no company.
@@ -385,8 +389,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         let deadline = leader.policy.cycle_timeout.and_then(|timeout| began.checked_add(timeout));
         let limits = Limits { deadline, progress: leader.policy.progress_timeout.map(|timeout| (timeout, began)) };
         let (user, shared) = (leader.worker.clone(), leader.shared.clone());
-        let index = leader.cx.index;
-        let members = Members { source: leader.cx.source.clone(), lanes: index..index + lanes.len() };
+        let members = Members { all: self.shared.clone(), lanes: lanes.clone() };
         let cx = BatchContext::new(members.clone(), deadline);
         let size = lanes.len();
         let span = tracing::info_span!("batch", worker = &*shared.name, cycle = first.0, size);
