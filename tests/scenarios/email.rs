@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use shiftwork::{Context, Failure, HostBuilder, Retry, Schedule, Tick, Worker, event::Event};
+use shiftwork::{Context, Failure, HostBuilder, Retry, Schedule, StopBudget, Tick, Worker, event::Event};
 use shiftwork_sim::{Dependency, Scenario, Surface, What, World, millis, secs};
 
 const FILE: &str = include_str!("data/outbox.jsonl");
@@ -85,7 +85,11 @@ impl<O: Outbox, M: Mailer> Worker for SendMails<O, M> {
 
 /// The application: what `main` would build around a real outbox and a real mail server.
 pub fn application<O: Outbox, M: Mailer>(host: HostBuilder, outbox: O, mailer: M) -> HostBuilder {
-    host.worker("send-mails", Schedule::every(secs(2)), SendMails { outbox, mailer })
+    around(host, SendMails { outbox, mailer })
+}
+
+fn around(host: HostBuilder, worker: impl Worker<Input = Tick>) -> HostBuilder {
+    host.worker("send-mails", Schedule::every(secs(2)), worker)
         .cycle_timeout(secs(30))
         .retry(Retry::exponential().initial(millis(500)).max(secs(10)).attempts_max(4))
         .host()
@@ -177,7 +181,9 @@ impl Scenario for Email {
         world.node("mailer", move |node| {
             let outbox = SimOutbox { database: database.clone(), state: application_state.clone() };
             let mailer = SimMailer { smtp: smtp.clone(), state: application_state.clone() };
-            application(node.host(), outbox, mailer).run_until_signal()
+            // A client of a mail server may well not hear that it is to end.
+            let host = node.host().stop_budget(StopBudget::default().drain(secs(4)));
+            around(host, smtp.stubborn(SendMails { outbox, mailer })).run_until_signal()
         });
 
         let waiting = state.clone();
