@@ -145,7 +145,8 @@ impl<'a> Guide<'a> {
         new
     }
 
-    /// What to run for a seed. `mix` says how much goes wrong in plans that are not made of others.
+    /// What to run for a seed. `mix` says how much goes wrong in plans that are not made of others, and so how much is changed in
+    /// those that are. A guide that knows of few worlds proposes none of these.
     #[must_use]
     pub fn propose(&self, mix: impl Into<FaultMix>, seed: u64) -> Proposal {
         let mut chance = fastrand::Rng::with_seed(stream(seed, "guide"));
