@@ -26,6 +26,22 @@ fn folder() -> tempfile::TempDir {
 }
 
 #[test]
+fn as_many_worlds_reach_more_with_a_guide() {
+    let folder = folder();
+    let cells = |more: &[&str]| {
+        let args = ["orders", "sync", "fleet", "--profile", "hostile", "--seeds", "600", "--json", "-"];
+        let run = chaos(folder.path(), &[&args[..], more].concat());
+        assert_eq!(run.status.code(), Some(0), "{}", text(&run));
+        let report: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+        let scenarios = report["scenarios"].as_array().unwrap();
+        let moments = scenarios.iter().flat_map(|it| it["coverage"].as_object().unwrap().values());
+        moments.map(|kinds| kinds.as_object().unwrap().len()).sum::<usize>()
+    };
+    let (random, guided) = (cells(&[]), cells(&["--guided"]));
+    assert!(guided > random, "{guided} cells with a guide, {random} without");
+}
+
+#[test]
 fn a_planted_bug_is_found_shrunk_saved_and_replayed_from_the_printed_line() {
     let folder = folder();
     let found = chaos(folder.path(), &["canary", "--seeds", "50", "--max-failures", "1"]);
