@@ -152,7 +152,7 @@ impl<Kind> WorkerBuilder<Kind> {
         self.policy(|policy| policy.start_timeout = timeout)
     }
 
-    /// How long this worker's cycles may drain, within the host's [`StopBudget`]; all of it by default.
+    /// How long this worker's cycles may drain, within the host's [`StopBudget`](crate::StopBudget); all of it by default.
     pub fn drain(self, time: Duration) -> Self {
         self.policy(|policy| policy.drain = Some(time))
     }
