@@ -3,13 +3,10 @@
 //! The worker strikes a note off before it has delivered it, the way an acknowledgement before the work does: a crash, a panic or an
 //! error in between loses it.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::collections::BTreeSet;
 
 use shiftwork::{Context, Failure, Schedule, Tick};
-use shiftwork_sim::{Scenario, Surface, World, secs};
+use shiftwork_sim::{Ledger, Scenario, Surface, World, secs};
 
 /// The scenario.
 #[derive(Debug)]
@@ -32,8 +29,8 @@ impl Scenario for Canary {
 
     fn build(&self, world: &mut World) {
         let courier = world.dependency("courier");
-        let waiting: Arc<Mutex<BTreeSet<u32>>> = Arc::new(Mutex::new((1..=NOTES).collect()));
-        let delivered: Arc<Mutex<BTreeSet<u32>>> = Arc::default();
+        let waiting: Ledger<BTreeSet<u32>> = Ledger::new((1..=NOTES).collect());
+        let delivered: Ledger<BTreeSet<u32>> = Ledger::default();
         let (notes, arrived) = (waiting.clone(), delivered.clone());
         world.node("canary", move |node| {
             let (courier, notes, arrived) = (courier.clone(), notes.clone(), arrived.clone());
@@ -41,17 +38,17 @@ impl Scenario for Canary {
                 let (courier, notes, arrived) = (courier.clone(), notes.clone(), arrived.clone());
                 async move {
                     // The bug: taken out before it is delivered.
-                    let note = notes.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
+                    let note = notes.lock().pop_first();
                     let Some(note) = note else { return Ok::<(), Failure>(()) };
-                    courier.call(async { arrived.lock().unwrap_or_else(PoisonError::into_inner).insert(note) }).await?;
+                    courier.call(async { arrived.lock().insert(note) }).await?;
                     Ok(())
                 }
             };
             node.host().worker("deliver", Schedule::every(secs(1)), deliver).run_until_signal()
         });
-        world.done_when(move || waiting.lock().unwrap_or_else(PoisonError::into_inner).is_empty());
+        world.done_when(move || waiting.lock().is_empty());
         world.at_end("every note is delivered", move || {
-            let delivered = delivered.lock().unwrap_or_else(PoisonError::into_inner);
+            let delivered = delivered.lock();
             match (1..=NOTES).find(|note| !delivered.contains(note)) {
                 Some(note) => Err(format!("note {note} was struck off and never delivered")),
                 None => Ok(()),

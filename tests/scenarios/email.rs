@@ -4,14 +4,11 @@
 //! after the other, and strikes each off once the mail server has accepted it. A crash between the two sends a mail
 //! twice; nothing may ever strike off one that was not sent.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 use shiftwork::{Context, Failure, HostBuilder, Retry, Schedule, StopBudget, Tick, Worker, event::Event};
-use shiftwork_sim::{Dependency, Scenario, Surface, What, World, millis, secs};
+use shiftwork_sim::{Dependency, Ledger, Scenario, Surface, What, World, millis, secs};
 
 const FILE: &str = include_str!("data/outbox.jsonl");
 
@@ -105,11 +102,7 @@ struct State {
     lost: Option<u32>,
 }
 
-type Shared = Arc<Mutex<State>>;
-
-fn lock(state: &Shared) -> std::sync::MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
-}
+type Shared = Ledger<State>;
 
 struct SimOutbox {
     database: Dependency,
@@ -118,12 +111,12 @@ struct SimOutbox {
 
 impl Outbox for SimOutbox {
     async fn waiting(&self) -> Result<Vec<Mail>, Failure> {
-        Ok(self.database.call(async { lock(&self.state).waiting.values().cloned().collect() }).await?)
+        Ok(self.database.call(async { self.state.lock().waiting.values().cloned().collect() }).await?)
     }
 
     async fn strike_off(&self, id: u32) -> Result<(), Failure> {
         let struck = async {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             if !state.accepted.contains_key(&id) {
                 state.lost.get_or_insert(id);
             }
@@ -140,7 +133,7 @@ struct SimMailer {
 
 impl Mailer for SimMailer {
     async fn send(&self, mail: &Mail) -> Result<(), Failure> {
-        let accepted = async { *lock(&self.state).accepted.entry(mail.id).or_default() += 1 };
+        let accepted = async { *self.state.lock().accepted.entry(mail.id).or_default() += 1 };
         Ok(self.smtp.call(accepted).await?)
     }
 }
@@ -171,7 +164,7 @@ impl Scenario for Email {
         for mail in mails {
             let state = state.clone();
             world.at(millis(mail.arrives_ms), "mail", move || {
-                let mut state = lock(&state);
+                let mut state = state.lock();
                 state.written += 1;
                 state.waiting.insert(mail.id, mail);
             });
@@ -188,11 +181,11 @@ impl Scenario for Email {
 
         let waiting = state.clone();
         world.done_when(move || {
-            let state = lock(&waiting);
+            let state = waiting.lock();
             state.written == count && state.waiting.is_empty()
         });
         let kept = state.clone();
-        world.always("a mail stays in the outbox until it was sent", move |_| match lock(&kept).lost {
+        world.always("a mail stays in the outbox until it was sent", move |_| match kept.lock().lost {
             Some(id) => Err(format!("mail {id} was struck off, and was never accepted")),
             None => Ok(()),
         });
@@ -210,7 +203,7 @@ impl Scenario for Email {
             Ok(())
         });
         world.at_end("every mail is sent at least once", move || {
-            let state = lock(&state);
+            let state = state.lock();
             match (1..=count).find(|id| !state.accepted.contains_key(id)) {
                 Some(id) => Err(format!("mail {id} was never accepted")),
                 None => Ok(()),

@@ -8,7 +8,7 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -19,7 +19,9 @@ use shiftwork::{
     event::Event,
     queue::{DeadLetterCause, Queue},
 };
-use shiftwork_sim::{Dependency, Record, Scenario, SimQueue, Surface, What, World, dependency::Latency, millis, secs};
+use shiftwork_sim::{
+    Dependency, Ledger, Record, Scenario, SimQueue, Surface, What, World, dependency::Latency, millis, secs,
+};
 
 use crate::declared;
 
@@ -85,7 +87,7 @@ pub fn application<Q: Queue<Row>, D: Database>(host: HostBuilder, rows: Q, datab
 
 struct SimDatabase {
     dependency: Dependency,
-    written: Arc<Mutex<BTreeSet<Row>>>,
+    written: Ledger<BTreeSet<Row>>,
 }
 
 impl Database for SimDatabase {
@@ -93,7 +95,7 @@ impl Database for SimDatabase {
         let refused = rows.iter().any(|row| row.is_refused());
         let write = async {
             if !refused {
-                self.written.lock().unwrap_or_else(PoisonError::into_inner).extend(rows);
+                self.written.lock().extend(rows);
             }
         };
         self.dependency.call(write).await?;
@@ -119,7 +121,7 @@ impl Scenario for ImportRows {
     }
 
     fn build(&self, world: &mut World) {
-        let written: Arc<Mutex<BTreeSet<Row>>> = Arc::default();
+        let written: Ledger<BTreeSet<Row>> = Ledger::default();
         let dependency = world.dependency_with("database", Latency::uniform(millis(100), millis(400)));
         let queue: SimQueue<Row> = world.queue("rows");
         queue.seed((1..=ROWS / 2).map(Row));
@@ -159,8 +161,8 @@ impl Scenario for ImportRows {
     }
 }
 
-fn check_written(written: &Mutex<BTreeSet<Row>>) -> Result<(), String> {
-    let written = written.lock().unwrap_or_else(PoisonError::into_inner);
+fn check_written(written: &Ledger<BTreeSet<Row>>) -> Result<(), String> {
+    let written = written.lock();
     let good = (1..=ROWS).map(Row).filter(|row| !row.is_malformed() && !row.is_refused());
     match good.into_iter().find(|row| !written.contains(row)) {
         Some(Row(row)) => Err(format!("row {row} was never written")),

@@ -1,54 +1,30 @@
-//! What the exhibits are furnished with: state that outlives the process, and counts of what has been done.
+//! What the exhibits are furnished with: work that waits, flags, and counts of what has been done.
 //!
 //! An exhibit's own dependencies and workers are in its file.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use shiftwork::{Retry, Schedule, Tick, Worker};
-use shiftwork_sim::{World, secs};
-
-/// State on the other side of a call: a table, a file, somebody else's books. It outlives the process. Cheap to clone.
-#[derive(Debug, Default)]
-pub struct Durable<T>(Arc<Mutex<T>>);
-
-impl<T> Clone for Durable<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<T> Durable<T> {
-    /// State that begins as `value`.
-    pub fn new(value: T) -> Self {
-        Self(Arc::new(Mutex::new(value)))
-    }
-
-    /// A look at it. Nobody holds it for longer than a moment.
-    pub fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+use shiftwork_sim::{Ledger, World, secs};
 
 /// How often each thing, by its number, has been done.
-pub type Tally = Durable<BTreeMap<u32, u32>>;
+#[derive(Clone, Debug, Default)]
+pub struct Tally(Ledger<BTreeMap<u32, u32>>);
 
 impl Tally {
     /// It has been done once more.
     pub fn add(&self, number: u32) {
-        *self.lock().entry(number).or_default() += 1;
+        *self.0.lock().entry(number).or_default() += 1;
     }
 
     /// How often it has been done.
     pub fn count(&self, number: u32) -> u32 {
-        self.lock().get(&number).copied().unwrap_or_default()
+        self.0.lock().get(&number).copied().unwrap_or_default()
     }
 
     /// Whether it has been done.
     pub fn has(&self, number: u32) -> bool {
-        self.lock().contains_key(&number)
+        self.0.lock().contains_key(&number)
     }
 
     /// Whether 1 to `count` have been done.
@@ -68,7 +44,7 @@ impl Tally {
     /// At all times, nothing may have been done more than `most` times.
     pub fn never_more_than(&self, world: &mut World, rule: &str, most: u32) {
         let tally = self.clone();
-        world.always(rule, move |_| match tally.lock().iter().find(|(_, times)| **times > most) {
+        world.always(rule, move |_| match tally.0.lock().iter().find(|(_, times)| **times > most) {
             Some((number, times)) => Err(format!("number {number} was, {times} times")),
             None => Ok(()),
         });
@@ -76,17 +52,17 @@ impl Tally {
 }
 
 /// The numbers from 1 to `count`, as work that waits in a table.
-pub fn waiting(count: u32) -> Durable<BTreeSet<u32>> {
-    Durable::new((1..=count).collect())
+pub fn waiting(count: u32) -> Ledger<BTreeSet<u32>> {
+    Ledger::new((1..=count).collect())
 }
 
 /// Something that has not happened yet, and must not.
-pub fn flag() -> Durable<bool> {
-    Durable::new(false)
+pub fn flag() -> Ledger<bool> {
+    Ledger::new(false)
 }
 
 /// At all times, the flag must not be set.
-pub fn never(world: &mut World, rule: &str, flag: &Durable<bool>) {
+pub fn never(world: &mut World, rule: &str, flag: &Ledger<bool>) {
     let flag = flag.clone();
     world.always(rule, move |_| if *flag.lock() { Err("it was not so".to_owned()) } else { Ok(()) });
 }

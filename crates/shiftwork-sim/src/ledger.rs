@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// State that belongs to the world: it outlives every process, and invariants read it. Cheap to clone.
@@ -16,7 +16,7 @@ use std::{
 ///
 /// let charges: Ledger<BTreeMap<&str, u32>> = Ledger::default();
 /// charges.with(|charges| *charges.entry("order 17").or_default() += 1);
-/// assert_eq!(charges.with(|charges| charges["order 17"]), 1);
+/// assert_eq!(charges.lock()["order 17"], 1);
 /// ```
 pub struct Ledger<T> {
     entries: Arc<Mutex<T>>,
@@ -32,7 +32,15 @@ impl<T> Ledger<T> {
     ///
     /// It must not be called from inside of itself.
     pub fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
-        act(&mut self.entries.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.lock())
+    }
+
+    /// The entries, to read or change until the guard is dropped: for what is shorter without a closure.
+    ///
+    /// Nothing else of the world can look at them meanwhile, and the world's thread would wait for itself: a guard must be dropped before
+    /// the next `await`, and before the ledger is asked again.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, sync::atomic::AtomicU32, sync::atomic::Ordering
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, every_second, flag, never, waiting},
+    props::{every_second, flag, never, waiting},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World, secs};
+use shiftwork_sim::{Dependency, Ledger, World, secs};
 use tokio::time::sleep;
 
 const RULE: &str = "frames are handled in order";
@@ -30,8 +30,8 @@ pub const EXHIBIT: Exhibit = Exhibit {
 struct Connection<const BUG: bool> {
     wire: Dependency,
     /// What the other side has to send and was not told to be done.
-    unconfirmed: Durable<BTreeSet<u32>>,
-    out_of_order: Durable<bool>,
+    unconfirmed: Ledger<BTreeSet<u32>>,
+    out_of_order: Ledger<bool>,
 }
 
 impl<const BUG: bool> Connection<BUG> {

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, every_second, waiting},
+    props::{every_second, waiting},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World};
+use shiftwork_sim::{Dependency, Ledger, World};
 use tokio::sync::Semaphore;
 
 pub const EXHIBIT: Exhibit = Exhibit {
@@ -28,7 +28,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 struct Limited<const BUG: bool> {
     api: Dependency,
     permits: Semaphore,
-    left: Durable<BTreeSet<u32>>,
+    left: Ledger<BTreeSet<u32>>,
 }
 
 impl<const BUG: bool> Worker for Limited<BUG> {

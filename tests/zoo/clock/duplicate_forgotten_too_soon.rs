@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, collections::BTreeSet, time::Duration};
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, Tally, every_second, waiting},
+    props::{Tally, every_second, waiting},
 };
 use shiftwork::{Context, Failure, Tick, Worker, queue::Timestamp};
-use shiftwork_sim::{Dependency, World, dependency::Latency, secs};
+use shiftwork_sim::{Dependency, Ledger, World, dependency::Latency, secs};
 
 const RULE: &str = "no order is charged twice";
 
@@ -28,9 +28,9 @@ pub const EXHIBIT: Exhibit = Exhibit {
 
 struct Charge<const BUG: bool> {
     payments: Dependency,
-    orders: Durable<BTreeSet<u32>>,
+    orders: Ledger<BTreeSet<u32>>,
     /// When each order was seen, as the service keeps it.
-    seen: Durable<BTreeMap<u32, Timestamp>>,
+    seen: Ledger<BTreeMap<u32, Timestamp>>,
     charged: Tally,
 }
 
@@ -57,7 +57,7 @@ impl<const BUG: bool> Worker for Charge<BUG> {
 
 fn build<const BUG: bool>(world: &mut World) {
     let payments = world.dependency_with("payments", Latency::none());
-    let (orders, seen, charged) = (waiting(60), Durable::default(), Tally::default());
+    let (orders, seen, charged) = (waiting(60), Ledger::default(), Tally::default());
     charged.never_more_than(world, RULE, 1);
     every_second(world, move || Charge::<BUG> {
         payments: payments.clone(),

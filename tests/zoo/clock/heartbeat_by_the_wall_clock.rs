@@ -5,10 +5,10 @@ use std::{sync::Mutex, sync::PoisonError};
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, every_second, flag, never},
+    props::{every_second, flag, never},
 };
 use shiftwork::{Context, Failure, Tick, Worker, queue::Timestamp};
-use shiftwork_sim::{FaultName, World, secs};
+use shiftwork_sim::{FaultName, Ledger, World, secs};
 use tokio::time::Instant;
 
 const RULE: &str = "a heartbeat at least every eight seconds";
@@ -30,7 +30,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 struct Heartbeat<const BUG: bool> {
     next_by_wall: Mutex<Option<Timestamp>>,
     last: Mutex<Instant>,
-    silent: Durable<bool>,
+    silent: Ledger<bool>,
 }
 
 impl<const BUG: bool> Worker for Heartbeat<BUG> {

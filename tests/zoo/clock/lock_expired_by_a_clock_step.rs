@@ -5,10 +5,10 @@ use std::{sync::Arc, sync::Mutex, sync::PoisonError, sync::atomic::AtomicU32, sy
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, flag, never},
+    props::{flag, never},
 };
 use shiftwork::{Context, Failure, Schedule, Tick, Worker, queue::Timestamp};
-use shiftwork_sim::{Dependency, World, dependency::Latency, secs};
+use shiftwork_sim::{Dependency, Ledger, World, dependency::Latency, secs};
 use tokio::time::Instant;
 
 const RULE: &str = "one importer at a time";
@@ -37,7 +37,7 @@ struct Import<const BUG: bool> {
     files: Dependency,
     lock: Arc<Mutex<Option<Row>>>,
     inside: Arc<AtomicU32>,
-    beside: Durable<bool>,
+    beside: Ledger<bool>,
 }
 
 /// The lock, held.

@@ -5,10 +5,10 @@ use std::{sync::Mutex, sync::PoisonError, time::Duration};
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, every_second, flag, never},
+    props::{every_second, flag, never},
 };
 use shiftwork::{Context, Failure, Tick, Worker, queue::Timestamp};
-use shiftwork_sim::{Dependency, World, secs};
+use shiftwork_sim::{Dependency, Ledger, World, secs};
 use tokio::time::Instant;
 
 const RULE: &str = "no price older than 15 s is used";
@@ -36,7 +36,7 @@ struct Price {
 struct Quote<const BUG: bool> {
     market: Dependency,
     cached: Mutex<Option<Price>>,
-    stale: Durable<bool>,
+    stale: Ledger<bool>,
 }
 
 impl<const BUG: bool> Quote<BUG> {

@@ -5,10 +5,10 @@ use std::{collections::VecDeque, sync::Mutex, sync::PoisonError};
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, every_second, flag, never},
+    props::{every_second, flag, never},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World};
+use shiftwork_sim::{Dependency, Ledger, World};
 
 const RULE: &str = "no more than thirty samples wait";
 
@@ -29,7 +29,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 struct Push<const BUG: bool> {
     collector: Dependency,
     buffer: Mutex<VecDeque<u64>>,
-    many: Durable<bool>,
+    many: Ledger<bool>,
 }
 
 impl<const BUG: bool> Push<BUG> {

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, Tally, every_second},
+    props::{Tally, every_second},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World, millis, secs};
+use shiftwork_sim::{Dependency, Ledger, World, millis, secs};
 
 const RULE: &str = "every mail is sent";
 
@@ -28,7 +28,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 
 struct SendMails<const BUG: bool> {
     smtp: Dependency,
-    outbox: Durable<BTreeSet<u32>>,
+    outbox: Ledger<BTreeSet<u32>>,
     sent: Tally,
 }
 
@@ -52,7 +52,7 @@ impl<const BUG: bool> Worker for SendMails<BUG> {
 
 fn build<const BUG: bool>(world: &mut World) {
     let smtp = world.dependency("smtp");
-    let outbox: Durable<BTreeSet<u32>> = Durable::default();
+    let outbox: Ledger<BTreeSet<u32>> = Ledger::default();
     let (sent, written) = (Tally::default(), Tally::default());
     for mail in 1..=50 {
         let (outbox, written) = (outbox.clone(), written.clone());

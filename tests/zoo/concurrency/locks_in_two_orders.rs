@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, waiting},
+    props::waiting,
 };
 use shiftwork::{Context, Failure, Schedule, Tick, Worker};
-use shiftwork_sim::{Dependency, World, secs};
+use shiftwork_sim::{Dependency, Ledger, World, secs};
 
 pub const EXHIBIT: Exhibit = Exhibit {
     name: "locks-in-two-orders",
@@ -30,7 +30,7 @@ struct Book {
     database: Dependency,
     first: Lock,
     second: Lock,
-    left: Durable<BTreeSet<u32>>,
+    left: Ledger<BTreeSet<u32>>,
 }
 
 impl Worker for Book {
@@ -52,7 +52,7 @@ fn build<const BUG: bool>(world: &mut World) {
     world.done_when(move || left.iter().all(|left| left.lock().is_empty()));
     world.node("node", move |node| {
         let (a, b) = (Lock::default(), Lock::default());
-        let book = |first: &Lock, second: &Lock, left: &Durable<BTreeSet<u32>>| Book {
+        let book = |first: &Lock, second: &Lock, left: &Ledger<BTreeSet<u32>>| Book {
             database: database.clone(),
             first: first.clone(),
             second: second.clone(),

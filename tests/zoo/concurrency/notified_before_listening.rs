@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, pin::pin, sync::Arc};
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, Tally},
+    props::Tally,
 };
 use shiftwork::{Context, Continuous, Failure, Worker};
-use shiftwork_sim::{Dependency, World, millis, secs};
+use shiftwork_sim::{Dependency, Ledger, World, millis, secs};
 use tokio::sync::Notify;
 
 pub const EXHIBIT: Exhibit = Exhibit {
@@ -28,7 +28,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 struct Consume<const BUG: bool> {
     table: Dependency,
     arrived: Arc<Notify>,
-    jobs: Durable<BTreeSet<u32>>,
+    jobs: Ledger<BTreeSet<u32>>,
 }
 
 impl<const BUG: bool> Consume<BUG> {
@@ -63,7 +63,7 @@ impl<const BUG: bool> Worker for Consume<BUG> {
 fn build<const BUG: bool>(world: &mut World) {
     let table = world.dependency("table");
     let count = Tally::default();
-    let consumers: Vec<(Arc<Notify>, Durable<BTreeSet<u32>>)> = (0..6).map(|_| Default::default()).collect();
+    let consumers: Vec<(Arc<Notify>, Ledger<BTreeSet<u32>>)> = (0..6).map(|_| Default::default()).collect();
     for (number, (arrived, jobs)) in (0..).zip(&consumers) {
         // Two jobs each, half a second apart.
         for job in [number * 2 + 1, number * 2 + 2] {

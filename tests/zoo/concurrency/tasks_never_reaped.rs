@@ -3,10 +3,10 @@
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, every_second, flag, never},
+    props::{every_second, flag, never},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{World, millis};
+use shiftwork_sim::{Ledger, World, millis};
 use tokio::{task::JoinSet, time::sleep};
 
 const RULE: &str = "no more than twenty finished tasks are kept";
@@ -27,7 +27,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 
 struct Fan<const BUG: bool> {
     tasks: tokio::sync::Mutex<JoinSet<()>>,
-    many: Durable<bool>,
+    many: Ledger<bool>,
 }
 
 impl<const BUG: bool> Worker for Fan<BUG> {

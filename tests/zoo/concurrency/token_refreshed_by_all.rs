@@ -5,10 +5,10 @@ use std::{sync::Arc, sync::Mutex, sync::PoisonError, sync::atomic::AtomicU32, sy
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, flag, never},
+    props::{flag, never},
 };
 use shiftwork::{Context, Failure, QueueSourceExt, Worker};
-use shiftwork_sim::{Dependency, SimQueue, World, dependency::Latency, millis, secs};
+use shiftwork_sim::{Dependency, Ledger, SimQueue, World, dependency::Latency, millis, secs};
 use tokio::time::Instant;
 
 const RULE: &str = "one refresh at a time";
@@ -33,7 +33,7 @@ struct Upload<const BUG: bool> {
     good_until: Mutex<Option<Instant>>,
     alone: tokio::sync::Mutex<()>,
     refreshing: Arc<AtomicU32>,
-    beside: Durable<bool>,
+    beside: Ledger<bool>,
 }
 
 /// A refresh under way.

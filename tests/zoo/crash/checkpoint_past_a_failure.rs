@@ -3,10 +3,10 @@
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, Tally, every_second},
+    props::{Tally, every_second},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World};
+use shiftwork_sim::{Dependency, Ledger, World};
 
 const RULE: &str = "every event is applied";
 
@@ -26,7 +26,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 
 struct Batches<const BUG: bool> {
     log: Dependency,
-    checkpoint: Durable<u32>,
+    checkpoint: Ledger<u32>,
     applied: Tally,
 }
 
@@ -48,7 +48,7 @@ impl<const BUG: bool> Worker for Batches<BUG> {
 
 fn build<const BUG: bool>(world: &mut World) {
     let log = world.dependency("log");
-    let (checkpoint, applied) = (Durable::new(0), Tally::default());
+    let (checkpoint, applied) = (Ledger::new(0), Tally::default());
     applied.all_at_end(world, RULE, 100);
     let reached = checkpoint.clone();
     world.done_when(move || *reached.lock() == 100);

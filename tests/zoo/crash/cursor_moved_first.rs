@@ -3,10 +3,10 @@
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, Tally, every_second},
+    props::{Tally, every_second},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World};
+use shiftwork_sim::{Dependency, Ledger, World};
 
 const RULE: &str = "every event is applied";
 
@@ -26,7 +26,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 
 struct Apply<const BUG: bool> {
     log: Dependency,
-    cursor: Durable<u32>,
+    cursor: Ledger<u32>,
     applied: Tally,
 }
 
@@ -60,7 +60,7 @@ impl<const BUG: bool> Worker for Apply<BUG> {
 
 fn build<const BUG: bool>(world: &mut World) {
     let log = world.dependency("log");
-    let (cursor, applied) = (Durable::new(0), Tally::default());
+    let (cursor, applied) = (Ledger::new(0), Tally::default());
     applied.all_at_end(world, RULE, 40);
     let reached = cursor.clone();
     world.done_when(move || *reached.lock() == 40);

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, Tally, every_second, waiting},
+    props::{Tally, every_second, waiting},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World, dependency::Latency, millis};
+use shiftwork_sim::{Dependency, Ledger, World, dependency::Latency, millis};
 
 const RULE: &str = "every transfer arrives";
 
@@ -28,9 +28,9 @@ pub const EXHIBIT: Exhibit = Exhibit {
 
 struct Transfer<const BUG: bool> {
     bank: Dependency,
-    waiting: Durable<BTreeSet<u32>>,
+    waiting: Ledger<BTreeSet<u32>>,
     /// The transfer that has been begun, and is no longer among those that wait.
-    intent: Durable<Option<u32>>,
+    intent: Ledger<Option<u32>>,
     arrived: Tally,
 }
 
@@ -76,7 +76,7 @@ impl<const BUG: bool> Worker for Transfer<BUG> {
 
 fn build<const BUG: bool>(world: &mut World) {
     let bank = world.dependency_with("bank", Latency::constant(millis(300)));
-    let (transfers, intent, arrived) = (waiting(60), Durable::new(None), Tally::default());
+    let (transfers, intent, arrived) = (waiting(60), Ledger::new(None), Tally::default());
     arrived.all_at_end(world, RULE, 60);
     let (left, begun) = (transfers.clone(), intent.clone());
     world.done_when(move || left.lock().is_empty() && begun.lock().is_none());

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, sync::Mutex, sync::PoisonError};
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, every_second, waiting},
+    props::{every_second, waiting},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World, dependency::Latency, millis};
+use shiftwork_sim::{Dependency, Ledger, World, dependency::Latency, millis};
 
 pub const EXHIBIT: Exhibit = Exhibit {
     name: "reservation-leaked",
@@ -31,8 +31,8 @@ struct Checkout<const BUG: bool> {
     checkout: Dependency,
     /// The order that this process holds a seat for.
     reserved: Mutex<Option<u32>>,
-    free: Durable<u32>,
-    orders: Durable<BTreeSet<u32>>,
+    free: Ledger<u32>,
+    orders: Ledger<BTreeSet<u32>>,
 }
 
 impl<const BUG: bool> Checkout<BUG> {
@@ -72,7 +72,7 @@ impl<const BUG: bool> Worker for Checkout<BUG> {
 
 fn build<const BUG: bool>(world: &mut World) {
     let checkout = world.dependency_with("checkout", Latency::constant(millis(400)));
-    let (free, orders) = (Durable::new(SEATS), waiting(120));
+    let (free, orders) = (Ledger::new(SEATS), waiting(120));
     let left = orders.clone();
     world.done_when(move || left.lock().is_empty());
     every_second(world, move || Checkout::<BUG> {

@@ -3,10 +3,10 @@
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, every_second, flag, never},
+    props::{every_second, flag, never},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World};
+use shiftwork_sim::{Dependency, Ledger, World};
 
 const RULE: &str = "the count never goes back";
 
@@ -26,9 +26,9 @@ pub const EXHIBIT: Exhibit = Exhibit {
 
 struct Count<const BUG: bool> {
     disk: Dependency,
-    snapshot: Durable<Option<u32>>,
-    highest: Durable<u32>,
-    backwards: Durable<bool>,
+    snapshot: Ledger<Option<u32>>,
+    highest: Ledger<u32>,
+    backwards: Ledger<bool>,
 }
 
 impl<const BUG: bool> Worker for Count<BUG> {
@@ -54,7 +54,7 @@ impl<const BUG: bool> Worker for Count<BUG> {
 
 fn build<const BUG: bool>(world: &mut World) {
     let disk = world.dependency("disk");
-    let (snapshot, highest, backwards) = (Durable::default(), Durable::new(0), flag());
+    let (snapshot, highest, backwards) = (Ledger::default(), Ledger::new(0), flag());
     never(world, RULE, &backwards);
     every_second(world, move || Count::<BUG> {
         disk: disk.clone(),

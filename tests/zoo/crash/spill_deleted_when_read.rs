@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, sync::Mutex, sync::PoisonError};
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, Tally, every_second, waiting},
+    props::{Tally, every_second, waiting},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World, dependency::Latency, millis};
+use shiftwork_sim::{Dependency, Ledger, World, dependency::Latency, millis};
 
 const RULE: &str = "every sample arrives";
 
@@ -28,8 +28,8 @@ pub const EXHIBIT: Exhibit = Exhibit {
 
 struct Push<const BUG: bool> {
     collector: Dependency,
-    samples: Durable<BTreeSet<u32>>,
-    file: Durable<BTreeSet<u32>>,
+    samples: Ledger<BTreeSet<u32>>,
+    file: Ledger<BTreeSet<u32>>,
     /// What was read back from the file.
     in_memory: Mutex<BTreeSet<u32>>,
     arrived: Tally,
@@ -80,7 +80,7 @@ impl<const BUG: bool> Worker for Push<BUG> {
 
 fn build<const BUG: bool>(world: &mut World) {
     let collector = world.dependency_with("collector", Latency::constant(millis(200)));
-    let (samples, file, arrived) = (waiting(80), Durable::<BTreeSet<u32>>::default(), Tally::default());
+    let (samples, file, arrived) = (waiting(80), Ledger::<BTreeSet<u32>>::default(), Tally::default());
     arrived.all_at_end(world, RULE, 80);
     let (left, spilled, there) = (samples.clone(), file.clone(), arrived.clone());
     // The last sample is spilled or sent after all others.

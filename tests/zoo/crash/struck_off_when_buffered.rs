@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, sync::Mutex, sync::PoisonError};
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, Tally, every_second, waiting},
+    props::{Tally, every_second, waiting},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World};
+use shiftwork_sim::{Dependency, Ledger, World};
 
 const RULE: &str = "every row is stored";
 
@@ -29,7 +29,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 struct Collect<const BUG: bool> {
     store: Dependency,
     buffer: Mutex<Vec<u32>>,
-    rows: Durable<BTreeSet<u32>>,
+    rows: Ledger<BTreeSet<u32>>,
     stored: Tally,
 }
 

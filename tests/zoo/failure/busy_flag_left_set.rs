@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, sync::atomic::AtomicBool, sync::atomic::Orderin
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, every_second, waiting},
+    props::{every_second, waiting},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World};
+use shiftwork_sim::{Dependency, Ledger, World};
 
 pub const EXHIBIT: Exhibit = Exhibit {
     name: "busy-flag-left-set",
@@ -27,7 +27,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 struct Sync<const BUG: bool> {
     api: Dependency,
     busy: AtomicBool,
-    left: Durable<BTreeSet<u32>>,
+    left: Ledger<BTreeSet<u32>>,
 }
 
 /// Clears the flag whichever way its scope is left.

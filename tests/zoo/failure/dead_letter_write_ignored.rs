@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, Tally, every_second, waiting},
+    props::{Tally, every_second, waiting},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World};
+use shiftwork_sim::{Dependency, Ledger, World};
 
 const RULE: &str = "every bad letter is kept";
 
@@ -28,7 +28,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 
 struct Read<const BUG: bool> {
     archive: Dependency,
-    letters: Durable<BTreeSet<u32>>,
+    letters: Ledger<BTreeSet<u32>>,
     kept: Tally,
 }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, Tally, every_second, waiting},
+    props::{Tally, every_second, waiting},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World};
+use shiftwork_sim::{Dependency, Ledger, World};
 
 const RULE: &str = "every alert reaches somebody";
 
@@ -29,7 +29,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 struct Alert<const BUG: bool> {
     pager: Dependency,
     mail: Dependency,
-    alerts: Durable<BTreeSet<u32>>,
+    alerts: Ledger<BTreeSet<u32>>,
     told: Tally,
 }
 

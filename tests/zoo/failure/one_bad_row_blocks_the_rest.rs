@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, Tally, every_second, waiting},
+    props::{Tally, every_second, waiting},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World};
+use shiftwork_sim::{Dependency, Ledger, World};
 
 pub const EXHIBIT: Exhibit = Exhibit {
     name: "one-bad-row-blocks-the-rest",
@@ -29,7 +29,7 @@ const BAD: u32 = 5;
 
 struct Import<const BUG: bool> {
     database: Dependency,
-    rows: Durable<BTreeSet<u32>>,
+    rows: Ledger<BTreeSet<u32>>,
     aside: Tally,
 }
 

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, sync::Mutex, sync::PoisonError, time::Duration}
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, every_second, waiting},
+    props::{every_second, waiting},
 };
 use shiftwork::{Context, Failure, Tick, Worker, queue::Timestamp};
-use shiftwork_sim::World;
+use shiftwork_sim::{Ledger, World};
 
 pub const EXHIBIT: Exhibit = Exhibit {
     name: "poisoned-by-a-clock-step",
@@ -26,7 +26,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 
 struct Meter<const BUG: bool> {
     last: Mutex<Timestamp>,
-    left: Durable<BTreeSet<u32>>,
+    left: Ledger<BTreeSet<u32>>,
 }
 
 impl<const BUG: bool> Worker for Meter<BUG> {

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, Tally, every_second, waiting},
+    props::{Tally, every_second, waiting},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World};
+use shiftwork_sim::{Dependency, Ledger, World};
 
 const RULE: &str = "every mail is sent";
 
@@ -28,7 +28,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 
 struct SendMails<const BUG: bool> {
     smtp: Dependency,
-    outbox: Durable<BTreeSet<u32>>,
+    outbox: Ledger<BTreeSet<u32>>,
     sent: Tally,
 }
 

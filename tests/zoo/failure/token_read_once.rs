@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, sync::atomic::AtomicU32, sync::atomic::Ordering
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, every_second, waiting},
+    props::{every_second, waiting},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World, secs};
+use shiftwork_sim::{Dependency, Ledger, World, secs};
 
 pub const EXHIBIT: Exhibit = Exhibit {
     name: "token-read-once",
@@ -27,9 +27,9 @@ pub const EXHIBIT: Exhibit = Exhibit {
 struct Upload<const BUG: bool> {
     api: Dependency,
     /// What the secret store says now.
-    secret: Durable<u32>,
+    secret: Ledger<u32>,
     token: AtomicU32,
-    left: Durable<BTreeSet<u32>>,
+    left: Ledger<BTreeSet<u32>>,
 }
 
 impl<const BUG: bool> Upload<BUG> {
@@ -62,7 +62,7 @@ impl<const BUG: bool> Worker for Upload<BUG> {
 
 fn build<const BUG: bool>(world: &mut World) {
     let api = world.dependency("api");
-    let (secret, left) = (Durable::new(1), waiting(60));
+    let (secret, left) = (Ledger::new(1), waiting(60));
     let (rotated, rest) = (secret.clone(), left.clone());
     world.at(secs(30), "a new token", move || *rotated.lock() = 2);
     world.done_when(move || rest.lock().is_empty());

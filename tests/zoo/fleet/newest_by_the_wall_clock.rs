@@ -2,11 +2,11 @@
 //! what the others write after it is dropped without a word.
 
 use shiftwork::{Context, Failure, Retry, Schedule, Tick, Worker, queue::Timestamp};
-use shiftwork_sim::{Dependency, World, secs};
+use shiftwork_sim::{Dependency, Ledger, World, secs};
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, flag, never},
+    props::{flag, never},
 };
 
 const RULE: &str = "no change is dropped";
@@ -36,8 +36,8 @@ struct Setting {
 
 struct Change<const BUG: bool> {
     store: Dependency,
-    setting: Durable<Setting>,
-    dropped: Durable<bool>,
+    setting: Ledger<Setting>,
+    dropped: Ledger<bool>,
 }
 
 impl<const BUG: bool> Worker for Change<BUG> {
@@ -60,7 +60,7 @@ impl<const BUG: bool> Worker for Change<BUG> {
 
 fn build<const BUG: bool>(world: &mut World) {
     let store = world.dependency("store");
-    let (setting, dropped) = (Durable::<Setting>::default(), flag());
+    let (setting, dropped) = (Ledger::<Setting>::default(), flag());
     never(world, RULE, &dropped);
     for name in NODES {
         let (store, setting, dropped) = (store.clone(), setting.clone(), dropped.clone());

@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 
 use shiftwork::{Context, Failure, Retry, Schedule, Tick, Worker};
-use shiftwork_sim::{Dependency, World, secs};
+use shiftwork_sim::{Dependency, Ledger, World, secs};
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, Tally},
+    props::Tally,
 };
 
 const RULE: &str = "no slot is billed twice";
@@ -32,7 +32,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 struct Bill<const BUG: bool> {
     books: Dependency,
     /// The slots that were billed, under a unique key.
-    slots: Durable<BTreeSet<u32>>,
+    slots: Ledger<BTreeSet<u32>>,
     billed: Tally,
 }
 
@@ -63,7 +63,7 @@ impl<const BUG: bool> Worker for Bill<BUG> {
 
 fn build<const BUG: bool>(world: &mut World) {
     let books = world.dependency("books");
-    let (slots, billed) = (Durable::<BTreeSet<u32>>::default(), Tally::default());
+    let (slots, billed) = (Ledger::<BTreeSet<u32>>::default(), Tally::default());
     billed.never_more_than(world, RULE, 1);
     for name in NODES {
         let (books, slots, billed) = (books.clone(), slots.clone(), billed.clone());

@@ -4,12 +4,9 @@
 use std::collections::BTreeMap;
 
 use shiftwork::{Context, Failure, QueueSourceExt, Retry, Worker, queue::DeliveryId};
-use shiftwork_sim::{Dependency, SimQueue, World, dependency::Latency, millis, secs};
+use shiftwork_sim::{Dependency, Ledger, SimQueue, World, dependency::Latency, millis, secs};
 
-use crate::{
-    exhibit::{Area, Exhibit, Profile, Sites},
-    props::Durable,
-};
+use crate::exhibit::{Area, Exhibit, Profile, Sites};
 
 const RULE: &str = "both halves of a document are of one attempt";
 
@@ -36,7 +33,7 @@ struct Document {
     seen: u64,
 }
 
-type Shelf = Durable<BTreeMap<DeliveryId, Document>>;
+type Shelf = Ledger<BTreeMap<DeliveryId, Document>>;
 
 struct Render<const BUG: bool> {
     store: Dependency,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use shiftwork_sim::{Dependency, Process, World, millis};
+use shiftwork_sim::{Dependency, Ledger, Process, World, millis};
 use tokio::{
     sync::mpsc::{self, UnboundedReceiver},
     time::sleep,
@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, waiting},
+    props::waiting,
 };
 
 pub const EXHIBIT: Exhibit = Exhibit {
@@ -35,7 +35,7 @@ async fn next(channel: &mut UnboundedReceiver<u32>, directory: &Dependency) -> O
     Some((message, found))
 }
 
-async fn relay<const BUG: bool>(process: Process, directory: Dependency, left: Durable<BTreeSet<u32>>) {
+async fn relay<const BUG: bool>(process: Process, directory: Dependency, left: Ledger<BTreeSet<u32>>) {
     let Ok(signals) = process.signals() else { return };
     let (sender, mut channel) = mpsc::unbounded_channel();
     for message in left.lock().iter() {

@@ -3,13 +3,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use shiftwork_sim::{Dependency, Process, World, millis};
+use shiftwork_sim::{Dependency, Ledger, Process, World, millis};
 use tokio::{sync::Notify, time::sleep};
 
-use crate::{
-    exhibit::{Area, Exhibit, Profile, Sites},
-    props::Durable,
-};
+use crate::exhibit::{Area, Exhibit, Profile, Sites};
 
 pub const EXHIBIT: Exhibit = Exhibit {
     name: "one-wake-up-for-two",
@@ -26,7 +23,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 };
 
 /// Works on the first thing that waits, if there is one, and says whether there was.
-async fn work(backend: &Dependency, waiting: &Durable<BTreeSet<u64>>) -> bool {
+async fn work(backend: &Dependency, waiting: &Ledger<BTreeSet<u64>>) -> bool {
     let Some(first) = waiting.lock().first().copied() else { return false };
     if backend.call(async {}).await.is_ok() {
         waiting.lock().remove(&first);
@@ -39,7 +36,7 @@ async fn work(backend: &Dependency, waiting: &Durable<BTreeSet<u64>>) -> bool {
 async fn consume<const BUG: bool>(
     process: Process,
     backend: Dependency,
-    waiting: Durable<BTreeSet<u64>>,
+    waiting: Ledger<BTreeSet<u64>>,
     bell: Arc<Notify>,
 ) {
     let Ok(signals) = process.signals() else { return };
@@ -65,7 +62,7 @@ async fn consume<const BUG: bool>(
 
 fn build<const BUG: bool>(world: &mut World) {
     let backend = world.dependency("backend");
-    let (waiting, bell) = (Durable::<BTreeSet<u64>>::default(), Arc::new(Notify::new()));
+    let (waiting, bell) = (Ledger::<BTreeSet<u64>>::default(), Arc::new(Notify::new()));
     for number in 0..60 {
         let (waiting, bell) = (waiting.clone(), bell.clone());
         world.at(millis(number * 1_000), "something comes in", move || {

@@ -11,9 +11,9 @@ use shiftwork::{
         Timestamp,
     },
 };
-use shiftwork_sim::{Dependency, SimQueue, World, dependency::Latency, secs};
+use shiftwork_sim::{Dependency, Ledger, SimQueue, World, dependency::Latency, secs};
 
-use crate::props::{Durable, flag};
+use crate::props::flag;
 
 /// How a client treats its store.
 pub trait Habit: Send + Sync + 'static {
@@ -107,12 +107,12 @@ impl<H: Habit> Queue<u32> for Client<H> {
 struct Pack {
     packing: Dependency,
     /// The parcels that are being packed in this process.
-    in_hand: Durable<Vec<u32>>,
-    by_two: Durable<bool>,
+    in_hand: Ledger<Vec<u32>>,
+    by_two: Ledger<bool>,
 }
 
 /// A parcel in somebody's hands.
-struct InHand<'a>(&'a Durable<Vec<u32>>, u32);
+struct InHand<'a>(&'a Ledger<Vec<u32>>, u32);
 
 impl Drop for InHand<'_> {
     fn drop(&mut self) {
@@ -142,7 +142,7 @@ pub fn packers<H: Habit>(
     world: &mut World,
     habit: impl Fn() -> H + Send + 'static,
     options: impl Fn(QueueSource<Client<H>, u32>) -> QueueSource<Client<H>, u32> + Send + 'static,
-) -> Durable<bool> {
+) -> Ledger<bool> {
     let packing = world.dependency_with("packing", Latency::constant(H::packing_takes()));
     let store: SimQueue<u32> = world.queue("parcels");
     store.seed(1..=60);
@@ -158,7 +158,7 @@ pub fn packers<H: Habit>(
     world.done_when(move || left.inspect_depth().unsettled() == 0);
     world.node("node", move |node| {
         let client = Client { store: store.clone(), habit: habit() };
-        let worker = Pack { packing: packing.clone(), in_hand: Durable::default(), by_two: by_two.clone() };
+        let worker = Pack { packing: packing.clone(), in_hand: Ledger::default(), by_two: by_two.clone() };
         node.host()
             .worker("pack", options(client.source()), worker)
             .concurrency(3)

@@ -3,10 +3,10 @@
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, flag, never},
+    props::{flag, never},
 };
 use shiftwork::{Context, Failure, QueueSourceExt, Worker};
-use shiftwork_sim::{Dependency, SimQueue, World, dependency::Latency, millis};
+use shiftwork_sim::{Dependency, Ledger, SimQueue, World, dependency::Latency, millis};
 
 const RULE: &str = "the stored version never goes back";
 
@@ -26,8 +26,8 @@ pub const EXHIBIT: Exhibit = Exhibit {
 
 struct Update<const BUG: bool> {
     directory: Dependency,
-    version: Durable<u32>,
-    backwards: Durable<bool>,
+    version: Ledger<u32>,
+    backwards: Ledger<bool>,
 }
 
 impl<const BUG: bool> Worker for Update<BUG> {
@@ -52,7 +52,7 @@ fn build<const BUG: bool>(world: &mut World) {
     let directory = world.dependency_with("directory", Latency::constant(millis(300)));
     let versions: SimQueue<u32> = world.queue("versions");
     versions.seed(1..=100);
-    let (version, backwards) = (Durable::new(0), flag());
+    let (version, backwards) = (Ledger::new(0), flag());
     never(world, RULE, &backwards);
     world.node("node", move |node| {
         let worker =

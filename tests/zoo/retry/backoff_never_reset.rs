@@ -5,10 +5,10 @@ use std::{sync::Mutex, sync::PoisonError, sync::atomic::AtomicBool, sync::atomic
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, every_second, flag, never},
+    props::{every_second, flag, never},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World, secs};
+use shiftwork_sim::{Dependency, Ledger, World, secs};
 use tokio::time::Instant;
 
 const RULE: &str = "the first retry after a success comes within ten seconds";
@@ -32,7 +32,7 @@ struct Upload<const BUG: bool> {
     failures: AtomicU32,
     not_before: Mutex<Option<Instant>>,
     last_succeeded: AtomicBool,
-    too_long: Durable<bool>,
+    too_long: Ledger<bool>,
 }
 
 impl<const BUG: bool> Upload<BUG> {

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, sync::Mutex, sync::PoisonError, sync::atomic::A
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, every_second, waiting},
+    props::{every_second, waiting},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World, secs};
+use shiftwork_sim::{Dependency, Ledger, World, secs};
 use tokio::time::Instant;
 
 pub const EXHIBIT: Exhibit = Exhibit {
@@ -29,7 +29,7 @@ struct Upload<const BUG: bool> {
     api: Dependency,
     failures: AtomicU32,
     tried: Mutex<Option<Instant>>,
-    left: Durable<BTreeSet<u32>>,
+    left: Ledger<BTreeSet<u32>>,
 }
 
 impl<const BUG: bool> Upload<BUG> {

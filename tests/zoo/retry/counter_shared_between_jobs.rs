@@ -5,10 +5,10 @@ use std::{sync::atomic::AtomicU32, sync::atomic::Ordering};
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, Tally, flag, never},
+    props::{Tally, flag, never},
 };
 use shiftwork::{Context, Failure, QueueSourceExt, Retry, Worker};
-use shiftwork_sim::{Dependency, SimQueue, World, millis};
+use shiftwork_sim::{Dependency, Ledger, SimQueue, World, millis};
 
 const RULE: &str = "no job is given up before its fifth failure";
 
@@ -30,7 +30,7 @@ struct Jobs<const BUG: bool> {
     api: Dependency,
     failures: AtomicU32,
     failures_of: Tally,
-    too_early: Durable<bool>,
+    too_early: Ledger<bool>,
 }
 
 impl<const BUG: bool> Worker for Jobs<BUG> {

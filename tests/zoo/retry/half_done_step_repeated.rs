@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, Tally, every_second, waiting},
+    props::{Tally, every_second, waiting},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World};
+use shiftwork_sim::{Dependency, Ledger, World};
 
 const RULE: &str = "no account is debited twice";
 
@@ -29,7 +29,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 struct Transfer<const BUG: bool> {
     bank: Dependency,
     ledger: Dependency,
-    transfers: Durable<BTreeSet<u32>>,
+    transfers: Ledger<BTreeSet<u32>>,
     debited: Tally,
 }
 

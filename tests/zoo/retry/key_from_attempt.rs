@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, Tally},
+    props::Tally,
 };
 use shiftwork::{Context, Failure, QueueSourceExt, Worker};
-use shiftwork_sim::{Dependency, SimQueue, World, dependency::Latency, millis};
+use shiftwork_sim::{Dependency, Ledger, SimQueue, World, dependency::Latency, millis};
 
 const RULE: &str = "no order is charged twice";
 
@@ -28,7 +28,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 
 struct Charge<const BUG: bool> {
     payments: Dependency,
-    keys: Durable<BTreeSet<(u32, u32)>>,
+    keys: Ledger<BTreeSet<(u32, u32)>>,
     charged: Tally,
 }
 
@@ -50,7 +50,7 @@ fn build<const BUG: bool>(world: &mut World) {
     let payments = world.dependency_with("payments", Latency::constant(millis(200)));
     let orders: SimQueue<u32> = world.queue("orders");
     orders.seed(1..=100);
-    let (keys, charged) = (Durable::default(), Tally::default());
+    let (keys, charged) = (Ledger::default(), Tally::default());
     charged.never_more_than(world, RULE, 1);
     world.node("node", move |node| {
         let worker = Charge::<BUG> { payments: payments.clone(), keys: keys.clone(), charged: charged.clone() };

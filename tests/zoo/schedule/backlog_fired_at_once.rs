@@ -5,10 +5,10 @@ use std::{sync::Mutex, sync::PoisonError};
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, every_second, flag, never},
+    props::{every_second, flag, never},
 };
 use shiftwork::{Context, Failure, Tick, Worker, queue::Timestamp};
-use shiftwork_sim::{Dependency, World, dependency::Latency, secs};
+use shiftwork_sim::{Dependency, Ledger, World, dependency::Latency, secs};
 use tokio::time::Instant;
 
 const RULE: &str = "no more than five readings in a second";
@@ -32,7 +32,7 @@ struct Sample<const BUG: bool> {
     next: Mutex<Option<Timestamp>>,
     /// Since when readings are counted, and how many there were.
     second: Mutex<(Instant, u32)>,
-    burst: Durable<bool>,
+    burst: Ledger<bool>,
 }
 
 impl<const BUG: bool> Sample<BUG> {

@@ -5,10 +5,10 @@ use std::{sync::Arc, sync::Mutex, sync::PoisonError};
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, flag, never},
+    props::{flag, never},
 };
 use shiftwork::{Context, Continuous, Schedule, Tick};
-use shiftwork_sim::{Dependency, FaultName, World, millis, secs};
+use shiftwork_sim::{Dependency, FaultName, Ledger, World, millis, secs};
 use tokio::{time::Instant, time::sleep, time::timeout};
 
 const RULE: &str = "readings are ten seconds apart";
@@ -31,7 +31,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 struct Sensor {
     sensor: Dependency,
     last: Mutex<Option<Instant>>,
-    late: Durable<bool>,
+    late: Ledger<bool>,
 }
 
 impl Sensor {

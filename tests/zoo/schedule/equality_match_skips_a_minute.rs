@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, every_second, waiting},
+    props::{every_second, waiting},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World};
+use shiftwork_sim::{Dependency, Ledger, World};
 
 pub const EXHIBIT: Exhibit = Exhibit {
     name: "equality-match-skips-a-minute",
@@ -30,7 +30,7 @@ const EPOCH: i64 = 1_767_225_600;
 struct Report<const BUG: bool> {
     api: Dependency,
     /// The minutes whose report is still to be made.
-    minutes: Durable<BTreeSet<u32>>,
+    minutes: Ledger<BTreeSet<u32>>,
 }
 
 impl<const BUG: bool> Worker for Report<BUG> {

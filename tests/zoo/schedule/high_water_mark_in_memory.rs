@@ -5,10 +5,10 @@ use std::{sync::atomic::AtomicI64, sync::atomic::Ordering};
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, Tally, every_second},
+    props::{Tally, every_second},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::World;
+use shiftwork_sim::{Ledger, World};
 
 const RULE: &str = "no slot is billed twice";
 
@@ -29,7 +29,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 struct Bill<const BUG: bool> {
     /// The last slot that was billed, as this process knows it.
     in_memory: AtomicI64,
-    stored: Durable<i64>,
+    stored: Ledger<i64>,
     billed: Tally,
 }
 
@@ -53,7 +53,7 @@ impl<const BUG: bool> Worker for Bill<BUG> {
 }
 
 fn build<const BUG: bool>(world: &mut World) {
-    let (stored, billed) = (Durable::new(0), Tally::default());
+    let (stored, billed) = (Ledger::new(0), Tally::default());
     billed.never_more_than(world, RULE, 1);
     every_second(world, move || Bill::<BUG> {
         in_memory: AtomicI64::new(0),

@@ -5,10 +5,10 @@ use std::{sync::Arc, sync::atomic::AtomicBool, sync::atomic::Ordering};
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, every_second, flag, never},
+    props::{every_second, flag, never},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World};
+use shiftwork_sim::{Dependency, Ledger, World};
 use tokio::task::JoinSet;
 
 const RULE: &str = "one reconciliation at a time";
@@ -30,7 +30,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 struct Reconcile<const BUG: bool> {
     api: Dependency,
     running: Arc<AtomicBool>,
-    overlap: Durable<bool>,
+    overlap: Ledger<bool>,
     tasks: tokio::sync::Mutex<JoinSet<()>>,
 }
 
@@ -43,7 +43,7 @@ impl Drop for Run {
     }
 }
 
-async fn run(api: Dependency, running: Arc<AtomicBool>, overlap: Durable<bool>) {
+async fn run(api: Dependency, running: Arc<AtomicBool>, overlap: Ledger<bool>) {
     if running.swap(true, Ordering::Relaxed) {
         *overlap.lock() = true;
     }

@@ -3,10 +3,10 @@
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, Tally, every_second},
+    props::{Tally, every_second},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::World;
+use shiftwork_sim::{Ledger, World};
 
 const RULE: &str = "no slot is billed twice";
 
@@ -25,7 +25,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 };
 
 struct Bill<const BUG: bool> {
-    last: Durable<i64>,
+    last: Ledger<i64>,
     billed: Tally,
 }
 
@@ -45,7 +45,7 @@ impl<const BUG: bool> Worker for Bill<BUG> {
 }
 
 fn build<const BUG: bool>(world: &mut World) {
-    let (last, billed) = (Durable::new(0), Tally::default());
+    let (last, billed) = (Ledger::new(0), Tally::default());
     billed.never_more_than(world, RULE, 1);
     every_second(world, move || Bill::<BUG> { last: last.clone(), billed: billed.clone() });
 }

@@ -3,10 +3,10 @@
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, Tally, every_second, flag},
+    props::{Tally, every_second, flag},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World, dependency::Latency, millis};
+use shiftwork_sim::{Dependency, Ledger, World, dependency::Latency, millis};
 
 pub const EXHIBIT: Exhibit = Exhibit {
     name: "marked-before-done",
@@ -24,7 +24,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 
 struct Loader<const BUG: bool> {
     database: Dependency,
-    loaded: Durable<bool>,
+    loaded: Ledger<bool>,
     rows: Tally,
 }
 

@@ -5,10 +5,10 @@ use std::{sync::Arc, sync::atomic::AtomicBool, sync::atomic::Ordering};
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, flag, never},
+    props::{flag, never},
 };
 use shiftwork::{Context, Failure, Schedule, Tick, Worker};
-use shiftwork_sim::{Dependency, World, dependency::Latency, millis, secs};
+use shiftwork_sim::{Dependency, Ledger, World, dependency::Latency, millis, secs};
 
 const RULE: &str = "the index is opened after it was built";
 
@@ -46,7 +46,7 @@ impl Worker for BuildIndex {
 struct Search {
     broker: Dependency,
     built: Arc<AtomicBool>,
-    too_early: Durable<bool>,
+    too_early: Ledger<bool>,
 }
 
 impl Worker for Search {

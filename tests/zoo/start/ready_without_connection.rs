@@ -5,10 +5,10 @@ use std::{sync::atomic::AtomicBool, sync::atomic::Ordering};
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, every_second, flag, never},
+    props::{every_second, flag, never},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World, secs};
+use shiftwork_sim::{Dependency, Ledger, World, secs};
 use tokio::time::timeout;
 
 const RULE: &str = "no cycle runs without a connection";
@@ -30,7 +30,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 struct Reader<const BUG: bool> {
     broker: Dependency,
     connected: AtomicBool,
-    unconnected: Durable<bool>,
+    unconnected: Ledger<bool>,
 }
 
 impl<const BUG: bool> Worker for Reader<BUG> {

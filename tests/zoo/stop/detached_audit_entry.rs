@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, every_second, waiting},
+    props::{every_second, waiting},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World, dependency::Latency};
+use shiftwork_sim::{Dependency, Ledger, World, dependency::Latency};
 
 pub const EXHIBIT: Exhibit = Exhibit {
     name: "detached-audit-entry",
@@ -27,12 +27,12 @@ pub const EXHIBIT: Exhibit = Exhibit {
 struct Pay<const BUG: bool> {
     payments: Dependency,
     audit: Dependency,
-    left: Durable<BTreeSet<u32>>,
-    in_the_air: Durable<u32>,
+    left: Ledger<BTreeSet<u32>>,
+    in_the_air: Ledger<u32>,
 }
 
 /// An audit entry on its way.
-struct Entry(Durable<u32>);
+struct Entry(Ledger<u32>);
 
 impl Drop for Entry {
     fn drop(&mut self) {
@@ -68,7 +68,7 @@ impl<const BUG: bool> Worker for Pay<BUG> {
 fn build<const BUG: bool>(world: &mut World) {
     let payments = world.dependency("payments");
     let audit = world.dependency_with("audit", Latency::none());
-    let (left, in_the_air) = (waiting(60), Durable::new(0));
+    let (left, in_the_air) = (waiting(60), Ledger::new(0));
     let (rest, pending) = (left.clone(), in_the_air.clone());
     world.done_when(move || rest.lock().is_empty() && *pending.lock() == 0);
     every_second(world, move || Pay::<BUG> {

@@ -3,10 +3,10 @@
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
-    props::{Durable, every_second, flag, never},
+    props::{every_second, flag, never},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, World, dependency::Latency, millis};
+use shiftwork_sim::{Dependency, Ledger, World, dependency::Latency, millis};
 
 const RULE: &str = "no row is begun after intake closed";
 
@@ -26,7 +26,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 
 struct Batch<const BUG: bool> {
     database: Dependency,
-    late: Durable<bool>,
+    late: Ledger<bool>,
 }
 
 impl<const BUG: bool> Worker for Batch<BUG> {
