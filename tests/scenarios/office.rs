@@ -407,7 +407,7 @@ impl Scenario for SteeredOffice {
             world.signal_at(secs(at), "office", Signal::Terminate);
         }
         demand(world, &state);
-        look(world);
+        look(world, &state);
         let left = [bookings.clone(), notices.clone()];
         world.done_when(move || left.iter().all(|queue| queue.inspect_depth().unsettled() == 0));
         world.at_end("every booking is posted, and every customer told if nobody has to look first", move || {
@@ -504,7 +504,7 @@ fn demand(world: &mut World, state: &Shared) {
 }
 
 /// What people do, and what they meet.
-fn look(world: &mut World) {
+fn look(world: &mut World, state: &Shared) {
     world.sometimes("somebody pauses a worker, and lets it go on", |record| {
         matches!(record.what, What::Host(Event::WorkerResumed { .. }))
     });
@@ -543,6 +543,16 @@ fn look(world: &mut World) {
             What::Booted { .. } | What::Host(Event::IntakeOpened { worker: POST }) => down = false,
             What::Host(Event::WorkerRestarting { worker: POST, .. }) => down = true,
             What::Host(Event::CycleStarted { worker: STATEMENT, .. }) => return down,
+            _ => {}
+        }
+        false
+    });
+    let (session, mut anew) = (state.clone(), false);
+    world.sometimes("bookings are posted in a new session, by the same process", move |record| {
+        match &record.what {
+            What::Booted { .. } => anew = false,
+            What::Host(Event::WorkerRestarting { worker: POST, .. }) => anew |= session.lock().session_over,
+            What::Host(Event::CycleEnded { worker: POST, failure: None, .. }) => return anew,
             _ => {}
         }
         false

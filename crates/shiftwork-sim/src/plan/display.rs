@@ -74,7 +74,8 @@ impl fmt::Display for FaultKind {
                 lasting(f, for_ms)
             }
             FaultKind::RateLimit { site, percent, retry_after_ms, for_ms } => {
-                write!(f, "{site} puts {percent} % of calls off by {}", Seconds(*retry_after_ms))?;
+                let after = Seconds(*retry_after_ms);
+                write!(f, "{site} turns {percent} % of calls away, to come again after {after}")?;
                 lasting(f, for_ms)
             }
             FaultKind::EffectAfterDrop { site, for_ms } => {
@@ -125,7 +126,8 @@ const ENTRIES_SHOWN: usize = 12;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}, seed {}, {} faults", self.scenario, self.seed, self.faults.len())?;
+        let faults = if self.faults.len() == 1 { "fault" } else { "faults" };
+        writeln!(f, "{}, seed {}, {} {faults}", self.scenario, self.seed, self.faults.len())?;
         for fault in &self.faults {
             writeln!(f, "  {:>12}  {}", Seconds(fault.at_ms).to_string(), fault.kind)?;
         }
