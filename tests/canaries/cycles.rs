@@ -5,7 +5,7 @@ use std::time::Duration;
 use shiftwork::{
     ExitStatus, FailureKind, OnFault, RateLimit, Retry, Rule,
     event::{CycleId, Declaration, Event, Settle, StopReason, WorkerPhase},
-    queue::DeadLetterCause,
+    queue::{DeadLetterCause, DeliveryId},
 };
 use shiftwork_sim::{QueueOperation, What, millis, record::Settled, secs};
 
@@ -28,6 +28,7 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::C6, "a cycle runs past its timeout", past_its_timeout),
     Canary::new(Rule::C7, "an exhausted input is not escalated", not_escalated),
     Canary::new(Rule::C7, "an exhausted input is tried again", exhausted_again),
+    Canary::new(Rule::C7, "a crash loop is not escalated", crash_loop_not_escalated),
     Canary::new(Rule::C8, "a cycle never ends", cycle_unsaid),
     Canary::new(Rule::C8, "nothing is said of a settlement", settlement_unsaid),
     Canary::new(Rule::C9, "one cycle more than declared", one_too_many),
@@ -205,6 +206,17 @@ fn exhausted_again(story: &mut Story, wrong: bool) {
     if !wrong {
         let (cycle, cause) = (Some(CycleId(1)), cause(FailureKind::Transient));
         story.tells(Event::Escalated { worker: A, cycle, attempts: 1, cause });
+    }
+    story.stops();
+}
+
+fn crash_loop_not_escalated(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a")]);
+    let settle = dead(DeadLetterCause::CrashLoop);
+    story.tells(Event::SettledUnrun { worker: A, delivery: DeliveryId(1), settle });
+    if !wrong {
+        let cause = cause(FailureKind::Transient);
+        story.tells(Event::Escalated { worker: A, cycle: None, attempts: 0, cause });
     }
     story.stops();
 }

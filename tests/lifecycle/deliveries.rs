@@ -152,6 +152,7 @@ fn q5_a_message_that_kills_its_process_is_moved_aside_after_three_crashes() {
     assert_eq!(letters[0].crashes, 3);
     assert_eq!(seen.done(), Vec::<u32>::new());
     assert_eq!(outcome.stats.boots, 4);
+    assert_eq!(outcome.count(|event| matches!(event, Event::Escalated { cycle: None, attempts: 0, .. })), 1);
 }
 
 #[test]

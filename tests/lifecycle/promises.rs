@@ -83,7 +83,7 @@ async fn c8_every_failed_cycle_is_a_line_in_the_log() {
     assert!(logs_contain("the index is corrupt"));
     assert!(logs_contain("cycle failed"));
     assert!(logs_contain("disk is full"));
-    assert!(logs_contain("attempts exhausted"));
+    assert!(logs_contain("given up: a person should look"));
     logs_assert(|lines| {
         let failures =
             lines.iter().filter(|line| line.contains("worker=\"indexer\"") && line.contains("kind=")).count();
@@ -128,7 +128,7 @@ async fn c8_an_outage_is_a_line_a_minute_that_counts_the_others_and_one_line_at_
     assert_eq!(report.worker("indexer").unwrap().cycles.failed, 181);
     logs_assert(|lines| {
         let with = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
-        let said = ["cycle failed", "attempts exhausted", "worker recovered", "failures=181"].map(with);
+        let said = ["cycle failed", "given up: a person should look", "worker recovered", "failures=181"].map(with);
         // At 0, 1, 2 and 3 minutes.
         let counted = lines.iter().filter(|line| line.contains("cycle failed") && line.contains("unlogged=59")).count();
         if said == [4, 4, 1, 1] && counted == 3 { Ok(()) } else { Err(format!("{said:?}, {counted}: {lines:#?}")) }

@@ -72,6 +72,13 @@ impl Depth {
 ///
 /// A dropped future leaves open whether the operation happened; each says what that means for it. Callers let a started
 /// operation finish, under a timeout of the store's own.
+///
+/// # Time
+///
+/// Each operation must come to an answer by itself, [`QueueError::is_unavailable`] if no other: a store that cannot be
+/// reached has to say so within seconds, well within a third of the shortest lease. A worker that waits for a claim or a
+/// settlement cannot tell a slow store from one that will never answer, and dropping the future would leave open what has
+/// happened. Only a renewal is given up by its caller, after a third of the lease, since there is another one to come.
 pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
     /// Adds messages, all or none, and says for each whether it was added or was there already under its unique key.
     ///

@@ -170,16 +170,17 @@ pub enum Event {
         /// Why it was not.
         cause: Cause,
     },
-    /// Every attempt that the policy allows has failed: a person should look.
+    /// An input is given up, and a person should look: every attempt that the policy allows has failed, or the leases of a
+    /// delivery have lapsed again and again.
     Escalated {
         /// Which worker's.
         worker: WorkerId,
-        /// Which cycle was the last; `None` when the policy allowed more attempts then than it does now, and the delivery
-        /// was moved aside as it was claimed.
+        /// Which cycle was the last; `None` when the delivery was moved aside as it was claimed: it is a crash loop, or the
+        /// policy allowed more attempts at the last one than it does now.
         cycle: Option<CycleId>,
-        /// How many attempts there were.
+        /// How many attempts have failed.
         attempts: u32,
-        /// What the last one said.
+        /// What the last one said, or how many leases have lapsed.
         cause: Cause,
     },
     /// A delivery was settled without a cycle: undecodable, a crash loop, or claimed and not begun before the stop or

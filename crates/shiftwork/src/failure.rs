@@ -5,7 +5,7 @@
 
 use std::{
     error::Error,
-    fmt,
+    fmt::{self, Write as _},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
@@ -196,15 +196,26 @@ impl Failure {
         &*self.error
     }
 
-    /// Its kind and text with all causes, to be kept after the failure itself is gone.
+    /// Its kind and text with all causes, to be kept after the failure itself is gone. Of a text longer than
+    /// [`Cause::MESSAGE_MAX`] the beginning is kept.
     #[must_use]
     pub fn cause(&self) -> Cause {
-        let mut message = self.error.to_string();
-        let mut source = self.error.source();
-        while let Some(error) = source {
-            message.push_str(": ");
-            message.push_str(&error.to_string());
-            source = error.source();
+        let mut text = Text::default();
+        // What user code says of its own errors may fail too, and must not take the worker along.
+        let said = catch_unwind(AssertUnwindSafe(|| {
+            write!(text, "{}", self.error)?;
+            let mut source = self.error.source();
+            while let Some(error) = source {
+                write!(text, ": {error}")?;
+                source = error.source();
+            }
+            fmt::Result::Ok(())
+        }));
+        let mut message = text.0;
+        match said {
+            Ok(Ok(())) => {}
+            Ok(Err(fmt::Error)) => message.push('…'),
+            Err(panic) => message.push_str(&format!("… (its text panicked: {})", panicked(&*panic).error())),
         }
         Cause { kind: self.kind, message: message.into() }
     }
@@ -237,11 +248,31 @@ impl fmt::Display for Failure {
 pub struct Cause {
     /// What kind of failure.
     pub kind: FailureKind,
-    /// What it said.
+    /// What it said: no more than [`MESSAGE_MAX`](Self::MESSAGE_MAX) bytes of it, and `…` where something is left out.
     pub message: Arc<str>,
 }
 
-/// An input whose attempts are exhausted, as [`crate::WorkerBuilder::on_escalation`] tells of it.
+impl Cause {
+    /// How many bytes of what a failure says are kept: 4 KiB. A message goes into logs, reports and the history of its
+    /// delivery, and an error may quote the page that a server answered with.
+    pub const MESSAGE_MAX: usize = 4 * 1024;
+}
+
+/// The beginning of what is written to it. It says when there was more.
+#[derive(Default)]
+struct Text(String);
+
+impl fmt::Write for Text {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        let room = Cause::MESSAGE_MAX - self.0.len();
+        let fits = more.floor_char_boundary(room);
+        self.0.push_str(&more[..fits]);
+        if fits == more.len() { Ok(()) } else { Err(fmt::Error) }
+    }
+}
+
+/// An input that is given up, because its attempts are exhausted or it has ended its process again and again, as
+/// [`crate::WorkerBuilder::on_escalation`] tells of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Escalation {
@@ -250,9 +281,9 @@ pub struct Escalation {
     /// The delivery, for a queue worker. It is in the dead letters, unless the store did not take that: then it is claimed and
     /// moved aside again once its lease has lapsed.
     pub delivery: Option<DeliveryId>,
-    /// How many attempts there were.
+    /// How many attempts have failed: none, maybe, where each ended with its process.
     pub attempts: u32,
-    /// What the last one failed with.
+    /// What the last one failed with; for a crash loop, how many leases have lapsed.
     pub cause: Cause,
 }
 
@@ -285,6 +316,31 @@ mod tests {
         }
         let cause = read().unwrap_err().cause();
         assert_eq!(cause.to_string(), "transient: could not read the amount: invalid digit found in string");
+    }
+
+    #[test]
+    fn of_a_long_text_the_beginning_is_kept() {
+        let of = |text: String| Failure::transient(text).cause().message;
+        let fits = "é".repeat(Cause::MESSAGE_MAX / 2);
+        assert_eq!(*of(fits.clone()), fits);
+        assert_eq!(*of(format!("a{fits}")), format!("a{}…", "é".repeat(Cause::MESSAGE_MAX / 2 - 1)));
+    }
+
+    #[test]
+    fn an_error_that_cannot_say_what_it_is_has_a_cause_all_the_same() {
+        #[derive(Debug)]
+        struct Speechless(bool);
+        impl fmt::Display for Speechless {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the disk")?;
+                assert!(self.0, "no words");
+                Err(fmt::Error)
+            }
+        }
+        impl Error for Speechless {}
+        assert_eq!(&*Failure::transient(Speechless(true)).cause().message, "the disk…");
+        let panicked = Failure::transient(Speechless(false)).cause().message;
+        assert!(panicked.starts_with("the disk… (its text panicked: no words"), "{panicked}");
     }
 
     #[test]

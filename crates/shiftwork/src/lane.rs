@@ -337,7 +337,7 @@ impl<W, L: Lane> LaneRun<L, W> {
             }
         };
         self.settle_unrun(Settle::DeadLetter { cause, pause: Duration::ZERO }, Some(&failure), claimed).await;
-        if cause == DeadLetterCause::Exhausted {
+        if matches!(cause, DeadLetterCause::Exhausted | DeadLetterCause::CrashLoop) {
             let (worker, cause) = (self.id, failure.cause());
             self.emit(Instant::now(), &Event::Escalated { worker, cycle: None, attempts, cause: cause.clone() });
             self.escalate(Some(claimed.lease.delivery), attempts, cause);

@@ -262,7 +262,7 @@ impl Log {
                 let Some(unlogged) = self.admit(*worker, Sort::Escalated, at, &cause.message) else { return };
                 error!(
                     worker = self.name(*worker), cycle = cycle.map(|id| id.0), attempts, kind = %cause.kind,
-                    error = &*cause.message, unlogged, "attempts exhausted"
+                    error = &*cause.message, unlogged, "given up: a person should look"
                 );
             }
             Event::SettledUnrun { worker, delivery, settle } => {

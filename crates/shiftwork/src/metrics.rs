@@ -423,7 +423,7 @@ fn describe() {
         (SETTLEMENTS, "Settlements done, by what was done"),
         (SETTLE_FAILURES, "Settlements that could not be stored; their deliveries come again"),
         (DEAD_LETTERS, "Deliveries moved aside, by cause"),
-        (ESCALATIONS, "Inputs whose last attempt failed"),
+        (ESCALATIONS, "Inputs given up: their attempts were exhausted, or they were crash loops"),
         (TICKS_MISSED, "Ticks of a schedule that passed while they could not be served"),
         (CYCLES_SUPERSEDED, "Cycles asked to end because the next tick was due"),
         (LEASE_LOST, "Leases lost while their cycle ran"),

@@ -208,7 +208,7 @@ impl CycleRules {
             verdicts.demand(
                 Rule::C7,
                 abandoned || worker.escalations_due == 0,
-                || format!("every exhausted input of {name} is escalated"),
+                || format!("every input that {name} gives up is escalated"),
                 || format!("{} were not", worker.escalations_due),
             );
         }
@@ -260,8 +260,7 @@ impl CycleRules {
                 self.worker(*worker).settled(*cycle, *delivery, *settle, verdicts);
             }
             Event::SettledUnrun { worker, settle, .. } => {
-                let exhausted = matches!(settle, Settle::DeadLetter { cause: DeadLetterCause::Exhausted, .. });
-                self.worker(*worker).escalations_due += i64::from(exhausted);
+                self.worker(*worker).escalations_due += i64::from(gives_up(*settle));
             }
             Event::LeaseGivenUp { worker, delivery, .. } => self.worker(*worker).given_up(*delivery, verdicts),
             Event::RateLimitReached { worker, .. } => self.worker(*worker).limit_reached(verdicts),
@@ -292,8 +291,7 @@ impl CycleRules {
             Event::SettleFailed { worker, cycle, settle, .. } => {
                 let worker = self.worker(*worker);
                 // It is escalated all the same: whether the store did it after all, nobody knows.
-                let exhausted = matches!(settle, Settle::DeadLetter { cause: DeadLetterCause::Exhausted, .. });
-                worker.escalations_due += i64::from(exhausted);
+                worker.escalations_due += i64::from(gives_up(*settle));
                 worker.unsettled.retain(|ended| Some(ended.cycle) != *cycle);
             }
             Event::Escalated { worker, .. } => self.worker(*worker).escalations_due -= 1,
@@ -303,6 +301,14 @@ impl CycleRules {
 
     fn worker(&mut self, id: WorkerId) -> &mut Worker {
         &mut self.workers[id.0 as usize]
+    }
+}
+
+/// Whether a person is to be told of what was settled like this.
+fn gives_up(settle: Settle) -> bool {
+    match settle {
+        Settle::DeadLetter { cause, .. } => matches!(cause, DeadLetterCause::Exhausted | DeadLetterCause::CrashLoop),
+        Settle::Ack | Settle::Retry { .. } | Settle::Return | Settle::Snooze { .. } | Settle::Discard => false,
     }
 }
 
@@ -760,8 +766,8 @@ impl Worker {
                 // From the end of the cycle: a store that needed several tries does not add to the delay.
                 Next { attempt: ended.attempt + 1, not_before: ended.at + delay }
             }
-            Settle::DeadLetter { cause, pause } => {
-                self.escalations_due += i64::from(cause == DeadLetterCause::Exhausted);
+            Settle::DeadLetter { cause: _, pause } => {
+                self.escalations_due += i64::from(gives_up(settle));
                 let pause = if self.declared.source == SourceKind::Continuous { pause } else { Duration::ZERO };
                 Next { attempt: 1, not_before: at + pause }
             }

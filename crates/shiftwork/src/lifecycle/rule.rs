@@ -50,7 +50,7 @@ rules! {
     C4 = "bad input is moved aside at once",
     C5 = "a panic is caught, counts as an attempt, and leaves its siblings alone",
     C6 = "a cycle that runs past its timeout is cancelled and counts as an attempt",
-    C7 = "an exhausted input is moved aside and escalated",
+    C7 = "an input that is given up is moved aside and escalated",
     C8 = "every cycle that starts ends, and every failure is said",
     C9 = "no more cycles run side by side than declared",
     C10 = "what a cycle puts off comes again unspent, and what it drops is gone",

@@ -100,8 +100,8 @@ impl WorkerBuilder {
         self.policy(|policy| policy.breaker = None)
     }
 
-    /// Calls `tell` for each input whose attempts are exhausted, once it is moved aside. It runs on the worker's task: it
-    /// must be quick and must not block. A panic in it is logged and goes no further. An input whose settlement
+    /// Calls `tell` for each input that is given up, once it is moved aside: its attempts are exhausted, or it is a crash
+    /// loop. It runs on the worker's task: it must be quick and must not block. A panic in it is logged and goes no further. An input whose settlement
     /// could not be stored comes again, and may be told of again.
     pub fn on_escalation(self, tell: impl Fn(&Escalation) + Send + Sync + 'static) -> Self {
         self.policy(|policy| policy.on_escalation = Some(Arc::new(tell)))
@@ -129,7 +129,7 @@ impl WorkerBuilder {
 
     /// How many lapsed leases make a delivery a crash loop; 3 by default. At least 1. A lease lapses with its process, whatever
     /// ended that: where machines are taken away often, or neighbours use up the memory, long jobs need more. A crash loop is in
-    /// the dead letters under that cause; [`on_escalation`](Self::on_escalation) is for attempts, and does not hear of it.
+    /// the dead letters under that cause, and [`on_escalation`](Self::on_escalation) hears of it.
     pub fn crashes_max(self, crashes: u32) -> Self {
         self.policy(|policy| policy.crashes_max = crashes.max(1))
     }
