@@ -1,6 +1,9 @@
-//! C and D: how cycles follow from policies and schedules.
+//! C and D: how cycles follow from policies and schedules. What begins, runs and ends is kept here; what is asked of it by theme below.
 
 mod beginnings;
+mod settlements;
+mod stragglers;
+mod ticks;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -8,23 +11,21 @@ use std::{
 };
 
 use shiftwork::{
-    FailureKind, Missed, Overlap, Rule, TickPolicy,
-    event::{CycleId, Declaration, Event, Settle, SourceKind, WorkerId, WorkerPhase},
-    queue::{DeadLetterCause, DeliveryId, Timestamp},
+    FailureKind, Rule,
+    event::{CycleId, Declaration, Event, SourceKind, WorkerId, WorkerPhase},
+    queue::{DeliveryId, Timestamp},
 };
 
-use self::beginnings::Batch;
-use super::{Verdicts, superseded::cancels_previous};
+use self::{
+    beginnings::Batch,
+    settlements::{Ended, Next, gives_up},
+    ticks::{ScheduleView, TickSaid},
+};
+use super::Verdicts;
 use crate::world::wall_at;
 
 /// What a timer of whole milliseconds may be late.
 const TIMER: Duration = Duration::from_millis(2);
-
-/// How long a worker may take to its end when nothing of it is in flight, and what other tasks may block its thread meanwhile.
-const IDLE: Duration = Duration::from_millis(150);
-
-/// How many failed probes in a row are not counted as attempts at their deliveries (rule B1).
-const PROBES_SPARED: u32 = 4;
 
 /// How far the wall clock must step back before its ticks come due again.
 const REWIND: Duration = Duration::from_secs(3 * 3600);
@@ -94,53 +95,6 @@ struct Running {
     attempt: u32,
     delivery: Option<DeliveryId>,
     panic_injected: bool,
-}
-
-struct Ended {
-    at: Duration,
-    /// How far the wall clock has stepped forward since: the time of a retry was worked out by the clock before.
-    stepped_forward: Duration,
-    task: u32,
-    /// A probe of the breaker, with a delivery.
-    probe: bool,
-    /// What follows if it failed: it is not counted as an attempt.
-    spared: bool,
-    cycle: CycleId,
-    attempt: u32,
-    failure: Option<FailureKind>,
-}
-
-#[derive(Clone, Copy)]
-struct Next {
-    attempt: u32,
-    not_before: Duration,
-}
-
-/// What is known of a schedule's ticks so far.
-#[derive(Default)]
-struct ScheduleView {
-    /// The number of the last tick, and when it was due.
-    last: Option<(u64, Timestamp)>,
-    /// When tick number 1 was due, for a fixed rate.
-    first: Option<Duration>,
-    /// When the last tick was done with.
-    settled_at: Option<Duration>,
-    /// How many ticks were said to be missed since the last one.
-    missed: u64,
-    /// How many ticks were said whose cycle has not begun.
-    announced: u32,
-    /// The wall clock has stepped since the last tick.
-    stepped: bool,
-    /// It has stepped back so far that ticks come due again.
-    rewound: bool,
-}
-
-/// A tick, as it was said.
-struct TickSaid {
-    number: u64,
-    due: Timestamp,
-    missed: u64,
-    late: Duration,
 }
 
 impl CycleRules {
@@ -304,14 +258,6 @@ impl CycleRules {
     }
 }
 
-/// Whether a person is to be told of what was settled like this.
-fn gives_up(settle: Settle) -> bool {
-    match settle {
-        Settle::DeadLetter { cause, .. } => matches!(cause, DeadLetterCause::Exhausted | DeadLetterCause::CrashLoop),
-        Settle::Ack | Settle::Retry { .. } | Settle::Return | Settle::Snooze { .. } | Settle::Discard => false,
-    }
-}
-
 impl Worker {
     fn new(declared: Declaration) -> Self {
         Self {
@@ -439,31 +385,6 @@ impl Worker {
         self.running.push(started);
     }
 
-    /// Rule T8: what is said to be in flight is.
-    fn straggler(&mut self, cycle: CycleId, age: Duration, verdicts: &mut Verdicts<'_>) {
-        self.unnamed.retain(|unnamed| *unnamed != cycle);
-        let at = verdicts.at;
-        let began = self.running.iter().find(|running| running.cycle == cycle).map(|running| running.began);
-        let settles = self.unsettled.iter().any(|ended| ended.cycle == cycle);
-        verdicts.demand(
-            Rule::T8,
-            settles || began.is_some_and(|began| began + age == at),
-            || format!("a straggler of {} is in flight, and as old as is said", self.declared.name),
-            || format!("cycle {cycle} is said to be {age:?} old, and began at {began:?}"),
-        );
-    }
-
-    /// Rule T8: nothing in flight goes unnamed.
-    fn all_named(&mut self, then: &str, verdicts: &mut Verdicts<'_>) {
-        verdicts.demand(
-            Rule::T8,
-            self.unnamed.is_empty(),
-            || format!("every cycle of {} that a step of the stop finds in flight is named", self.declared.name),
-            || format!("cycle {} was not when {then}", self.unnamed[0]),
-        );
-        self.unnamed.clear();
-    }
-
     /// Rule P1: a pause and its end are said when they are so, and once.
     fn is_held(&mut self, held: bool, verdicts: &mut Verdicts<'_>) {
         verdicts.demand(
@@ -485,159 +406,6 @@ impl Worker {
             || if self.held { "it was paused".to_owned() } else { "its intake was not open".to_owned() },
         );
         self.triggered_at = Some(verdicts.at);
-    }
-
-    /// Rule B1: whether a probe that ended so spends no attempt. Each fifth that fails in a row does.
-    fn spares(&mut self, failure: Option<FailureKind>) -> bool {
-        if !matches!(failure, Some(FailureKind::Transient | FailureKind::Panic | FailureKind::Timeout)) {
-            return false;
-        }
-        let spares = self.spared < PROBES_SPARED;
-        self.spared = if spares { self.spared + 1 } else { 0 };
-        spares
-    }
-
-    /// Rule T8: a step of a stop is taken because of something that is in flight, which is named next. A queue may be being
-    /// asked, of which no event speaks, and a source of the user's own may do anything.
-    fn step_of_stop(&mut self, of_cycles: bool, verdicts: &mut Verdicts<'_>) {
-        let known = !matches!(self.declared.source, SourceKind::Queue | SourceKind::Other);
-        let busy = !(self.running.is_empty() && self.unsettled.is_empty());
-        let idle = verdicts.at.saturating_sub(self.idle_since);
-        verdicts.demand(
-            Rule::T8,
-            busy || !(known && of_cycles) || idle <= IDLE + verdicts.stood_still_since(self.idle_since),
-            || format!("{} is at its end when nothing of it is in flight any more", self.declared.name),
-            || format!("nothing was for {idle:?}, and it was waited for"),
-        );
-        self.unnamed = self.running.iter().map(|running| running.cycle).collect();
-    }
-
-    /// Rule P3: a tick is served that was asked for.
-    fn triggered_tick(&mut self, number: u64, missed: u64, verdicts: &mut Verdicts<'_>) {
-        let (at, name) = (verdicts.at, &self.declared.name);
-        let last = self.schedule.last.map_or(0, |(number, _)| number);
-        let asked = self.triggered_at.take();
-        let ready = asked.map(|asked| asked.max(self.schedule.settled_at.unwrap_or_default()));
-        let serial = self.declared.concurrency == 1;
-        verdicts.demand(
-            Rule::P3,
-            ready.is_some_and(|ready| !serial || self.paused || at <= ready + TIMER + verdicts.blocked_since(ready)),
-            || format!("a tick of {name} is served at once when it is asked for"),
-            || format!("one is served at {at:?}, asked for at {asked:?}"),
-        );
-        verdicts.demand(
-            Rule::P3,
-            number == last && missed == 0,
-            || format!("a tick of {name} that was asked for does not count"),
-            || format!("it has number {number} after {last}"),
-        );
-        self.schedule.announced += 1;
-    }
-
-    /// Rules D1 and D3 to D5: a tick is served.
-    fn tick(&mut self, said: &TickSaid, wall: Timestamp, verdicts: &mut Verdicts<'_>) {
-        let (at, name, serial) = (verdicts.at, &self.declared.name, self.declared.concurrency == 1);
-        let TickSaid { number, due, missed, late } = *said;
-        let view = &mut self.schedule;
-        // A tick that its breaker has kept waiting is late, but never early; and so is one of a process that stood still.
-        let stood_still = !verdicts.stood_still_since(view.settled_at.unwrap_or_default()).is_zero();
-        let paused = std::mem::take(&mut self.paused) || stood_still;
-        let timer = TIMER + verdicts.blocked_since(view.settled_at.unwrap_or_default());
-        let last = view.last.map_or(0, |(number, _)| number);
-        verdicts.demand(
-            Rule::D3,
-            number == last + missed + 1 && missed == view.missed,
-            || format!("the tick of {name} after number {last}, of which {} were missed, is counted", view.missed),
-            || format!("it has number {number}, after {missed} that were missed"),
-        );
-        match self.declared.source {
-            SourceKind::FixedRate { period, policy } => {
-                let due_at = |first: Duration, number: u64| {
-                    first.saturating_add(period.saturating_mul(u32::try_from(number - 1).unwrap_or(u32::MAX)))
-                };
-                let on_grid = at.saturating_sub(late);
-                let first = *view.first.get_or_insert_with(|| on_grid.saturating_sub(due_at(Duration::ZERO, number)));
-                verdicts.demand(
-                    Rule::D1,
-                    on_grid == due_at(first, number),
-                    || format!("tick {number} of {name} is due at {:?}", due_at(first, number)),
-                    || format!("it was due at {on_grid:?}"),
-                );
-                let ready = due_at(first, last + 1).max(view.settled_at.unwrap_or_default());
-                let latest = match latest(policy, period, timer) {
-                    // It is served whatever it had to wait for the one before.
-                    Some(latest) if policy.overlap == Overlap::CancelPrevious => {
-                        on_grid.min(ready.saturating_add(period)).max(ready).saturating_add(latest)
-                    }
-                    // The first that is still to come.
-                    Some(latest) if policy.overlap == Overlap::Skip || policy.missed == Missed::Skip => {
-                        on_grid.min(ready.saturating_add(period)).saturating_add(latest)
-                    }
-                    Some(latest) => ready.saturating_add(latest),
-                    None => Duration::MAX,
-                };
-                verdicts.demand(
-                    Rule::D1,
-                    !serial || paused || at <= latest,
-                    || format!("the tick of {name} after number {last} starts by {latest:?}"),
-                    || format!("tick {number} started at {at:?}"),
-                );
-            }
-            SourceKind::FixedDelay { delay, jitter } => {
-                if let Some(settled_at) = view.settled_at {
-                    let due = settled_at + delay;
-                    verdicts.demand(
-                        Rule::D4,
-                        due <= at && (paused || at <= due + jitter.min(delay) + timer),
-                        || format!("the next cycle of {name} starts {delay:?} after the last, at {due:?}"),
-                        || format!("tick {number} started at {at:?}"),
-                    );
-                }
-            }
-            SourceKind::Cron { policy } => {
-                let before = view.last.map(|(_, due)| due);
-                verdicts.demand(
-                    Rule::D5,
-                    view.rewound || before.is_none_or(|before| before < due),
-                    || format!("no tick of {name} is served twice, and none out of order"),
-                    || format!("tick {number} was due {due}, and the one before {before:?}"),
-                );
-                let ready = at.saturating_sub(late).max(view.settled_at.unwrap_or_default());
-                let in_time = before.is_none()
-                    || paused
-                    || view.stepped
-                    || !serial
-                    || policy.overlap == Overlap::Skip
-                    || at <= ready + policy.jitter + timer;
-                verdicts.demand(
-                    Rule::D5,
-                    (view.stepped || due <= wall) && in_time,
-                    || format!("tick {number} of {name}, due {due}, starts at {ready:?}"),
-                    || format!("it started at {at:?}, which is {wall}"),
-                );
-            }
-            SourceKind::Once { at: asked, .. } => {
-                verdicts.demand(
-                    Rule::D5,
-                    number == 1 && due == asked && (view.stepped || due <= wall),
-                    || format!("{name} has one tick, due {asked}"),
-                    || format!("tick {number} was due {due} and started at {at:?}, which is {wall}"),
-                );
-            }
-            SourceKind::Continuous | SourceKind::Queue | SourceKind::Service { .. } | SourceKind::Other => {}
-            // A kind that this version does not know has no rule here.
-            _ => {}
-        }
-        view.last = Some((number, due));
-        view.missed = 0;
-        view.announced += 1;
-        view.stepped = false;
-        view.rewound = false;
-        if cancels_previous(self.declared.source) {
-            // Whatever was to be tried again of the one before is over.
-            self.next = Next { attempt: 1, not_before: Duration::ZERO };
-            self.put_off.clear();
-        }
     }
 
     fn ended(&mut self, cycle: CycleId, failure: Option<FailureKind>, took: Duration, verdicts: &mut Verdicts<'_>) {
@@ -723,140 +491,4 @@ impl Worker {
             || format!("that of delivery {delivery} was after {age:?}"),
         );
     }
-
-    fn settled(&mut self, cycle: CycleId, delivery: Option<DeliveryId>, settle: Settle, verdicts: &mut Verdicts<'_>) {
-        let name = &self.declared.name;
-        let Some(index) = self.unsettled.iter().position(|ended| ended.cycle == cycle) else {
-            verdicts.demand(
-                Rule::Q1,
-                false,
-                || format!("a cycle of {name} is settled after it has ended"),
-                || format!("cycle {cycle} was settled ({}) before", settle.as_str()),
-            );
-            return;
-        };
-        let ended = self.unsettled.swap_remove(index);
-        self.idle_since = verdicts.at;
-        if matches!(settle, Settle::Snooze { .. }) {
-            self.put_off.insert(ended.task);
-        } else {
-            self.put_off.remove(&ended.task);
-        }
-        let (rule, follows) = self.follows(&ended, settle);
-        verdicts.demand(
-            rule,
-            follows,
-            || format!("what is done about cycle {cycle} of {name} follows from how it ended"),
-            || {
-                let how = ended.failure.map_or_else(|| "succeeded".to_owned(), |kind| format!("failed: {kind}"));
-                format!("attempt {} {how}, and was settled: {}", ended.attempt, settle.as_str())
-            },
-        );
-        let at = verdicts.at;
-        let next = match settle {
-            Settle::Retry { delay } => {
-                self.retries_within_budget(ended.at + delay, verdicts);
-                let (low, _) = self.declared.retry.bounds(ended.attempt);
-                verdicts.demand(
-                    Rule::C3,
-                    delay >= low,
-                    || format!("{} waits at least {low:?} after attempt {}", self.declared.name, ended.attempt),
-                    || format!("it waits {delay:?}"),
-                );
-                // From the end of the cycle: a store that needed several tries does not add to the delay.
-                Next { attempt: ended.attempt + 1, not_before: ended.at + delay }
-            }
-            Settle::DeadLetter { cause: _, pause } => {
-                self.escalations_due += i64::from(gives_up(settle));
-                let pause = if self.declared.source == SourceKind::Continuous { pause } else { Duration::ZERO };
-                Next { attempt: 1, not_before: at + pause }
-            }
-            // Once more, not before its time.
-            Settle::Snooze { delay } => Next { attempt: ended.attempt, not_before: ended.at + delay },
-            Settle::Ack | Settle::Return | Settle::Discard => Next { attempt: 1, not_before: at },
-        };
-        match delivery {
-            Some(delivery) if matches!(settle, Settle::Retry { .. } | Settle::Snooze { .. }) => {
-                self.not_before.insert(delivery, next.not_before.saturating_sub(ended.stepped_forward));
-            }
-            Some(_) => {}
-            None => self.next = next,
-        }
-        if cancels_previous(self.declared.source) || !matches!(settle, Settle::Retry { .. } | Settle::Snooze { .. }) {
-            self.schedule.settled_at = Some(at);
-        }
-    }
-
-    /// Rule B2: as many retries are due by then as time and successes allow.
-    fn retries_within_budget(&mut self, due: Duration, verdicts: &mut Verdicts<'_>) {
-        let Some(budget) = self.declared.retry_budget else { return };
-        self.retries_due.push(due);
-        let so_far = self.retries_due.iter().filter(|other| **other <= due).count() as u64;
-        let at_most = budget.at_most(due.saturating_sub(self.opened_at), self.succeeded);
-        verdicts.demand(
-            Rule::B2,
-            so_far <= at_most,
-            || format!("at most {at_most} retries of {} are due by {due:?}", self.declared.name),
-            || format!("there are {so_far}"),
-        );
-    }
-
-    /// Which rule says what follows from a cycle's end, and whether it was kept.
-    fn follows(&self, ended: &Ended, settle: Settle) -> (Rule, bool) {
-        let last = ended.attempt >= self.declared.retry.attempts();
-        let again = match settle {
-            Settle::Retry { delay } | Settle::DeadLetter { pause: delay, .. } => delay,
-            Settle::Ack | Settle::Return | Settle::Snooze { .. } | Settle::Discard => Duration::ZERO,
-        };
-        // How long a delivery is known is its queue's to say; for the others the first attempt was seen. What a budget adds
-        // to a delay does not count.
-        let known = self.is_serial() && self.declared.retry_budget.is_none();
-        let over = known.then(|| {
-            !self.declared.retry.allows_after(ended.at.saturating_sub(self.first_began).saturating_add(again))
-        });
-        let exhausted = matches!(settle, Settle::DeadLetter { cause: DeadLetterCause::Exhausted, .. });
-        match ended.failure {
-            None => (Rule::Q1, settle == Settle::Ack),
-            Some(FailureKind::Interrupted) => (Rule::T4, matches!(settle, Settle::Return | Settle::Snooze { .. })),
-            Some(FailureKind::Snoozed) => (Rule::C10, matches!(settle, Settle::Snooze { .. })),
-            Some(FailureKind::Discarded) => (Rule::C10, settle == Settle::Discard),
-            Some(FailureKind::Invalid) => {
-                (Rule::C4, matches!(settle, Settle::DeadLetter { cause: DeadLetterCause::Invalid, .. }))
-            }
-            // Which inputs of a batch its probe spares, is its own affair.
-            Some(FailureKind::Transient | FailureKind::Panic | FailureKind::Timeout)
-                if ended.probe && self.declared.batch.is_some() && matches!(settle, Settle::Snooze { .. }) =>
-            {
-                (Rule::B1, true)
-            }
-            Some(FailureKind::Transient | FailureKind::Panic | FailureKind::Timeout)
-                if ended.probe
-                    && self.declared.batch.is_none()
-                    && ended.spared != matches!(settle, Settle::Snooze { .. }) =>
-            {
-                (Rule::B1, false)
-            }
-            Some(FailureKind::Transient | FailureKind::Panic | FailureKind::Timeout) if ended.spared => {
-                (Rule::B1, true)
-            }
-            Some(FailureKind::Transient | FailureKind::Fatal | FailureKind::Panic | FailureKind::Timeout) if last => {
-                (Rule::C7, exhausted)
-            }
-            Some(FailureKind::Transient | FailureKind::Fatal | FailureKind::Panic | FailureKind::Timeout)
-                if self.declared.retry.total().is_some() =>
-            {
-                let over = over.unwrap_or(exhausted);
-                (Rule::C2, if over { exhausted } else { matches!(settle, Settle::Retry { .. }) })
-            }
-            Some(FailureKind::Transient | FailureKind::Fatal | FailureKind::Panic | FailureKind::Timeout) => {
-                (Rule::C2, matches!(settle, Settle::Retry { .. }))
-            }
-        }
-    }
-}
-
-/// How long after it could start a tick of a fixed rate starts at the latest.
-fn latest(policy: TickPolicy, period: Duration, timer: Duration) -> Option<Duration> {
-    let grace = if policy.missed == Missed::Skip { Duration::from_secs(1).min(period / 2) } else { Duration::ZERO };
-    grace.checked_add(policy.jitter.min(period))?.checked_add(timer)
 }
