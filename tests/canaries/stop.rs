@@ -29,6 +29,7 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::T8, "nothing is in flight, and that is waited for", waits_for_nothing),
     Canary::new(Rule::T10, "a worker that was asked to end is started again", started_again),
     Canary::new(Rule::T10, "a worker is asked to end twice", asked_twice),
+    Canary::new(Rule::T10, "a worker that was asked to end takes too long", ends_late_alone),
     Canary::new(Rule::V1, "a worker has no verdict", no_verdict),
     Canary::new(Rule::V1, "a worker ends in a phase that is none", no_last_phase),
     Canary::new(Rule::V2, "the exit code is a better one", flattering_exit),
@@ -148,7 +149,7 @@ fn started_again(story: &mut Story, wrong: bool) {
     let restarts = Declaration { on_fault: OnFault::restart(), ..worker("a") };
     let fault = Event::WorkerFaulted { worker: A, cause: cause(FailureKind::Fatal) };
     story.runs(&[restarts, worker("b")]).at(secs(5)).tells(fault).closes(A);
-    story.tells(Event::WorkerStopAsked { worker: A });
+    story.tells(Event::WorkerStopAsked { worker: A, within: secs(25) });
     if wrong {
         story.tells(Event::WorkerRestarting { worker: A, restarts: 1, delay: secs(1) }).at(secs(6)).starts(A);
         story.tells(Event::IntakeOpened { worker: A }).stops();
@@ -176,12 +177,19 @@ fn waits_for_nothing(story: &mut Story, wrong: bool) {
 }
 
 fn asked_twice(story: &mut Story, wrong: bool) {
-    let asked = || Event::WorkerStopAsked { worker: A };
+    let asked = || Event::WorkerStopAsked { worker: A, within: secs(25) };
     story.runs(&[worker("a"), worker("b")]).at(secs(5)).tells(asked());
     if wrong {
         story.tells(asked());
     }
     story.closes(A).ends(A, WorkerPhase::Stopped).is_told_to_stop();
+    story.closes(B).ends(B, WorkerPhase::Stopped).exits(ExitStatus::Clean);
+}
+
+fn ends_late_alone(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a"), worker("b")]).at(secs(5));
+    story.tells(Event::WorkerStopAsked { worker: A, within: secs(25) }).closes(A);
+    story.at(secs(if wrong { 31 } else { 30 })).ends(A, WorkerPhase::Stopped).is_told_to_stop();
     story.closes(B).ends(B, WorkerPhase::Stopped).exits(ExitStatus::Clean);
 }
 

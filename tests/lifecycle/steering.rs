@@ -4,7 +4,7 @@ use std::{num::NonZeroU64, time::Duration};
 
 use shiftwork::{
     Context, Continuous, ExitStatus, Failure, Health, HostBuilder, HostHandle, HostReport, OnFault, QueueSourceExt,
-    RateLimit, Retry, Schedule, ServiceContext, Signal, Tick, WorkerStatus,
+    RateLimit, Retry, Schedule, ServiceContext, Signal, StopBudget, Tick, Worker, WorkerStatus,
     event::{Event, WorkerPhase},
 };
 use shiftwork_sim::{Outcome, Script, millis, secs, site};
@@ -448,6 +448,36 @@ fn t10_one_that_waits_for_its_next_life_does_not_get_it() {
     assert_eq!((report.worker("breaks").unwrap().phase, report.exit.code()), (WorkerPhase::Failed, 70));
     assert_eq!(report.worker("ticks").unwrap().cycles.succeeded, 6);
     assert_eq!(outcome.count(|event| event.name() == "worker_starting"), 2);
+}
+
+/// Neither its cycle nor its stop hook ever ends.
+struct Endless;
+
+impl Worker for Endless {
+    type Input = Tick;
+
+    async fn cycle(&self, _: Tick, _: &Context) -> Result<(), Failure> {
+        std::future::pending().await
+    }
+
+    async fn stop(&self) -> Result<(), Failure> {
+        std::future::pending().await
+    }
+}
+
+#[test]
+fn t10_it_takes_no_longer_than_a_stop_whatever_its_cycle_and_its_hook_do() {
+    let (outcome, _) = run(
+        Script::new().at(secs(60), Signal::Terminate),
+        |host| {
+            let budget = StopBudget::default().drain(secs(10)).cancel(secs(2)).close(secs(1));
+            every(5)(host.stop_budget(budget)).worker("endless", Schedule::every(secs(1)), Endless).host()
+        },
+        &[(20_000, |host, _| host.stop_worker("endless").unwrap())],
+    );
+    outcome.assert_rules_kept();
+    let ended = |event: &Event| matches!(event, Event::WorkerStopped { worker, .. } if worker.0 == 1);
+    assert_eq!(outcome.events().find(|(_, event)| ended(event)).unwrap().0, secs(33));
 }
 
 #[test]

@@ -512,7 +512,7 @@ fn look(world: &mut World, state: &Shared) {
         matches!(record.what, What::Host(Event::TickDue { worker: STATEMENT, triggered: true, .. }))
     });
     world.sometimes("somebody ends the rates alone", |record| {
-        matches!(record.what, What::Host(Event::WorkerStopAsked { worker: RATES }))
+        matches!(record.what, What::Host(Event::WorkerStopAsked { worker: RATES, .. }))
     });
     world.sometimes("the rates are restarted", |record| {
         matches!(record.what, What::Host(Event::WorkerRestarting { worker: RATES, .. }))

@@ -465,7 +465,9 @@ pub(crate) fn describe(event: &Event, workers: &[Declaration]) -> String {
         Event::WorkerPaused { worker } => format!("{}: paused", name(worker)),
         Event::WorkerResumed { worker } => format!("{}: resumed", name(worker)),
         Event::WorkerTriggered { worker } => format!("{}: triggered", name(worker)),
-        Event::WorkerStopAsked { worker } => format!("{}: asked to stop, alone", name(worker)),
+        Event::WorkerStopAsked { worker, within } => {
+            format!("{}: asked to stop, alone, within {within:?}", name(worker))
+        }
         Event::SignalReceived { signal, .. } => format!("{} received", signal.as_str()),
         Event::HostStopping { reason, within, .. } => {
             let reason = match reason {

@@ -336,6 +336,8 @@ pub enum Event {
     WorkerStopAsked {
         /// Which.
         worker: WorkerId,
+        /// The time by which it will have ended, whatever it does.
+        within: Duration,
     },
     /// A signal arrived.
     SignalReceived {

@@ -341,7 +341,9 @@ impl Log {
             Event::WorkerPaused { worker } => info!(worker = self.name(*worker), "worker paused"),
             Event::WorkerResumed { worker } => info!(worker = self.name(*worker), "worker resumed"),
             Event::WorkerTriggered { worker } => info!(worker = self.name(*worker), "worker triggered"),
-            Event::WorkerStopAsked { worker } => info!(worker = self.name(*worker), "worker asked to stop, alone"),
+            Event::WorkerStopAsked { worker, within } => {
+                info!(worker = self.name(*worker), ?within, "worker asked to stop, alone");
+            }
             Event::SignalReceived { signal, next } => {
                 let next = match next {
                     NextSignal::Abort => "interrupt what is in flight and return it",

@@ -67,8 +67,8 @@ struct Worker {
     /// A service that was asked to stop was interrupted, which must be none.
     interrupted: bool,
     abandoned: bool,
-    /// It was asked to end, alone and for good.
-    stop_asked: bool,
+    /// It was asked to end, alone and for good: when, and how long that may take.
+    stop_asked: Option<(Duration, Duration)>,
     stopped: Option<WorkerPhase>,
     stopped_at: Duration,
     on_fault: OnFault,
@@ -195,11 +195,12 @@ impl LifeRules {
             Event::SignalReceived { signal, next } => self.signal(*signal, *next, verdicts),
             Event::HostStopping { reason, delay, drain, within } => {
                 let at = verdicts.at;
+                (0..).map(WorkerId).take(self.workers.len()).for_each(|id| self.ends_alone_in_time(id, verdicts));
                 self.stopping = Some(Stopping { at, delay: *delay, drain: *drain, within: *within });
                 self.disorderly |= matches!(reason, StopReason::Signal(Signal::Quit));
                 self.stops_for(*reason, verdicts);
             }
-            Event::WorkerStopAsked { worker } => self.stop_asked(*worker, verdicts),
+            Event::WorkerStopAsked { worker, within } => self.stop_asked(*worker, *within, verdicts),
             Event::WorkerAbandoned { worker, .. } => {
                 self.workers[worker.0 as usize].abandoned = true;
                 self.left_behind = true;
@@ -289,15 +290,31 @@ impl LifeRules {
     }
 
     /// Rule T10: one worker is asked to end while its host runs, and once.
-    fn stop_asked(&mut self, id: WorkerId, verdicts: &mut Verdicts<'_>) {
+    fn stop_asked(&mut self, id: WorkerId, within: Duration, verdicts: &mut Verdicts<'_>) {
         let worker = &self.workers[id.0 as usize];
         verdicts.demand(
             Rule::T10,
-            self.running && self.stopping.is_none() && worker.stopped.is_none() && !worker.stop_asked,
+            self.running && self.stopping.is_none() && worker.stopped.is_none() && worker.stop_asked.is_none(),
             || format!("{} is asked to end by itself once, while it lives and its host runs", self.name(id)),
             || "it was asked for nothing".to_owned(),
         );
-        self.workers[id.0 as usize].stop_asked = true;
+        self.workers[id.0 as usize].stop_asked = Some((verdicts.at, within));
+    }
+
+    /// Rule T10: it has ended within its time; from when the host stops, that is T3's.
+    fn ends_alone_in_time(&self, id: WorkerId, verdicts: &mut Verdicts<'_>) {
+        let worker = &self.workers[id.0 as usize];
+        let Some((asked, within)) = worker.stop_asked else { return };
+        if worker.stopped.is_some() || self.stopping.is_some() {
+            return;
+        }
+        let took = verdicts.at.saturating_sub(asked);
+        verdicts.demand(
+            Rule::T10,
+            took <= within.saturating_add(verdicts.held_up_since(asked)).saturating_add(SLACK),
+            || format!("{} ends within {within:?} after it was asked to, alone", self.name(id)),
+            || format!("it took {took:?}"),
+        );
     }
 
     /// Rule F1: a restart is what the policy allows, no more often than it says.
@@ -306,7 +323,7 @@ impl LifeRules {
         let name = self.name(id);
         verdicts.demand(
             Rule::T10,
-            !self.workers[id.0 as usize].stop_asked,
+            self.workers[id.0 as usize].stop_asked.is_none(),
             || format!("{name} was asked to end, and is not started again"),
             || "it is to be".to_owned(),
         );
@@ -367,6 +384,7 @@ impl LifeRules {
     }
 
     fn worker_stopped(&mut self, id: WorkerId, phase: WorkerPhase, verdicts: &mut Verdicts<'_>) {
+        self.ends_alone_in_time(id, verdicts);
         // Interrupted, it was waited for until the end of the budget, which is T3's.
         self.workers[id.0 as usize].starting_since = None;
         let worker = &self.workers[id.0 as usize];
@@ -379,7 +397,7 @@ impl LifeRules {
         // Nobody closed its intake: it had come to its own end, and waited for its stop hook when the stop began.
         let by_itself = worker.open && !worker.abandoned;
         let orderly = self.stopping.is_some()
-            && !(self.disorderly || worker.faulted || worker.start_failed || worker.stop_asked)
+            && !(self.disorderly || worker.faulted || worker.start_failed || worker.stop_asked.is_some())
             && !(down || waited || by_itself);
         // The order yields to the budget: when the time to drain is over, all are closed.
         let over = self.stopping.as_ref().is_some_and(|stopping| verdicts.at >= stopping.at + stopping.drain);

@@ -117,8 +117,12 @@ impl StopBudget {
     /// From the request to stop to the end, at the very most.
     #[must_use]
     pub fn total(&self) -> Duration {
-        let rest = self.drain_ms.saturating_add(self.cancel_ms).saturating_add(self.close_ms);
-        Duration::from_millis(self.before_drain_ms.saturating_add(rest))
+        self.delay().saturating_add(self.drain_to_end())
+    }
+
+    /// What is left of it once the intake closes.
+    pub(crate) fn drain_to_end(&self) -> Duration {
+        Duration::from_millis(self.drain_ms.saturating_add(self.cancel_ms).saturating_add(self.close_ms))
     }
 
     pub(crate) fn delay(&self) -> Duration {

@@ -135,6 +135,15 @@ pub(crate) struct Verdict {
     pub(crate) restarts: u32,
 }
 
+/// The stop of one worker while its host runs (rule T10).
+#[derive(Debug, Clone, Copy)]
+struct StopAlone {
+    /// The end of the time to drain, for what may use the rest of it.
+    drain_until: Duration,
+    /// When it is over, whatever the worker does.
+    end: Duration,
+}
+
 #[derive(Debug)]
 struct WorkerState {
     plan: WorkerPlan,
@@ -157,7 +166,7 @@ struct WorkerState {
     /// It is down, and its delay is over: it starts when its group lets it.
     released: bool,
     /// It was asked to end by itself, and no fault of anybody's starts it again.
-    asked_to_end: bool,
+    alone: Option<StopAlone>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -204,7 +213,7 @@ impl Lifecycle {
                 restarts: 0,
                 then: None,
                 released: false,
-                asked_to_end: false,
+                alone: None,
             })
             .collect();
         let group_restarts = std::iter::repeat_with(Restarts::default).take(groups).collect();
@@ -314,7 +323,7 @@ impl Lifecycle {
     }
 
     fn lanes_ended(&mut self, id: WorkerId, interrupted: bool, now: Duration) {
-        let until = self.close_until(now);
+        let until = self.close_until(id, now);
         let worker = self.worker(id);
         if matches!(
             worker.phase,
@@ -328,10 +337,12 @@ impl Lifecycle {
 
     /// By when a stop hook that begins now must be done: it may use what others leave of the time to drain, so that a hook
     /// that hangs keeps those that it comes after waiting no longer than that.
-    fn close_until(&self, now: Duration) -> Duration {
+    fn close_until(&self, id: WorkerId, now: Duration) -> Duration {
         let own = now.saturating_add(self.budget.close_time());
-        match self.stopping {
-            Some(stopping) => own.max(stopping.drain_until).min(stopping.end),
+        let of_host = self.stopping.map(|stopping| (stopping.drain_until, stopping.end));
+        let alone = self.workers[id.index()].alone.map(|alone| (alone.drain_until, alone.end));
+        match of_host.or(alone) {
+            Some((drain_until, end)) => own.max(drain_until).min(end),
             None => now.saturating_add(self.budget.drain_time()).max(own),
         }
     }

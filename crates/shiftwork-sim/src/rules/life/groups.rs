@@ -51,7 +51,7 @@ impl LifeRules {
         let worker = &self.workers[id.0 as usize];
         let Some(stopping) = self.stopping.as_ref().filter(|_| !self.disorderly) else { return };
         let mut dependents = self.workers.iter().filter(|other| other.after.contains(&id));
-        let by_itself = worker.faulted || worker.stop_asked || worker.standing == Standing::Going;
+        let by_itself = worker.faulted || worker.stop_asked.is_some() || worker.standing == Standing::Going;
         if by_itself || dependents.clone().any(|other| other.stopped.is_none()) {
             return;
         }
@@ -82,7 +82,7 @@ impl LifeRules {
         );
         verdicts.demand(
             Rule::F2,
-            self.stopping.is_some() || worker.faulted || going || worker.stop_asked,
+            self.stopping.is_some() || worker.faulted || going || worker.stop_asked.is_some(),
             || format!("the intake of {name} closes for a stop, for its own fault, or with its group"),
             || "it closed for neither".to_owned(),
         );
@@ -98,7 +98,7 @@ impl LifeRules {
             .find(|other| self.comes_after(*other, index) && self.workers[*other].standing == Standing::Going);
         verdicts.demand(
             Rule::F4,
-            self.stopping.is_some() || worker.faulted || worker.stop_asked || late.is_none(),
+            self.stopping.is_some() || worker.faulted || worker.stop_asked.is_some() || late.is_none(),
             || format!("{name} goes down after those of its group that come after it"),
             || format!("{} was not down", self.name_of(late)),
         );

@@ -73,7 +73,7 @@ impl Lifecycle {
                 | WorkerPhase::Aborted
                 | WorkerPhase::NeverStarted => false,
             };
-            if !goes || worker.asked_to_end {
+            if !goes || worker.alone.is_some() {
                 continue;
             }
             worker.then = Some(then);

@@ -96,7 +96,7 @@ impl Lifecycle {
             }
             return;
         }
-        if worker.asked_to_end {
+        if worker.alone.is_some() {
             self.end_down(id, actions);
             return;
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, HostPhase, Lifecycle, Then};
+use super::{Action, HostPhase, Lifecycle, StopAlone, Then};
 use crate::event::{Event, WorkerId, WorkerPhase};
 
 impl Lifecycle {
@@ -42,14 +42,15 @@ impl Lifecycle {
     /// Rule T10: drained as in a stop, alone and for good. Whatever it does is the end of it.
     pub(super) fn stop_worker(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
         let running = self.host == HostPhase::Running;
+        let (drain, within) = (self.budget.drain_time(), self.budget.drain_to_end());
         let worker = self.worker(id);
-        if !running || worker.asked_to_end || worker.phase.is_terminal() {
+        if !running || worker.alone.is_some() || worker.phase.is_terminal() {
             return;
         }
-        worker.asked_to_end = true;
+        worker.alone = Some(StopAlone { drain_until: now.saturating_add(drain), end: now.saturating_add(within) });
         worker.then = Some(Then::End);
         let phase = worker.phase;
-        actions.push(Action::Emit(Event::WorkerStopAsked { worker: id }));
+        actions.push(Action::Emit(Event::WorkerStopAsked { worker: id, within }));
         match phase {
             WorkerPhase::Starting => actions.push(Action::Abort(id)),
             WorkerPhase::Ready | WorkerPhase::Running => self.close_intake(id, now, actions),

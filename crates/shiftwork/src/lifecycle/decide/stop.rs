@@ -106,7 +106,7 @@ impl Lifecycle {
 
     /// Invariant 3 is checked by the callers.
     pub(super) fn close_intake(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
-        let close_until = self.close_until(now);
+        let close_until = self.close_until(id, now);
         let host_until = self.stopping.map(|stopping| stopping.drain_until);
         let host_until = host_until.unwrap_or_else(|| now.saturating_add(self.budget.drain_time()));
         let worker = self.worker(id);
@@ -125,9 +125,11 @@ impl Lifecycle {
     }
 
     pub(super) fn abort(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
-        let end = self.stopping.map(|stopping| stopping.end);
-        let end = end.unwrap_or_else(|| now.saturating_add(self.budget.close_time()));
+        let of_host = self.stopping.map(|stopping| stopping.end);
+        let close_time = self.budget.close_time();
         let worker = self.worker(id);
+        let end = of_host.or(worker.alone.map(|alone| alone.end));
+        let end = end.unwrap_or_else(|| now.saturating_add(close_time));
         if matches!(worker.phase, WorkerPhase::Draining | WorkerPhase::Cancelling) {
             worker.phase = WorkerPhase::Aborting;
             worker.deadline = Some(end);
