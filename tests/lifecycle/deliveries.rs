@@ -36,6 +36,22 @@ fn one_failed_renewal_costs_nothing() {
 }
 
 #[test]
+fn a_source_that_never_polls_waits_for_its_queue_to_say_that_it_has_changed() {
+    let outcome = Script::new().at(secs(30), Signal::Terminate).run_once(|world| {
+        let queue = world.queue::<u32>("jobs");
+        let (coming, inside) = (queue.clone(), queue);
+        world.at(secs(10), "job", move || coming.seed([1]));
+        world.node("node", move |node| {
+            let done = |_: u32, _: Context| async { Ok::<(), Failure>(()) };
+            let source = inside.clone().source().poll_interval(std::time::Duration::MAX);
+            node.host().worker("jobs", source, done).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(attempts(&outcome).len(), 1);
+}
+
+#[test]
 fn leases_are_renewed_through_the_drain() {
     let (outcome, seen) = Jobs { takes: secs(18), lease: secs(6), ..Jobs::default() }
         .run(|build| Script::new().at(secs(1), Signal::Terminate).run_once(build));

@@ -6,12 +6,13 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use shiftwork::{Context, Failure, Host, HostReport, Retry, Schedule, Tick, Worker};
 
+#[derive(Clone)]
 struct Mail {
     to: &'static str,
     text: &'static str,
@@ -25,6 +26,10 @@ struct Mailer {
 }
 
 impl Mailer {
+    fn outbox(&self) -> MutexGuard<'_, VecDeque<Mail>> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Stands for an SMTP client.
     async fn send(&self, mail: &Mail) -> Result<(), std::io::Error> {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -45,12 +50,10 @@ impl Worker for Mailer {
     async fn cycle(&self, _: Tick, cx: &Context) -> Result<(), Failure> {
         // A stop that comes while a long outbox is sent need not wait for the whole of it.
         while !cx.stopping() {
-            let Some(mail) = self.outbox.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else { break };
-            if let Err(error) = self.send(&mail).await {
-                // Back to its place; the retry begins with it.
-                self.outbox.lock().unwrap_or_else(PoisonError::into_inner).push_front(mail);
-                return Err(error.into());
-            }
+            let Some(mail) = self.outbox().front().cloned() else { break };
+            // Struck off only once it is sent: a cycle that fails here, panics or is dropped leaves it where it is.
+            self.send(&mail).await?;
+            self.outbox().pop_front();
         }
         Ok(())
     }

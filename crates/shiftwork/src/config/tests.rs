@@ -278,7 +278,7 @@ prop_compose! {
 
 prop_compose! {
     fn restart()(
-        initial in of(time(1)), max in of(time(1)), restarts_max in of(count(0)), window in of(time(0)),
+        initial in of(time(1)), max in of(time(1)), restarts_max in of(count(0)), window in of(time(1)),
         then in of(prop::sample::select(vec![GiveUp::StopHost, GiveUp::Degrade])),
     ) -> RestartConfig {
         RestartConfig { initial, max, restarts_max, window, then }

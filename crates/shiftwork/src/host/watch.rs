@@ -117,7 +117,7 @@ async fn watch(watched: Arc<Watched>, host: u64, mut news: mpsc::UnboundedReceiv
     let look_every = (watched.watchdog.blocked_time() / LOOKS).min(LOOK_EVERY);
     let mut open = true;
     loop {
-        let deadline = overdue.deadline().filter(|_| ends_process).map(|deadline| began + deadline);
+        let deadline = overdue.deadline().filter(|_| ends_process).and_then(|deadline| began.checked_add(deadline));
         let next_look = Instant::now() + look_every;
         tokio::select! {
             biased;

@@ -76,7 +76,7 @@ section! {
         /// How many restarts a window may have.
         pub restarts_max: Option<u32> = Count::from(0),
         /// How long a window is.
-        pub window: Option<Duration> = Time::from_millis(0),
+        pub window: Option<Duration> = Time::from_millis(1),
         /// What follows when there were more.
         pub then: Option<GiveUp> = Words(&GiveUp::WORDS),
     }
@@ -136,11 +136,11 @@ impl Restart {
         self
     }
 
-    /// At most so many restarts in any window of this length.
+    /// At most so many restarts in any window of this length; at least 1 ms, since one without length would have room for any.
     #[must_use]
     pub fn intensity(mut self, restarts: u32, window: Duration) -> Self {
         self.restarts_max = restarts;
-        self.window_ms = millis(window);
+        self.window_ms = millis(window).max(1);
         self
     }
 

@@ -429,14 +429,14 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                         let pause = self.pause(next_due, cx.wall_time());
                         tokio::select! {
                             biased;
-                            _ = cx.wait_until_or_triggered(Instant::now() + pause) => {}
+                            _ = cx.wait_until_or_triggered(super::later(Instant::now(), pause)) => {}
                             () = changed => {}
                         }
                     }
                     changed = Some(Box::pin(self.queue.changed()));
                 }
                 Err(delay) => {
-                    cx.wait_until_or_triggered(Instant::now() + delay).await;
+                    cx.wait_until_or_triggered(super::later(Instant::now(), delay)).await;
                 }
             }
             now = cx.wall_time();

@@ -16,7 +16,7 @@ use super::{Claimer, QueueLane, Shared, own::was_claimed_before};
 use crate::{
     Failure,
     lifecycle::batch::runs_alone,
-    source::{BatchLane, LaneContext, Offer, Settling},
+    source::{self, BatchLane, LaneContext, Offer, Settling},
 };
 
 impl<T: Send + 'static, Q: Queue<T>> BatchLane for QueueLane<Q, T> {
@@ -116,7 +116,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
         taken: &mut Vec<Delivery<T>>,
         cx: &LaneContext,
     ) {
-        let until = Instant::now() + linger.min(self.options.lease / 3);
+        let until = source::later(Instant::now(), linger.min(self.options.lease / 3));
         // A careful claim was of one, whatever else was there.
         let mut again = was_careful;
         loop {
@@ -160,7 +160,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                 let pause = self.pause(next_due, cx.wall_time());
                 tokio::select! {
                     biased;
-                    _ = cx.wait_until_or_triggered(until.min(Instant::now() + pause)) => {}
+                    _ = cx.wait_until_or_triggered(until.min(source::later(Instant::now(), pause))) => {}
                     () = &mut changed => {}
                 }
             }

@@ -14,7 +14,10 @@ use shiftwork_queue::{Lease, Queue};
 use tokio::time::Instant;
 
 use super::{Shared, lease::Held, lease::Slot, same_claim};
-use crate::{event::Event, source::LaneContext};
+use crate::{
+    event::Event,
+    source::{self, LaneContext},
+};
 
 /// How often the older cycle is looked at. It ends at its next turn, which is at once unless it blocks its thread.
 const LOOK: Duration = Duration::from_millis(1);
@@ -33,7 +36,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
         let older = |slot: &Slot| {
             slot.held().filter(|held| held.lease.delivery == lease.delivery && !same_claim(&held.lease, &lease))
         };
-        let until = Instant::now() + self.options.lease / 3;
+        let until = source::later(Instant::now(), self.options.lease / 3);
         for (lane, slot) in slots.iter().enumerate() {
             let Some(Held { attempt, lease: Lease { delivery, token, .. } }) = older(slot) else { continue };
             let control = &cx.source.lanes[lane].control;
