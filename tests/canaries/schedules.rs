@@ -20,6 +20,7 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::D2, "a tick is served beside the one before", overlaps),
     Canary::new(Rule::D3, "a missed tick is not said", missed_unsaid),
     Canary::new(Rule::D3, "a cycle has no tick", cycle_without_a_tick),
+    Canary::new(Rule::D3, "a tick that was served has no cycle", tick_without_a_cycle),
     Canary::new(Rule::D4, "the delay is too short", delay_too_short),
     Canary::new(Rule::D5, "a tick is served twice", served_twice),
     Canary::new(Rule::D5, "a one-off is served before its time", one_off_too_soon),
@@ -93,6 +94,17 @@ fn missed_unsaid(story: &mut Story, wrong: bool) {
     }
     tick(story, 3, 1, (secs(20), secs(0)));
     story.cycle(A, (2, 1), None, Settle::Ack).stops();
+}
+
+fn tick_without_a_cycle(story: &mut Story, wrong: bool) {
+    story.runs(&[every_ten_seconds()]);
+    if wrong {
+        tick(story, 1, 0, (secs(0), secs(0)));
+    } else {
+        served(story, 1, secs(0), secs(0));
+    }
+    served(story, 2, secs(10), secs(0));
+    story.stops();
 }
 
 fn cycle_without_a_tick(story: &mut Story, wrong: bool) {

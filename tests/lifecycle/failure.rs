@@ -1,8 +1,8 @@
 //! Retries, bad input, panics, timeouts, faults, and a dependency that is down.
 
 use shiftwork::{
-    Breaker, Context, Continuous, ExitStatus, Failure, FailureClass, QueueSourceExt, Retry, RetryBudget, Schedule,
-    Signal, Tick,
+    Breaker, Context, Continuous, ExitStatus, Failure, FailureClass, Overlap, QueueSourceExt, Retry, RetryBudget,
+    Schedule, Signal, Tick,
     event::{Event, StopReason},
     queue::{DeadLetterCause, FailureKind},
 };
@@ -454,6 +454,32 @@ fn b1_a_worker_of_one_call_a_minute_trips_its_breaker() {
     assert!(outcome.count(|event| matches!(event, Event::TicksMissed { .. })) > 0, "what it paused over is said");
     let closed = time_of(&outcome, |event| matches!(event, Event::BreakerClosed { .. })).unwrap();
     assert!((secs(690)..=secs(830)).contains(&closed), "{closed:?}");
+}
+
+#[test]
+fn b1_a_tick_that_came_to_a_lane_before_the_breaker_opened_is_served_when_it_closes() {
+    let outcome = Script::new().at(secs(59), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            // The first tick fails while the other lane waits for the second.
+            let fetch = |tick: Tick, _: Context| async move {
+                if tick.number > 1 {
+                    return Ok(());
+                }
+                tokio::time::sleep(secs(9)).await;
+                Err(Failure::transient("down"))
+            };
+            node.host()
+                .worker("fetch", Schedule::every(secs(10)).overlap(Overlap::Allow), fetch)
+                .concurrency(2)
+                .retry(Retry::never())
+                .breaker(Breaker::after(1).probe_every(secs(15)).jitter_percent(0))
+                .run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    // The second tick is the probe.
+    assert_eq!(attempts(&outcome).into_iter().map(|(at, _)| at.as_secs()).collect::<Vec<_>>(), [0, 24, 24, 30, 40, 50]);
+    assert_eq!(outcome.count(|event| matches!(event, Event::TickDue { .. })), 6);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use shiftwork::{
-    Batch, BatchContext, BatchWorker, Batches, Context, Continuous, Failure, QueueSourceExt, RateLimit, Schedule,
-    Signal, Tick, event::Event,
+    Batch, BatchContext, BatchWorker, Batches, Context, Continuous, Failure, Overlap, QueueSourceExt, RateLimit, Retry,
+    Schedule, Signal, Tick, event::Event,
 };
 use shiftwork_sim::{Outcome, Script, SimQueue, What, millis, plan, record::QueueOperation, secs};
 
@@ -174,4 +174,66 @@ fn c12_an_input_that_waits_in_its_lane_is_held_back() {
     });
     outcome.assert_rules_kept();
     assert_eq!(said(&outcome)[0].0, "rate_limit_reached");
+}
+
+/// Each tick that a cycle ran for, with its attempt.
+fn ticks_of(outcome: &Outcome) -> Vec<(u64, u32)> {
+    let (mut ticks, mut number) = (Vec::new(), 0);
+    for (_, event) in outcome.events() {
+        match event {
+            Event::TickDue { number: due, .. } => number = *due,
+            Event::CycleStarted { attempt, .. } => ticks.push((number, *attempt)),
+            _ => {}
+        }
+    }
+    ticks
+}
+
+#[test]
+fn p1_a_pause_takes_no_tick_from_who_waits_for_the_limit() {
+    let outcome = Script::new().at(millis(18_500), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            // The first attempt at each tick fails, and the second waits for the limit when the pause begins.
+            let work = |_: Tick, cx: Context| async move {
+                if cx.attempt() == 1 { Err(Failure::transient("not yet")) } else { Ok(()) }
+            };
+            let schedule = Schedule::every(secs(9));
+            let mut host = node
+                .host()
+                .worker("sync", schedule, work)
+                .retry(Retry::exponential().initial(secs(1)).jitter_percent(0))
+                .rate_limit(RateLimit::of(1, secs(4)))
+                .build()
+                .unwrap();
+            let handle = host.handle();
+            async move {
+                let acting = async {
+                    tokio::time::sleep(secs(2)).await;
+                    handle.pause("sync").unwrap();
+                    tokio::time::sleep(secs(3)).await;
+                    handle.resume("sync").unwrap();
+                };
+                tokio::join!(host.run_until_signal(), acting).0
+            }
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(ticks_of(&outcome), [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1)]);
+    assert_eq!(began(&outcome), [0, 5_000, 9_000, 13_000, 18_000]);
+}
+
+#[test]
+fn d6_a_tick_that_waits_for_the_limit_gives_its_place_to_the_next_one() {
+    let outcome = Script::new().at(millis(12_500), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            let work = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+            let schedule = Schedule::every(secs(3)).overlap(Overlap::CancelPrevious);
+            node.host().worker("sync", schedule, work).rate_limit(RateLimit::of(1, secs(5))).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    // The third waited from 6 s to 9 s, when the fourth came due.
+    assert_eq!(ticks_of(&outcome), [(1, 1), (2, 1), (4, 1)]);
+    assert_eq!(began(&outcome), [0, 5_000, 10_000]);
+    assert_eq!(outcome.count(|event| matches!(event, Event::CycleEnded { failure: Some(_), .. })), 0);
 }

@@ -35,6 +35,7 @@ mod determinism;
 mod failure;
 mod faults;
 mod foreign;
+mod gauges;
 mod groups;
 mod harness;
 mod layers;

@@ -136,6 +136,30 @@ async fn c8_an_outage_is_a_line_a_minute_that_counts_the_others_and_one_line_at_
 }
 
 #[tokio::test(start_paused = true)]
+#[tracing_test::traced_test]
+async fn c8_a_worker_that_is_well_by_turns_leaves_out_no_more_than_its_failures() {
+    let fails_by_turns = |tick: Tick, _: Context| async move {
+        if tick.number % 2 == 1 { Err(Failure::transient("disk is full")) } else { Ok(()) }
+    };
+    let host = Host::builder().worker("indexer", Schedule::every(secs(1)), fails_by_turns).retry(Retry::never());
+    let report = host.run_until(tokio::time::sleep(millis(40_500))).await;
+
+    assert_eq!(report.worker("indexer").unwrap().cycles.failed, 21);
+    logs_assert(|lines| {
+        let with = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+        let said = ["cycle failed", "input given up", "given up: a person should look"].map(with);
+        let rest = "repeated lines were left out";
+        let unlogged = format!("unlogged={}", 3 * 21 - said.iter().sum::<usize>());
+        let left_out = lines.iter().any(|line| line.contains(rest) && line.contains(&unlogged));
+        if with("worker recovered") == 1 && left_out {
+            Ok(())
+        } else {
+            Err(format!("{said:?}, {unlogged}: {lines:#?}"))
+        }
+    });
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_host_waits_for_its_stop_and_then_for_the_cycle_in_flight() {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let slow = |(): (), _: Context| async {

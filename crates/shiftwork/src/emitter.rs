@@ -73,6 +73,17 @@ impl Emitter {
         }
     }
 
+    /// What is said next is late: its worker was left behind, and counted out.
+    #[cold]
+    #[cfg_attr(
+        not(feature = "metrics"),
+        expect(unused_variables, clippy::unused_self, reason = "only metrics keep count")
+    )]
+    pub(crate) fn emit_late(&self, event: &Event) {
+        #[cfg(feature = "metrics")]
+        self.metrics.on_late(event);
+    }
+
     /// Whether somebody keeps metrics, for what is asked for them alone.
     pub(crate) fn keeps_metrics(&self) -> bool {
         #[cfg(feature = "metrics")]

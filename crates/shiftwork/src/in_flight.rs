@@ -6,8 +6,8 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -17,10 +17,10 @@ use tokio::time::Instant;
 
 use crate::event::{CycleId, Doing, Hook};
 
-/// The seats of one worker.
+/// The seats of one worker. A life that is left behind keeps its own: what its lanes still do is not the next one's.
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    seats: Box<[Arc<Seat>]>,
+    seats: RwLock<Arc<[Arc<Seat>]>>,
 }
 
 /// What one lane has in flight. A cache line of its own, so that lanes do not disturb each other.
@@ -37,6 +37,8 @@ pub(crate) struct Seat {
     /// Since the origin, in nanoseconds.
     began: AtomicU64,
     attempt: AtomicU32,
+    /// Its lane was left behind, whatever it still does.
+    left: AtomicBool,
 }
 
 const IDLE: u64 = 0;
@@ -62,35 +64,44 @@ pub(crate) struct Flight {
 
 impl InFlight {
     pub(crate) fn new(lanes: usize) -> Self {
-        let seat = |origin| Seat {
-            origin,
-            state: AtomicU64::new(IDLE),
-            cycle: AtomicU64::new(0),
-            delivery: AtomicU64::new(NO_DELIVERY),
-            began: AtomicU64::new(0),
-            attempt: AtomicU32::new(0),
-        };
-        let origin = Instant::now();
-        Self { seats: (0..lanes.max(1)).map(|_| Arc::new(seat(origin))).collect() }
+        Self { seats: RwLock::new(empty(lanes.max(1))) }
     }
 
-    pub(crate) fn seats(&self) -> &[Arc<Seat>] {
-        &self.seats
+    pub(crate) fn seats(&self) -> Arc<[Arc<Seat>]> {
+        self.seats.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn seat(&self, lane: usize) -> &Arc<Seat> {
-        &self.seats[lane]
+    pub(crate) fn seat(&self, lane: usize) -> Arc<Seat> {
+        self.seats()[lane].clone()
     }
 
     /// Every cycle that is in flight.
-    pub(crate) fn flights(&self, now: Instant) -> impl Iterator<Item = Flight> + '_ {
-        self.seats.iter().filter_map(move |seat| seat.flight(now)).filter(|flight| flight.cycle != CycleId(0))
+    pub(crate) fn flights(&self, now: Instant) -> Vec<Flight> {
+        let seats = self.seats();
+        let flights = seats.iter().filter_map(|seat| seat.flight(now));
+        flights.filter(|flight| flight.cycle != CycleId(0)).collect()
     }
 
-    /// What an abandoned life had is nobody's any more.
-    pub(crate) fn clear(&self) {
-        self.seats.iter().for_each(|seat| seat.end());
+    /// What this life has in flight is nobody's any more.
+    pub(crate) fn leave(&self) {
+        let mut seats = self.seats.write().unwrap_or_else(PoisonError::into_inner);
+        seats.iter().for_each(|seat| seat.left.store(true, Ordering::Relaxed));
+        *seats = empty(seats.len());
     }
+}
+
+fn empty(lanes: usize) -> Arc<[Arc<Seat>]> {
+    let origin = Instant::now();
+    let seat = || Seat {
+        origin,
+        state: AtomicU64::new(IDLE),
+        cycle: AtomicU64::new(0),
+        delivery: AtomicU64::new(NO_DELIVERY),
+        began: AtomicU64::new(0),
+        attempt: AtomicU32::new(0),
+        left: AtomicBool::new(false),
+    };
+    (0..lanes).map(|_| Arc::new(seat())).collect()
 }
 
 impl Seat {
@@ -128,6 +139,11 @@ impl Seat {
     pub(crate) fn end(&self) {
         self.cycle.store(0, Ordering::Relaxed);
         self.enter(IDLE);
+    }
+
+    /// Whether its lane was left behind.
+    pub(crate) fn is_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
     }
 
     /// Only the lane writes, so that a load and a store are enough.
@@ -176,7 +192,7 @@ mod tests {
         let all = InFlight::new(2);
         let seat = all.seat(1);
         let now = Instant::now();
-        assert_eq!(all.flights(now).count(), 0);
+        assert_eq!(all.flights(now), []);
         seat.begin(CycleId(7), 2, Some(DeliveryId(9)), now);
         let later = now + Duration::from_secs(3);
         let of = |doing| Flight {
@@ -196,13 +212,26 @@ mod tests {
         seat.poll_begins();
         assert_ne!(seat.poll(), Some(poll), "each poll has its own number");
         seat.settles();
-        assert_eq!(all.flights(later).next(), Some(of(Doing::Settling)));
+        assert_eq!(all.flights(later), [of(Doing::Settling)]);
         seat.end();
         assert_eq!(seat.flight(later), None);
 
         seat.begin_hook(Hook::Stop, now);
         seat.poll_begins();
         assert_eq!(seat.flight(later).and_then(|flight| flight.hook), Some(Hook::Stop));
-        assert_eq!(all.flights(later).count(), 0, "a hook is no cycle");
+        assert_eq!(all.flights(later), [], "a hook is no cycle");
+    }
+
+    #[test]
+    fn a_life_that_was_left_behind_takes_no_seat_of_the_next() {
+        let all = InFlight::new(1);
+        let (old, now) = (all.seat(0), Instant::now());
+        old.begin(CycleId(1), 1, None, now);
+        all.leave();
+        assert_eq!(all.flights(now), []);
+        all.seat(0).begin(CycleId(1), 1, None, now);
+        old.end();
+        assert!(old.is_left() && !all.seat(0).is_left());
+        assert_eq!(all.flights(now).len(), 1);
     }
 }

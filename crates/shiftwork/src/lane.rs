@@ -344,12 +344,12 @@ impl<W, L: Lane> LaneRun<L, W> {
         }
     }
 
-    /// Gives back what came after the breaker had opened, attempt not spent.
+    /// Gives back what no cycle may begin on now, attempt not spent.
     async fn refuse(&mut self, claimed: Option<Claimed>) {
         match claimed {
             Some(claimed) => self.settle_unrun(Settle::Return, None, claimed).await,
             // A source that keeps its inputs itself has nothing to store.
-            None => drop(self.lane.settle(Settle::Return, None, &self.cx).await),
+            None => drop(self.lane.take_back(&self.cx).await),
         }
         self.cx.asked_at = None;
     }

@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use quota::Quota;
+use quota::{Quota, WINDOW};
 use shiftwork_queue::Depth;
 use tokio::time::Instant;
 use tracing::{debug, error, info, trace, warn};
@@ -26,6 +26,7 @@ use crate::{
 
 pub(crate) struct Log {
     workers: Box<[OfWorker]>,
+    origin: Instant,
 }
 
 /// What is kept of one worker, so that its lines are news.
@@ -35,6 +36,8 @@ struct OfWorker {
     health: AtomicU8,
     /// Cycles that failed since it was last said to be well; inputs that are invalid are not the worker's failure.
     failures: AtomicU64,
+    /// When it was last said to be well again, in nanoseconds since the origin; 0 is never.
+    recovered: AtomicU64,
     quotas: [Quota; Sort::COUNT],
 }
 
@@ -47,7 +50,6 @@ const FAILING: u8 = 2;
 #[derive(Clone, Copy)]
 enum Sort {
     Failed(FailureKind),
-    Recovered,
     TicksMissed,
     MovedAside,
     Unrun,
@@ -63,24 +65,23 @@ enum Sort {
 }
 
 impl Sort {
-    const COUNT: usize = FailureKind::ALL.len() + 13;
+    const COUNT: usize = FailureKind::ALL.len() + 12;
 
     fn index(self) -> usize {
         let rest = match self {
             Sort::Failed(kind) => return FailureKind::ALL.iter().position(|it| *it == kind).unwrap_or_default(),
-            Sort::Recovered => 0,
-            Sort::TicksMissed => 1,
-            Sort::MovedAside => 2,
-            Sort::Unrun => 3,
-            Sort::Escalated => 4,
-            Sort::SettleFailed => 5,
-            Sort::LeaseLost => 6,
-            Sort::RenewalFailed => 7,
-            Sort::RetryHeldBack => 8,
-            Sort::MeasureFailed => 9,
-            Sort::Superseded => 10,
-            Sort::RateLimitReached => 11,
-            Sort::RateLimitEased => 12,
+            Sort::TicksMissed => 0,
+            Sort::MovedAside => 1,
+            Sort::Unrun => 2,
+            Sort::Escalated => 3,
+            Sort::SettleFailed => 4,
+            Sort::LeaseLost => 5,
+            Sort::RenewalFailed => 6,
+            Sort::RetryHeldBack => 7,
+            Sort::MeasureFailed => 8,
+            Sort::Superseded => 9,
+            Sort::RateLimitReached => 10,
+            Sort::RateLimitEased => 11,
         };
         FailureKind::ALL.len() + rest
     }
@@ -93,9 +94,10 @@ impl Log {
             // A service says nothing by a first success: that is its end.
             health: AtomicU8::new(if matches!(worker.source, SourceKind::Service { .. }) { HEALTHY } else { NEW }),
             failures: AtomicU64::new(0),
+            recovered: AtomicU64::new(0),
             quotas: Default::default(),
         };
-        Self { workers: workers.iter().map(of).collect() }
+        Self { workers: workers.iter().map(of).collect(), origin: Instant::now() }
     }
 
     fn name(&self, worker: WorkerId) -> &str {
@@ -134,7 +136,11 @@ impl Log {
         let of = &self.workers[id.index()];
         let worker = &*of.name;
         // A worker that is well by turns says so once a minute; in between, its failures go on adding up.
-        if self.admit(id, Sort::Recovered, at, ()).is_none() {
+        let since = at.saturating_duration_since(self.origin).as_nanos();
+        let now = u64::try_from(since).unwrap_or(u64::MAX).max(1);
+        let last = of.recovered.load(Ordering::Relaxed);
+        let too_soon = last != 0 && u128::from(now.saturating_sub(last)) < WINDOW.as_nanos();
+        if too_soon || of.recovered.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return;
         }
         let before = of.health.swap(HEALTHY, Ordering::Relaxed);

@@ -90,13 +90,20 @@ impl Metrics {
         }
     }
 
+    /// A cycle of a life that was left behind ends after all, though it is counted out since then.
+    pub(crate) fn on_late(&self, event: &Event) {
+        if let (true, Event::CycleEnded { worker, .. }) = (self.recorded, event) {
+            self.of(*worker).in_flight.increment(1.0);
+        }
+    }
+
     #[cold]
     fn on_rare(&self, event: &Event) {
         if let Some((worker, phase)) = event.phase() {
             self.of(worker).enter(phase);
         }
         match event {
-            Event::HostStarting { .. } => self.workers.iter().for_each(|of| of.enter(WorkerPhase::Pending)),
+            Event::HostStarting { .. } => self.workers.iter().for_each(OfWorker::begin),
             Event::TickDue { worker, late, .. } => {
                 if let Some(lag) = &self.of(*worker).schedule_lag {
                     lag.record(*late);
@@ -146,7 +153,11 @@ impl Metrics {
                 self.of(*worker).restarts.increment(1);
                 self.of(*worker).ended();
             }
-            Event::WorkerStopped { worker, .. } => self.of(*worker).ended(),
+            Event::WorkerStopped { worker, .. } => {
+                let of = self.of(*worker);
+                of.ended();
+                of.paused.set(0.0);
+            }
             Event::BatchStarted { worker, cycles, .. } => {
                 if let Some(size) = &self.of(*worker).batch_size {
                     size.record(*cycles);
@@ -287,6 +298,14 @@ impl OfWorker {
         }
     }
 
+    /// A host starts. The series may be those of one before it.
+    fn begin(&self) {
+        self.phases.iter().for_each(|phase| phase.set(0.0));
+        self.enter(WorkerPhase::Pending);
+        self.paused.set(0.0);
+        self.ended();
+    }
+
     fn enter(&self, phase: WorkerPhase) {
         let next = WorkerPhase::ALL.iter().position(|it| *it == phase).unwrap_or_default();
         let last = self.phase.swap(next, Ordering::Relaxed);
@@ -298,6 +317,7 @@ impl OfWorker {
     fn ended(&self) {
         self.in_flight.set(0.0);
         self.rate_limited.set(0.0);
+        self.source_failures_told.store(0, Ordering::Relaxed);
     }
 
     fn settled(&self, settle: Settle, is_delivery: bool) {

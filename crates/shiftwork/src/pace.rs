@@ -52,7 +52,7 @@ impl Pace {
 
     /// Waits for a place before the source is asked, where that is the time for it. Whether the lane may ask.
     pub(crate) async fn before_offer(&self, cx: &LaneContext) -> bool {
-        !self.before_offer || self.place(cx).await
+        !self.before_offer || self.place(cx, || cx.is_closed()).await
     }
 
     /// Nothing came of asking.
@@ -62,9 +62,10 @@ impl Pace {
         }
     }
 
-    /// Waits for a place once there is an offer, where that is the time for it. Whether its cycle may begin.
+    /// Waits for a place once there is an offer, where that is the time for it. Whether its cycle may begin: not if the next
+    /// tick is to have its place.
     pub(crate) async fn after_offer(&self, cx: &LaneContext) -> bool {
-        self.before_offer || self.place(cx).await
+        self.before_offer || self.place(cx, || cx.is_closed() || cx.attempt().is_cancelled()).await
     }
 
     /// The cycle of a lane that has a place begins.
@@ -113,37 +114,37 @@ impl Pace {
         }
     }
 
-    /// Waits for a place. `false` once intake has closed.
-    async fn place(&self, cx: &LaneContext) -> bool {
+    /// Waits for a place. `false` once that is over.
+    async fn place(&self, cx: &LaneContext, is_over: impl Fn() -> bool) -> bool {
         let mut waits = false;
         loop {
             // Made before the question, so that no change is missed.
             let changed = self.bell.notified();
-            let asking = self.ask(cx, &mut waits);
+            let asking = self.ask(cx, is_over(), &mut waits);
             match asking {
                 None => return false,
                 Some(Asking::Go) => return true,
                 Some(Asking::Until(time)) => tokio::select! {
                     biased;
-                    () = cx.closed() => {}
+                    () = cx.source.control().until(&is_over) => {}
                     () = changed => {}
                     () = tokio::time::sleep_until(time) => {}
                 },
                 Some(Asking::Wait) => tokio::select! {
                     biased;
-                    () = cx.closed() => {}
+                    () = cx.source.control().until(&is_over) => {}
                     () = changed => {}
                 },
             }
         }
     }
 
-    /// Asks for a place for a lane, and notes whether it waits for room now. `None` once intake has closed.
-    fn ask(&self, cx: &LaneContext, waits: &mut bool) -> Option<Asking> {
+    /// Asks for a place for a lane, and notes whether it waits for room now. `None` if that is over.
+    fn ask(&self, cx: &LaneContext, is_over: bool, waits: &mut bool) -> Option<Asking> {
         let now = Instant::now();
         let waited = *waits;
         let asking = self.with(|State { meter, hold, placed }| {
-            let asking = (!cx.is_closed()).then(|| meter.ask(now));
+            let asking = (!is_over).then(|| meter.ask(now));
             // What somebody else has is not what the limit keeps from it.
             *waits = matches!(asking, Some(Asking::Until(_)));
             match (waited, *waits) {

@@ -127,6 +127,21 @@ pub trait Lane: Send + 'static {
         failure: Option<&Failure>,
         cx: &LaneContext,
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
+
+    /// Takes back the last offer, that of an input that is nobody's delivery: the worker was paused, or its breaker opened,
+    /// before a cycle could begin. It has cost no attempt, and [`Lane::next`] is to offer it again. By default it is settled
+    /// with [`Settle::Return`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Lane::settle`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Lane::settle`].
+    fn take_back(&mut self, cx: &LaneContext) -> impl Future<Output = Result<(), BoxError>> + Send {
+        self.settle(Settle::Return, None, cx)
+    }
 }
 
 /// A lane that can take many inputs at once, for a [batch worker](crate::BatchWorker): one lane of a batch takes them, and each
@@ -238,7 +253,7 @@ impl SourceContext {
     }
 
     /// What the worker's tasks may do. Each lane has it.
-    fn control(&self) -> &Control {
+    pub(crate) fn control(&self) -> &Control {
         &self.lanes[0].control.worker
     }
 
@@ -388,6 +403,9 @@ impl LaneContext {
     #[inline]
     pub(crate) fn emit_at(&self, at: Instant, event: &Event) {
         self.shared.tally.count(event);
+        if self.shared.seat.is_left() {
+            self.source.emitter.emit_late(event);
+        }
         self.source.emitter.emit(at, event);
     }
 
@@ -412,7 +430,7 @@ impl LaneContext {
     }
 
     /// Whether the attempt that runs on this lane has lost its lease.
-    fn attempt(&self) -> &crate::control::AttemptControl {
+    pub(crate) fn attempt(&self) -> &crate::control::AttemptControl {
         &self.shared().control
     }
 

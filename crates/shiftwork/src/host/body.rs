@@ -79,7 +79,7 @@ where
     let span = tracing::info_span!("service", worker = &*unit.name);
     // In a block of its own, so that a function that panics before it returns its future is caught too.
     let future = async { body(cx.clone()).await };
-    let mut future = Box::pin(RunCycle::new(future, Limits::default(), &attempt, &span, Some(seat)));
+    let mut future = Box::pin(RunCycle::new(future, Limits::default(), &attempt, &span, Some(&seat)));
 
     // Rule S7: one without a handshake is ready at once, and begins only when the host runs.
     let mut result = None;

@@ -110,7 +110,7 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
                 }
                 Action::Abandon(id) => {
                     stragglers(id, StopStep::Abandoned);
-                    in_flight[id.index()].clear();
+                    in_flight[id.index()].leave();
                     if let Some(task) = &workers[id.index()].task {
                         task.abort();
                     }

@@ -221,7 +221,7 @@ async fn run<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
     let seat = unit.in_flight[id.index()].seat(0);
     seat.begin_hook(Hook::Start, Instant::now());
     let started =
-        RunCycle::new(async { C::start(&worker).await }, Limits::default(), &attempt, &span, Some(seat)).await;
+        RunCycle::new(async { C::start(&worker).await }, Limits::default(), &attempt, &span, Some(&seat)).await;
     seat.end();
     if let Err(failure) = started {
         tell(Input::StartFailed(id, failure.cause()));
@@ -241,7 +241,8 @@ async fn run<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
     let span = tracing::info_span!("stop", worker = &*unit.name);
     let attempt = AttemptControl::new(Arc::new(Control::new()));
     seat.begin_hook(Hook::Stop, Instant::now());
-    let stopped = RunCycle::new(async { C::stop(&worker).await }, Limits::default(), &attempt, &span, Some(seat)).await;
+    let stopped =
+        RunCycle::new(async { C::stop(&worker).await }, Limits::default(), &attempt, &span, Some(&seat)).await;
     seat.end();
     tell(Input::Closed(id, stopped.err().map(|failure| failure.cause())));
 }
@@ -263,7 +264,7 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
                 tally: unit.emitter.tally(id),
                 successes: AtomicU64::new(0),
                 environment: unit.environment.clone(),
-                seat: unit.in_flight[id.index()].seat(lane).clone(),
+                seat: unit.in_flight[id.index()].seat(lane),
             })
         })
         .collect();

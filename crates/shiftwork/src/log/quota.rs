@@ -27,7 +27,7 @@ struct Written {
 }
 
 /// For how long a text is not repeated.
-const WINDOW: Duration = Duration::from_secs(60);
+pub(super) const WINDOW: Duration = Duration::from_secs(60);
 
 /// How many lines of different texts there may be in that time.
 const LINES_MAX: u32 = 10;

@@ -311,7 +311,7 @@ impl Source for Schedule {
 pub struct ScheduleLane {
     plan: Plan,
     life: Arc<Life>,
-    /// The tick that is to be tried again, and when.
+    /// The tick that was offered and is not done with, and when it is to be offered again.
     current: Option<(Tick, Instant)>,
     attempt: u32,
 }
@@ -395,6 +395,12 @@ impl Lane for ScheduleLane {
         if self.plan.minds_the_end() {
             self.life.clockwork.lock().await.settled(&self.plan, &cx.source);
         }
+        Ok(())
+    }
+
+    /// It is due at once, unless a tick after it is served instead.
+    async fn take_back(&mut self, _: &LaneContext) -> Result<(), BoxError> {
+        self.at_work(0);
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct ScheduleView {
     /// How many ticks were said to be missed since the last one.
     pub(super) missed: u64,
     /// How many ticks were said whose cycle has not begun.
-    pub(super) announced: u32,
+    pub(super) announced: usize,
     /// The wall clock has stepped since the last tick.
     pub(super) stepped: bool,
     /// It has stepped back so far that ticks come due again.
@@ -35,6 +35,23 @@ pub(super) struct TickSaid {
 }
 
 impl Worker {
+    /// Rule D3: a tick that is served gets its cycle, whatever that has to wait for: before each lane serves another one.
+    fn announces(&mut self, verdicts: &mut Verdicts<'_>) {
+        let view = &mut self.schedule;
+        if cancels_previous(self.declared.source) {
+            // This one is served instead.
+            view.announced = 0;
+        }
+        let (name, lanes) = (&self.declared.name, self.declared.concurrency);
+        verdicts.demand(
+            Rule::D3,
+            view.announced < lanes,
+            || format!("a tick of {name} that was served gets its cycle, before each lane serves another one"),
+            || format!("{} have none", view.announced),
+        );
+        view.announced = view.announced.saturating_add(1);
+    }
+
     /// Rule P3: a tick is served that was asked for.
     pub(super) fn triggered_tick(&mut self, number: u64, missed: u64, verdicts: &mut Verdicts<'_>) {
         let (at, name) = (verdicts.at, &self.declared.name);
@@ -54,7 +71,7 @@ impl Worker {
             || format!("a tick of {name} that was asked for does not count"),
             || format!("it has number {number} after {last}"),
         );
-        self.schedule.announced += 1;
+        self.announces(verdicts);
     }
 
     /// Rules D1 and D3 to D5: a tick is served.
@@ -153,9 +170,9 @@ impl Worker {
         }
         view.last = Some((number, due));
         view.missed = 0;
-        view.announced += 1;
         view.stepped = false;
         view.rewound = false;
+        self.announces(verdicts);
         if cancels_previous(self.declared.source) {
             // Whatever was to be tried again of the one before is over.
             self.next = Next { attempt: 1, not_before: Duration::ZERO };

@@ -111,20 +111,22 @@ impl Grid for Wall {
 
     fn backlog(&self, first: Timestamp, now: Timestamp, keep: usize) -> Backlog<Timestamp> {
         let mut backlog = Backlog { newest: VecDeque::new(), dropped: 0, next: Some(first) };
-        let mut count = 0usize;
+        let (mut run, mut count) = (first, 0);
         while let Some(tick) = backlog.next.filter(|next| *next <= now) {
             backlog.newest.push_back(tick);
             if backlog.newest.len() > keep {
                 backlog.newest.pop_front();
                 backlog.dropped += 1;
             }
+            if count == 0 {
+                run = tick;
+            }
             count += 1;
-            backlog.next = if count.is_multiple_of(BACKLOG_MAX) {
+            backlog.next = if count == BACKLOG_MAX {
                 // A year of seconds takes a while to count. From here on only the newest matter.
-                let apart = self.between(first, tick) / u32::try_from(count).unwrap_or(u32::MAX);
-                let near =
-                    apart.saturating_mul(u32::try_from(keep).unwrap_or(u32::MAX).saturating_add(1)).saturating_mul(2);
-                self.after(now.checked_sub(near).unwrap_or(tick).max(tick))
+                let apart = self.between(run, tick) / u32::try_from(count).unwrap_or(u32::MAX);
+                count = 0;
+                self.after(self.shortly_before(now, keep, apart).max(tick))
             } else {
                 self.after(tick)
             };
@@ -141,6 +143,23 @@ impl Grid for Wall {
 
     fn between(&self, from: Timestamp, to: Timestamp) -> Duration {
         shiftwork_queue::between(from, to)
+    }
+}
+
+impl Wall {
+    /// A time before `now` from which `keep` ticks at least have come due, if ever so many have. Ticks that were `apart` once
+    /// need not be so always: those of working hours are followed by a weekend.
+    fn shortly_before(&self, now: Timestamp, keep: usize, apart: Duration) -> Timestamp {
+        let few = u32::try_from(keep).unwrap_or(u32::MAX).saturating_add(1);
+        let mut back = apart.max(Duration::from_secs(1)).saturating_mul(few).saturating_mul(2);
+        loop {
+            let Ok(from) = now.checked_sub(back) else { return Timestamp::MIN };
+            let ticks = std::iter::successors(self.after(from), |tick| self.after(*tick));
+            if ticks.take_while(|tick| *tick <= now).take(keep).count() == keep {
+                return from;
+            }
+            back = back.saturating_mul(2);
+        }
     }
 }
 

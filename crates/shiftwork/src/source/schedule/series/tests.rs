@@ -84,6 +84,26 @@ fn a_year_of_seconds_is_merged_in_no_time() {
 }
 
 #[test]
+fn the_newest_of_a_long_backlog_are_found_on_a_sunday_too() {
+    // 11,880 minutes of working hours, the last of them on Friday.
+    let (begin, now) = (time("2026-01-01T00:00:00Z"), time("2026-02-01T12:00:00Z"));
+    let served = |missed: Missed| {
+        let wall = Wall::Cron(cron("* 9-17 * * 1-5", "UTC"));
+        let mut series = Series::new(wall.clone(), missed, wall.after(begin), begin);
+        let mut served = Vec::new();
+        while let (Decision::Serve { due, .. }, _) = series.decide(now) {
+            served.push(due);
+        }
+        served
+    };
+    let last = time("2026-01-30T17:59:00Z");
+    assert_eq!(served(Missed::Merge), [last]);
+    let minutes = [119, 118, 117].map(|before: i64| last - SignedDuration::from_mins(before));
+    let caught_up = served(Missed::CatchUp { max: 120 });
+    assert_eq!((caught_up.len(), &caught_up[..3], caught_up.last()), (120, &minutes[..], Some(&last)));
+}
+
+#[test]
 fn a_month_of_downtime_is_what_the_policy_makes_of_it() {
     let (begin, now) = (time("2026-01-01T00:00:00Z"), time("2026-01-31T12:00:00Z"));
     let served = |missed: Missed| {
