@@ -1,6 +1,10 @@
 //! What is counted up is counted down, whoever ends last.
 
-use std::{collections::BTreeMap, sync::Mutex, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use shiftwork::{
@@ -39,10 +43,12 @@ fn a_cycle_that_ends_after_it_was_left_behind_is_counted_out_once() {
     let snapshotter = recorder.snapshotter();
     let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (ends, mut ended) = mpsc::unbounded_channel();
-    let blocks = |(): (), _: Context| async {
-        #[expect(clippy::disallowed_methods, reason = "it is to block its thread")]
-        std::thread::sleep(millis(400));
-        Ok::<(), Failure>(())
+    let (go, may_go) = std::sync::mpsc::channel::<()>();
+    let may_go = Arc::new(Mutex::new(may_go));
+    // It blocks its thread until it is let go.
+    let blocks = move |(): (), _: Context| {
+        let may_go = may_go.clone();
+        async move { may_go.lock().unwrap().recv().map_err(Failure::from) }
     };
     let short = millis(20);
     let budget = StopBudget::default().drain(short).cancel(short).close(short);
@@ -53,6 +59,7 @@ fn a_cycle_that_ends_after_it_was_left_behind_is_counted_out_once() {
             let report = host.run_until(tokio::time::sleep(millis(50))).await;
             assert!(report.worker("a").unwrap().abandoned.is_some());
             assert_eq!(gauges(&snapshotter)["shiftwork_cycles_in_flight"], 0.0);
+            go.send(()).unwrap();
             ended.recv().await.unwrap();
         });
     });

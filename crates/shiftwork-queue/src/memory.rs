@@ -31,7 +31,7 @@ use jiff::Timestamp;
 use self::{
     changes::Changes,
     record::Content,
-    state::{Settled, State},
+    state::{Settled, State, places},
 };
 pub use self::{
     inspect::{Entry, Stage},
@@ -188,7 +188,7 @@ impl<T> MemoryQueue<T> {
             let room = self.shared.room.listen();
             match self.try_push(messages, now()) {
                 Ok(pushed) => return Ok(pushed),
-                Err(full) if full.messages.len() > full.capacity => return Err(full.into()),
+                Err(full) if places(&full.messages, |_| true) > full.capacity => return Err(full.into()),
                 Err(full) => messages = full.messages,
             }
             room.await;

@@ -35,7 +35,7 @@ async fn serve(cx: ServiceContext, pictures: Pictures) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Puts the work where it outlasts the request.
+/// Puts the work where it outlasts the request, or says that there is too much of it.
 async fn accept(State(pictures): State<Arc<Pictures>>, Path(picture): Path<u32>) -> StatusCode {
     match pictures.push(vec![Message::new(picture)], System.now()).await {
         Ok(_) => StatusCode::ACCEPTED,
@@ -50,7 +50,7 @@ async fn shrink(picture: u32, _: Context) -> Result<(), Failure> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> HostReport {
-    let pictures = Pictures::new();
+    let pictures = Pictures::bounded(1_000);
     let source = pictures.clone().source();
     Host::builder()
         .worker("thumbnails", source, shrink)

@@ -5,7 +5,13 @@
 //! cargo run -p shiftwork --example nightly_clean_up -- '* * * * * *'   # every second, to see it
 //! ```
 
-use std::{env, error::Error, fs, io, time::Duration};
+use std::{
+    env,
+    error::Error,
+    fs, io,
+    path::Path,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use shiftwork::{Context, Environment, Failure, Host, HostReport, Missed, Overlap, Schedule, System, Tick};
 
@@ -15,29 +21,38 @@ async fn clean_up(tick: Tick, cx: Context) -> Result<(), Failure> {
     let folder = env::temp_dir().join("shiftwork-example");
     let now = cx.wall_time();
     // Files are read and removed on a thread that may block, so that this one keeps serving others.
-    let removed = tokio::task::spawn_blocking(move || {
-        let mut removed = 0;
-        fs::create_dir_all(&folder)?;
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            let age = now.as_duration().unsigned_abs().checked_sub(age_base(&entry)?);
-            if age.is_some_and(|age| age > KEPT) {
-                fs::remove_file(entry.path())?;
-                removed += 1;
-            }
-        }
-        Ok::<u32, io::Error>(removed)
-    });
+    let removed = tokio::task::spawn_blocking(move || remove_old(&folder, now.as_duration().unsigned_abs()));
     // Two kinds of errors, two question marks: the thread's panic and the folder's trouble. Both are tried again.
     let removed = removed.await??;
     println!("tick {} of {}: removed {removed} files", tick.number, tick.due);
     Ok(())
 }
 
-/// When a file was written, since the Unix epoch.
-fn age_base(entry: &fs::DirEntry) -> io::Result<Duration> {
-    let written = entry.metadata()?.modified()?;
-    written.duration_since(std::time::UNIX_EPOCH).map_err(io::Error::other)
+/// Removes the files that were written long before `now`, since the Unix epoch. One that cannot be removed keeps none of the
+/// others, and is the error in the end.
+fn remove_old(folder: &Path, now: Duration) -> io::Result<u32> {
+    let (mut removed, mut trouble) = (0, None);
+    fs::create_dir_all(folder)?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        match is_old(&entry, now).and_then(|old| if old { fs::remove_file(entry.path()).map(|()| 1) } else { Ok(0) }) {
+            Ok(count) => removed += count,
+            // Somebody else has removed it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => trouble = trouble.or(Some(error)),
+        }
+    }
+    match trouble {
+        None => Ok(removed),
+        Some(error) => Err(io::Error::new(error.kind(), format!("removed {removed} files, and not one: {error}"))),
+    }
+}
+
+/// Whether it is a file, and was written long before.
+fn is_old(entry: &fs::DirEntry, now: Duration) -> io::Result<bool> {
+    let about = entry.metadata()?;
+    let written = about.modified()?.duration_since(UNIX_EPOCH).map_err(io::Error::other)?;
+    Ok(about.is_file() && now.checked_sub(written).is_some_and(|age| age > KEPT))
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -27,6 +27,8 @@ pub use error::ConfigError;
 use form::{Count, Named, OrNone, Table, TableOrNone, Time, Words};
 use section::{Place, Section, section};
 
+use crate::host::LANES_MAX;
+
 pub use crate::{
     lifecycle::{
         BatchesConfig, BreakerConfig, GroupConfig, ProcessWord, RateLimitConfig, RestartConfig, RetryBudgetConfig,
@@ -39,7 +41,7 @@ pub use crate::{
 section! {
     /// What a file says about a host and its workers.
     ///
-    /// It is read and written through serde, from and to any format. Times have their unit, as in `"30s"`, `"1m 30s"` or
+    /// It is read and written through serde, from and to any format that says what its values are, as TOML, JSON and YAML do. Times have their unit, as in `"30s"`, `"1m 30s"` or
     /// `"500ms"`; a number without one is refused. So is a key that does not exist, or a value out of its range, with
     /// an error that names the key by its whole path and says what is accepted. [`Config::keys`] lists all keys. A limit
     /// that the code sets is taken away with `"none"`.
@@ -97,7 +99,7 @@ section! {
     /// What a file says about one worker.
     pub struct WorkerConfig {
         /// How many cycles run side by side at most.
-        pub concurrency: Option<usize> = Count::from(1),
+        pub concurrency: Option<usize> = Count::between(1, LANES_MAX as u64),
         /// How many inputs one cycle takes, where it is a batch worker.
         pub batch: BatchesConfig = Table::NEW,
         /// How long one cycle may run.
@@ -106,7 +108,7 @@ section! {
         pub progress_timeout: Option<Option<Duration>> = OrNone(Time::from_millis(1)),
         /// How long the start hook may take.
         pub start_timeout: Option<Duration> = Time::from_millis(1),
-        /// How long its cycles may drain, within the host's time to drain.
+        /// How long its cycles may drain, within the host's time to drain; all of that where it is left out.
         pub drain: Option<Duration> = Time::from_millis(0),
         /// How many lapsed leases make a delivery a crash loop.
         pub crashes_max: Option<u32> = Count::from(1),
@@ -174,6 +176,15 @@ impl WorkerConfig {
     /// For a source that is no queue.
     pub(crate) fn refuse_queue(&self) -> Result<(), ConfigError> {
         refuse(&self.queue, "queue")
+    }
+
+    /// For a source whose inputs are no deliveries.
+    pub(crate) fn refuse_what_is_of_deliveries(&self) -> Result<(), ConfigError> {
+        let crashes = match self.crashes_max {
+            None => Ok(()),
+            Some(_) => Err(ConfigError::new("crashes_max", "only deliveries of a queue have leases that lapse")),
+        };
+        ConfigError::all([self.refuse_queue(), crashes])
     }
 }
 

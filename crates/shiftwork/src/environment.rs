@@ -150,7 +150,16 @@ impl Signals {
     pub fn system() -> io::Result<Self> {
         let (sender, receiver) = mpsc::unbounded_channel();
         tokio::spawn(async move {
-            while tokio::signal::ctrl_c().await.is_ok() && sender.send(Signal::Interrupt).is_ok() {}
+            loop {
+                tokio::select! {
+                    () = sender.closed() => break,
+                    pressed = tokio::signal::ctrl_c() => {
+                        if pressed.is_err() || sender.send(Signal::Interrupt).is_err() {
+                            break;
+                        }
+                    }
+                }
+            }
         });
         Ok(Self(Streams::Injected(receiver)))
     }

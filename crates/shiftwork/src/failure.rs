@@ -129,19 +129,25 @@ impl Failure {
         Self { unsaid: true, ..Self::transient(error) }
     }
 
-    /// What the cycle has said, with what somebody else made of its text.
+    /// What was said of it, for what somebody else made of its error.
     #[cfg(feature = "tower")]
-    pub(crate) fn wrapped(kind: FailureKind, delay: Option<Duration>, error: BoxError) -> Self {
-        Self { delay, ..Self::new(kind, error) }
+    pub(crate) fn said_of(&self) -> impl FnOnce(BoxError) -> Self + use<> {
+        let Self { kind, unsaid, delay, .. } = *self;
+        move |error| Self { kind, unsaid, delay, error }
     }
 
-    /// Lets `classify` say what kind it is, unless the cycle did. A classification that panics has said nothing.
-    pub(crate) fn classified(self, classify: impl FnOnce(&(dyn Error + 'static)) -> Option<FailureClass>) -> Self {
+    /// Lets `classify` say what kind it is, unless the cycle did: by its error, or else by the one below what a layer made of
+    /// it. A classification that panics has said nothing.
+    pub(crate) fn classified(self, classify: impl Fn(&(dyn Error + 'static)) -> Option<FailureClass>) -> Self {
         if !self.unsaid {
             return self;
         }
         let error: &(dyn Error + 'static) = &*self.error;
-        let class = match catch_unwind(AssertUnwindSafe(|| classify(error))) {
+        #[cfg(feature = "tower")]
+        let below = crate::tower::below_layers(error).map(|failure| -> &(dyn Error + 'static) { failure.error() });
+        #[cfg(not(feature = "tower"))]
+        let below: Option<&(dyn Error + 'static)> = None;
+        let class = match catch_unwind(AssertUnwindSafe(|| classify(error).or_else(|| below.and_then(&classify)))) {
             Ok(class) => class,
             Err(panic) => {
                 let panic = panicked(&*panic);

@@ -25,8 +25,8 @@ use std::{future::Future, sync::Arc};
 
 use tokio::sync::mpsc;
 
-pub(crate) use builder::Policy;
 pub use builder::{BuildError, HostBuilder, OfCycles, OfService, ServiceBuilder, WorkerBuilder};
+pub(crate) use builder::{LANES_MAX, Policy};
 pub use handle::{ControlError, Heard, HostHandle, Subscription, WorkerStatus};
 pub use health::Health;
 

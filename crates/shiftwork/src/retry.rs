@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(read(r#"{"attempts_max": 9}"#), Ok(Retry::default().attempts_max(9)));
         let percent = "jitter_percent is 200; accepted is a whole number from 0 to 100";
         assert_eq!(refusal(r#"{"jitter_percent": 200}"#), percent);
-        assert_eq!(refusal(r#"{"factor": 0}"#), "factor is 0; accepted is a whole number from 1 on");
+        assert_eq!(refusal(r#"{"factor": 0}"#), "factor is 0; accepted is a whole number from 1 to 4294967295");
         assert!(
             refusal(r#"{"total_max": "0s"}"#).starts_with("total_max is \"0s\"; accepted is a time of at least 1ms")
         );

@@ -32,6 +32,9 @@ use crate::{
     event::{CycleId, Event, Settle, SourceKind, WorkerId},
 };
 
+/// What tokio's timers resolve.
+pub(crate) const TIMER: Duration = Duration::from_millis(1);
+
 /// What starts cycles.
 pub trait Source: Send + Sync + 'static {
     /// What a cycle gets.

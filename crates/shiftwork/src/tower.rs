@@ -5,7 +5,9 @@
 //!
 //! A cycle that goes through here costs one allocation; workers that do not pay nothing for it. What a failure means
 //! survives the layers: [`Failure::invalid`] in a cycle is bad input outside of them too. What a layer itself fails with
-//! (a timeout, a full buffer) is transient, or what the worker's classification says, as if it had come through `?`.
+//! (a timeout, a full buffer) is transient, or what the worker's classification says, as if it had come through `?`. So is
+//! what a service fails with as it is asked whether it is ready. One that can never be ready again, such as a buffer whose task
+//! has died, fails each cycle: have the classification call that error fatal.
 
 use std::{
     error::Error,
@@ -204,19 +206,23 @@ where
 fn failure_of(error: BoxError) -> Failure {
     match error.downcast::<CycleError>() {
         Ok(cycle) => cycle.0,
-        Err(error) => {
-            // A layer that shares an error between callers can only refer to it.
-            let mut source: Option<&(dyn Error + 'static)> = Some(&*error);
-            while let Some(inner) = source {
-                if let Some(CycleError(failure)) = inner.downcast_ref::<CycleError>() {
-                    let (kind, delay) = (failure.kind(), failure.delay());
-                    return Failure::wrapped(kind, delay, error);
-                }
-                source = inner.source();
-            }
-            Failure::unsaid(error)
-        }
+        Err(error) => match below_layers(&*error).map(Failure::said_of) {
+            Some(said_of) => said_of(error),
+            None => Failure::unsaid(error),
+        },
     }
+}
+
+/// What the cycle failed with, where a layer can only refer to it: one that shares an error between callers.
+pub(crate) fn below_layers<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Failure> {
+    let mut source = Some(error);
+    while let Some(error) = source {
+        if let Some(CycleError(failure)) = error.downcast_ref() {
+            return Some(failure);
+        }
+        source = error.source();
+    }
+    None
 }
 
 impl<S, Input> fmt::Debug for ServiceWorker<S, Input> {
@@ -269,6 +275,17 @@ mod tests {
         assert_eq!((shared.kind(), shared.delay()), (FailureKind::Transient, Some(Duration::from_secs(9))));
         assert_eq!(&*shared.cause().message, "a buffered call failed: 429");
         assert!(failure_of(CycleError(Failure::invalid("no")).into()).is_invalid());
+    }
+
+    #[test]
+    fn the_classification_finds_what_the_cycle_failed_with_below_what_a_layer_made_of_it() {
+        let discards = |error: &(dyn Error + 'static)| error.is::<fmt::Error>().then_some(crate::FailureClass::Discard);
+        let unsaid = failure_of(Shared(CycleError(fmt::Error.into())).into());
+        let said = failure_of(Shared(CycleError(Failure::transient(fmt::Error))).into());
+        assert!(said.classified(discards).is_transient());
+        let discarded = unsaid.classified(discards);
+        assert_eq!(discarded.kind(), FailureKind::Discarded);
+        assert_eq!(discarded.error().to_string(), "a buffered call failed");
     }
 
     #[test]

@@ -94,10 +94,7 @@ impl<T> State<T> {
         if messages.len() <= room {
             return Ok(());
         }
-        let keyed = messages.iter().filter_map(|message| message.unique_key.as_deref());
-        let unkeyed = messages.len() - keyed.clone().count();
-        let new_keys: BTreeSet<&str> = keyed.filter(|key| !self.keys.contains_key(*key)).collect();
-        if unkeyed + new_keys.len() <= room { Ok(()) } else { Err(capacity) }
+        if places(messages, |key| !self.keys.contains_key(key)) <= room { Ok(()) } else { Err(capacity) }
     }
 
     /// Adds a message, or gives it back with the delivery that owns its key. Room is not checked.
@@ -328,4 +325,11 @@ impl<T: Clone> Dead<T> {
             dead_at: self.dead_at,
         }
     }
+}
+
+/// How much room messages take, where only keys that are new take any, and each of them once.
+pub(super) fn places<T>(messages: &[Message<T>], is_new: impl Fn(&str) -> bool) -> usize {
+    let keyed = messages.iter().filter_map(|message| message.unique_key.as_deref());
+    let unkeyed = messages.len() - keyed.clone().count();
+    unkeyed + keyed.filter(|key| is_new(key)).collect::<BTreeSet<&str>>().len()
 }

@@ -734,6 +734,16 @@ fn a_push_that_no_queue_of_this_size_could_take_does_not_wait() {
     assert!(tokio_test::block_on(queue.push_when_room(both, || at(0))).unwrap_err().is_full());
 }
 
+#[test]
+fn what_is_pushed_twice_takes_room_once() {
+    let queue = MemoryQueue::bounded(1);
+    let twice = || vec![message("a").unique_key("k"), message("b").unique_key("k")];
+    let pushed = tokio_test::block_on(queue.push_when_room(twice(), || at(0))).unwrap();
+    assert_eq!(pushed[1], Pushed::Duplicate(pushed[0].id()));
+    let again = tokio_test::block_on(queue.push_when_room(twice(), || at(0))).unwrap();
+    assert_eq!(again, [Pushed::Duplicate(pushed[0].id()); 2]);
+}
+
 // Rule 7: one by one.
 
 #[test]

@@ -135,12 +135,14 @@ pub(crate) struct Count<N> {
     number: PhantomData<N>,
 }
 
-impl<N> Count<N> {
+impl Count<u32> {
     /// From `least` up.
     pub(crate) const fn from(least: u64) -> Self {
-        Self::between(least, u64::MAX)
+        Self::between(least, u32::MAX as u64)
     }
+}
 
+impl<N> Count<N> {
     /// From `least` to `most`, both included.
     pub(crate) const fn between(least: u64, most: u64) -> Self {
         Self { least, most, number: PhantomData }
@@ -151,11 +153,7 @@ impl<N: TryFrom<u64> + Copy + TryInto<u64>> Scalar for Count<N> {
     type Value = N;
 
     fn accepts(&self) -> String {
-        if self.most == u64::MAX {
-            format!("a whole number from {} on", self.least)
-        } else {
-            format!("a whole number from {} to {}", self.least, self.most)
-        }
+        format!("a whole number from {} to {}", self.least, self.most)
     }
 
     fn take(&self, written: &Written<'_>) -> Option<N> {
@@ -197,10 +195,19 @@ impl Scalar for Time {
     }
 
     fn give(&self, time: &Duration) -> Written<'static> {
-        // A time of ages, which only code can ask for, is written as the longest that can be read.
-        let time = SignedDuration::try_from(*time).unwrap_or(SignedDuration::MAX);
-        Written::Text(format!("{time:#}").into())
+        Written::Text(written((*time).max(Duration::from_millis(self.least_ms))).into())
     }
+}
+
+/// A time as it is written. Only code can ask for a part of a millisecond, which is rounded up, as timers do, and for ages, of
+/// which the longest that can be read are written.
+pub(crate) fn written(time: Duration) -> String {
+    const LONGEST: SignedDuration = SignedDuration::from_secs(i64::MAX);
+    let part = time.subsec_nanos() % 1_000_000;
+    let rest = if part == 0 { 0 } else { 1_000_000 - part };
+    let time = time.saturating_add(Duration::from_nanos(rest.into()));
+    let time = SignedDuration::try_from(time).unwrap_or(LONGEST).min(LONGEST);
+    format!("{time:#}")
 }
 
 /// Another form, or `"none"`.
@@ -404,6 +411,9 @@ impl<T: Section> Form for Named<T> {
             fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
                 let mut sections = BTreeMap::new();
                 while let Some(name) = from.next_key::<String>()? {
+                    if sections.contains_key(&name) {
+                        return Err(section::twice(self.0.key(&name)));
+                    }
                     let section = from.next_value_seed(InPlace(self.0.key(&name), PhantomData))?;
                     sections.insert(name, section);
                 }

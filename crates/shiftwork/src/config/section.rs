@@ -165,6 +165,11 @@ pub(crate) fn write_key<V, F: Form<Value = V>, M: SerializeMap>(
     if form.is_set(value) { to.serialize_entry(key, &Writer { form, value }) } else { Ok(()) }
 }
 
+/// A key that some formats let stand there twice, as if nobody would ask which of them holds.
+pub(super) fn twice<E: Error>(at: Place<'_>) -> E {
+    E::custom(format_args!("{at} is written twice; accepted is once"))
+}
+
 pub(super) struct SectionVisitor<'a, T> {
     pub(super) at: Place<'a>,
     pub(super) section: PhantomData<T>,
@@ -179,8 +184,12 @@ impl<'de, T: Section> Visitor<'de> for SectionVisitor<'_, T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<T, A::Error> {
-        let mut section = T::default();
+        let (mut section, mut seen) = (T::default(), Vec::new());
         while let Some(key) = from.next_key_seed(KnownKey { at: self.at, keys: T::KEYS })? {
+            if seen.contains(&key) {
+                return Err(twice(self.at.key(key)));
+            }
+            seen.push(key);
             section.read_key(key, self.at.key(key), &mut from)?;
         }
         Ok(section)

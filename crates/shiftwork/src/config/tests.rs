@@ -83,7 +83,7 @@ fn a_file_says_how_a_group_is_restarted_and_not_how_a_member_is() {
     for (text, key) in [("on_fault = \"degrade\"", "on_fault"), ("restart = { max = \"9s\" }", "restart")] {
         let why = "it is restarted with the group \"sync\": accepted is the group's own restart";
         let told = told(&format!("[worker.pull]\n{text}"));
-        assert!(told.contains(&format!("worker.pull.{key}: {why}")), "{told}");
+        assert_eq!(told, format!("could not apply the configuration: worker.pull.{key}: {why}"));
     }
 }
 
@@ -151,15 +151,24 @@ fn a_mistake_is_told_by_its_key_and_by_what_is_accepted() {
             "worker.charge.retry.attempts does not exist; accepted here are attempts_max, initial, factor, max, \
              jitter_percent and total_max",
         ),
-        ("[worker.charge]\nconcurrency = 0", "worker.charge.concurrency is 0; accepted is a whole number from 1 on"),
-        ("[worker.charge]\nconcurrency = -1", "worker.charge.concurrency is -1; accepted is a whole number from 1 on"),
+        (
+            "[worker.charge]\nconcurrency = 0",
+            "worker.charge.concurrency is 0; accepted is a whole number from 1 to 1000000",
+        ),
+        (
+            "[worker.charge]\nconcurrency = -1",
+            "worker.charge.concurrency is -1; accepted is a whole number from 1 to 1000000",
+        ),
         (
             "[worker.charge]\nconcurrency = 1.5",
-            "worker.charge.concurrency is 1.5; accepted is a whole number from 1 on",
+            "worker.charge.concurrency is 1.5; accepted is a whole number from 1 to 1000000",
         ),
         ("[worker.charge]\nconcurrency = \"8\"", "worker.charge.concurrency is \"8\"; accepted is a whole number"),
         ("[worker.charge]\nconcurrency = [8]", "for worker.charge.concurrency"),
-        ("[worker.charge]\ncrashes_max = 5000000000", "worker.charge.crashes_max is 5000000000; accepted is"),
+        (
+            "[worker.charge]\ncrashes_max = 5000000000",
+            "worker.charge.crashes_max is 5000000000; accepted is a whole number from 1 to 4294967295",
+        ),
         (
             "[worker.'clean up']\ncycle_timeout = 30",
             "worker.\"clean up\".cycle_timeout is 30; accepted is a time of at least 1ms in hours, minutes, seconds or \
@@ -182,6 +191,10 @@ fn a_mistake_is_told_by_its_key_and_by_what_is_accepted() {
         ),
         ("[worker.charge]\nbreaker = true", "for worker.charge.breaker"),
         ("[worker.charge]\nbreaker = \"off\"", "worker.charge.breaker is \"off\"; accepted is a table, or \"none\""),
+        (
+            "[worker.charge]\nconcurrency = 1000001",
+            "worker.charge.concurrency is 1000001; accepted is a whole number from",
+        ),
         // From here on only the host knows.
         (
             "[worker.charg]",
@@ -227,6 +240,47 @@ fn a_mistake_is_told_by_its_key_and_by_what_is_accepted() {
             "[worker.'clean up'.schedule]\ncatch_up_max = 3",
             "worker.\"clean up\".schedule.catch_up_max: it is 3, but missed",
         ),
+        (
+            "[worker.'clean up'.schedule]\ncron = \"0 3 * * *\"\nzone = \"Etc/Unknown\"",
+            "worker.\"clean up\".schedule.zone: unknown time zone \"Etc/Unknown\"",
+        ),
+        (
+            "[worker.'clean up'.schedule]\ndelay = \"5s\"\noverlap = \"skip\"",
+            "worker.\"clean up\".schedule.overlap: no tick of a schedule with a delay comes due while a cycle is at work; \
+             accepted here is \"wait\"",
+        ),
+        (
+            "[worker.'clean up'.schedule]\ndelay = \"5s\"\nmissed = \"skip\"",
+            "worker.\"clean up\".schedule.missed: no tick of a schedule with a delay is missed; accepted here is \"merge\"",
+        ),
+        (
+            "[worker.'clean up'.schedule]\nat = \"2026-03-29T01:00:00Z\"\noverlap = \"allow\"",
+            "worker.\"clean up\".schedule.overlap: no tick of a schedule with one tick comes due",
+        ),
+        (
+            "[worker.'clean up']\nconcurrency = 2",
+            "worker.\"clean up\".concurrency: it is 2, but what starts the cycles of this worker starts 1 at a time",
+        ),
+        (
+            "[worker.'clean up']\ncrashes_max = 2",
+            "worker.\"clean up\".crashes_max: only deliveries of a queue have leases that lapse",
+        ),
+        (
+            "[worker.charge.retry]\nmax = \"2s\"",
+            "worker.charge.retry.initial: it is 3s, longer than retry.max, which is 2s",
+        ),
+        (
+            "[worker.charge.breaker]\nprobe_every = \"90s\"",
+            "worker.charge.breaker.probe_every: it is 1m 30s, longer than breaker.probe_max, which is 1m",
+        ),
+        (
+            "[worker.charge.restart]\ninitial = \"1h\"",
+            "worker.charge.restart.initial: it is 1h, longer than restart.max, which is 30s",
+        ),
+        (
+            "[group.payments.restart]\nmax = \"10ms\"",
+            "group.payments.restart.initial: it is 1s, longer than restart.max, which is 10ms",
+        ),
     ] {
         let mistake = mistake(text);
         assert!(mistake.contains(told), "{text}\n{mistake}");
@@ -235,6 +289,12 @@ fn a_mistake_is_told_by_its_key_and_by_what_is_accepted() {
 
 #[test]
 fn all_problems_of_a_host_are_told_at_once() {
+    let text = "[worker.'clean up']\nbatch = { size = 2 }\nrestart = { max = \"1s\" }";
+    assert!(
+        mistake(text).contains("2 problems with the configuration: (1) worker.\"clean up\".batch: "),
+        "{}",
+        mistake(text)
+    );
     let told = mistake("[worker.charg]\n[worker.'clean up'.schedule]\nzone = \"UTC\"\ncatch_up_max = 3");
     assert!(told.contains("3 problems with the configuration: (1) worker.charg: "), "{told}");
     assert!(told.contains(" (2) worker.\"clean up\".schedule.zone: "), "{told}");
@@ -249,6 +309,46 @@ fn a_mistake_points_at_its_line() {
     assert!(error.to_string().contains("line 3"), "{error}");
 }
 
+#[test]
+fn a_key_that_is_written_twice_is_refused_where_the_format_lets_it_stand() {
+    for (text, key) in [
+        (r#"{"host": {"stop": {"drain": "1s", "drain": "2s"}}}"#, "host.stop.drain"),
+        (r#"{"worker": {"a": {}, "a": {}}}"#, "worker.a"),
+    ] {
+        let told = serde_json::from_str::<Config>(text).unwrap_err().to_string();
+        assert!(told.starts_with(&format!("{key} is written twice; accepted is once")), "{told}");
+    }
+}
+
+#[test]
+fn what_only_code_can_ask_for_is_written_as_what_it_comes_to() {
+    let work = |_: u32, _: Context| async { Ok::<(), Failure>(()) };
+    let odd = |time: Duration| {
+        let source = MemoryQueue::<u32>::new().source().lease(time).poll_interval(time).measure_every(time);
+        Host::builder()
+            .worker("charge", source, work)
+            .cycle_timeout(time)
+            .progress_timeout(time)
+            .start_timeout(time)
+            .drain(time)
+            .concurrency(usize::MAX)
+            .host()
+    };
+    for time in [Duration::ZERO, Duration::from_nanos(1_000_001), Duration::from_micros(2_999_999), Duration::MAX] {
+        let host = |config: Config| odd(time).config(config);
+        let few = read("[worker.charge]\nconcurrency = 7").unwrap();
+        let once = host(few).build().unwrap();
+        let written = toml::to_string(once.config()).unwrap();
+        let again = host(toml::from_str(&written).expect(&written)).build().expect(&written);
+        assert_eq!(toml::to_string(again.config()).unwrap(), written);
+    }
+    let told = odd(Duration::MAX).build().unwrap_err().to_string();
+    assert!(told.contains("worker.charge.concurrency: so many cycles would be 18446744073709551615 inputs at a time"));
+    let schedule = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+    let host = Host::builder().worker("clean up", Schedule::every(Duration::MAX), schedule).concurrency(9);
+    assert_eq!(host.build().unwrap().config().worker["clean up"].concurrency, Some(1));
+}
+
 // Each section in full, so that a new key does not compile before it is tried.
 
 fn time(least_ms: u64) -> impl Strategy<Value = Duration> {
@@ -259,9 +359,14 @@ fn count(least: u32) -> impl Strategy<Value = u32> {
     prop_oneof![least..1_000, Just(u32::MAX)]
 }
 
+/// A time that is no longer than another one.
+fn limited() -> impl Strategy<Value = (Option<Duration>, Option<Duration>)> {
+    of((time(1), time(1))).prop_map(|times| times.map(|(one, other)| (one.min(other), one.max(other))).unzip())
+}
+
 prop_compose! {
     fn retry()(
-        attempts_max in of(count(1)), initial in of(time(1)), factor in of(count(1)), max in of(time(1)),
+        attempts_max in of(count(1)), (initial, max) in limited(), factor in of(count(1)),
         jitter_percent in of(0u8..=100), total_max in of(of(time(1))),
     ) -> RetryConfig {
         RetryConfig { attempts_max, initial, factor, max, jitter_percent, total_max }
@@ -270,7 +375,7 @@ prop_compose! {
 
 prop_compose! {
     fn breaker()(
-        failures in of(count(1)), probe_every in of(time(1)), probe_max in of(time(1)), jitter_percent in of(0u8..=100),
+        failures in of(count(1)), (probe_every, probe_max) in limited(), jitter_percent in of(0u8..=100),
     ) -> BreakerConfig {
         BreakerConfig { failures, probe_every, probe_max, jitter_percent }
     }
@@ -278,7 +383,7 @@ prop_compose! {
 
 prop_compose! {
     fn restart()(
-        initial in of(time(1)), max in of(time(1)), restarts_max in of(count(0)), window in of(time(1)),
+        (initial, max) in limited(), restarts_max in of(count(0)), window in of(time(1)),
         then in of(prop::sample::select(vec![GiveUp::StopHost, GiveUp::Degrade])),
     ) -> RestartConfig {
         RestartConfig { initial, max, restarts_max, window, then }
@@ -310,10 +415,10 @@ prop_compose! {
             zone: (pace == 2).then(|| "America/New_York".to_owned()),
             at: (pace == 3).then(|| shiftwork_queue::Timestamp::from_second(at).unwrap()),
             first_after,
-            missed,
-            catch_up_max: (missed == Some(MissedWord::CatchUp)).then_some(max),
-            // A delay and a one-off have no ticks that could end one another.
-            overlap: overlap.filter(|it| *it != Overlap::CancelPrevious || ![1, 3].contains(&pace)),
+            // A delay misses none, and has like a one-off none that comes due while a cycle is at work.
+            missed: missed.filter(|_| pace != 1),
+            catch_up_max: (pace != 1 && missed == Some(MissedWord::CatchUp)).then_some(max),
+            overlap: overlap.filter(|_| ![1, 3].contains(&pace)),
             jitter,
         }
     }
@@ -345,35 +450,37 @@ prop_compose! {
     }
 }
 
-fn worker(schedule: ScheduleConfig, queue: QueueConfig) -> impl Strategy<Value = WorkerConfig> {
+fn worker(schedule: Option<ScheduleConfig>, queue: QueueConfig) -> impl Strategy<Value = WorkerConfig> {
     let words = [FaultWord::StopHost, FaultWord::Degrade, FaultWord::Restart];
     let fault = (prop::sample::select(words.to_vec()), restart());
     let times = (of(of(time(1))), of(time(1)), of(time(0)));
-    let counts = (of(count(1)), of(count(1)));
+    let is_schedule = schedule.is_some();
+    let lanes_max: usize = if is_schedule { 1 } else { 1_000_000 };
+    let counts = (of(1..=lanes_max), of(count(1)));
     (fault, times, counts, retry(), of(of(breaker()))).prop_map(move |(fault, times, counts, retry, breaker)| {
         WorkerConfig {
-            concurrency: counts.0.and_then(|it| usize::try_from(it).ok()),
+            concurrency: counts.0,
             batch: BatchesConfig::default(),
             cycle_timeout: times.0,
             progress_timeout: times.0.map(|it| it.map(|it| it * 2)),
             start_timeout: times.1,
             drain: times.2,
-            crashes_max: counts.1,
+            crashes_max: counts.1.filter(|_| !is_schedule),
             on_fault: Some(fault.0),
             restart: if fault.0 == FaultWord::Restart { fault.1 } else { RestartConfig::default() },
             retry,
             breaker,
             rate_limit: Some(counts.1.map(|cycles| RateLimitConfig { cycles: Some(cycles), ..Default::default() })),
             retry_budget: Some(counts.1.map(|burst| RetryBudgetConfig { burst: Some(burst), ..Default::default() })),
-            schedule: schedule.clone(),
+            schedule: schedule.clone().unwrap_or_default(),
             queue: queue.clone(),
         }
     })
 }
 
 fn config() -> impl Strategy<Value = Config> {
-    let charge = queue().prop_flat_map(|queue| worker(ScheduleConfig::default(), queue));
-    let clean_up = schedule().prop_flat_map(|schedule| worker(schedule, QueueConfig::default()));
+    let charge = queue().prop_flat_map(|queue| worker(None, queue));
+    let clean_up = schedule().prop_flat_map(|schedule| worker(Some(schedule), QueueConfig::default()));
     (stop(), watchdog(), charge, clean_up, group()).prop_map(|(stop, watchdog, charge, clean_up, group)| Config {
         host: HostConfig { stop, watchdog },
         worker: [("charge".to_owned(), charge), ("clean up".to_owned(), clean_up)].into(),

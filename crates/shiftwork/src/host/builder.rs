@@ -20,7 +20,7 @@ mod worker;
 
 pub use error::BuildError;
 use error::Problem;
-pub(crate) use policy::Policy;
+pub(crate) use policy::{LANES_MAX, Policy};
 pub use worker::{OfCycles, OfService, ServiceBuilder, WorkerBuilder};
 
 pub(super) struct Registration {
@@ -255,8 +255,7 @@ impl HostBuilder {
         }
         let mut declarations = Vec::new();
         let mut units = Vec::new();
-        for (mut it, plan) in self.registrations.into_iter().zip(&plans) {
-            it.policy.concurrency = it.policy.concurrency.min(it.draft.lanes_max());
+        for (it, plan) in self.registrations.into_iter().zip(&plans) {
             declarations.push(Declaration {
                 name: it.name,
                 after: plan.after.clone(),

@@ -2,12 +2,15 @@
 //!
 //! Sections and policies are taken apart field by field, so that neither can grow without the other.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{Policy, builder::Registration};
+use super::{LANES_MAX, Policy, builder::Registration};
 use crate::{
     Group, OnFault, Restart, StopBudget, Watchdog,
-    config::{Config, ConfigError, FaultWord, HostConfig, RestartConfig, WorkerConfig, section::Section},
+    config::{
+        BreakerConfig, Config, ConfigError, FaultWord, HostConfig, RestartConfig, RetryConfig, WorkerConfig,
+        form::written, section::Section,
+    },
 };
 
 /// What of a host a file may change.
@@ -28,11 +31,14 @@ pub(super) fn apply(configs: &[Config], settings: Settings<'_>) -> Result<(), Co
         *watchdog = watched.over(*watchdog);
         for (name, section) in worker {
             let configured = match workers.iter_mut().find(|it| *it.name == **name) {
-                Some(it) => ConfigError::all([
-                    refuse_of_group(it.group.as_deref(), section),
-                    it.policy.configure(section),
-                    it.draft.configure(section),
-                ]),
+                Some(it) => {
+                    let of_group = refuse_of_group(it.group.as_deref(), section);
+                    let mut section = section.clone();
+                    if it.group.is_some() {
+                        (section.on_fault, section.restart) = (None, RestartConfig::default());
+                    }
+                    ConfigError::all([of_group, it.policy.configure(&section), it.draft.configure(&section)])
+                }
                 None => Err(no_such("worker", workers.iter().map(|it| &*it.name))),
             };
             results.push(configured.map_err(|error| error.of_worker(name)));
@@ -49,7 +55,38 @@ pub(super) fn apply(configs: &[Config], settings: Settings<'_>) -> Result<(), Co
     }
     // What a section said wrongly is told first: it may be what does not fit.
     ConfigError::all(results)?;
-    ConfigError::all(workers.iter().map(|it| it.draft.check().map_err(|error| error.of_worker(&it.name))))
+    let checked = workers.iter_mut().map(|it| {
+        let lanes_max = it.draft.lanes_max();
+        it.policy.concurrency = it.policy.concurrency.min(lanes_max);
+        let sections = configs.iter().filter_map(|config| config.worker.get(&*it.name));
+        let asked = sections.filter_map(|section| section.concurrency).find(|asked| *asked > lanes_max);
+        let side_by_side = match asked {
+            None => Ok(()),
+            Some(asked) => Err(ConfigError::new(
+                "concurrency",
+                format!("it is {asked}, but what starts the cycles of this worker starts {lanes_max} at a time"),
+            )),
+        };
+        let checked = ConfigError::all([side_by_side, it.policy.check(), it.draft.check()]);
+        checked.map_err(|error| error.of_worker(&it.name))
+    });
+    let checked: Vec<_> = checked.collect();
+    let groups = groups.iter().map(|(name, group)| {
+        let restart = RestartConfig::from(group.restarts());
+        no_longer("restart.initial", restart.initial, "restart.max", restart.max).map_err(|error| error.of_group(name))
+    });
+    ConfigError::all(checked.into_iter().chain(groups))
+}
+
+/// The first of these times is no longer than the second.
+fn no_longer(key: &str, time: Option<Duration>, limit_key: &str, limit: Option<Duration>) -> Result<(), ConfigError> {
+    match (time, limit) {
+        (Some(time), Some(limit)) if time > limit => {
+            let (time, limit) = (written(time), written(limit));
+            Err(ConfigError::new(key, format!("it is {time}, longer than {limit_key}, which is {limit}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn no_such<'a>(what: &str, known: impl Iterator<Item = &'a str>) -> ConfigError {
@@ -96,6 +133,30 @@ pub(super) fn in_force(
 }
 
 impl Policy {
+    /// Whether what it is set to, by the code or a file, fits together.
+    fn check(&self) -> Result<(), ConfigError> {
+        let RetryConfig { initial, max, .. } = self.retry.into();
+        let BreakerConfig { probe_every, probe_max, .. } = self.breaker.map(Into::into).unwrap_or_default();
+        let restart = match self.on_fault {
+            OnFault::Restart(restart) => restart.into(),
+            OnFault::StopHost | OnFault::Degrade => RestartConfig::default(),
+        };
+        let lanes = self.lanes();
+        let side_by_side = if lanes > LANES_MAX {
+            let batch = if self.batch.is_some() { ", each of batch.size" } else { "" };
+            let why = format!("so many cycles{batch} would be {lanes} inputs at a time; accepted are {LANES_MAX}");
+            Err(ConfigError::new("concurrency", why))
+        } else {
+            Ok(())
+        };
+        ConfigError::all([
+            side_by_side,
+            no_longer("retry.initial", initial, "retry.max", max),
+            no_longer("breaker.probe_every", probe_every, "breaker.probe_max", probe_max),
+            no_longer("restart.initial", restart.initial, "restart.max", restart.max),
+        ])
+    }
+
     /// Lays a section over it. The source's part of the section is the source's.
     fn configure(&mut self, section: &WorkerConfig) -> Result<(), ConfigError> {
         let WorkerConfig {
@@ -116,10 +177,13 @@ impl Policy {
             queue: _,
         } = section;
         self.concurrency = concurrency.unwrap_or(self.concurrency).max(1);
-        self.batch = match self.batch {
-            Some(batches) => Some(batch.over(batches)),
-            None if batch.is_empty() => None,
-            None => return Err(ConfigError::new("batch", "the cycles of this worker take one input each")),
+        let batched = match &mut self.batch {
+            Some(batches) => {
+                *batches = batch.over(*batches);
+                Ok(())
+            }
+            None if batch.is_empty() => Ok(()),
+            None => Err(ConfigError::new("batch", "the cycles of this worker take one input each")),
         };
         self.cycle_timeout = cycle_timeout.unwrap_or(self.cycle_timeout);
         self.progress_timeout = progress_timeout.unwrap_or(self.progress_timeout);
@@ -142,8 +206,8 @@ impl Policy {
             Some(None) => None,
             Some(Some(section)) => Some(section.over(self.retry_budget.unwrap_or_default())),
         };
-        self.on_fault = react(self.on_fault, *on_fault, restart)?;
-        Ok(())
+        let reacts = react(self.on_fault, *on_fault, restart).map(|reaction| self.on_fault = reaction);
+        ConfigError::all([batched, reacts])
     }
 
     /// It as a section that says everything.

@@ -109,7 +109,9 @@ impl Watchdog {
     /// until a signal is ended with the host's exit code if it has not ended by itself in time, whatever its host stopped for:
     /// because a cycle blocks the only thread of its runtime, or because the runtime waits for work on `spawn_blocking` when
     /// it is dropped. A program that has more to do when its host has stopped keeps its process, or runs its host with
-    /// `run_until`; one that runs another host by then is left alone.
+    /// `run_until`; one that runs another host by then is left alone. Signals do not end a process that was kept: tokio's
+    /// handlers stay when a host has stopped, so such a program handles its signals itself from there
+    /// ([`Signals::system`](crate::Signals::system)).
     #[must_use]
     pub fn keep_process(mut self) -> Self {
         self.exits = false;

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::{Lane, LaneContext, Offer, Source, later};
 use crate::{
     BoxError, Failure,
+    config::{ConfigError, WorkerConfig},
     event::{Settle, SourceKind},
 };
 
@@ -42,6 +43,14 @@ impl Source for Continuous {
 
     fn kind(&self) -> SourceKind {
         SourceKind::Continuous
+    }
+
+    fn configure(&mut self, config: &WorkerConfig) -> Result<(), ConfigError> {
+        ConfigError::all([config.refuse_schedule(), config.refuse_what_is_of_deliveries()])
+    }
+
+    fn describe(&self, config: &mut WorkerConfig) {
+        config.crashes_max = None;
     }
 
     fn lane(&self, _: &LaneContext) -> ContinuousLane {

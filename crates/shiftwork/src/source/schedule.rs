@@ -34,15 +34,12 @@ use self::{
     cron::Calendar,
     series::{Grid, Wall},
 };
-use super::{Lane, LaneContext, Offer, Source, SourceContext, later};
+use super::{Lane, LaneContext, Offer, Source, SourceContext, TIMER, later};
 use crate::{
     BoxError, Failure,
     config::{ConfigError, WorkerConfig},
     event::{Settle, SourceKind},
 };
-
-/// What tokio's timers resolve.
-const TIMER: Duration = Duration::from_millis(1);
 
 /// Starts cycles by time.
 ///
@@ -179,7 +176,7 @@ impl Schedule {
     }
 
     /// What becomes of a tick that comes due while a cycle is at work. [`Overlap::Wait`] by default. A fixed delay and a
-    /// one-off have no such ticks, and with [`Overlap::CancelPrevious`] their host is not built.
+    /// one-off have no such ticks: with [`Overlap::CancelPrevious`] their host is not built, and the others make no difference.
     #[must_use]
     pub fn overlap(mut self, overlap: Overlap) -> Self {
         self.plan.policy.overlap = overlap;
@@ -248,7 +245,7 @@ pub struct Tick {
     pub due: Timestamp,
     /// It is served because somebody asked for it ([`crate::HostHandle::trigger`]), not because it was due: `due` is when
     /// it was served, `number` that of the last tick that was due, and the ticks of the schedule come as if it had not
-    /// been.
+    /// been; but a fixed delay begins anew after it, and [`Overlap::Skip`] passes over what comes due while it is at work.
     pub triggered: bool,
     /// How many ticks before it were missed since the last one. Of a backlog of more than 10,000 cron ticks, not all are
     /// counted.
@@ -278,11 +275,12 @@ impl Source for Schedule {
     }
 
     fn configure(&mut self, config: &WorkerConfig) -> Result<(), ConfigError> {
-        ConfigError::all([config.refuse_queue(), self.configured(&config.schedule)])
+        ConfigError::all([config.refuse_what_is_of_deliveries(), self.configured(&config.schedule)])
     }
 
     fn describe(&self, config: &mut WorkerConfig) {
         config.schedule = self.as_config();
+        config.crashes_max = None;
     }
 
     fn check(&self) -> Result<(), ConfigError> {

@@ -4,6 +4,10 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use crate::{Batches, Breaker, Escalation, FailureClass, RateLimit, Retry, RetryBudget, lifecycle::OnFault};
 
+/// How many inputs a worker may have in hand. Each has a lane, which is there from the start: more than so many is a slip of the
+/// pen, and would cost all memory before anything could be said of it.
+pub(crate) const LANES_MAX: usize = 1_000_000;
+
 /// What the user makes of an error that came through `?`.
 pub(crate) type Classify = Arc<dyn Fn(&(dyn Error + 'static)) -> Option<FailureClass> + Send + Sync>;
 

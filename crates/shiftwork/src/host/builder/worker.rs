@@ -5,7 +5,10 @@ use std::{error::Error, fmt, future::Future, marker::PhantomData, sync::Arc, tim
 use super::{BuildError, HostBuilder, Policy};
 use crate::{
     BatchWorker, Batches, Breaker, Config, Escalation, Failure, FailureClass, HostReport, IntoWorker, RateLimit, Retry,
-    RetryBudget, ServiceContext, Source, host::Host, lifecycle::OnFault, source::BatchLane,
+    RetryBudget, ServiceContext, Source,
+    host::Host,
+    lifecycle::OnFault,
+    source::{BatchLane, TIMER},
 };
 
 /// Sets the policies of the worker that was added last. `Kind` says whether it has cycles or is a service, because some
@@ -37,8 +40,9 @@ impl WorkerBuilder<OfService> {
 }
 
 impl WorkerBuilder {
-    /// How many cycles run side by side at most; 1 by default. A schedule always runs one. For a batch worker it is how many
-    /// batches do.
+    /// How many cycles run side by side at most; 1 by default. A schedule runs one, unless its ticks may overlap
+    /// ([`Overlap::Allow`](crate::Overlap::Allow)). For a batch worker it is how many batches do. A host that would have more
+    /// than a million inputs of one worker in hand is not built.
     pub fn concurrency(self, cycles: usize) -> Self {
         self.policy(|policy| policy.concurrency = cycles.max(1))
     }
@@ -110,7 +114,7 @@ impl WorkerBuilder {
     /// How long one cycle may run before it is cancelled and counts as failed; 5 minutes by default, because a call that hangs
     /// for ever takes its worker with it.
     pub fn cycle_timeout(self, timeout: Duration) -> Self {
-        self.policy(|policy| policy.cycle_timeout = Some(timeout))
+        self.policy(|policy| policy.cycle_timeout = Some(timeout.max(TIMER)))
     }
 
     /// Lets a cycle run for as long as it likes.
@@ -124,7 +128,7 @@ impl WorkerBuilder {
     /// It is what a cycle of unknown length needs: with it and [`no_cycle_timeout`](Self::no_cycle_timeout) an import may
     /// take hours, and one that hangs is noticed within this time all the same.
     pub fn progress_timeout(self, timeout: Duration) -> Self {
-        self.policy(|policy| policy.progress_timeout = Some(timeout))
+        self.policy(|policy| policy.progress_timeout = Some(timeout.max(TIMER)))
     }
 
     /// How many lapsed leases make a delivery a crash loop; 3 by default. At least 1. A lease lapses with its process, whatever
@@ -149,7 +153,7 @@ impl<Kind> WorkerBuilder<Kind> {
 
     /// How long the start hook, or the handshake of a service, may take; 30 s by default.
     pub fn start_timeout(self, timeout: Duration) -> Self {
-        self.policy(|policy| policy.start_timeout = timeout)
+        self.policy(|policy| policy.start_timeout = timeout.max(TIMER))
     }
 
     /// How long this worker's cycles may drain, within the host's [`StopBudget`](crate::StopBudget); all of it by default.

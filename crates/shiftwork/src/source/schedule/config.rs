@@ -73,11 +73,12 @@ impl Schedule {
             config;
         let Plan { pace, first_after: begins, policy } = &mut self.plan;
         let paced = set_pace(pace, (*every, *delay, cron.as_deref(), *at), zone.as_deref());
+        let idle = no_effect(pace, (*overlap, *missed, *catch_up_max));
         let missed = set_missed(&mut policy.missed, *missed, *catch_up_max);
         *begins = first_after.unwrap_or(*begins);
         policy.overlap = overlap.unwrap_or(policy.overlap);
         policy.jitter = jitter.unwrap_or(policy.jitter);
-        ConfigError::all([paced, missed])
+        ConfigError::all([paced, missed, idle])
     }
 
     /// What fits together only once everything is set.
@@ -116,6 +117,15 @@ impl Schedule {
             }
             Pace::Once(at) => config.at = Some(*at),
         }
+        // What has no effect is not said.
+        match pace {
+            Pace::Rate(_) | Pace::Cron { .. } => {}
+            Pace::Once(_) => config.overlap = None,
+            Pace::Delay(_) => {
+                config.overlap = None;
+                return config;
+            }
+        }
         match missed {
             Missed::Merge => config.missed = Some(MissedWord::Merge),
             Missed::Skip => config.missed = Some(MissedWord::Skip),
@@ -126,6 +136,31 @@ impl Schedule {
         }
         config
     }
+}
+
+/// A word that means nothing for such a schedule.
+fn no_effect(pace: &Pace, said: (Option<Overlap>, Option<MissedWord>, Option<u32>)) -> Result<(), ConfigError> {
+    let of = match pace {
+        Pace::Rate(_) | Pace::Cron { .. } => return Ok(()),
+        Pace::Delay(_) => "with a delay",
+        Pace::Once(_) => "with one tick",
+    };
+    let (overlap, missed, catch_up_max) = said;
+    let overlap = match overlap {
+        // The last one is refused wherever it was said.
+        None | Some(Overlap::Wait | Overlap::CancelPrevious) => Ok(()),
+        Some(Overlap::Skip | Overlap::Allow) => Err(wrong(
+            "overlap",
+            format!("no tick of a schedule {of} comes due while a cycle is at work; accepted here is \"wait\""),
+        )),
+    };
+    let missed = match (pace, missed, catch_up_max) {
+        (Pace::Delay(_), Some(MissedWord::Skip | MissedWord::CatchUp), _) | (Pace::Delay(_), _, Some(_)) => {
+            Err(wrong("missed", format!("no tick of a schedule {of} is missed; accepted here is \"merge\"")))
+        }
+        _ => Ok(()),
+    };
+    ConfigError::all([overlap, missed])
 }
 
 type Paces<'a> = (Option<Duration>, Option<Duration>, Option<&'a str>, Option<Timestamp>);

@@ -51,7 +51,9 @@ impl Calendar {
     }
 
     pub(super) fn zone(mut self, name: &str) -> Result<Self, ScheduleError> {
-        self.zone = TimeZone::get(name).map_err(|_| ScheduleError::zone(name))?;
+        // One that is known as unknown has no local time either.
+        let known = TimeZone::get(name).ok().filter(|zone| !zone.is_unknown());
+        self.zone = known.ok_or_else(|| ScheduleError::zone(name))?;
         Ok(self)
     }
 
