@@ -25,6 +25,7 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::D5, "a tick is served twice", served_twice),
     Canary::new(Rule::D5, "a one-off is served before its time", one_off_too_soon),
     Canary::new(Rule::D6, "a cycle outlasts what it has once the next tick is due", goes_on),
+    Canary::new(Rule::D6, "a cycle outlasts the next tick of a calendar by more", calendar_waits),
     Canary::new(Rule::D6, "a cycle is asked to end before the next tick is due", asked_too_soon),
     Canary::new(Rule::D6, "a cycle is asked to end for a tick that is held back", asked_in_a_pause),
     Canary::new(Rule::D6, "a tick waits for the retry of the one before", retried_instead),
@@ -160,6 +161,17 @@ fn goes_on(story: &mut Story, wrong: bool) {
     let took = millis(if wrong { 13_003 } else { 13_002 });
     story.at(took).cycle_ends(A, 1, Some(FailureKind::Interrupted), took).settles(A, 1, Settle::Return);
     takes_over(story, 2, took - secs(10));
+}
+
+fn calendar_waits(story: &mut Story, wrong: bool) {
+    let policy = TickPolicy { overlap: Overlap::CancelPrevious, ..TickPolicy::default() };
+    story.runs(&[scheduled(SourceKind::Cron { policy })]).at(secs(60));
+    tick(story, 1, 0, (secs(60), secs(0)));
+    story.cycle_starts(A, 1, 1);
+    let took = millis(if wrong { 63_003 } else { 63_002 });
+    story.at(secs(60) + took).cycle_ends(A, 1, Some(FailureKind::Interrupted), took).settles(A, 1, Settle::Return);
+    tick(story, 2, 0, (secs(120), took - secs(60)));
+    story.cycle(A, (2, 1), None, Settle::Ack).stops();
 }
 
 fn asked_too_soon(story: &mut Story, wrong: bool) {

@@ -20,6 +20,7 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::S5, "the stop is laid to somebody else", wrong_root_cause),
     Canary::new(Rule::S5, "what an interrupted start says is reported", consequence_reported),
     Canary::new(Rule::S6, "a body that never ran has stopped", never_ran_but_stopped),
+    Canary::new(Rule::S7, "a service without a handshake is waited for", ready_late),
     Canary::new(Rule::S8, "a service that ended early says nothing", silent_service),
 ];
 
@@ -108,6 +109,14 @@ fn never_ran_but_stopped(story: &mut Story, wrong: bool) {
     story.begins(&[worker("a"), worker("b")]).starts(A).tells(Event::WorkerStarting { worker: B });
     story.is_told_to_stop().ends(B, WorkerPhase::NeverStarted);
     story.ends(A, if wrong { WorkerPhase::Stopped } else { WorkerPhase::NeverStarted }).exits(ExitStatus::Clean);
+}
+
+fn ready_late(story: &mut Story, wrong: bool) {
+    let source = SourceKind::Service { completes: false };
+    story
+        .begins(&[Declaration { source, handshake: !wrong, ..worker("a") }])
+        .tells(Event::WorkerStarting { worker: A });
+    story.at(secs(1)).tells(Event::WorkerReady { worker: A }).opens().stops();
 }
 
 fn silent_service(story: &mut Story, wrong: bool) {

@@ -316,6 +316,7 @@ impl Rulebook {
     pub(crate) fn clock_stepped(&mut self, at: Duration, node: NodeId, stepped_ms: i64) {
         if let Some(node) = self.nodes.get_mut(usize::from(node.0)) {
             node.cycles.clock_stepped(at, stepped_ms);
+            node.superseded.clock_stepped();
         }
     }
 

@@ -62,6 +62,8 @@ struct Worker {
     owes_close: Option<Duration>,
     /// It is a service, and whether it runs to completion.
     service: Option<bool>,
+    /// It says itself when it is ready.
+    handshake: bool,
     /// A service has failed, which must be a fault.
     owes_fault: bool,
     /// A service that was asked to stop was interrupted, which must be none.
@@ -129,6 +131,7 @@ impl LifeRules {
                             known_source: service.is_none() && it.source != SourceKind::Other,
                             on_fault: it.on_fault,
                             service,
+                            handshake: it.handshake,
                             ..Worker::default()
                         }
                     })
@@ -149,6 +152,7 @@ impl LifeRules {
                 worker.interrupted = false;
             }
             Event::WorkerReady { worker } => {
+                self.ready_at_once(*worker, verdicts);
                 self.start_hook_ended(*worker, verdicts);
                 self.workers[worker.0 as usize].ready = true;
             }
@@ -221,6 +225,21 @@ impl LifeRules {
             took <= limit.saturating_add(verdicts.stood_still_since(since)).saturating_add(START_SLACK),
             || format!("the start hook of {} is waited for no longer than {limit:?}", self.name(id)),
             || format!("it was for {took:?}"),
+        );
+    }
+
+    /// Rule S7: a service without a handshake has nothing to wait for.
+    fn ready_at_once(&mut self, id: WorkerId, verdicts: &mut Verdicts<'_>) {
+        let worker = &self.workers[id.0 as usize];
+        let Some(since) = worker.starting_since.filter(|_| worker.service.is_some() && !worker.handshake) else {
+            return;
+        };
+        let took = verdicts.at.saturating_sub(since);
+        verdicts.demand(
+            Rule::S7,
+            took <= verdicts.held_up_since(since),
+            || format!("{}, a service without a handshake, is ready at once", self.name(id)),
+            || format!("it was after {took:?}"),
         );
     }
 

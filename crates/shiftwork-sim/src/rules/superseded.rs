@@ -28,14 +28,18 @@ struct Worker {
     cancels: bool,
     /// For a fixed rate whose ticks are not owed one by one.
     rate: Option<Rate>,
+    /// For a calendar whose ticks are not owed one by one: by how much they may be put off.
+    calendar: Option<Duration>,
     /// The cycle that began last, and when.
     began: Option<(CycleId, Duration)>,
     /// The cycle that was asked to end, when, and by when it must have.
     asked: Option<(CycleId, Duration, Duration)>,
     /// A tick has ended the one before: no cycle begins but its own.
     taken_over: bool,
-    /// No intake was closed and no pause begun since the cycle began.
+    /// No intake was closed, no pause begun and no breaker opened since the cycle began.
     undisturbed: bool,
+    /// The wall clock has stepped since the last tick.
+    stepped: bool,
     open: bool,
     held: bool,
     /// When the tick after the last one that was served or missed is due.
@@ -72,19 +76,23 @@ pub(super) fn cancels_previous(source: SourceKind) -> bool {
 impl Worker {
     fn new(declared: &Declaration) -> Self {
         let (policy, period) = policy_and_period(declared.source);
-        let rate = |period: Duration, TickPolicy { missed, overlap: _, jitter }: TickPolicy| match missed {
-            Missed::Merge | Missed::Skip => Some(Rate { period, jitter: jitter.min(period) }),
-            Missed::CatchUp { .. } => None,
-        };
         let cancels = cancels_previous(declared.source);
+        // Where ticks are owed, each has its turn.
+        let jitter = policy.filter(|_| cancels).and_then(|TickPolicy { missed, overlap: _, jitter }| match missed {
+            Missed::Merge | Missed::Skip => Some(jitter),
+            Missed::CatchUp { .. } => None,
+        });
+        let rate = period.zip(jitter).map(|(period, jitter)| Rate { period, jitter: jitter.min(period) });
         Self {
             name: declared.name.clone(),
             cancels,
-            rate: period.zip(policy.filter(|_| cancels)).and_then(|(period, policy)| rate(period, policy)),
+            rate,
+            calendar: jitter.filter(|_| period.is_none()),
             began: None,
             asked: None,
             taken_over: false,
             undisturbed: false,
+            stepped: false,
             open: false,
             held: false,
             next_due: None,
@@ -117,6 +125,20 @@ impl Worker {
         );
         self.began = Some((cycle, at));
         self.undisturbed = self.open && !self.held;
+    }
+
+    /// A tick of the calendar is served, which nobody knows to be due before.
+    fn tick_due(&mut self, late: Duration, verdicts: &mut Verdicts<'_>) {
+        let Some(jitter) = self.calendar.filter(|_| self.undisturbed && !self.stepped) else { return };
+        let Some((cycle, began)) = self.began else { return };
+        let latest = jitter.saturating_add(GRACE_MAX + TIMER + verdicts.held_up_since(began));
+        let name = &self.name;
+        verdicts.demand(
+            Rule::D6,
+            late <= latest,
+            || format!("a tick of {name} is served within {GRACE_MAX:?} of when it is due, whatever is at work"),
+            || format!("it is {late:?} late, after cycle {cycle}"),
+        );
     }
 
     fn superseded(&mut self, cycle: CycleId, grace: Duration, verdicts: &mut Verdicts<'_>) {
@@ -189,9 +211,14 @@ impl SupersedeRules {
                 (worker.held, worker.undisturbed) = (true, false);
             }
             Event::WorkerResumed { worker } => self.worker(*worker).held = false,
+            Event::BreakerOpened { worker, .. } => self.worker(*worker).undisturbed = false,
             Event::TickDue { worker, late, triggered, .. } => {
                 let worker = self.worker(*worker);
                 worker.taken_over = false;
+                if !*triggered {
+                    worker.tick_due(*late, verdicts);
+                }
+                worker.stepped = false;
                 if let (Some(Rate { period, .. }), false) = (worker.rate, *triggered) {
                     worker.next_due = Some(verdicts.at.saturating_sub(*late).saturating_add(period));
                 }
@@ -211,6 +238,10 @@ impl SupersedeRules {
             Event::CycleEnded { worker, cycle, .. } => self.worker(*worker).ended(*cycle, verdicts),
             _ => {}
         }
+    }
+
+    pub(super) fn clock_stepped(&mut self) {
+        self.workers.iter_mut().for_each(|worker| worker.stepped = true);
     }
 
     fn worker(&mut self, id: WorkerId) -> &mut Worker {

@@ -24,6 +24,8 @@ pub struct Declaration {
     pub batch: Option<Batches>,
     /// How long its start hook, or a service's way to its handshake, may take.
     pub start_timeout: Duration,
+    /// It is a service that says itself when it is ready.
+    pub handshake: bool,
     /// How failed attempts are tried again.
     pub retry: Retry,
     /// After how many failures in a row intake pauses; `None` is never.

@@ -262,6 +262,7 @@ impl HostBuilder {
                 concurrency: it.policy.lanes(),
                 batch: it.policy.batch,
                 start_timeout: it.policy.start_timeout,
+                handshake: it.policy.handshake,
                 retry: it.policy.retry,
                 breaker: it.policy.breaker,
                 rate_limit: it.policy.rate_limit,
