@@ -13,7 +13,7 @@ use shiftwork_sim::{
     Outcome, Script,
     dependency::Latency,
     millis,
-    plan::{clock_back, clock_forward},
+    plan::{clock_back, clock_forward, node},
     secs, site,
 };
 
@@ -284,5 +284,18 @@ fn jitter_puts_each_tick_off_and_moves_neither_the_grid_nor_the_next_tick() {
         assert_eq!(of(1), of(1));
         assert_ne!(of(1), of(2));
         assert!(of(1).iter().any(|at| at.as_millis() % 60_000 > 5_000));
+    }
+}
+
+#[test]
+fn d3_a_tick_that_is_put_off_past_the_next_one_is_missed_like_any_other() {
+    // The second waits for its jitter to pass when the process begins to stand still.
+    for seed in 0..20 {
+        let script = Script::new().at(millis(10_001), node("node").pause(secs(25))).at(secs(46), Signal::Terminate);
+        let schedule = Schedule::every(secs(10)).jitter(secs(5));
+        let (outcome, ticks) = ticks_on(1, schedule, millis(0), script.seed(seed));
+        let numbers: Vec<u64> = ticks.iter().map(|tick| tick.number).collect();
+        assert_eq!(numbers, [1, 4, 5], "seed {seed}: the second is over, the third too, and the fourth is the newest");
+        outcome.assert_rules_kept();
     }
 }

@@ -10,6 +10,7 @@ use shiftwork_sim::{
     Outcome, Scenario, Script, Surface, World,
     dependency::Latency,
     explore::{Profile, generate, run_plan},
+    millis,
     plan::node,
     secs,
 };
@@ -245,6 +246,17 @@ fn a_process_that_stood_still_serves_the_newest_tick() {
     outcome.assert_rules_kept();
     assert_eq!(ticks, ["1 after 0 missed", "5 after 3 missed"]);
     assert_eq!(starts(&outcome), [secs(0), secs(42)]);
+}
+
+#[test]
+fn d6_what_ended_a_cycle_is_served_however_long_the_process_stood_still() {
+    // Asked to end at 3 s and dropped at 7.6 s, where the tick of 6 s is too late for this policy.
+    let script =
+        Script::new().at(millis(3_500), node("node").pause(millis(4_100))).at(millis(8_500), Signal::Terminate);
+    let (outcome, ticks) = run(every(3).missed(Missed::Skip), secs(60), script);
+    outcome.assert_rules_kept();
+    assert_eq!(ticks, ["1 after 0 missed", "3 after 1 missed"]);
+    assert_eq!(starts(&outcome), [secs(0), millis(7_600)]);
 }
 
 /// Two schedules that do not wait, one of whose cycles listens, and a dependency that is struck.

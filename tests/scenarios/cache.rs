@@ -5,6 +5,9 @@
 //! whichever answers first. How old a price is counts from when it was asked for, not from when the answer came: an answer
 //! that was half a minute on its way is half a minute old. Rather no price than one older than [`AGE_MAX`].
 //!
+//! Beside them is an offer of the day, of which only the newest is of use: it is asked for by the calendar, and a request that is
+//! still on its way when the next one is due is given up.
+//!
 //! An origin that says that asking again is no use has revoked the session: then the worker and the page, which are a
 //! group, are restarted, and the start hook logs in anew.
 
@@ -47,6 +50,13 @@ pub trait Origin: Send + Sync + 'static {
     ///
     /// When the origin is in trouble; a fatal one when the session is over.
     fn price(&self) -> impl Future<Output = Result<Price, Failure>> + Send;
+
+    /// What is on offer.
+    ///
+    /// # Errors
+    ///
+    /// When the origin is in trouble.
+    fn offer(&self) -> impl Future<Output = Result<Price, Failure>> + Send;
 }
 
 /// Where prices are shown.
@@ -80,7 +90,7 @@ impl Cache {
 }
 
 struct Refresh<O> {
-    origin: O,
+    origin: Arc<O>,
     cache: Cache,
 }
 
@@ -98,6 +108,25 @@ impl<O: Origin> Worker for Refresh<O> {
     }
 }
 
+struct Offers<O> {
+    origin: Arc<O>,
+    newest: Mutex<Option<Price>>,
+}
+
+impl<O: Origin> Worker for Offers<O> {
+    type Input = Tick;
+
+    async fn cycle(&self, _: Tick, cx: &Context) -> Result<(), Failure> {
+        tokio::select! {
+            () = cx.cancelled() => Err(Failure::interrupted("the next offer is asked for")),
+            offer = self.origin.offer() => {
+                *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(offer?);
+                Ok(())
+            }
+        }
+    }
+}
+
 /// Shows the price whenever somebody looks.
 async fn serve<P: Page>(page: Arc<P>, cache: Cache, cx: ServiceContext) -> Result<(), Failure> {
     loop {
@@ -110,8 +139,19 @@ async fn serve<P: Page>(page: Arc<P>, cache: Cache, cx: ServiceContext) -> Resul
 
 /// The application: what `main` would build around a real origin and a real page.
 pub fn application<O: Origin, P: Page>(host: HostBuilder, origin: O, page: P) -> HostBuilder {
-    let (cache, page) = (Cache::default(), Arc::new(page));
-    let refresh = Refresh { origin, cache: cache.clone() };
+    around(host, origin, page, |offers| offers)
+}
+
+fn around<O: Origin, P: Page, W: Worker<Input = Tick>>(
+    host: HostBuilder,
+    origin: O,
+    page: P,
+    as_worker: impl FnOnce(Offers<O>) -> W,
+) -> HostBuilder {
+    let (cache, page, origin) = (Cache::default(), Arc::new(page), Arc::new(origin));
+    let refresh = Refresh { origin: origin.clone(), cache: cache.clone() };
+    let offers = as_worker(Offers { origin, newest: Mutex::default() });
+    let every_four_seconds = Schedule::cron("*/4 * * * * *").expect("it is an expression");
     let restart = Restart::default().initial(millis(500)).max(secs(4)).intensity(8, secs(60));
     host.group("prices", Group::rest_for_one().restart(restart))
         .worker("refresh", Schedule::every(REFRESH_EVERY).overlap(Overlap::Allow), refresh)
@@ -123,6 +163,7 @@ pub fn application<O: Origin, P: Page>(host: HostBuilder, origin: O, page: P) ->
         .service("page", move |cx| serve(page.clone(), cache.clone(), cx))
         .after("refresh")
         .in_group("prices")
+        .worker("offers", every_four_seconds.overlap(Overlap::CancelPrevious), offers)
         .host()
 }
 
@@ -174,6 +215,11 @@ impl Origin for SimOrigin {
         self.state.with(|state| state.answered_late |= number < state.asked);
         Ok(price)
     }
+
+    async fn offer(&self) -> Result<Price, Failure> {
+        let offer = self.dependency.call(async { self.state.with(|state| state.price) }).await;
+        offer.map_err(Failure::transient)
+    }
 }
 
 struct SimPage {
@@ -210,6 +256,10 @@ impl Scenario for CacheRefresh {
         Surface { dependencies: vec!["origin".into()], queues: Vec::new(), horizon: secs(90) }
     }
 
+    fn stubborn(&self) -> Vec<String> {
+        vec!["origin".into()]
+    }
+
     fn build(&self, world: &mut World) {
         let state = Shared::default();
         // Slower than the time between two refreshes now and then, and slower than a price may be old never.
@@ -226,9 +276,11 @@ impl Scenario for CacheRefresh {
         }
         let shared = state.clone();
         world.node("shop", move |node| {
+            let shop_origin = origin.clone();
             let origin = SimOrigin { dependency: origin.clone(), state: shared.clone() };
             let page = SimPage { visitors: visitors.clone(), state: shared.clone() };
-            application(node.host(), origin, page).run_until_signal()
+            // A client that does not always hear that it is to end.
+            around(node.host(), origin, page, |offers| shop_origin.stubborn(offers)).run_until_signal()
         });
         demand(world, &state);
     }
@@ -288,6 +340,9 @@ fn demand(world: &mut World, state: &Shared) {
     );
     world.sometimes("both lanes are busy when a refresh is due", |record| {
         matches!(record.what, What::Host(Event::TicksMissed { .. } | Event::TickDue { missed: 1.., .. }))
+    });
+    world.sometimes("an offer that is on its way is given up for the next one", |record| {
+        matches!(record.what, What::Host(Event::CycleSuperseded { .. }))
     });
     let is_well = |record: &Record| record.what == What::Healed;
     world.eventually("the newest price is shown", secs(60), is_well, is_newest);

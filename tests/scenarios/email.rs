@@ -155,6 +155,10 @@ impl Scenario for Email {
         Surface { dependencies: vec!["smtp".into(), "outbox".into()], queues: Vec::new(), horizon: secs(60) }
     }
 
+    fn stubborn(&self) -> Vec<String> {
+        vec!["smtp".into()]
+    }
+
     fn build(&self, world: &mut World) {
         let state = Shared::default();
         let smtp = world.dependency("smtp");

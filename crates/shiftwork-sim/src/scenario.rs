@@ -41,6 +41,12 @@ pub trait Scenario: Send + Sync {
         Vec::new()
     }
 
+    /// The dependencies that a worker is [stubborn](crate::Dependency::stubborn) by, so that faults have its cycles ignore that
+    /// they are asked to end. A site that is not named here never does.
+    fn stubborn(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Fills a world: dependencies, durable state, the node's program, invariants.
     fn build(&self, world: &mut World);
 }

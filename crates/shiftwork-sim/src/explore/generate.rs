@@ -15,7 +15,7 @@ use shiftwork::Signal;
 
 use super::{Candidate, FaultMix};
 use crate::{
-    Fault, FaultKind, Scenario, Surface,
+    Fault, FaultKind, Scenario,
     plan::{FaultName, Spread, whole_ms},
     streams::stream,
 };
@@ -27,7 +27,8 @@ pub fn generate(scenario: &dyn Scenario, mix: impl Into<FaultMix>, seed: u64) ->
     let name = scenario.name();
     let mix = scenario.bend(mix.into());
     let mut chance = fastrand::Rng::with_seed(stream(seed, name));
-    let strategy = faults(&scenario.surface(), &scenario.nodes(), mix, &mut chance);
+    let ingredients = Ingredients::new(scenario, mix);
+    let strategy = faults(&ingredients, mix, &mut chance);
     let mut bytes = [0; 32];
     chance.fill(&mut bytes);
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
@@ -39,8 +40,7 @@ pub fn generate(scenario: &dyn Scenario, mix: impl Into<FaultMix>, seed: u64) ->
 }
 
 /// Which kinds this seed allows: each with even odds, and at least one.
-fn faults(surface: &Surface, nodes: &[String], mix: FaultMix, chance: &mut fastrand::Rng) -> BoxedStrategy<Vec<Fault>> {
-    let ingredients = Ingredients::new(surface, nodes, mix);
+fn faults(ingredients: &Ingredients, mix: FaultMix, chance: &mut fastrand::Rng) -> BoxedStrategy<Vec<Fault>> {
     let kind = |name: FaultName| {
         let weight = u32::from(mix.weight_of(name));
         let strategy = if weight == 0 { None } else { ingredients.kind(name) };
@@ -54,7 +54,7 @@ fn faults(surface: &Surface, nodes: &[String], mix: FaultMix, chance: &mut fastr
     if allowed.is_empty() {
         allowed.push(all[chance.usize(0..all.len())].clone());
     }
-    let horizon = whole_ms(surface.horizon).max(1);
+    let horizon = ingredients.horizon_ms;
     let fault = (0..horizon, Union::new_weighted(allowed)).prop_map(|(at_ms, kind)| Fault { at_ms, kind });
     let together = chance.u8(0..4) == 0;
     (0..horizon, prop::collection::vec((fault, 0u64..50), mix.faults_range()))
@@ -71,21 +71,27 @@ struct Ingredients {
     sites: Rc<[String]>,
     dependencies: Rc<[String]>,
     queues: Rc<[String]>,
+    /// The dependencies that a worker is stubborn by.
+    stubborn: Rc<[String]>,
     /// What a fault of a process may say of its node.
     nodes: Rc<[Option<String>]>,
+    horizon_ms: u64,
     lasts_max_ms: u64,
     down_max_ms: u64,
 }
 
 impl Ingredients {
-    fn new(surface: &Surface, nodes: &[String], mix: FaultMix) -> Self {
+    fn new(scenario: &dyn Scenario, mix: FaultMix) -> Self {
+        let (surface, nodes) = (scenario.surface(), scenario.nodes());
         let sites: Vec<String> = surface.dependencies.iter().chain(&surface.queues).cloned().collect();
         Self {
             sites: sites.into(),
-            dependencies: surface.dependencies.clone().into(),
-            queues: surface.queues.clone().into(),
+            dependencies: surface.dependencies.into(),
+            queues: surface.queues.into(),
+            stubborn: scenario.stubborn().into(),
             // The only one needs no name.
-            nodes: if nodes.is_empty() { [None].into() } else { nodes.iter().cloned().map(Some).collect() },
+            nodes: if nodes.is_empty() { [None].into() } else { nodes.into_iter().map(Some).collect() },
+            horizon_ms: whole_ms(surface.horizon).max(1),
             lasts_max_ms: mix.lasts_max_ms(),
             down_max_ms: mix.down_max_ms(),
         }
@@ -171,7 +177,8 @@ impl Ingredients {
                 (dependencies()?, 1u32..16).prop_map(|(site, polls)| FaultKind::DropAtPoll { site, polls }).boxed()
             }
             FaultName::IgnoreCancel => {
-                (dependencies()?, lasts()).prop_map(|(site, for_ms)| FaultKind::IgnoreCancel { site, for_ms }).boxed()
+                // A stop may come at any time: one that is over by then has done nothing.
+                one_of(&self.stubborn)?.prop_map(|site| FaultKind::IgnoreCancel { site, for_ms: None }).boxed()
             }
             FaultName::Signal => {
                 let signal = prop_oneof![
@@ -231,7 +238,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::{World, explore::Profile, secs};
+    use crate::{Surface, World, explore::Profile, secs};
 
     /// Something of everything that faults can strike.
     struct Bare;
@@ -247,6 +254,10 @@ mod tests {
 
         fn surface(&self) -> Surface {
             Surface { dependencies: vec!["smtp".into()], queues: vec!["mails".into()], horizon: secs(60) }
+        }
+
+        fn stubborn(&self) -> Vec<String> {
+            vec!["smtp".into()]
         }
 
         fn build(&self, _: &mut World) {}

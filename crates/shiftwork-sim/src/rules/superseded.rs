@@ -38,8 +38,8 @@ struct Worker {
     taken_over: bool,
     /// No intake was closed, no pause begun and no breaker opened since the cycle began.
     undisturbed: bool,
-    /// The wall clock has stepped since the last tick.
-    stepped: bool,
+    /// The wall clock has stepped since the last tick but one: the next may have come due before.
+    stepped: [bool; 2],
     open: bool,
     held: bool,
     /// When the tick after the last one that was served or missed is due.
@@ -92,7 +92,7 @@ impl Worker {
             asked: None,
             taken_over: false,
             undisturbed: false,
-            stepped: false,
+            stepped: [false; 2],
             open: false,
             held: false,
             next_due: None,
@@ -129,7 +129,7 @@ impl Worker {
 
     /// A tick of the calendar is served, which nobody knows to be due before.
     fn tick_due(&mut self, late: Duration, verdicts: &mut Verdicts<'_>) {
-        let Some(jitter) = self.calendar.filter(|_| self.undisturbed && !self.stepped) else { return };
+        let Some(jitter) = self.calendar.filter(|_| self.undisturbed && self.stepped == [false; 2]) else { return };
         let Some((cycle, began)) = self.began else { return };
         let latest = jitter.saturating_add(GRACE_MAX + TIMER + verdicts.held_up_since(began));
         let name = &self.name;
@@ -218,7 +218,7 @@ impl SupersedeRules {
                 if !*triggered {
                     worker.tick_due(*late, verdicts);
                 }
-                worker.stepped = false;
+                worker.stepped = [false, worker.stepped[0]];
                 if let (Some(Rate { period, .. }), false) = (worker.rate, *triggered) {
                     worker.next_due = Some(verdicts.at.saturating_sub(*late).saturating_add(period));
                 }
@@ -241,7 +241,7 @@ impl SupersedeRules {
     }
 
     pub(super) fn clock_stepped(&mut self) {
-        self.workers.iter_mut().for_each(|worker| worker.stepped = true);
+        self.workers.iter_mut().for_each(|worker| worker.stepped[0] = true);
     }
 
     fn worker(&mut self, id: WorkerId) -> &mut Worker {

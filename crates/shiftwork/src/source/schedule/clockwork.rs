@@ -208,11 +208,11 @@ impl Hands {
         }
     }
 
-    /// So many ticks that had come due are missed after all.
-    fn give_up(&mut self, count: u64) {
+    /// So many ticks that had come due are missed after all, and the newest is served instead of them if it is to be so.
+    fn give_up(&mut self, count: u64, instead: bool) {
         match &mut self.drive {
-            Drive::Rate(_, series) => series.give_up(count),
-            Drive::Wall(_, Some(series)) => series.give_up(count),
+            Drive::Rate(_, series) => series.give_up(count, instead),
+            Drive::Wall(_, Some(series)) => series.give_up(count, instead),
             Drive::Wall(_, None) | Drive::Delay(_) => {}
         }
     }
@@ -254,32 +254,43 @@ impl Clockwork {
     ///
     /// Cancel safe: what has come due is not lost.
     pub(super) async fn come_due(&mut self, plan: &Plan, cx: &SourceContext, ended_by: EndedBy) -> Waited {
-        let Self { hands, number: _, due } = self;
+        let Self { hands, number: _, due: waiting } = self;
         let hands = hands.get_or_insert_with(|| Hands::new(plan, cx));
-        if let Some(stale) = due.take_if(|due| is_superseded(due, plan)) {
-            hands.give_up(stale.came.missed.saturating_add(1));
-            say_missed(1, cx);
-        }
-        let due = match due {
-            Some(due) => due,
-            None => {
-                let came = match hands.tick(plan, cx, ended_by).await {
-                    Ok(came) => came,
-                    Err(why) => return why,
-                };
-                let jitter = plan.policy.jitter.min(came.room.unwrap_or(Duration::MAX));
-                let by = if jitter.is_zero() {
-                    Duration::ZERO
-                } else {
-                    jitter.mul_f64(hands.chance.f64()).saturating_sub(came.late)
-                };
-                due.insert(Due { came, until: later(came.at, by) })
+        loop {
+            if let Some(stale) = waiting.take_if(|due| is_superseded(due, plan)) {
+                // Rule D6: what has ended a cycle is served whatever it waited, or else what came due after it.
+                let instead = plan.policy.overlap == Overlap::CancelPrevious;
+                hands.give_up(stale.came.missed.saturating_add(1), instead);
+                say_missed(1, cx);
             }
-        };
-        // One that has come due already is not served once intake has closed (rules P1 and T1).
-        let is_over = || ended_by.is_over(cx);
-        let ended = if due.came.at == due.until { is_over() } else { cx.wait_until_or(due.until, is_over).await };
-        if ended { Waited::Ended } else { Waited::Due }
+            let due = match waiting {
+                Some(due) => due,
+                None => {
+                    let came = match hands.tick(plan, cx, ended_by).await {
+                        Ok(came) => came,
+                        Err(why) => return why,
+                    };
+                    let jitter = plan.policy.jitter.min(came.room.unwrap_or(Duration::MAX));
+                    let by = if jitter.is_zero() {
+                        Duration::ZERO
+                    } else {
+                        jitter.mul_f64(hands.chance.f64()).saturating_sub(came.late)
+                    };
+                    waiting.insert(Due { came, until: later(came.at, by) })
+                }
+            };
+            // One that has come due already is not served once intake has closed (rules P1 and T1).
+            let is_over = || ended_by.is_over(cx);
+            let at_once = due.came.at == due.until;
+            let ended = if at_once { is_over() } else { cx.wait_until_or(due.until, is_over).await };
+            if ended {
+                return Waited::Ended;
+            }
+            // The process may have stood still for longer than the tick was put off.
+            if at_once || !is_superseded(due, plan) {
+                return Waited::Due;
+            }
+        }
     }
 
     /// For how long the tick is not due that comes after the one that has come due; `None` if there is none.
@@ -341,13 +352,12 @@ impl Clockwork {
     }
 }
 
-/// Whether the tick after it has come due as well, and it is not to be caught up with: the cycle that it should have ended
-/// came to no await point, or its worker was paused.
+/// Whether the tick after it has come due as well, and it is not to be caught up with: it was put off and its worker paused
+/// meanwhile, the process stood still, or the cycle that it should have ended came to no await point.
 fn is_superseded(due: &Due, plan: &Plan) -> bool {
-    let cancels = plan.policy.overlap == Overlap::CancelPrevious;
     let merges = match plan.policy.missed {
         Missed::Merge | Missed::Skip => true,
         Missed::CatchUp { .. } => false,
     };
-    cancels && merges && due.came.room.is_some_and(|room| due.age(Instant::now()) >= room)
+    merges && due.came.room.is_some_and(|room| due.age(Instant::now()) >= room)
 }

@@ -174,6 +174,8 @@ pub(super) struct Series<G: Grid> {
     owed: VecDeque<G::Time>,
     /// How many were missed since the last one that was served.
     dropped: u64,
+    /// The next tick is served however late it is: one that was to be has been given up for it.
+    insists: bool,
     /// The latest time that was seen.
     seen: G::Time,
 }
@@ -192,7 +194,7 @@ pub(super) enum Decision<Time> {
 impl<G: Grid> Series<G> {
     /// Ticks from `next` on.
     pub(super) fn new(grid: G, missed: Missed, next: Option<G::Time>, now: G::Time) -> Self {
-        Self { grid, missed, next, owed: VecDeque::new(), dropped: 0, seen: now }
+        Self { grid, missed, next, owed: VecDeque::new(), dropped: 0, insists: false, seen: now }
     }
 
     /// What is to be done at `now`, and how many ticks were found to be missed.
@@ -202,7 +204,7 @@ impl<G: Grid> Series<G> {
         if let Some(next) = self.next.filter(|next| *next <= now) {
             let (keep, all) = match self.missed {
                 Missed::Merge => (1, true),
-                Missed::Skip => (1, false),
+                Missed::Skip => (1, self.insists),
                 Missed::CatchUp { max } => (usize::try_from(max).unwrap_or(BACKLOG_MAX).clamp(1, BACKLOG_MAX), true),
             };
             let following = self.grid.following(next);
@@ -225,6 +227,7 @@ impl<G: Grid> Series<G> {
         let found = self.dropped - before;
         let decision = match (self.owed.pop_front(), self.next) {
             (Some(due), next) => {
+                self.insists = false;
                 let following = self.owed.front().copied().or(next);
                 Decision::Serve { due, missed: std::mem::take(&mut self.dropped), next: following }
             }
@@ -261,9 +264,11 @@ impl<G: Grid> Series<G> {
         !self.owed.is_empty()
     }
 
-    /// So many ticks that were to be served are missed after all; they are counted with the next one.
-    pub(super) fn give_up(&mut self, count: u64) {
+    /// So many ticks that were to be served are missed after all; they are counted with the next one, which is served
+    /// whatever the policy if it is to be `instead`.
+    pub(super) fn give_up(&mut self, count: u64, instead: bool) {
         self.dropped = self.dropped.saturating_add(count);
+        self.insists |= instead;
     }
 
     fn look(&mut self, now: G::Time) {
