@@ -1,5 +1,10 @@
 //! A host's handle: stop, status, subscriptions.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use shiftwork::{Context, Continuous, ExitStatus, Failure, Heard, Host, Retry, Schedule, Tick, event::WorkerPhase};
 use shiftwork_sim::{millis, secs};
 
@@ -76,4 +81,25 @@ async fn a_slow_subscriber_is_told_what_it_missed_and_slows_nobody() {
     let Some(Heard::Missed(missed)) = events.next().await else { panic!("it missed nothing") };
     assert!(missed > 20_000, "three events a cycle, and room for four thousand: {missed}");
     assert!(matches!(events.next().await, Some(Heard::Event(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn activations_dropped_by_a_lagging_broadcast() {
+    // A hundred ticks a second, each of them with four events, and somebody who listens to none of them.
+    let ticks = Arc::new(AtomicU64::new(0));
+    let served = ticks.clone();
+    let count = move |tick: Tick, _: Context| {
+        let last = served.fetch_add(1, Ordering::Relaxed);
+        async move {
+            assert_eq!((tick.number, tick.missed), (last + 1, 0));
+            Ok::<(), Failure>(())
+        }
+    };
+    let mut host = Host::builder().worker("ticks", Schedule::every(millis(10)), count).build().unwrap();
+    let handle = host.handle();
+    let mut events = handle.subscribe();
+    let report = host.run_until(tokio::time::sleep(millis(60_005))).await;
+    assert_eq!(report.worker("ticks").unwrap().cycles.succeeded, 6_001);
+    assert!(matches!(events.next().await, Some(Heard::Missed(1..))), "the listener is the one that misses something");
+    assert_eq!(ticks.load(Ordering::Relaxed), 6_001);
 }
