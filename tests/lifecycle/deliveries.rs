@@ -1,9 +1,14 @@
 //! Leases, renewals, crashes, fencing.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use shiftwork::{
-    Batch, BatchContext, BatchWorker, Batches, Context, Failure, QueueSourceExt, Signal,
+    Batch, BatchContext, BatchWorker, Batches, Context, Failure, QueueSourceExt, Schedule, Signal, Tick,
     event::{Event, Settle},
-    queue::{DeadLetterCause, FailureKind, Message},
+    queue::{DeadLetterCause, FailureKind, Message, Queue},
 };
 use shiftwork_sim::{Plan, Script, What, World, millis, plan, record::QueueOperation, secs, site};
 
@@ -247,6 +252,55 @@ fn q7_a_bad_delivery_holds_up_its_own_ordering_key_and_no_other() {
     outcome.assert_rules_kept();
     // The second account was done before the first had its second attempt.
     assert_eq!(seen.done(), [21, 22, 11, 12, 13]);
+}
+
+#[test]
+fn dead_letters_are_requeued_with_fresh_counts_discarded_and_pruned_when_they_are_old() {
+    // Three jobs are refused until somebody mends what they need. A worker beside theirs looks after the dead letters.
+    let mut seen = None;
+    let outcome = Script::new().at(secs(60), Signal::Terminate).run_once(|world| {
+        let jobs = world.queue::<u32>("jobs");
+        jobs.seed(1..=3);
+        seen = Some(jobs.clone());
+        let mended = Arc::new(AtomicBool::new(false));
+        let mends = mended.clone();
+        world.at(secs(20), "mended", move || mends.store(true, Ordering::Relaxed));
+        world.node("node", move |node| {
+            let (queue, mended) = (jobs.clone(), mended.clone());
+            let work = move |_: u32, _: Context| {
+                let mended = mended.load(Ordering::Relaxed);
+                async move { if mended { Ok(()) } else { Err(Failure::invalid("of a schema that is not there yet")) } }
+            };
+            let review = move |_: Tick, context: Context| {
+                let queue = queue.clone();
+                async move {
+                    let now = context.wall_time();
+                    queue.prune(now - secs(30), 10).await.map_err(Failure::transient)?;
+                    let letters = queue.dead_letters(None, 10).await.map_err(Failure::transient)?;
+                    if let [again, never, _] = &letters[..] {
+                        queue.requeue(again.id, now).await.map_err(Failure::transient)?;
+                        queue.discard(never.id).await.map_err(Failure::transient)?;
+                    }
+                    Ok::<(), Failure>(())
+                }
+            };
+            node.host()
+                .worker("jobs", jobs.clone().source(), work)
+                .worker("review", Schedule::every(secs(25)).first_after(secs(25)), review)
+                .run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let depth = seen.unwrap().inspect_depth();
+    assert_eq!((depth.unsettled(), depth.dead), (0, 0));
+    let attempts = attempts(&outcome);
+    assert_eq!(
+        attempts.iter().map(|(_, attempt)| *attempt).collect::<Vec<_>>(),
+        [1; 6],
+        "three jobs, one of them again, and two reviews"
+    );
+    let pruned = |what: &What| matches!(what, What::Queue(QueueOperation::Pruned { dead_letters: 1 }));
+    assert!(outcome.timeline.time_of(pruned).is_some());
 }
 
 #[test]

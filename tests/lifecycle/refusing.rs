@@ -94,6 +94,10 @@ impl Queue<u32> for Refusing {
     async fn discard(&self, id: DeliveryId) -> Result<bool, QueueError> {
         self.store.discard(id).await
     }
+
+    async fn prune(&self, before: Timestamp, limit: usize) -> Result<usize, QueueError> {
+        self.store.prune(before, limit).await
+    }
 }
 
 /// Three jobs, one after the other, each of which takes so long.

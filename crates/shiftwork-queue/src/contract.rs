@@ -1,7 +1,7 @@
 //! The operations that every queue backend provides, and the rules that they keep.
 //!
-//! 1. **At least once.** A message that was pushed is waiting, leased, dead-lettered or settled; no operation and no
-//!    failure of an operation takes it out of all four.
+//! 1. **At least once.** A message that was pushed is waiting, leased, dead-lettered or settled; no failure of an operation
+//!    takes it out of all four, and no operation but [`Queue::discard`] and [`Queue::prune`] of a dead letter.
 //! 2. **One lease.** At any time a delivery has at most one live lease. A new claim carries a higher fencing token.
 //! 3. **Fenced.** [`Queue::renew`] and [`Queue::settle`] change nothing unless the delivery's current claim has the
 //!    lease's token. A lease whose time is over is still good until somebody else claims: what counts is the token.
@@ -243,6 +243,22 @@ pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
     ///
     /// Not cancel safe: dropped, it may have deleted the dead letter. Asked again, it then says `false`.
     fn discard(&self, id: DeliveryId) -> impl Future<Output = Result<bool, QueueError>> + Send;
+
+    /// Deletes for good the dead letters that were moved aside before `before`, `limit` at most, and says how many it deleted.
+    /// Fewer than `limit` are all that there were. Nothing else of the queue is pruned: what is acknowledged is gone by itself,
+    /// and what waits is work.
+    ///
+    /// No worker calls it. How long dead letters are kept is the business of whoever reviews them: a scheduled worker of one's
+    /// own, most often, with a limit that the store deletes in well under a second.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::is_unavailable`]; some of them may be deleted then, or all.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropped, it may have deleted some of them, or all. Asked again, it deletes the rest.
+    fn prune(&self, before: Timestamp, limit: usize) -> impl Future<Output = Result<usize, QueueError>> + Send;
 }
 
 /// A shared queue is a queue.
@@ -310,5 +326,9 @@ impl<T: Send + 'static, Q: Queue<T>> Queue<T> for std::sync::Arc<Q> {
 
     fn discard(&self, id: DeliveryId) -> impl Future<Output = Result<bool, QueueError>> + Send {
         Q::discard(self, id)
+    }
+
+    fn prune(&self, before: Timestamp, limit: usize) -> impl Future<Output = Result<usize, QueueError>> + Send {
+        Q::prune(self, before, limit)
     }
 }

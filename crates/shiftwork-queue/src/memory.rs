@@ -319,6 +319,12 @@ impl<T: Clone + Send + 'static> Queue<T> for MemoryQueue<T> {
         let discarded = self.lock().discard(id);
         Ok(discarded.is_some())
     }
+
+    async fn prune(&self, before: Timestamp, limit: usize) -> Result<usize, QueueError> {
+        // They are dropped when the lock is released.
+        let pruned = self.lock().prune(before, limit);
+        Ok(pruned.len())
+    }
 }
 
 /// A bounded queue had no room for these messages.

@@ -421,4 +421,13 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
         };
         self.operate(self.store.discard(self.inside(id)), record).await
     }
+
+    async fn prune(&self, before: Timestamp, limit: usize) -> Result<usize, QueueError> {
+        let record = |answer: &Result<usize, QueueError>, _| {
+            if let Ok(dead_letters @ 1..) = *answer {
+                self.shared.record(What::Queue(QueueOperation::Pruned { dead_letters }));
+            }
+        };
+        self.operate(self.store.prune(before, limit), record).await
+    }
 }

@@ -140,6 +140,11 @@ pub enum QueueOperation {
     Requeued(DeliveryId),
     /// A dead letter was deleted.
     Discarded(DeliveryId),
+    /// Old dead letters were deleted.
+    Pruned {
+        /// How many.
+        dead_letters: usize,
+    },
     /// A delivery was leased.
     Claimed {
         /// Which.
@@ -342,6 +347,7 @@ impl fmt::Display for QueueOperation {
             QueueOperation::InLine { delivery, line } => write!(f, "delivery {delivery} is last in line {line}"),
             QueueOperation::Requeued(id) => write!(f, "delivery {id} requeued"),
             QueueOperation::Discarded(id) => write!(f, "delivery {id} discarded"),
+            QueueOperation::Pruned { dead_letters } => write!(f, "{dead_letters} old dead letters deleted"),
             QueueOperation::Claimed { delivery, token, attempt, crashes, told } => {
                 write!(f, "delivery {delivery} claimed (claim {token}, attempt {attempt}, {crashes} crashes)")?;
                 if *told { Ok(()) } else { f.write_str(", reply lost") }

@@ -102,6 +102,10 @@ impl<H: Habit> Queue<u32> for Client<H> {
     async fn discard(&self, id: DeliveryId) -> Result<bool, QueueError> {
         self.store.discard(id).await
     }
+
+    async fn prune(&self, before: Timestamp, limit: usize) -> Result<usize, QueueError> {
+        self.store.prune(before, limit).await
+    }
 }
 
 struct Pack {

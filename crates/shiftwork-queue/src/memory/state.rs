@@ -304,6 +304,12 @@ impl<T> State<T> {
     pub(super) fn discard(&mut self, id: DeliveryId) -> Option<Dead<T>> {
         self.dead.remove(&id)
     }
+
+    /// Takes out the dead letters that were moved aside before `before`, `limit` at most, for the caller to drop.
+    pub(super) fn prune(&mut self, before: Timestamp, limit: usize) -> Vec<Dead<T>> {
+        let old = self.dead.extract_if(.., |_, dead| dead.dead_at < before);
+        old.take(limit).map(|(_, dead)| dead).collect()
+    }
 }
 
 impl<T> Record<T> {

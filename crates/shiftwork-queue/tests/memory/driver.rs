@@ -99,6 +99,10 @@ impl<T: Clone + Send + 'static> Driver<T> {
         block_on(self.queue.discard(id)).expect("memory is available")
     }
 
+    pub(crate) fn prune(&self, before: i64, limit: usize) -> usize {
+        block_on(self.queue.prune(at(before), limit)).expect("memory is available")
+    }
+
     /// Ready, delayed, leased, dead.
     pub(crate) fn depth(&self, now: i64) -> [usize; 4] {
         let depth = block_on(self.queue.depth(at(now))).expect("memory is available");

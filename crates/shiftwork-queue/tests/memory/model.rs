@@ -235,6 +235,12 @@ impl Model {
         found
     }
 
+    pub(crate) fn prune(&mut self, before: Timestamp, limit: usize) -> usize {
+        let is_old = |row: &&Row| matches!(row.place, Place::Dead { dead_at, .. } if dead_at < before);
+        let old: Vec<DeliveryId> = self.rows.iter().filter(is_old).map(|row| row.id).take(limit).collect();
+        old.into_iter().filter(|id| self.discard(*id)).count()
+    }
+
     pub(crate) fn entries(&self, now: Timestamp) -> Vec<Entry> {
         let behind = self.behind();
         let mut entries = Vec::new();

@@ -73,6 +73,14 @@ fn a_discarded_payload_may_use_the_queue_when_it_is_dropped() {
 }
 
 #[test]
+fn a_pruned_payload_may_use_the_queue_when_it_is_dropped() {
+    let (queue, message) = nosy();
+    queue.push(message, 0);
+    queue.bury(0);
+    assert_eq!(queue.prune(1, 1), 1);
+}
+
+#[test]
 fn a_refused_payload_may_use_the_queue_when_it_is_dropped() {
     let (queue, message) = nosy();
     queue.push(message.clone().unique_key("k"), 0);

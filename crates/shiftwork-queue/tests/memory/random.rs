@@ -22,6 +22,7 @@ enum Op {
     SettleMany(Vec<(Which, How)>),
     Requeue(Index),
     Discard(Index),
+    Prune { before: i64, limit: usize },
     Step(i64),
 }
 
@@ -86,6 +87,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => vec((which(), how()), 0..4).prop_map(Op::SettleMany),
         1 => any::<Index>().prop_map(Op::Requeue),
         1 => any::<Index>().prop_map(Op::Discard),
+        1 => (-20..3_i64, 0..3_usize).prop_map(|(before, limit)| Op::Prune { before, limit }),
         4 => (-3..7_i64).prop_map(Op::Step),
     ]
 }
@@ -186,6 +188,10 @@ impl Pair {
             Op::Discard(index) => {
                 let id = self.letter(index);
                 assert_eq!(self.real.discard(id), self.model.discard(id));
+            }
+            Op::Prune { before, limit } => {
+                let before = self.now + before;
+                assert_eq!(self.real.prune(before, limit), self.model.prune(at(before), limit));
             }
             Op::Step(seconds) => self.now += seconds,
         }

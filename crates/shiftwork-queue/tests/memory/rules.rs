@@ -578,6 +578,27 @@ fn a_discarded_dead_letter_is_gone() {
 }
 
 #[test]
+fn dead_letters_of_before_a_time_are_pruned_a_few_at_a_time() {
+    let queue = words();
+    for (moved_aside, payload) in (1..).zip(["a", "b", "c", "d"]) {
+        queue.push(message(payload), moved_aside);
+        queue.bury(moved_aside);
+    }
+    assert_eq!((queue.prune(4, 2), queue.prune(4, 2), queue.prune(4, 2)), (2, 1, 0));
+    let left = queue.dead_letters(None, 10);
+    assert_eq!(left.iter().map(|letter| letter.payload.clone().unwrap()).collect::<Vec<_>>(), ["d"]);
+}
+
+#[test]
+fn nothing_is_pruned_that_waits_or_is_leased() {
+    let queue = words();
+    queue.push_all(vec![message("leased"), message("waits")], 0).unwrap();
+    queue.lease(0);
+    assert_eq!(queue.prune(1_000, 10), 0);
+    assert_eq!(queue.depth(0), [1, 0, 1, 0]);
+}
+
+#[test]
 fn a_waiting_delivery_is_neither_requeued_nor_discarded() {
     let queue = words();
     let id = queue.push(message("a"), 0).id();

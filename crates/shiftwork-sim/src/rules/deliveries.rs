@@ -146,7 +146,7 @@ impl DeliveryRules {
                 let claim = Claim { token: tracked.claim.token, ..Claim::default() };
                 *tracked = Tracked { claim, ..Tracked::default() };
             }
-            QueueOperation::Discarded(_) => {}
+            QueueOperation::Discarded(_) | QueueOperation::Pruned { .. } => {}
             QueueOperation::Claimed { delivery, token, attempt, crashes, told } => {
                 let line = self.line_of.get(&delivery).and_then(|line| self.lines.get(line));
                 let first = line.and_then(|line| line.front()).copied();
