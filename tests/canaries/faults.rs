@@ -15,6 +15,7 @@ use crate::{
 
 pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::F1, "a restart comes before its delay is over", restart_too_soon),
+    Canary::new(Rule::F1, "a restart whose start hook takes time comes too soon", restart_with_a_hook_too_soon),
     Canary::new(Rule::F1, "a worker is restarted whose policy does not say so", restart_unasked),
     Canary::new(Rule::F1, "a worker is restarted too often", restarted_too_often),
     Canary::new(Rule::F2, "another worker's intake closes for a fault", neighbour_closes),
@@ -58,6 +59,16 @@ fn restarts(story: &mut Story, worker: WorkerId, restarts: u32, at: Duration, de
 fn restart_too_soon(story: &mut Story, wrong: bool) {
     story.runs(&[restarting(Restart::default())]);
     restarts(story, A, 1, secs(5), millis(if wrong { 999 } else { 1_000 }));
+    story.stops();
+}
+
+fn restart_with_a_hook_too_soon(story: &mut Story, wrong: bool) {
+    story.runs(&[restarting(Restart::default())]);
+    faults(story.at(secs(5)), A);
+    story.closes(A);
+    goes_down(story, A, 1);
+    story.at(secs(if wrong { 5 } else { 6 })).tells(Event::WorkerStarting { worker: A });
+    story.at(secs(8)).tells(Event::WorkerReady { worker: A }).tells(Event::IntakeOpened { worker: A });
     story.stops();
 }
 

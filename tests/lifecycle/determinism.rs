@@ -179,3 +179,29 @@ fn blocking_work_may_block_and_takes_the_worlds_time() {
     let ended = outcome.events().find(|(_, event)| event.name() == "cycle_ended").unwrap().0;
     assert_eq!(ended, secs(2));
 }
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a blocking thread may sleep")]
+fn nobody_is_to_blame_for_the_time_that_blocking_work_takes() {
+    let outcome = Script::new().at(secs(5), Signal::Terminate).run_once(|world| {
+        for name in ["blocks", "beside it"] {
+            world.node(name, move |node| {
+                let work = move |_: Tick, _: Context| async move {
+                    if name == "blocks" {
+                        tokio::task::spawn_blocking(|| std::thread::sleep(millis(1_700))).await.unwrap();
+                    }
+                    Ok::<(), Failure>(())
+                };
+                let tick = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+                node.host()
+                    .worker("work", Schedule::every(secs(3)), work)
+                    .cycle_timeout(secs(1))
+                    .worker("tick", Schedule::every(secs(1)), tick)
+                    .run_until_signal()
+            });
+        }
+        world.signal_at(secs(5), "beside it", Signal::Terminate);
+    });
+    outcome.assert_rules_kept();
+    assert!(outcome.ended_at() >= secs(5));
+}

@@ -105,7 +105,8 @@ fn a_retry_that_is_asked_to_wait_for_ever_harms_nobody() {
     let outcome = Script::new().at(secs(600), Signal::Terminate).run_once(|world| {
         world.node("node", |node| {
             let never = |_: Tick, _: Context| async { Err(Failure::retry_after(Duration::MAX, "come back never")) };
-            node.host().worker("never", Schedule::every(secs(10)), never).run_until_signal()
+            let schedule = Schedule::every(secs(10)).first_after(secs(1));
+            node.host().worker("never", schedule, never).cycle_timeout(Duration::MAX).run_until_signal()
         });
     });
     outcome.assert_rules_kept();

@@ -296,6 +296,43 @@ fn the_times_that_came_of_a_world_replay_it() {
     }
 }
 
+/// A collision's world that ends before most of its faults begin.
+struct CutShort<'a>(&'a Collision);
+
+impl Scenario for CutShort<'_> {
+    fn name(&self) -> &'static str {
+        self.0.name
+    }
+
+    fn about(&self) -> &'static str {
+        self.0.about()
+    }
+
+    fn surface(&self) -> Surface {
+        self.0.surface()
+    }
+
+    fn nodes(&self) -> Vec<String> {
+        self.0.nodes()
+    }
+
+    fn build(&self, world: &mut World) {
+        self.0.build(world);
+        world.always("it is short", |record| if record.at < secs(15) { Ok(()) } else { Err("it was long".to_owned()) });
+    }
+}
+
+#[test]
+fn a_fault_that_still_waits_for_its_time_when_a_rule_breaks_is_not_there_in_the_replay() {
+    for collision in &COLLISIONS {
+        for seed in 0..200 {
+            let put = explore::run_plan(&CutShort(collision), &plan(collision, seed, Timing::AtDeadlines), false);
+            let again = explore::run_plan(&CutShort(collision), &put.plan, false);
+            assert_eq!(again.fingerprint, put.fingerprint, "{:?}, seed {seed}:\n{}", collision.name, put.plan);
+        }
+    }
+}
+
 #[test]
 fn what_is_found_at_a_deadline_shrinks_like_anything_else() {
     let collision = &COLLISIONS[2];

@@ -199,7 +199,7 @@ struct NodeRules {
     transitions: transitions::Watcher,
     coverage: coverage::Watcher,
     pauses: Pauses,
-    /// When polls blocked the thread.
+    /// When polls blocked the thread, or blocking work slept.
     blocked: Pauses,
 }
 
@@ -302,9 +302,9 @@ impl Rulebook {
         }
     }
 
-    /// A poll that began at `from` has blocked its thread until now, and may go on to.
-    pub(crate) fn blocked(&mut self, node: NodeId, from: Duration, to: Duration) {
-        if let Some(node) = self.nodes.get_mut(usize::from(node.0)) {
+    /// A poll that began at `from` has blocked its thread until now, and may go on to. It is the thread of all nodes.
+    pub(crate) fn blocked(&mut self, from: Duration, to: Duration) {
+        for node in &mut self.nodes {
             match node.blocked.over.last_mut() {
                 Some((began, ended)) if *began == from => *ended = to,
                 Some(_) | None => node.blocked.over.push((from, to)),

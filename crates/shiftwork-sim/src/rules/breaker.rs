@@ -221,7 +221,7 @@ impl Worker {
             || format!("it comes after {probe_in:?}"),
         );
         self.counted.clear();
-        self.state = State::Open(verdicts.at + probe_in);
+        self.state = State::Open(verdicts.at.saturating_add(probe_in));
     }
 
     fn probing(&mut self, cycle: CycleId, verdicts: &mut Verdicts<'_>) {

@@ -33,7 +33,7 @@ impl ForeignRules {
     pub(super) fn exited(&self, tasks_left: usize, verdicts: &mut Verdicts<'_>) {
         let Some(within) = self.within else { return };
         let took = self.asked_at.map_or(Duration::ZERO, |asked| verdicts.at.saturating_sub(asked));
-        let stood_still = self.asked_at.map_or(Duration::ZERO, |asked| verdicts.stood_still_since(asked));
+        let stood_still = self.asked_at.map_or(Duration::ZERO, |asked| verdicts.held_up_since(asked));
         verdicts.demand(
             Rule::T3,
             took <= within.saturating_add(stood_still).saturating_add(TIMERS),

@@ -147,6 +147,7 @@ impl LifeRules {
                     || format!("{} was not ready", early.map(|id| self.name(*id)).unwrap_or_default()),
                 );
                 self.starts_again(*worker, verdicts);
+                self.restarted(*worker, verdicts);
                 let worker = &mut self.workers[worker.0 as usize];
                 (worker.begun, worker.starting_since) = (true, Some(verdicts.at));
                 worker.interrupted = false;
@@ -175,7 +176,6 @@ impl LifeRules {
                 self.workers[worker.0 as usize].went_down = false;
                 // Restarted: the fault was dealt with.
                 self.workers[worker.0 as usize].faulted = false;
-                self.restarted(*worker, verdicts);
             }
             Event::WorkerFaulted { worker, cause } => {
                 self.faults(*worker, cause.kind, verdicts);
@@ -222,7 +222,7 @@ impl LifeRules {
         let (took, limit) = (verdicts.at.saturating_sub(since), worker.start_timeout);
         verdicts.demand(
             Rule::S3,
-            took <= limit.saturating_add(verdicts.stood_still_since(since)).saturating_add(START_SLACK),
+            took <= limit.saturating_add(verdicts.held_up_since(since)).saturating_add(START_SLACK),
             || format!("the start hook of {} is waited for no longer than {limit:?}", self.name(id)),
             || format!("it was for {took:?}"),
         );
@@ -349,7 +349,7 @@ impl LifeRules {
         let grouped = self.group_restarts(id, verdicts);
         let worker = &mut self.workers[id.0 as usize];
         worker.restarts.push(at);
-        worker.restart_at = Some(at + delay);
+        worker.restart_at = Some(at.saturating_add(delay));
         worker.standing = Standing::Down;
         worker.abandoned = false;
         if grouped {
@@ -419,7 +419,8 @@ impl LifeRules {
             && !(self.disorderly || worker.faulted || worker.start_failed || worker.stop_asked.is_some())
             && !(down || waited || by_itself);
         // The order yields to the budget: when the time to drain is over, all are closed.
-        let over = self.stopping.as_ref().is_some_and(|stopping| verdicts.at >= stopping.at + stopping.drain);
+        let over =
+            self.stopping.as_ref().is_some_and(|stopping| verdicts.at >= stopping.at.saturating_add(stopping.drain));
         verdicts.demand(
             rule,
             !orderly || over || dependent.is_none(),
@@ -473,10 +474,10 @@ impl LifeRules {
         }
         if let Some(stopping) = &self.stopping {
             let took = verdicts.at.saturating_sub(stopping.at);
-            let within = stopping.within + verdicts.stood_still_since(stopping.at);
+            let within = stopping.within.saturating_add(verdicts.held_up_since(stopping.at));
             verdicts.demand(
                 Rule::T3,
-                took <= within + SLACK,
+                took <= within.saturating_add(SLACK),
                 || format!("the host ends within {within:?} after it was asked to stop"),
                 || format!("it took {took:?}"),
             );
@@ -485,7 +486,7 @@ impl LifeRules {
             let took = verdicts.at.saturating_sub(at);
             verdicts.demand(
                 Rule::T5,
-                took <= SLACK + verdicts.stood_still_since(at),
+                took <= SLACK + verdicts.held_up_since(at),
                 || "the third signal ends the host at once".to_owned(),
                 || format!("it took {took:?}"),
             );

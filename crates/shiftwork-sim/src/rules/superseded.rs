@@ -178,7 +178,8 @@ impl Worker {
         }
         let since = self.began.map_or(at, |(_, began)| began);
         let held_up = verdicts.held_up_since(since);
-        let in_time = |(due, grace)| at <= due + grace + TIMER + held_up;
+        let in_time =
+            |(due, grace): (Duration, Duration)| at <= due.saturating_add(grace).saturating_add(TIMER + held_up);
         verdicts.demand(
             Rule::D6,
             self.due().is_none_or(in_time),

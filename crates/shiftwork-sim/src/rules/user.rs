@@ -2,8 +2,15 @@
 //!
 //! They are looked at on every record, and what must follow also when its time is over. What they read should change in what
 //! is recorded (the effect of a call, say): a change that nothing tells of is seen with the next record.
+//!
+//! They are asked in the middle of somebody's work. One that panics is broken, as one that says so is: that somebody, whose
+//! panics the host takes for its cycle's, must not get it.
 
-use std::time::Duration;
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 use super::Violation;
 use crate::{
@@ -64,16 +71,23 @@ impl UserRules {
 
     pub(crate) fn on(&mut self, record: &Record, report: &mut dyn FnMut(Violation)) {
         for (name, check) in &mut self.always {
-            if let Err(happened) = check(record) {
+            if let Err(happened) = ask(|| check(record)).and_then(|said| said) {
                 report(Violation::of_scenario(name, record.at, happened));
             }
         }
-        for (sometimes, sight) in &mut self.sometimes {
-            // Once is enough, and a sight may be dear.
-            sometimes.reached = sometimes.reached || sight(record);
+        // Once is enough, and a sight may be dear.
+        for (sometimes, sight) in self.sometimes.iter_mut().filter(|(sometimes, _)| !sometimes.reached) {
+            match ask(|| sight(record)) {
+                Ok(reached) => sometimes.reached = reached,
+                Err(happened) => report(Violation::of_scenario(&sometimes.name, record.at, happened)),
+            }
         }
         for eventually in &mut self.eventually {
-            eventually.on(record, report);
+            let mut broken = None;
+            if let Err(happened) = ask(|| broken = eventually.on(record)) {
+                broken = Some(Violation::of_scenario(&eventually.name, record.at, happened));
+            }
+            broken.into_iter().for_each(&mut *report);
         }
     }
 
@@ -124,11 +138,12 @@ impl Eventually {
         self.since.map(|since| since.saturating_add(self.within))
     }
 
-    fn on(&mut self, record: &Record, report: &mut dyn FnMut(Violation)) {
+    fn on(&mut self, record: &Record) -> Option<Violation> {
+        let mut broken = None;
         if let Some(since) = self.since {
             // A poll that blocked its thread past the deadline; else it was judged when that had come.
             if record.at > since.saturating_add(self.within) {
-                report(self.broken(since, record.at, TOO_LATE));
+                broken = Some(self.broken(since, record.at, TOO_LATE));
                 self.since = None;
             } else if (self.holds)() {
                 self.since = None;
@@ -137,6 +152,7 @@ impl Eventually {
         if self.since.is_none() && (self.after)(record) && !(self.holds)() {
             self.since = Some(record.at);
         }
+        broken
     }
 
     fn broken(&self, since: Duration, at: Duration, happened: &str) -> Violation {
@@ -144,6 +160,17 @@ impl Eventually {
         let expected = format!("{} within {within} of what happened at {since}", self.name);
         Violation { expected, ..Violation::of_scenario(&self.name, at, happened.to_owned()) }
     }
+}
+
+/// What it answers, or that it panicked.
+fn ask<T>(question: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(question)).map_err(|panic| format!("it panicked, and said: {}", said(&*panic)))
+}
+
+/// What a panic said.
+pub(crate) fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("nothing")
 }
 
 #[cfg(test)]
@@ -198,6 +225,29 @@ mod tests {
     fn what_never_holds_is_broken_at_the_end_of_a_world_that_is_complete() {
         assert_eq!(broken(&[(1, What::Healed, false)], 2, true).len(), 1);
         assert_eq!(broken(&[(1, What::Healed, false)], 2, false), [], "it was cut off");
+    }
+
+    #[test]
+    fn what_panics_is_broken_and_the_others_are_asked_all_the_same() {
+        let mut rules = UserRules::default();
+        rules.always(
+            "nothing crashes",
+            Box::new(|record| {
+                assert_ne!(record.what, What::Crashed, "it did");
+                Ok(())
+            }),
+        );
+        rules.sometimes("a sight", Box::new(|_| panic!("no sight")));
+        rules.eventually("it holds", secs(1), Box::new(|_| true), Box::new(|| panic!("{}", "no condition")));
+        let mut violations = Vec::new();
+        rules.on(&record(1, What::Crashed), &mut |violation| violations.push(violation));
+        let said: Vec<_> = violations.iter().map(|it| (it.rule.name(), it.happened.lines().next().unwrap())).collect();
+        let expected = [
+            ("nothing crashes", "it panicked, and said: assertion `left != right` failed: it did"),
+            ("a sight", "it panicked, and said: no sight"),
+            ("it holds", "it panicked, and said: no condition"),
+        ];
+        assert_eq!(said, expected);
     }
 
     #[test]

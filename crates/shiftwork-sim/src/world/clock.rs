@@ -57,9 +57,11 @@ impl WorldClock {
         self.owed_ns.fetch_max(saturating_ns(time.saturating_sub(self.now())), Ordering::Relaxed);
     }
 
-    /// Time jumps to where the blocking threads are.
-    pub(super) fn pay(&self) {
-        self.now_ns.fetch_add(self.owed_ns.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+    /// Time jumps to where the blocking threads are. From when to when, if they have slept.
+    pub(super) fn pay(&self) -> Option<(Duration, Duration)> {
+        let owed = self.owed_ns.swap(0, Ordering::Relaxed);
+        let before = self.now_ns.fetch_add(owed, Ordering::Relaxed);
+        (owed > 0).then(|| (Duration::from_nanos(before), Duration::from_nanos(before + owed)))
     }
 
     /// How far the wall clock of the node that runs is from that of the world's beginning, in nanoseconds.
@@ -216,7 +218,8 @@ mod tests {
         clock.skip_to(secs(5));
         clock.owe(secs(8));
         assert_eq!((clock.now_ns(), clock.now_blocking_ns()), (5_000_000_000, 8_000_000_000));
-        clock.pay();
+        assert_eq!(clock.pay(), Some((secs(5), secs(8))));
         assert_eq!((clock.now_ns(), clock.now_blocking_ns()), (8_000_000_000, 8_000_000_000));
+        assert_eq!(clock.pay(), None);
     }
 }

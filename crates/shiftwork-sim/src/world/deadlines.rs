@@ -337,8 +337,9 @@ impl State {
             let in_time = |put: &Put| matches!(put, Put::At(at) | Put::Follow(at) if *at < until);
             put = pending.draw(choice, now, until, chance).filter(in_time).unwrap_or(put);
         }
-        if let Put::At(at) = put {
-            self.faults[fault].begins_at(at);
+        match put {
+            Put::At(at) => self.faults[fault].begins_at(at),
+            Put::Follow(at) => self.faults[fault].follows_until = Some(at),
         }
         put
     }
@@ -385,11 +386,14 @@ impl State {
         if self.collisions.is_some() {
             plan.timing = Timing::AsWritten;
             for (fault, planned) in plan.faults.iter_mut().zip(&self.faults) {
-                // One whose time had not come when the world was over is as it was.
                 if planned.at < Duration::MAX {
                     fault.at_ms = whole_ms(planned.at);
                     fault.kind = planned.kind.clone();
+                } else if let Some(until) = planned.follows_until {
+                    // The world was over before it began: so it is when this plan is run.
+                    fault.at_ms = whole_ms(until).saturating_add(1);
                 }
+                // One whose time had not come at all is as it was.
             }
         }
         plan

@@ -8,7 +8,7 @@
 //! the world must finish its work (L1). Then a last SIGTERM must end every node within its budget. Then the rules that can
 //! only be told at the end are checked.
 
-use std::time::Duration;
+use std::{panic::resume_unwind, time::Duration};
 
 use shiftwork::{HostReport, Rule, Signal};
 
@@ -459,6 +459,12 @@ impl Driver<'_> {
                 life.bury();
                 shared.lock().switch_to(None);
             }
+        }
+        let panicked = shared.lock().take_panic();
+        if let Some(panic) = panicked {
+            // Programs and invariants hold the world's state, which holds them.
+            shared.take_apart();
+            resume_unwind(panic);
         }
         let now = self.now();
         let held = shared.held();

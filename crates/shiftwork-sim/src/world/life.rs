@@ -28,6 +28,7 @@ use tokio::{
 use super::{Node, Program, Shared, deadlines::NextTimer};
 use crate::{
     interpose::{self, parking},
+    rules::user,
     streams::stream,
 };
 
@@ -185,13 +186,7 @@ impl Drop for Ring {
 }
 
 fn said(error: JoinError) -> String {
-    match error.try_into_panic() {
-        Ok(panic) => {
-            let said = panic.downcast_ref::<String>().map(String::as_str);
-            said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("nothing").to_owned()
-        }
-        Err(_) => "nothing".to_owned(),
-    }
+    error.try_into_panic().map_or_else(|_| "nothing".to_owned(), |panic| user::said(&*panic).to_owned())
 }
 
 thread_local! {

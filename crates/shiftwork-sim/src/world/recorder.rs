@@ -1,7 +1,9 @@
 //! Where everything that happens in a world is written down: the fingerprint, the rules, the timeline.
 
 use std::{
+    any::Any,
     hash::{Hash, Hasher},
+    panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
 
@@ -31,6 +33,8 @@ pub(super) struct Recorder {
     pub(super) rules: Rulebook,
     pub(super) user_rules: UserRules,
     pub(super) violations: Vec<Violation>,
+    /// A panic of the rules themselves. It happened in the middle of somebody's work, who must not get it: the driver does.
+    pub(super) panicked: Option<Box<dyn Any + Send>>,
     pub(super) timeline: Option<Vec<Record>>,
     /// The polls, if there is a timeline.
     pub(super) polls: Vec<Poll>,
@@ -49,6 +53,7 @@ impl Recorder {
             rules: Rulebook::of_kinds(plan.faults.iter().map(|fault| kind_index(&fault.kind)).collect()),
             user_rules: UserRules::default(),
             violations: Vec::new(),
+            panicked: None,
             timeline: timeline.then(Vec::new),
             polls: Vec::new(),
         }
@@ -95,7 +100,10 @@ impl Recorder {
         self.count += 1;
         self.happens(*at);
         let violations = &mut self.violations;
-        self.rules.on(&record, &mut |violation| keep(violations, violation));
+        let judge = || self.rules.on(&record, &mut |violation| keep(violations, violation));
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(judge)) {
+            self.panicked.get_or_insert(panic);
+        }
         self.user_rules.on(&record, &mut |violation| keep(violations, violation));
         if let Some(timeline) = &mut self.timeline {
             timeline.push(record);

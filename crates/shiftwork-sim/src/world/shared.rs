@@ -3,6 +3,7 @@
 //! A world runs on one thread, so the lock is never contended; it is there because worker code must be `Send`.
 
 use std::{
+    any::Any,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
@@ -255,10 +256,8 @@ impl Shared {
         let blocked = now.saturating_sub(node.tasks.began_at);
         let (began, too_long) = (node.tasks.began_at, (blocked >= poll_max).then(|| node.tasks.describe(number)));
         let metrics = node.metrics.as_ref().filter(|metrics| metrics.num_blocking_threads() > 0).cloned();
-        if let Some(id) = state.running
-            && !blocked.is_zero()
-        {
-            state.recorder.rules.blocked(id, began, now);
+        if !blocked.is_zero() {
+            state.recorder.rules.blocked(began, now);
         }
         if let Some(task) = too_long {
             state.violate(Violation {
@@ -278,7 +277,10 @@ impl Shared {
         }
         drop(state);
         if let Some(metrics) = metrics {
-            blocking::let_work(&metrics, &self.clock);
+            let slept = blocking::let_work(&metrics, &self.clock);
+            if let Some((from, to)) = slept {
+                self.lock().recorder.rules.blocked(from, to);
+            }
         }
     }
 
@@ -401,8 +403,8 @@ impl State {
     pub(crate) fn record(&mut self, at: Duration, what: What) {
         let (node, task) = (self.running, self.running_node().map_or(0, |node| node.tasks.current));
         // What is said in a poll that has blocked its thread for a while is late by that.
-        if let Some((id, began)) = self.blocking_since(at) {
-            self.recorder.rules.blocked(id, began, at);
+        if let Some(began) = self.blocking_since(at) {
+            self.recorder.rules.blocked(began, at);
         }
         let record = Record { at, node, task, what };
         if self.collisions.is_some() {
@@ -412,16 +414,18 @@ impl State {
             }
         }
         self.recorder.record(record);
-        if let Some(judged) = self.judged_at() {
+        if self.has_violations() {
+            // No later instant says more, and how many there would be depends on what the world has in store.
+            parking::lower_limit(Duration::ZERO);
+        } else if let Some(judged) = self.judged_at() {
             parking::lower_limit(judged);
         }
     }
 
-    /// The node whose task is being polled, and since when, if time has passed in that.
-    fn blocking_since(&self, now: Duration) -> Option<(NodeId, Duration)> {
-        let id = self.running?;
-        let tasks = &self.nodes[usize::from(id.0)].tasks;
-        (tasks.current != 0 && tasks.began_at < now).then_some((id, tasks.began_at))
+    /// Since when a task is being polled, if time has passed in that.
+    fn blocking_since(&self, now: Duration) -> Option<Duration> {
+        let tasks = &self.nodes[usize::from(self.running?.0)].tasks;
+        (tasks.current != 0 && tasks.began_at < now).then_some(tasks.began_at)
     }
 
     /// The task that is being polled; 0 outside of all.
@@ -446,6 +450,11 @@ impl State {
 
     pub(super) fn has_violations(&self) -> bool {
         !self.recorder.violations.is_empty()
+    }
+
+    /// A panic of the rules themselves, if there was one.
+    pub(super) fn take_panic(&mut self) -> Option<Box<dyn Any + Send>> {
+        self.recorder.panicked.take()
     }
 
     /// The rules that can only be told when the world is over.

@@ -57,6 +57,8 @@ pub(super) struct PlannedFault {
     pub(super) struck: bool,
     /// How many polls it has counted, if that is what it waits for.
     polls: u32,
+    /// It follows a timer until then, and has not begun.
+    pub(super) follows_until: Option<Duration>,
     /// The first call that it slows down says by how much, so that it comes to its end at a deadline.
     pub(super) slows_to_deadline: bool,
 }
@@ -80,6 +82,7 @@ impl PlannedFault {
             kind,
             struck: false,
             polls: 0,
+            follows_until: None,
             slows_to_deadline: false,
         };
         planned.begins_at(Duration::from_millis(*at_ms));

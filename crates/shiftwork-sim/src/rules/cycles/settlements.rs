@@ -80,7 +80,7 @@ impl Worker {
         let at = verdicts.at;
         let next = match settle {
             Settle::Retry { delay } => {
-                self.retries_within_budget(ended.at + delay, verdicts);
+                self.retries_within_budget(ended.at.saturating_add(delay), verdicts);
                 let (low, _) = self.declared.retry.bounds(ended.attempt);
                 verdicts.demand(
                     Rule::C3,
@@ -89,15 +89,15 @@ impl Worker {
                     || format!("it waits {delay:?}"),
                 );
                 // From the end of the cycle: a store that needed several tries does not add to the delay.
-                Next { attempt: ended.attempt + 1, not_before: ended.at + delay }
+                Next { attempt: ended.attempt + 1, not_before: ended.at.saturating_add(delay) }
             }
             Settle::DeadLetter { cause: _, pause } => {
                 self.escalations_due += i64::from(gives_up(settle));
                 let pause = if self.declared.source == SourceKind::Continuous { pause } else { Duration::ZERO };
-                Next { attempt: 1, not_before: at + pause }
+                Next { attempt: 1, not_before: at.saturating_add(pause) }
             }
             // Once more, not before its time.
-            Settle::Snooze { delay } => Next { attempt: ended.attempt, not_before: ended.at + delay },
+            Settle::Snooze { delay } => Next { attempt: ended.attempt, not_before: ended.at.saturating_add(delay) },
             Settle::Ack | Settle::Return | Settle::Discard => Next { attempt: 1, not_before: at },
         };
         match delivery {

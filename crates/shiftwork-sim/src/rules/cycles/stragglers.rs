@@ -46,7 +46,7 @@ impl Worker {
         let idle = verdicts.at.saturating_sub(self.idle_since);
         verdicts.demand(
             Rule::T8,
-            busy || !(known && of_cycles) || idle <= IDLE + verdicts.stood_still_since(self.idle_since),
+            busy || !(known && of_cycles) || idle <= IDLE + verdicts.held_up_since(self.idle_since),
             || format!("{} is at its end when nothing of it is in flight any more", self.declared.name),
             || format!("nothing was for {idle:?}, and it was waited for"),
         );

@@ -125,10 +125,10 @@ impl Worker {
             }
             SourceKind::FixedDelay { delay, jitter } => {
                 if let Some(settled_at) = view.settled_at {
-                    let due = settled_at + delay;
+                    let due = settled_at.saturating_add(delay);
                     verdicts.demand(
                         Rule::D4,
-                        due <= at && (paused || at <= due + jitter.min(delay) + timer),
+                        due <= at && (paused || at <= due.saturating_add(jitter.min(delay)).saturating_add(timer)),
                         || format!("the next cycle of {name} starts {delay:?} after the last, at {due:?}"),
                         || format!("tick {number} started at {at:?}"),
                     );

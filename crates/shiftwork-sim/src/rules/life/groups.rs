@@ -55,12 +55,12 @@ impl LifeRules {
         if by_itself || dependents.clone().any(|other| other.stopped.is_none()) {
             return;
         }
-        let begins = stopping.at + stopping.delay;
+        let begins = stopping.at.saturating_add(stopping.delay);
         let due = dependents.by_ref().map(|other| other.stopped_at).fold(begins, Duration::max);
         let late = verdicts.at.saturating_sub(due);
         verdicts.demand(
             Rule::T2,
-            late <= START_SLACK + verdicts.stood_still_since(due),
+            late <= START_SLACK + verdicts.held_up_since(due),
             || format!("the intake of {} closes once every worker that comes after it has ended", self.name(id)),
             || format!("it closed {late:?} later"),
         );
@@ -86,7 +86,7 @@ impl LifeRules {
             || format!("the intake of {name} closes for a stop, for its own fault, or with its group"),
             || "it closed for neither".to_owned(),
         );
-        let early = self.stopping.as_ref().filter(|it| at < it.at + it.delay);
+        let early = self.stopping.as_ref().filter(|it| at < it.at.saturating_add(it.delay));
         verdicts.demand(
             Rule::T7,
             early.is_none() || self.disorderly || worker.faulted || going,
