@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use shiftwork::{
-    Context, Failure, FailureKind, Retry, Schedule, Signal, Tick,
+    Context, Failure, FailureKind, QueueSourceExt, Retry, Schedule, Signal, Tick,
     event::{Event, Settle},
-    queue::DeadLetterCause,
+    queue::{DeadLetterCause, Message, Priority},
 };
 use shiftwork_sim::{
     Dependency, DependencyError, FaultKind, Outcome, Script, What, World,
@@ -151,6 +151,32 @@ fn a_duplicate_is_one_more_delivery_of_the_same_payload() {
     done.sort_unstable();
     assert_eq!(done, [1, 1, 2, 3]);
     assert_eq!(queue_operations(&outcome, |it| matches!(it, QueueOperation::Pushed(_))), 4);
+}
+
+#[test]
+fn a_duplicate_has_its_turn_where_its_original_would_have() {
+    let outcome = Script::new().at(secs(0), site("jobs").duplicate()).run(|world| {
+        let jobs = world.queue::<u32>("jobs");
+        jobs.seed_messages((1..=3).map(|job| Message::new(job).ordering_key("account 7").priority(Priority(2))));
+        jobs.seed([9]);
+        let left = jobs.clone();
+        world.node("node", move |node| {
+            let work = |_: u32, _: Context| async { Ok::<(), Failure>(tokio::time::sleep(secs(1)).await) };
+            node.host().worker("work", jobs.clone().source(), work).concurrency(1).run_until_signal()
+        });
+        world.done_when(move || left.inspect_depth().unsettled() == 0);
+    });
+    outcome.assert_rules_kept();
+    let claimed = outcome.timeline.records().iter().filter_map(|record| match record.what {
+        What::Queue(QueueOperation::Claimed { delivery, .. }) => Some(delivery.0 & 0xff),
+        _ => None,
+    });
+    assert_eq!(
+        claimed.collect::<Vec<_>>(),
+        [1, 2, 3, 5, 4],
+        "the copy comes last of its line, and before what is less urgent"
+    );
+    assert_eq!(queue_operations(&outcome, |it| matches!(it, QueueOperation::InLine { .. })), 4);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use shiftwork::{
-    Signal,
+    Context, Failure, Schedule, Signal, Tick,
     queue::{Claim, Queue, Settlement},
 };
 use shiftwork_sim::{
@@ -163,6 +163,31 @@ fn a_signal_before_the_handlers_exist_kills_a_foreign_worker_and_one_after_is_it
         tokio::time::sleep(secs(60)).await;
     });
     assert_eq!(outcome.expect_broken("T3").happened, "it took 50s");
+}
+
+#[test]
+fn a_signal_finds_a_process_that_stands_still_when_it_goes_on() {
+    let script = Script::new().at(secs(5), plan::pause(secs(30))).at(secs(10), Signal::Terminate);
+    let outcome = script.run_once(|world| world.foreign("deaf", |_| std::future::pending::<()>()));
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.ended_at(), secs(35));
+}
+
+#[test]
+fn a_second_signal_does_not_kill_a_program_whose_host_has_ended() {
+    let script = Script::new().at(secs(10), Signal::Terminate).at(secs(12), Signal::Terminate);
+    let outcome = script.run_once(|world| {
+        world.node("node", |node| async move {
+            let tick = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+            let report = node.host().worker("tick", Schedule::every(secs(1)), tick).run_until_signal().await;
+            // It has something to flush, and its handlers stay as those of a real process do.
+            tokio::time::sleep(secs(5)).await;
+            report
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.ended_at(), secs(15));
+    assert!(outcome.report().is_some());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shiftwork::{Context, Failure, HostReport, Schedule, Signal, Tick};
+use shiftwork::{Context, Failure, HostReport, Retry, Schedule, Signal, Tick};
 use shiftwork_sim::{Ledger, Outcome, Record, Script, What, millis, secs, site};
 
 use crate::worlds::Jobs;
@@ -36,6 +36,62 @@ fn a_script_that_never_ends_its_node_is_told_so() {
         world.node("node", |_| std::future::pending::<HostReport>());
     });
     assert_eq!(outcome.expect_broken("T3").expected, "the script ends the node");
+}
+
+#[test]
+fn an_invariant_that_panics_in_the_middle_of_a_cycle_is_broken_and_the_cycle_goes_on() {
+    let outcome = Script::new().at(secs(1), site("smtp").outage().lasting(secs(5))).run(|world| {
+        let smtp = world.dependency("smtp");
+        world.node("node", move |node| {
+            let smtp = smtp.clone();
+            let send = move |_: Tick, _: Context| {
+                let smtp = smtp.clone();
+                async move { Ok::<(), Failure>(smtp.call(async {}).await?) }
+            };
+            node.host().worker("send", Schedule::every(secs(3)), send).run_until_signal()
+        });
+        world.always("every call succeeds", |record| {
+            assert!(!matches!(record.what, What::CallEnded { ok: false, .. }), "one failed");
+            Ok(())
+        });
+    });
+    assert_eq!(outcome.expect_broken("every call succeeds").happened, "it panicked, and said: one failed");
+    let panicked = |cause: &shiftwork::Cause| cause.kind == shiftwork::FailureKind::Panic;
+    let cycles = outcome.count(|event| match event {
+        shiftwork::Event::CycleEnded { failure, .. } => failure.as_ref().is_some_and(panicked),
+        _ => false,
+    });
+    assert_eq!(cycles, 0);
+}
+
+#[test]
+#[should_panic(expected = "the world has a site \"jobs\" already")]
+fn two_sites_of_one_name_are_refused() {
+    let _never = Script::new().run_once(|world| {
+        let _jobs = world.queue::<u32>("jobs");
+        let _other = world.dependency("jobs");
+    });
+}
+
+#[test]
+fn what_a_script_says_lasts_so_long_does() {
+    let outcome = Script::new().at(secs(10), site("db").outage().lasting(secs(300))).run(|world| {
+        let db = world.dependency("db");
+        world.node("node", move |node| {
+            let db = db.clone();
+            let ask = move |_: Tick, _: Context| {
+                let db = db.clone();
+                async move { Ok::<(), Failure>(db.call(async {}).await?) }
+            };
+            let patient = Retry::exponential().initial(secs(10)).max(secs(10)).attempts_max(100);
+            node.host().worker("ask", Schedule::every(secs(10)), ask).retry(patient).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let failed =
+        outcome.timeline.records().iter().filter(|record| matches!(record.what, What::CallEnded { ok: false, .. }));
+    let last = failed.last().expect("calls fail while it is out").at;
+    assert!(secs(295) < last && last < secs(310), "{last:?}");
 }
 
 /// A world in which nothing is recorded between 1 s and 20 s, and the ledger is filled at `filled`.

@@ -42,7 +42,7 @@ impl Control {
     pub fn warnings(self) -> Vec<&'static str> {
         let mut warnings = Vec::new();
         if !self.task_order {
-            warnings.push("`select!` order is not held, and of the order of tasks only that of a node's program and of what it spawns through `Node::spawn` or `Process::spawn` is explored: build with `--cfg tokio_unstable` (a set RUSTFLAGS overrides .cargo/config.toml)");
+            warnings.push("`select!` order is not held, and of the order of tasks only that of a node's program and of what it spawns through `Node::spawn` or `Process::spawn` is explored; `spawn_blocking` runs beside the tasks: build with `--cfg tokio_unstable` (a set RUSTFLAGS overrides .cargo/config.toml)");
         }
         if !self.entropy {
             warnings.push("hash map order is not held: it needs Linux and the feature `interpose`");

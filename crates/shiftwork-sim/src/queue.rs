@@ -20,13 +20,13 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use shiftwork::queue::{
-    Claim, DeadLetter, Delivery, DeliveryId, Depth, Lease, MemoryQueue, Message, Pushed, Queue, QueueError, Settlement,
-    Timestamp, between, memory::Stage,
+    Claim, DeadLetter, Delivery, DeliveryId, Depth, Lease, MemoryQueue, Message, Priority, Pushed, Queue, QueueError,
+    Settlement, Timestamp, between, memory::Stage,
 };
 
 use crate::{
@@ -69,13 +69,30 @@ pub struct SimQueue<T> {
     shared: Arc<Shared>,
     site: Dependency,
     store: MemoryQueue<T>,
+    routes: Arc<Mutex<Routes>>,
+}
+
+/// What is remembered of the messages of a queue.
+#[derive(Default)]
+struct Routes {
     /// The lines of ordering keys, numbered as they were first seen.
-    lines: Arc<Mutex<BTreeMap<String, u64>>>,
+    lines: BTreeMap<String, u64>,
+    /// Those of the deliveries in the store that are not the usual ones.
+    of: BTreeMap<DeliveryId, Route>,
+}
+
+/// What decides when a message has its turn, beside its time.
+#[derive(Clone, Default, PartialEq)]
+struct Route {
+    priority: Priority,
+    ordering_key: Option<String>,
+    /// The number of its ordering key's line, unique in the world.
+    line: Option<u64>,
 }
 
 impl<T: Clone + Send + 'static> SimQueue<T> {
     pub(crate) fn new(shared: Arc<Shared>, site: Dependency) -> Self {
-        let queue = Self { shared, site, store: MemoryQueue::new(), lines: Arc::default() };
+        let queue = Self { shared, site, store: MemoryQueue::new(), routes: Arc::default() };
         let watched = queue.clone();
         queue.shared.watch_queue(Box::new(move || watched.held()));
         queue
@@ -97,9 +114,9 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
     /// Never in a world: its queues are unbounded.
     pub fn seed_messages(&self, messages: impl IntoIterator<Item = Message<T>>) {
         let messages: Vec<_> = messages.into_iter().collect();
-        let lines = self.lines_of(&messages);
+        let routes = self.routes_of(&messages);
         let pushed = now_or_never(self.store.push(messages, self.shared.wall_time()));
-        self.record_pushed_in(&pushed.expect("a world's queue is unbounded"), &lines);
+        self.record_pushed(&pushed.expect("a world's queue is unbounded"), &routes);
     }
 
     /// How many deliveries are in each state, whatever the faults.
@@ -118,7 +135,7 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
     /// A damaged row: a delivery whose payload cannot be decoded.
     pub fn seed_undecodable(&self, reason: &str) {
         let id = self.store.push_undecodable(reason, Timestamp::UNIX_EPOCH);
-        self.record_pushed(&[Pushed::Added(id)]);
+        self.record_pushed(&[Pushed::Added(id)], &[]);
     }
 
     /// Another process claims whatever it can get, past every fault, and is never heard of again: its leases lapse after
@@ -156,7 +173,7 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
             self.shared.lock().meets_claim(self.site.site());
         if malformed {
             let id = self.store.push_undecodable("a newer producer wrote it (injected)", claim.now);
-            self.record_pushed(&[Pushed::Added(id)]);
+            self.record_pushed(&[Pushed::Added(id)], &[]);
         }
         if let Some(by) = put_off {
             return Ok(Some(claim.now.checked_add(by).unwrap_or(Timestamp::MAX)));
@@ -182,11 +199,14 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
             self.store.settle(delivery.lease, Settlement::Return, claim.now).await?;
             self.shared.record(What::Queue(QueueOperation::Settled { delivery: id, token, how: Settled::Returned }));
         }
-        let first = claimed.range(before..).find_map(|delivery| delivery.payload.as_ref().ok().cloned());
-        if let (Some(fault), Some(payload)) = (duplicate, first) {
-            let pushed = self.store.push(vec![Message::new(payload)], claim.now).await?;
+        let copy = |delivery: &Delivery<T>| Some((delivery.lease.delivery, delivery.payload.as_ref().ok()?.clone()));
+        let first = claimed.range(before..).find_map(copy);
+        if let (Some(fault), Some((id, payload))) = (duplicate, first) {
+            let route = self.routes().of.get(&id).cloned().unwrap_or_default();
+            let message = Message { ordering_key: route.ordering_key.clone(), ..Message::new(payload) };
+            let pushed = self.store.push(vec![message.priority(route.priority)], claim.now).await?;
             self.shared.lock().strike(fault);
-            self.record_pushed(&pushed);
+            self.record_pushed(&pushed, &[route]);
         }
         answer
     }
@@ -210,31 +230,36 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
         entries.map(|entry| (self.outside(entry.id), matches!(entry.stage, Stage::Leased { .. }))).collect()
     }
 
-    fn record_pushed(&self, pushed: &[Pushed]) {
-        self.record_pushed_in(pushed, &[]);
-    }
-
-    /// `lines` are those of the messages, in their order, where they have ordering keys.
-    fn record_pushed_in(&self, pushed: &[Pushed], lines: &[Option<u64>]) {
+    /// `routes` are those of the messages, in their order.
+    fn record_pushed(&self, pushed: &[Pushed], routes: &[Route]) {
         for (index, one) in pushed.iter().enumerate() {
             let Pushed::Added(id) = one else { continue };
             let delivery = self.outside(*id);
             self.shared.record(What::Queue(QueueOperation::Pushed(delivery)));
-            if let Some(line) = lines.get(index).copied().flatten() {
+            let Some(route) = routes.get(index).filter(|route| **route != Route::default()) else { continue };
+            self.routes().of.insert(*id, route.clone());
+            if let Some(line) = route.line {
                 self.shared.record(What::Queue(QueueOperation::InLine { delivery, line }));
             }
         }
     }
 
-    /// The number of each message's line, unique in the world.
-    fn lines_of(&self, messages: &[Message<T>]) -> Vec<Option<u64>> {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = |message: &Message<T>| {
-            let key = message.ordering_key.as_ref()?;
-            let next = lines.len() as u64 + 1;
-            Some(*lines.entry(key.clone()).or_insert(next) | (u64::from(self.site.site().0) << SITE_SHIFT))
+    fn routes(&self) -> MutexGuard<'_, Routes> {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn routes_of(&self, messages: &[Message<T>]) -> Vec<Route> {
+        let mut routes = self.routes();
+        let mut line = |key: &String| {
+            let next = routes.lines.len() as u64 + 1;
+            *routes.lines.entry(key.clone()).or_insert(next) | (u64::from(self.site.site().0) << SITE_SHIFT)
         };
-        messages.iter().map(number).collect()
+        let route = |message: &Message<T>| Route {
+            priority: message.priority,
+            ordering_key: message.ordering_key.clone(),
+            line: message.ordering_key.as_ref().map(&mut line),
+        };
+        messages.iter().map(route).collect()
     }
 
     fn outside(&self, id: DeliveryId) -> DeliveryId {
@@ -296,10 +321,10 @@ impl<T> std::fmt::Debug for SimQueue<T> {
 
 impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
     async fn push(&self, messages: Vec<Message<T>>, now: Timestamp) -> Result<Vec<Pushed>, QueueError> {
-        let lines = self.lines_of(&messages);
+        let routes = self.routes_of(&messages);
         let record = |answer: &Result<Vec<Pushed>, QueueError>, _| {
             if let Ok(pushed) = answer {
-                self.record_pushed_in(pushed, &lines);
+                self.record_pushed(pushed, &routes);
             }
         };
         let pushed = self.operate(self.store.push(messages, now), record).await?;

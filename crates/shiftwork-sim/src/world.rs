@@ -155,17 +155,29 @@ impl World {
         self.shared.lock().begin_wall_at(time.as_millisecond().saturating_sub(usual.as_millisecond()));
     }
 
-    /// A dependency whose calls take 1 to 20 ms.
+    /// A dependency whose calls take 1 to 20 ms. Its handle can be cloned, and is of the whole world: every node may have one.
+    ///
+    /// # Panics
+    ///
+    /// When there is a site of that name already, a dependency or a queue: a plan could not tell them apart.
     pub fn dependency(&mut self, name: &str) -> Dependency {
         self.dependency_with(name, Latency::uniform(Duration::from_millis(1), Duration::from_millis(20)))
     }
 
     /// A dependency with a latency of its own.
+    ///
+    /// # Panics
+    ///
+    /// As [`World::dependency`].
     pub fn dependency_with(&mut self, name: &str, latency: Latency) -> Dependency {
         Dependency::new(self.shared.clone(), self.shared.add_site(name, stream(self.seed, name)), latency)
     }
 
     /// A durable queue: it belongs to the world and survives its node. Its operations are a site of the same name.
+    ///
+    /// # Panics
+    ///
+    /// As [`World::dependency`].
     pub fn queue<T: Clone + Send + 'static>(&mut self, name: &str) -> SimQueue<T> {
         let site = self.dependency_with(name, Latency::none());
         SimQueue::new(self.shared.clone(), site)

@@ -7,6 +7,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::BUDGET;
+
 /// Some polls of one task, cut short. In files it is written `life/task@poll:units`, or `life/task@poll+more:units` for a
 /// row of polls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -70,7 +72,7 @@ impl FromStr for CutShort {
                 task: number(task)?,
                 poll: number(poll)?,
                 more: number(more)?,
-                units: units.parse().ok().filter(|units| *units < 128)?,
+                units: units.parse().ok().filter(|units| *units < BUDGET)?,
             })
         };
         read().ok_or_else(|| TapeError(text.to_owned()))

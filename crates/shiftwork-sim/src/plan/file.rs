@@ -83,6 +83,18 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_with_something_that_it_does_not_have_is_refused() {
+        let refused = |fault: &str| {
+            let json = Plan::quiet("email", 1).to_json().replace("[]", &format!("[{fault}]"));
+            Plan::from_json(&json).unwrap_err().to_string()
+        };
+        let misspelt = refused(r#"{"at_ms": 1, "fault": "hang", "site": "smtp", "for": 5000}"#);
+        assert!(misspelt.contains("unknown field `for`") && misspelt.contains("for_ms"), "{misspelt}");
+        let too_many = refused(r#"{"at_ms": 1, "fault": "error", "site": "smtp", "percent": 101}"#);
+        assert!(too_many.contains("101") && too_many.contains("at most 100 of a hundred"), "{too_many}");
+    }
+
+    #[test]
     fn an_unknown_fault_is_refused_with_the_known_ones_named() {
         let json = Plan::quiet("email", 1).to_json().replace("[]", r#"[{"at_ms": 1, "fault": "gremlin"}]"#);
         let error = Plan::from_json(&json).unwrap_err().to_string();

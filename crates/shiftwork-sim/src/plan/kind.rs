@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use shiftwork::Signal;
 
 use super::{FaultName, whole_ms};
@@ -15,7 +15,7 @@ use super::{FaultName, whole_ms};
 /// The real counterpart of each is told on the page of the thing that it strikes: [`crate::dependency`],
 /// [`crate::queue`], [`crate::world`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "fault", rename_all = "snake_case")]
+#[serde(tag = "fault", rename_all = "snake_case", deny_unknown_fields)]
 pub enum FaultKind {
     /// Calls to the site take longer.
     Slow {
@@ -35,6 +35,7 @@ pub enum FaultKind {
         /// Which site.
         site: String,
         /// How many of a hundred.
+        #[serde(deserialize_with = "percent")]
         percent: u8,
         /// For how long, in milliseconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,6 +62,7 @@ pub enum FaultKind {
         /// Which site.
         site: String,
         /// How many of a hundred.
+        #[serde(deserialize_with = "percent")]
         percent: u8,
         /// For how long, in milliseconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -109,6 +111,7 @@ pub enum FaultKind {
         /// Which site.
         site: String,
         /// How many of a hundred.
+        #[serde(deserialize_with = "percent")]
         percent: u8,
         /// How much longer, in milliseconds.
         by_ms: u64,
@@ -133,6 +136,7 @@ pub enum FaultKind {
         /// Which site.
         site: String,
         /// How many of a hundred.
+        #[serde(deserialize_with = "percent")]
         percent: u8,
         /// For how long, in milliseconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -143,6 +147,7 @@ pub enum FaultKind {
         /// Which site.
         site: String,
         /// How many of a hundred.
+        #[serde(deserialize_with = "percent")]
         percent: u8,
         /// When to come back, in milliseconds.
         retry_after_ms: u64,
@@ -190,6 +195,7 @@ pub enum FaultKind {
         /// Which queue.
         site: String,
         /// How many of a hundred.
+        #[serde(deserialize_with = "percent")]
         percent: u8,
         /// When to come back, in milliseconds.
         by_ms: u64,
@@ -537,5 +543,15 @@ impl FaultKind {
             | FaultKind::LeaseTaken { .. }
             | FaultKind::SlowStart { .. } => None,
         }
+    }
+}
+
+fn percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    let percent = u8::deserialize(deserializer)?;
+    let expected = "at most 100 of a hundred";
+    if percent <= 100 {
+        Ok(percent)
+    } else {
+        Err(de::Error::invalid_value(de::Unexpected::Unsigned(percent.into()), &expected))
     }
 }

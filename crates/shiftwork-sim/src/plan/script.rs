@@ -352,7 +352,7 @@ impl Script {
     }
 
     /// When faults heal: what lasts is over then, and a process that is down is started. By default a minute after the last line
-    /// of the script, or after the last process that it crashes is started again.
+    /// of the script, or after the last thing is over that it says how long it lasts: a fault, a pause, a process that is down.
     #[must_use]
     pub fn heal_at(mut self, time: Duration) -> Self {
         self.horizon = Some(time);
@@ -377,8 +377,11 @@ impl Script {
     }
 
     fn start(self, build: impl FnOnce(&mut World) + Send, once: bool) -> Outcome {
-        let last =
-            self.plan.faults.iter().map(|fault| fault.at_ms.saturating_add(fault.kind.down_ms())).max().unwrap_or(0);
+        let over = |fault: &Fault| {
+            let lasts = fault.kind.lasts_ms().unwrap_or(0).max(fault.kind.down_ms());
+            fault.at_ms.saturating_add(lasts)
+        };
+        let last = self.plan.faults.iter().map(over).max().unwrap_or(0);
         let horizon = self.horizon.unwrap_or(Duration::from_millis(last) + Duration::from_secs(60));
         world::run(&self.plan, world::Options { timeline: true, once, horizon: Some(horizon) }, build)
     }

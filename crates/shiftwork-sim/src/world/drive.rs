@@ -205,7 +205,7 @@ impl Driver<'_> {
         let machine = &mut self.nodes[index];
         let Machinery::Up(mut life) = std::mem::replace(&mut machine.state, Machinery::Gone) else { return };
         let (id, name) = (machine.id, machine.name.clone());
-        machine.paused_until = None;
+        (machine.paused_until, machine.killed_when_resumed) = (None, false);
         shared.lock().switch_to(Some(id));
         let back_in = match ended {
             Ended::Crashed { down } => {
@@ -241,6 +241,12 @@ impl Driver<'_> {
 
     /// What is recorded when a process has ended by itself.
     fn exited(&mut self, life: &mut Life, report: Option<&HostReport>) {
+        {
+            let mut state = self.world.shared.lock();
+            if let Some(node) = state.running() {
+                state.forget_polls(node);
+            }
+        }
         let tasks_left = life.tasks_left();
         let held = self.world.shared.held();
         let mut state = self.world.shared.lock();
@@ -385,7 +391,11 @@ impl Driver<'_> {
         let machine = &mut self.nodes[usize::from(id.0)];
         if machine.paused_until.is_some_and(|until| until <= now) {
             machine.paused_until = None;
+            let killed = std::mem::take(&mut machine.killed_when_resumed);
             self.record_of(id, What::Resumed);
+            if killed {
+                self.end_life(usize::from(id.0), Ended::KilledBySignal);
+            }
         }
     }
 
@@ -402,7 +412,9 @@ impl Driver<'_> {
         let id = self.nodes[index].id;
         self.record_of(id, What::Signalled(signal));
         let heard = self.world.shared.lock().signal(id, signal);
-        if !heard {
+        if !heard && self.nodes[index].paused_until.is_some() {
+            self.nodes[index].killed_when_resumed = true;
+        } else if !heard {
             self.end_life(index, Ended::KilledBySignal);
         }
     }

@@ -206,6 +206,7 @@ fn runtime(node: &Node) -> io::Result<Runtime> {
         // For ever, and so without a timeout, which would count as a sleep.
         .thread_keep_alive(Duration::MAX)
         .on_thread_start(move || {
+            fastrand::seed(seed);
             BLOCKING.set(Some(interpose::hold(seed, clock.clone(), interpose::Thread::Blocking)));
             clock.gate.thread_begins();
         })

@@ -15,6 +15,8 @@ pub(super) struct Machine {
     pub(super) boots: u32,
     /// Until when it stands still, if it was paused.
     pub(super) paused_until: Option<Duration>,
+    /// It got a signal while it stood still for which it has no handler, and dies of it when it goes on.
+    pub(super) killed_when_resumed: bool,
     /// What makes its start slow has been waited for.
     pub(super) delayed: bool,
     /// The last SIGTERM was sent to it: its next exit is its end.
@@ -40,6 +42,7 @@ impl Machine {
             state: Machinery::Down { until: Duration::ZERO },
             boots: 0,
             paused_until: None,
+            killed_when_resumed: false,
             delayed: false,
             told_last: false,
         }

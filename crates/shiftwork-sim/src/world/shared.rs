@@ -183,6 +183,8 @@ impl Shared {
 
     pub(super) fn add_site(&self, name: &str, seed: u64) -> SiteId {
         let mut state = self.lock();
+        let taken = state.sites.iter().any(|site| *site.name == *name);
+        assert!(!taken, "the world has a site {name:?} already: clone the handle of that one");
         let id = SiteId(u16::try_from(state.sites.len()).unwrap_or(u16::MAX));
         state.sites.push(Site { name: name.into(), chance: fastrand::Rng::with_seed(seed), calls: 0 });
         for fault in &mut state.faults {
@@ -361,8 +363,10 @@ impl State {
     /// The process of the node that runs is over: from here on it does nothing that could be seen outside of it.
     pub(super) fn fence(&mut self) {
         self.fenced = true;
-        let running = self.running;
-        self.at_poll.retain(|planned| Some(planned.node) != running);
+        self.crash = None;
+        if let Some(node) = self.running {
+            self.forget_polls(node);
+        }
         if let Some(node) = self.running_node() {
             node.signals = None;
             node.metrics = None;
@@ -394,10 +398,17 @@ impl State {
         }
     }
 
-    /// Whether the host of a node has taken a signal.
+    /// Whether a node's process has a handler for a signal. It has one for as long as it lives, also when nobody listens to that
+    /// any more.
     pub(super) fn signal(&self, node: NodeId, signal: Signal) -> bool {
-        let signals = &self.nodes[usize::from(node.0)].signals;
-        signals.as_ref().is_some_and(|signals| signals.send(signal).is_ok())
+        let Some(signals) = &self.nodes[usize::from(node.0)].signals else { return false };
+        let _nobody_listens = signals.send(signal);
+        true
+    }
+
+    /// A node's process is about to end: what comes after so many of its polls does not come any more.
+    pub(super) fn forget_polls(&mut self, node: NodeId) {
+        self.at_poll.retain(|planned| planned.node != node);
     }
 
     pub(crate) fn record(&mut self, at: Duration, what: What) {
