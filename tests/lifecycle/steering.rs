@@ -3,8 +3,8 @@
 use std::{num::NonZeroU64, time::Duration};
 
 use shiftwork::{
-    Context, Continuous, ExitStatus, Failure, Health, HostBuilder, HostHandle, HostReport, OnFault, QueueSourceExt,
-    RateLimit, Retry, Schedule, ServiceContext, Signal, StopBudget, Tick, Worker, WorkerStatus,
+    Breaker, Context, Continuous, ExitStatus, Failure, Health, HostBuilder, HostHandle, HostReport, OnFault,
+    QueueSourceExt, RateLimit, Retry, Schedule, ServiceContext, Signal, StopBudget, Tick, Worker, WorkerStatus,
     event::{Event, WorkerPhase},
 };
 use shiftwork_sim::{Outcome, Script, millis, secs, site};
@@ -210,6 +210,30 @@ fn p3_a_queue_that_is_triggered_is_polled_at_once() {
 }
 
 #[test]
+fn p3_a_trigger_that_comes_while_a_claim_is_on_its_way_is_not_missed() {
+    let silence = site("jobs").hang().lasting(secs(3));
+    let outcome = Script::new().at(secs(0), silence).at(secs(100), Signal::Terminate).run_once(|world| {
+        let queue = world.queue::<u32>("jobs");
+        queue.seed([1]);
+        world.node("node", move |node| {
+            let work = |_: u32, _: Context| async { Ok::<(), Failure>(()) };
+            let mut host = node.host().worker("jobs", queue.clone().source(), work).build().unwrap();
+            let handle = host.handle();
+            async move {
+                let acting = async {
+                    // The claim hears at 3 s that it has failed, and the next one would be made after that.
+                    tokio::time::sleep(secs(2)).await;
+                    handle.trigger("jobs").unwrap();
+                };
+                tokio::join!(host.run_until_signal(), acting).0
+            }
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(starts(&outcome), [secs(3)]);
+}
+
+#[test]
 fn what_cannot_be_done_is_refused_with_a_reason() {
     let (outcome, notes) = run(
         Script::new().at(secs(20), Signal::Terminate),
@@ -294,6 +318,27 @@ fn the_status_says_who_is_paused_and_the_health_who_is_not_well() {
     );
     assert_eq!(outcome.report().unwrap().worker("breaks").unwrap().phase, WorkerPhase::Failed);
     assert!(!Health::Stopping.is_ready());
+}
+
+#[test]
+fn a_worker_that_was_ended_makes_its_host_unwell_no_longer() {
+    fn note(host: &HostHandle, notes: &Notes) {
+        notes.add(format!("{} {}", host.health(), host.status()[0].breaker_open));
+    }
+    let (outcome, notes) = run(
+        Script::new().at(secs(50), Signal::Terminate),
+        |host| {
+            let fails = |_: Tick, _: Context| async { Err::<(), Failure>(Failure::transient("no answer")) };
+            let works = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+            host.worker("mails", Schedule::every(secs(1)), fails)
+                .breaker(Breaker::after(1))
+                .worker("work", Schedule::every(secs(1)), works)
+                .host()
+        },
+        &[(15_000, note), (16_000, |host, _| host.stop_worker("mails").unwrap()), (25_000, note)],
+    );
+    outcome.assert_rules_kept();
+    assert_eq!(notes.all(), ["degraded true", "ready false"]);
 }
 
 #[test]

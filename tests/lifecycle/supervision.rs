@@ -1,10 +1,13 @@
 //! Faults: restarts, their intensity, degraded hosts.
 
+use std::sync::{Mutex, mpsc};
+
 use shiftwork::{
-    Context, ExitStatus, Failure, GiveUp, OnFault, QueueSourceExt, Restart, Schedule, Signal, Tick, Worker,
+    Context, ExitStatus, Failure, GiveUp, Heard, Host, OnFault, QueueSourceExt, Restart, Schedule, Signal, Tick,
+    Worker,
     event::{Event, WorkerPhase},
 };
-use shiftwork_sim::{Outcome, Script, millis, secs};
+use shiftwork_sim::{Outcome, Script, millis, secs, site};
 
 use crate::worlds::{Count, Notes, names, time_of};
 
@@ -76,6 +79,93 @@ fn f1_a_worker_that_faults_is_stopped_and_started_again_and_the_host_ends_clean(
     // It faulted at 10 s, and its new schedule begins with its new life.
     let again = outcome.events().filter(|(_, event)| event.name() == "intake_opened").last().unwrap().0;
     assert_eq!(again, secs(11));
+}
+
+#[test]
+fn c1_a_fault_closes_intake_though_its_settlement_cannot_be_stored() {
+    let outage = site("jobs").outage().lasting(secs(20));
+    let outcome = Script::new().at(millis(500), outage).run_once(|world| {
+        let jobs = world.queue::<u32>("jobs");
+        jobs.seed(1..=100);
+        world.node("node", move |node| {
+            let work = |job: u32, _: Context| async move {
+                tokio::time::sleep(secs(1)).await;
+                if job == 1 { Err(Failure::fatal("credentials were revoked")) } else { Ok(()) }
+            };
+            node.host().worker("jobs", jobs.clone().source(), work).concurrency(2).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let named = |name: &str| time_of(&outcome, |event| event.name() == name);
+    assert_eq!((named("worker_faulted"), named("intake_closed")), (Some(secs(1)), Some(secs(1))));
+    assert!(outcome.ended_at() >= secs(20), "both settlements wait for the store");
+}
+
+/// A worker whose second life blocks its thread in the start hook until the test lets it go on.
+struct Late {
+    lives: Count,
+    stops: Count,
+    held: Mutex<Option<mpsc::Receiver<()>>>,
+    returned: mpsc::Sender<()>,
+}
+
+impl Worker for Late {
+    type Input = Tick;
+
+    async fn start(&self) -> Result<(), Failure> {
+        if self.lives.up() == 2 {
+            let held = self.held.lock().unwrap().take().expect("there is one second life");
+            held.recv().expect("the test lets it go on");
+            self.returned.send(()).expect("the test waits for it");
+        }
+        Ok(())
+    }
+
+    async fn cycle(&self, _: Tick, _: &Context) -> Result<(), Failure> {
+        if self.lives.get() == 1 { Err(Failure::fatal("once")) } else { Ok(()) }
+    }
+
+    async fn stop(&self) -> Result<(), Failure> {
+        self.stops.up();
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_start_hook_that_returns_after_its_time_does_not_stop_the_life_that_came_after_it() {
+    let (let_go, held) = mpsc::channel();
+    let (returned, has_returned) = mpsc::channel();
+    let (lives, stops) = (Count::default(), Count::default());
+    let late = Late { lives: lives.clone(), stops: stops.clone(), held: Mutex::new(Some(held)), returned };
+    let at_once = Restart::default().initial(millis(1));
+    let mut host = Host::builder()
+        .worker("late", Schedule::every(secs(3_600)), late)
+        .start_timeout(millis(50))
+        .on_fault(OnFault::Restart(at_once))
+        .build()
+        .unwrap();
+    let handle = host.handle();
+    let mut events = handle.subscribe();
+    // A runtime that has nothing to do but a poll that blocks looks at no timer.
+    let busy = tokio::spawn(async {
+        loop {
+            tokio::task::yield_now().await;
+        }
+    });
+    let run = tokio::spawn(host.run_until(std::future::pending()));
+    let mut opened = 0;
+    while opened < 2 {
+        // The first life and the third; the second never gets so far.
+        let heard = events.next().await;
+        opened += u32::from(matches!(heard, Some(Heard::Event(Event::IntakeOpened { .. }))));
+    }
+    assert_eq!((lives.get(), stops.get()), (3, 1));
+    let_go.send(()).unwrap();
+    tokio::task::block_in_place(|| has_returned.recv()).unwrap();
+    handle.stop();
+    assert!(run.await.unwrap().is_clean());
+    busy.abort();
+    assert_eq!(stops.get(), 2, "the first life was stopped, and the third");
 }
 
 #[test]

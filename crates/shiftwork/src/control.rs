@@ -25,6 +25,8 @@ pub(crate) enum Level {
     Cancel,
     /// Drop what is in flight.
     Abort,
+    /// Do nothing more: nobody waits for it, and another life may have begun.
+    Leave,
 }
 
 /// The bits of the word that hold the level.

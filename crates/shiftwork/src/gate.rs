@@ -71,6 +71,12 @@ impl Gate {
         }
     }
 
+    /// The probe that was admitted does not begin.
+    pub(crate) fn withdraw(&self) {
+        self.change(|machine| machine.withdraw(Instant::now()));
+        self.bell.notify_waiters();
+    }
+
     #[inline]
     pub(crate) fn admit(&self) -> Admission {
         if self.is_quiet() { Admission::Run } else { self.change(|machine| machine.admit(Instant::now())) }

@@ -67,7 +67,7 @@ pub(crate) struct LaneRun<L, W> {
     /// The draws of the backoff's jitter.
     pub(crate) chance: fastrand::Rng,
     /// Where a fault is told, at most once a lane.
-    pub(crate) fault: Box<dyn Fn(Failure) + Send>,
+    pub(crate) fault: Box<dyn Fn(Cause) + Send>,
 }
 
 /// A cycle that runs, or has ended and is to be settled.
@@ -153,7 +153,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                         NoCycle::End if control.pauses() != pauses && !control.is_at_least(Level::Drain) => {}
                         NoCycle::End => return LaneEnd { interrupted },
                         NoCycle::Fault(failure) => {
-                            (self.fault)(failure);
+                            (self.fault)(failure.cause());
                             return LaneEnd { interrupted };
                         }
                     }
@@ -266,10 +266,14 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         let cause = failure.cause();
         self.emit(at, &Event::CycleEnded { worker, cycle: number, failure: Some(cause.clone()), took });
         let decision = self.decide(&failure, cycle, probe);
+        let faulted = decision.fault;
+        if faulted {
+            // Before it is settled: a store that does not answer keeps no other lane at work.
+            (self.fault)(cause.clone());
+        }
         self.carry_out(decision, Some(&failure), Some(cause), cycle).await;
         let kind = failure.kind();
-        if decision.fault {
-            (self.fault)(failure);
+        if faulted {
             // The host closes intake; until then this lane must not take in more.
             self.shared.control.worker.reached(Level::Drain).await;
         }

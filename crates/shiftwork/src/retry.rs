@@ -148,8 +148,8 @@ impl Retry {
     ///
     /// An attempt that would begin later than this is not made: the input is exhausted, whatever attempts are left. The
     /// first attempt is always made, and one that was promised is made however late its turn comes. The time counts from
-    /// the first attempt for a tick or a continuous input, and from the first claim of a delivery, whichever process made
-    /// it: what it waited for its turn before does not count, and a requeue from the dead letters begins anew.
+    /// the first attempt for a tick or a continuous input (the last one, if it was snoozed at that), and from the first claim of a
+    /// delivery, whichever process made it: what it waited for its turn before does not count, and a requeue from the dead letters begins anew.
     #[must_use]
     pub fn total_max(mut self, time: Duration) -> Self {
         self.total_max_ms = Some(millis(time).max(1));

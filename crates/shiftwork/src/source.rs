@@ -323,14 +323,19 @@ impl LaneContext {
         self.shared().control.worker.closed().await;
     }
 
-    /// Waits until `time`, until somebody triggers the worker, or until intake closes; whether it closed.
+    /// How often the worker was triggered so far: asked before a look at what there is, so that no trigger is missed that comes
+    /// between the look and the wait.
+    pub(crate) fn triggers(&self) -> u32 {
+        self.shared().control.worker.triggers()
+    }
+
+    /// Waits until `time`, until there were more triggers than `before`, or until intake closes; whether it closed.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub(crate) async fn wait_until_or_triggered(&self, time: Instant) -> bool {
+    pub(crate) async fn wait_until_or_triggered(&self, time: Instant, before: u32) -> bool {
         let control = &self.shared().control.worker;
-        let before = control.triggers();
         tokio::select! {
             biased;
             () = self.closed() => true,

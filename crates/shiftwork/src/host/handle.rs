@@ -293,8 +293,11 @@ impl Board {
             }
             Event::WorkerRestarting { worker, restarts, .. } => self.set(*worker, |it| {
                 it.restarts = *restarts;
-                it.breaker_open = false;
+                (it.breaker_open, it.rate_limited) = (false, false);
             }),
+            Event::WorkerStopped { worker, .. } => {
+                self.set(*worker, |it| (it.breaker_open, it.rate_limited) = (false, false));
+            }
             Event::WorkerPaused { worker } => self.set(*worker, |it| it.paused = true),
             Event::WorkerResumed { worker } => self.set(*worker, |it| it.paused = false),
             Event::BreakerOpened { worker, .. } => self.set(*worker, |it| it.breaker_open = true),

@@ -67,7 +67,7 @@ pub(super) fn judge(host: HostStanding, workers: &[WorkerStatus]) -> Health {
     let expected = || workers.iter().filter(|status| status.phase != WorkerPhase::Stopped);
     if expected().next().is_some() && expected().all(out) {
         Health::Failing
-    } else if workers.iter().any(|status| out(status) || status.failing) {
+    } else if expected().any(|status| out(status) || status.failing) {
         Health::Degraded
     } else {
         Health::Ready
@@ -102,6 +102,11 @@ mod tests {
             judge(HostStanding::Running, &workers)
         };
         assert_eq!(of(&[&well, &done]), Health::Ready);
+        assert_eq!(
+            of(&[&well, &WorkerStatus { failing: true, ..done.clone() }]),
+            Health::Ready,
+            "it is missed by nobody"
+        );
         assert_eq!(of(&[&well, &failing]), Health::Degraded);
         assert_eq!(of(&[&well, &failed]), Health::Degraded);
         assert_eq!(of(&[&well, &cut_off]), Health::Degraded);

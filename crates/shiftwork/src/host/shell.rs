@@ -108,7 +108,9 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
                     stragglers(id, StopStep::Aborted);
                     workers[id.index()].control.raise(Level::Abort);
                 }
+                Action::Leave(id) => workers[id.index()].control.raise(Level::Leave),
                 Action::Abandon(id) => {
+                    workers[id.index()].control.raise(Level::Leave);
                     stragglers(id, StopStep::Abandoned);
                     in_flight[id.index()].leave();
                     if let Some(task) = &workers[id.index()].task {

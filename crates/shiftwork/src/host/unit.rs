@@ -227,6 +227,10 @@ async fn run<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
         tell(Input::StartFailed(id, failure.cause()));
         return;
     }
+    if control.is_at_least(Level::Leave) {
+        // It blocked its thread past its time, and counts as failed. What a stop hook would close may be another life's by now.
+        return;
+    }
     tell(Input::Started(id));
 
     control.reached(Level::Open).await;
@@ -237,6 +241,9 @@ async fn run<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
         tell(Input::LanesEnded { worker: id, interrupted: false });
     }
 
+    if control.is_at_least(Level::Leave) {
+        return;
+    }
     // The stop hook has a budget, which the host keeps, but no level interrupts it.
     let span = tracing::info_span!("stop", worker = &*unit.name);
     let attempt = AttemptControl::new(Arc::new(Control::new()));
@@ -303,7 +310,7 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
             prompt: matches!(source.kind(), SourceKind::Continuous | SourceKind::Queue),
             first_began: Instant::now(),
             chance: fastrand::Rng::with_seed(stream(unit.seed, &unit.name, index)),
-            fault: Box::new(move |failure: Failure| inbox.tell(Input::Faulted(id, failure.cause()))),
+            fault: Box::new(move |cause| inbox.tell(Input::Faulted(id, cause))),
         });
     }
     let mut lanes = JoinSet::new();

@@ -171,7 +171,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             let accepted = match asked {
                 Ok(()) => self.accept().await,
                 Err(failure) => {
-                    (self.lanes[0].fault)(failure);
+                    (self.lanes[0].fault)(failure.cause());
                     false
                 }
             };
@@ -220,6 +220,17 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                     continue;
                 }
             };
+            if control.is_closed() {
+                // Intake closed while the others were given back.
+                if let Some(gate) = gate.as_ref().filter(|_| probe) {
+                    gate.withdraw();
+                }
+                if let Some(pace) = &pace {
+                    pace.give_up();
+                }
+                self.refuse_all_but(None).await;
+                continue;
+            }
             if let Some(pace) = &pace {
                 pace.begin(&self.lanes[0].cx);
             }
@@ -243,7 +254,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 Err(NoCycle::Aside(delivery)) => aside.push((place, delivery)),
                 Err(NoCycle::End) => return false,
                 Err(NoCycle::Fault(failure)) => {
-                    (lane.fault)(failure);
+                    (lane.fault)(failure.cause());
                     return false;
                 }
             }
@@ -333,18 +344,19 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             lane.shared.seat.settles();
         }
         self.decide(from, &mut flights, shared.as_ref(), probe);
+        let fault = flights.iter().find(|flight| flight.decision.fault).and_then(|flight| flight.cause.clone());
+        let faulted = fault.is_some();
+        if let Some(cause) = fault {
+            // Before it is settled: a store that does not answer keeps no other lane at work.
+            (self.lanes[from].fault)(cause);
+        }
         let kinds = |flight: &Flight| flight.cause.as_ref().map(|cause| cause.kind);
         let interrupted = flights.iter().any(|flight| kinds(flight) == Some(FailureKind::Interrupted));
         self.settle(from, &flights, shared.as_ref()).await;
 
-        let leader = &mut self.lanes[from];
-        if let Some(index) = flights.iter().position(|flight| flight.decision.fault) {
-            let own = flights[index].verdict.take().and_then(Result::err);
-            if let Some(failure) = own.or(shared) {
-                (leader.fault)(failure);
-            }
+        if faulted {
             // The host closes intake; until then this batch must not take in more.
-            leader.shared.control.worker.clone().reached(Level::Drain).await;
+            self.lanes[from].shared.control.worker.clone().reached(Level::Drain).await;
         }
         flights.clear();
         self.flights = flights;

@@ -85,6 +85,8 @@ pub(crate) enum Action {
     Cancel(WorkerId),
     /// Drop what it runs: the start hook, or the cycles in flight.
     Abort(WorkerId),
+    /// Let its life do nothing more, should its start hook return after all.
+    Leave(WorkerId),
     /// Wait for it no longer.
     Abandon(WorkerId),
 }
@@ -414,7 +416,7 @@ impl Lifecycle {
         let cancel = self.budget.cancel_time();
         match self.worker(id).phase {
             WorkerPhase::Starting => {
-                actions.push(Action::Abort(id));
+                actions.extend([Action::Abort(id), Action::Leave(id)]);
                 let limit = self.worker(id).plan.start_timeout;
                 let message = format!("the start hook did not return within {limit:?}").into();
                 self.start_failed(id, Cause { kind: FailureKind::Timeout, message }, now, actions);

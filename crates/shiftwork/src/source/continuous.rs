@@ -73,7 +73,7 @@ impl Lane for ContinuousLane {
             return Ok(None);
         }
         if let Some(time) = self.not_before {
-            if cx.wait_until_or_triggered(time).await {
+            if cx.wait_until_or_triggered(time, cx.triggers()).await {
                 return Ok(None);
             }
             self.not_before = None;

@@ -422,6 +422,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
             if !claimer.buffer.is_empty() {
                 return true;
             }
+            let triggers = cx.triggers();
             match self.claim(claimer, now, cx).await {
                 Ok(_) if !claimer.buffer.is_empty() => continue,
                 Ok(next_due) => {
@@ -429,14 +430,14 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                         let pause = self.pause(next_due, cx.wall_time());
                         tokio::select! {
                             biased;
-                            _ = cx.wait_until_or_triggered(super::later(Instant::now(), pause)) => {}
+                            _ = cx.wait_until_or_triggered(super::later(Instant::now(), pause), triggers) => {}
                             () = changed => {}
                         }
                     }
                     changed = Some(Box::pin(self.queue.changed()));
                 }
                 Err(delay) => {
-                    cx.wait_until_or_triggered(super::later(Instant::now(), delay)).await;
+                    cx.wait_until_or_triggered(super::later(Instant::now(), delay), triggers).await;
                 }
             }
             now = cx.wall_time();

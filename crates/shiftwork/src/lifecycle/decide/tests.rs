@@ -390,7 +390,7 @@ proptest! {
                     Action::Resume(id) => paused[id.index()] = false,
                     Action::Start(id) => started_paused = paused[id.index()].then_some(*id),
                     Action::Emit(_) | Action::CloseIntake(_) | Action::Cancel(_)
-                    | Action::Abort(_) | Action::Abandon(_) | Action::Trigger(_) => {}
+                    | Action::Abort(_) | Action::Leave(_) | Action::Abandon(_) | Action::Trigger(_) => {}
                 }
             }
             // Invariant 1: nothing is past its start that comes after something that never was ready.

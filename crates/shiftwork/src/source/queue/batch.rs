@@ -147,6 +147,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
             let mut changed = pin!(self.queue.changed());
             // One of them is for the lane itself, which has had its first.
             claimer.more -= 1;
+            let triggers = cx.triggers();
             let claimed = self.claim(claimer, cx.wall_time(), cx).await;
             claimer.more += 1;
             let Ok(next_due) = claimed else { return };
@@ -160,7 +161,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                 let pause = self.pause(next_due, cx.wall_time());
                 tokio::select! {
                     biased;
-                    _ = cx.wait_until_or_triggered(until.min(source::later(Instant::now(), pause))) => {}
+                    _ = cx.wait_until_or_triggered(until.min(source::later(Instant::now(), pause)), triggers) => {}
                     () = &mut changed => {}
                 }
             }
