@@ -161,7 +161,10 @@ fn a_duplicate_has_its_turn_where_its_original_would_have() {
         jobs.seed([9]);
         let left = jobs.clone();
         world.node("node", move |node| {
-            let work = |_: u32, _: Context| async { Ok::<(), Failure>(tokio::time::sleep(secs(1)).await) };
+            let work = |_: u32, _: Context| async {
+                tokio::time::sleep(secs(1)).await;
+                Ok::<(), Failure>(())
+            };
             node.host().worker("work", jobs.clone().source(), work).concurrency(1).run_until_signal()
         });
         world.done_when(move || left.inspect_depth().unsettled() == 0);

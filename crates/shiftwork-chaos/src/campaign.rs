@@ -126,6 +126,18 @@ impl Shard {
         (1..=of).contains(&number).then_some(Self { number, of })
     }
 
+    /// Which part it is, from 1.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.number
+    }
+
+    /// How many parts there are.
+    #[must_use]
+    pub fn of(self) -> u64 {
+        self.of
+    }
+
     /// The `index`th of its own among all, which take turns.
     pub(crate) fn place(self, index: u64) -> u64 {
         index.saturating_mul(self.of).saturating_add(self.number - 1)
@@ -234,6 +246,8 @@ impl<'a> Campaign<'a> {
             crashes: tally.crashes,
             stale: self.corpus.stale.clone(),
             determinism,
+            search: self.search,
+            shard: self.shard,
             ended,
             control: control::in_force(),
             jobs: self.jobs,

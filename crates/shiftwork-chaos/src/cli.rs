@@ -339,7 +339,7 @@ impl Cli {
         ];
         let open = |(what, option, path): (WrittenWhat, &str, Option<PathBuf>)| {
             let path = path?;
-            let file = fs::File::create(&path)
+            let file = open_for_later(&path)
                 .map_err(|error| UsageError(format!("cannot write {option} {}: {error}", path.display())));
             Some(file.map(|file| Written { what, path, file }))
         };
@@ -350,12 +350,18 @@ impl Cli {
         match &self.json {
             None => Ok(None),
             Some(file) if file.as_os_str() == "-" => Ok(Some(JsonTarget::StandardOutput)),
-            Some(file) => match fs::File::create(file) {
+            Some(file) => match open_for_later(file) {
                 Ok(open) => Ok(Some(JsonTarget::File(file.clone(), open))),
                 Err(error) => Err(UsageError(format!("cannot write --json {}: {error}", file.display()))),
             },
         }
     }
+}
+
+/// Opens a file that is written when the campaign is over, and leaves what is in it: another path of the same command line may be
+/// a mistake.
+fn open_for_later(path: &Path) -> std::io::Result<fs::File> {
+    fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)
 }
 
 /// Whether a scenario runs only when it is named.

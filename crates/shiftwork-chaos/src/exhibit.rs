@@ -3,7 +3,7 @@
 
 use shiftwork_sim::{Plan, Scenario, explore};
 
-use crate::{Campaign, CampaignReport, Failure, picture::Picture, report::Origin};
+use crate::{Campaign, CampaignReport, Failure, campaign::world, picture::Picture, report::Origin};
 
 /// Of how many failures there are pictures: one after the other they rarely tell more.
 const FAILURES_SHOWN_MAX: usize = 20;
@@ -21,11 +21,7 @@ pub(crate) struct Exhibit {
     pub(crate) after_is: &'static str,
 }
 
-/// The worlds of a campaign that are shown.
-///
-/// # Panics
-///
-/// When a scenario's `build` does, which has built the same world before.
+/// The worlds of a campaign that are shown. One whose scenario panics as it is built again, which it did not before, is left out.
 pub(crate) fn choose(campaign: &Campaign<'_>, report: &CampaignReport) -> Vec<Exhibit> {
     let failures = report.failures.iter().enumerate().take(FAILURES_SHOWN_MAX);
     let exhibits: Vec<_> = failures.map(|(index, failure)| of_failure(campaign, index, failure)).collect();
@@ -38,7 +34,7 @@ fn of_failure(campaign: &Campaign<'_>, index: usize, failure: &Failure) -> Exhib
         scenario: failure.scenario,
         seed: failure.seed,
         failure: Some(index),
-        before: scenario.map(|scenario| Picture::of(&explore::run_plan(scenario, &failure.found, true))),
+        before: scenario.and_then(|scenario| picture(scenario, &failure.found)),
         after: Picture::of(&failure.outcome),
         after_is: if scenario.is_some() { "shrunk" } else { "replayed" },
     }
@@ -61,11 +57,16 @@ fn of_first_worlds(campaign: &Campaign<'_>, report: &CampaignReport) -> Vec<Exhi
             seed: *seed,
             failure: None,
             before: None,
-            after: Picture::of(&explore::run_plan(scenario, &plan, true)),
+            after: picture(scenario, &plan)?,
             after_is: "the first world",
         })
     };
     report.scenarios.iter().filter_map(first).collect()
+}
+
+fn picture(scenario: &dyn Scenario, plan: &Plan) -> Option<Picture> {
+    let outcome = world::guarded(|| explore::run_plan(scenario, plan, true)).ok()?;
+    Some(Picture::of(&outcome))
 }
 
 fn scenario<'c>(campaign: &'c Campaign<'_>, name: &str) -> Option<&'c dyn Scenario> {

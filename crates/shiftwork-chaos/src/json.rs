@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use shiftwork_sim::{FaultKind, Plan, control::Control, rules::Moment};
 
 use crate::{
-    CampaignReport, Failure,
+    CampaignReport, Failure, Search,
     determinism::{Determinism, Parting, Place},
     failure::profile_name,
     report::{CoverageCounts, InjectionCounts, Origin, ScenarioReport, ToolCrash},
@@ -28,6 +28,12 @@ pub struct Report {
     pub verdict: String,
     /// The exit code of that verdict.
     pub exit_code: u8,
+    /// How its worlds were chosen: `random`, `exhaustive` or `guided`. Absent in a file of before there was this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<String>,
+    /// Which part of the campaign it is; 1 of 1 is all of it. Absent in a file of before there was this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<ShardRow>,
     /// Why it ended: `complete`, `time_over`, `failures_max` or `interrupted`.
     pub ended: String,
     /// How much of the programs' chance was held.
@@ -40,6 +46,15 @@ pub struct Report {
     pub stale: Vec<StalePlan>,
     /// What the second run of every world came to; `null` if there was none.
     pub determinism: Option<SecondRunResult>,
+}
+
+/// A part of a campaign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardRow {
+    /// Which, from 1.
+    pub number: u64,
+    /// Of how many.
+    pub of: u64,
 }
 
 /// How much of the programs' chance was held.
@@ -161,6 +176,9 @@ pub struct Crash {
     /// Its number among all that an exhaustive campaign tries, or the seed for which a guided one made its plan out of others; else
     /// `null`.
     pub number: Option<u64>,
+    /// The file of its plan, if that was a saved one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_file: Option<String>,
     /// What the panic said.
     pub message: String,
 }
@@ -214,6 +232,8 @@ impl Report {
             version: VERSION,
             verdict: verdict.as_str().to_owned(),
             exit_code: verdict.code(),
+            search: Some(search(report.search).to_owned()),
+            shard: Some(ShardRow { number: report.shard.number(), of: report.shard.of() }),
             ended: report.ended.as_str().to_owned(),
             control: ControlInForce { task_order, entropy, time },
             scenarios: report.scenarios.iter().map(|row| scenario_row(report, row)).collect(),
@@ -254,6 +274,14 @@ impl Report {
         let mut json = serde_json::to_string_pretty(self).unwrap_or_default();
         json.push('\n');
         json
+    }
+}
+
+fn search(search: Search) -> &'static str {
+    match search {
+        Search::Random => "random",
+        Search::Exhaustive(_) => "exhaustive",
+        Search::Guided => "guided",
     }
 }
 
@@ -352,6 +380,10 @@ fn crash(crash: &ToolCrash) -> Crash {
         seed: crash.seed,
         profile: profile(&crash.origin),
         number: number(&crash.origin),
+        plan_file: match &crash.origin {
+            Origin::Saved(file) => Some(file.to_string_lossy().into_owned()),
+            Origin::Generated(_) | Origin::Injected { .. } | Origin::Changed { .. } => None,
+        },
         message: crash.message.clone(),
     }
 }

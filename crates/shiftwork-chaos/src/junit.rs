@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use crate::{
     CampaignReport, Failure,
+    determinism::{Determinism, Parting},
     report::{Origin, ScenarioReport, ToolCrash},
 };
 
@@ -32,6 +33,9 @@ pub fn to_xml(report: &CampaignReport, command: &str) -> String {
             suites,
             "  <testsuite name=\"corpus\" tests=\"{count}\" failures=\"0\" errors=\"0\" skipped=\"{count}\">\n{cases}  </testsuite>\n"
         );
+    }
+    if let Some(determinism) = &report.determinism {
+        suites.push_str(&compared(determinism));
     }
     let seconds = report.elapsed.as_secs_f64();
     format!(
@@ -71,20 +75,74 @@ fn suite(report: &CampaignReport, row: &ScenarioReport, command: &str) -> String
     )
 }
 
+/// What came of the second run of every world: a failure for each that differed and was looked at, an error for what could not be compared.
+fn compared(determinism: &Determinism) -> String {
+    let Determinism { worlds, differed, partings, problem } = determinism;
+    let mut cases = Vec::new();
+    for Parting { scenario, origin, seed, first, second, .. } in partings {
+        let message = format!("the same world ran twice and differed: {first:016x}, then {second:016x}");
+        cases.push(told_case(
+            scenario,
+            &name_of(origin, *seed),
+            &format!("failure type=\"determinism\" message=\"{message}\""),
+        ));
+    }
+    let untold = differed.saturating_sub(partings.len() as u64);
+    if untold > 0 {
+        let message = format!("{untold} more worlds ran twice and differed");
+        cases.push(told_case("determinism", "others", &format!("failure type=\"determinism\" message=\"{message}\"")));
+    }
+    let failures = cases.len();
+    if let Some(problem) = problem {
+        let told = format!("error type=\"crash\" message=\"{}\"", Escaped(problem));
+        cases.push(told_case("determinism", "second run", &told));
+    }
+    let errors = cases.len() - failures;
+    let same = worlds.saturating_sub(*differed);
+    if same > 0 {
+        cases.push(case("determinism", &format!("{same} worlds are the same when they run again"), None));
+    }
+    format!(
+        "  <testsuite name=\"determinism\" tests=\"{}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"0\">\n{}  </testsuite>\n",
+        cases.len(),
+        cases.concat()
+    )
+}
+
+fn told_case(class: &str, name: &str, told: &str) -> String {
+    format!(
+        "    <testcase classname=\"{}\" name=\"{}\">\n      <{told}/>\n    </testcase>\n",
+        Escaped(class),
+        Escaped(name)
+    )
+}
+
+fn name_of(origin: &Origin, seed: u64) -> String {
+    match origin {
+        Origin::Generated(_) => format!("seed {seed}"),
+        Origin::Saved(file) => format!("saved plan {}", file.display()),
+        Origin::Injected { number } => format!("injection {number}"),
+        Origin::Changed { number } => format!("guided {number}"),
+    }
+}
+
 fn case(class: &str, name: &str, seconds: Option<f64>) -> String {
     let time = seconds.map(|seconds| format!(" time=\"{seconds:.3}\"")).unwrap_or_default();
     format!("    <testcase classname=\"{}\" name=\"{}\"{time}/>\n", Escaped(class), Escaped(name))
 }
 
 fn failed_case(failure: &Failure, command: &str) -> String {
-    let name = match &failure.origin {
-        Origin::Generated(_) => format!("seed {}", failure.seed),
-        Origin::Saved(file) => format!("saved plan {}", file.display()),
-        Origin::Injected { number } => format!("injection {number}"),
-        Origin::Changed { number } => format!("guided {number}"),
+    let name = name_of(&failure.origin, failure.seed);
+    let told = if failure.reproduced {
+        failure.outcome.to_string()
+    } else {
+        format!(
+            "{}\nwhen the world was run again, this did not happen: the world is not deterministic",
+            failure.violation
+        )
     };
     let lines = [failure.replay_line(command), failure.again_line(command)].into_iter().flatten();
-    let text = format!("{}\n{}", failure.outcome, lines.collect::<Vec<_>>().join("\n"));
+    let text = format!("{told}\n{}", lines.collect::<Vec<_>>().join("\n"));
     format!(
         "    <testcase classname=\"{}\" name=\"{}\">\n      <failure type=\"{}\" message=\"{}\">{}</failure>\n    </testcase>\n",
         Escaped(failure.scenario),
@@ -96,12 +154,8 @@ fn failed_case(failure: &Failure, command: &str) -> String {
 }
 
 fn crashed_case(crash: &ToolCrash) -> String {
-    format!(
-        "    <testcase classname=\"{}\" name=\"seed {}\">\n      <error type=\"crash\" message=\"{}\"/>\n    </testcase>\n",
-        Escaped(crash.scenario),
-        crash.seed,
-        Escaped(&crash.message)
-    )
+    let told = format!("error type=\"crash\" message=\"{}\"", Escaped(&crash.message));
+    told_case(crash.scenario, &name_of(&crash.origin, crash.seed), &told)
 }
 
 /// Text in XML and HTML, in an attribute as well. What XML cannot have at all becomes a question mark.

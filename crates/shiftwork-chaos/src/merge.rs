@@ -9,7 +9,7 @@ use shiftwork_sim::rules::Transitions;
 
 use crate::{
     Verdict,
-    json::{Crash, FailureRow, Report, ScenarioRow, SecondRunResult, hex},
+    json::{Crash, FailureRow, Report, ScenarioRow, SecondRunResult, ShardRow, hex},
     report::{Ended, hash_of_runs},
 };
 
@@ -17,22 +17,27 @@ use crate::{
 ///
 /// # Errors
 ///
-/// With one line, when there is none, when two have different scenarios, or when two ran the same world: they are not shards of one campaign.
+/// With one line, when there is none, when two have different scenarios or searches, when two ran the same world (they are not shards of one
+/// campaign), or when one of its shards is not among them.
 pub fn merge(reports: impl IntoIterator<Item = Report>) -> Result<Report, String> {
     let mut reports = reports.into_iter();
     let mut whole = reports.next().ok_or("there is no report to merge")?;
+    let mut shards = vec![whole.shard];
     for report in reports {
+        shards.push(report.shard);
         add(&mut whole, report)?;
     }
     for row in &mut whole.scenarios {
         put_in_order(row)?;
     }
+    whole.shard = sum_of(&shards)?;
     let scenarios: Vec<String> = whole.scenarios.iter().map(|row| row.name.clone()).collect();
     let place = |crash: &Crash| {
         let scenario = scenarios.iter().position(|name| *name == crash.scenario);
         // An exhaustive campaign runs one scenario after the other, another one all of them in turn.
         let first = crash.number.and(scenario);
-        (crash.profile.is_some() || crash.number.is_some(), first, crash.number.unwrap_or(crash.seed), scenario)
+        let made = crash.profile.is_some() || crash.number.is_some();
+        (made, crash.plan_file.clone(), first, crash.number.unwrap_or(crash.seed), scenario)
     };
     whole.crashes.sort_by_key(place);
     whole.stale.sort_by(|one, other| one.file.cmp(&other.file));
@@ -51,6 +56,22 @@ pub fn merge_texts<'t>(files: impl IntoIterator<Item = (&'t str, &'t str)>) -> R
     merge(reports?)
 }
 
+/// What the reports are a part of: all of it, if every shard is there. Reports that do not say what they are cannot be asked.
+fn sum_of(shards: &[Option<ShardRow>]) -> Result<Option<ShardRow>, String> {
+    let Some(shards) = shards.iter().copied().collect::<Option<Vec<_>>>() else { return Ok(None) };
+    let Some(of) = shards.first().map(|shard| shard.of) else { return Ok(None) };
+    if let Some(other) = shards.iter().find(|shard| shard.of != of) {
+        return Err(format!("the reports are not of one campaign: one has {of} shards, another {}", other.of));
+    }
+    let there: BTreeSet<u64> = shards.iter().map(|shard| shard.number).collect();
+    let missing: Vec<String> =
+        (1..=of).filter(|number| !there.contains(number)).map(|it| format!("{it}/{of}")).collect();
+    if missing.is_empty() {
+        return Ok(Some(ShardRow { number: 1, of: 1 }));
+    }
+    Err(format!("the reports are not the whole campaign: there is none of shard {}", missing.join(", ")))
+}
+
 fn add(whole: &mut Report, part: Report) -> Result<(), String> {
     let names = |report: &Report| report.scenarios.iter().map(|row| row.name.clone()).collect::<Vec<_>>();
     let (ours, theirs) = (names(whole), names(&part));
@@ -59,6 +80,11 @@ fn add(whole: &mut Report, part: Report) -> Result<(), String> {
         return Err(format!(
             "the reports are not of one campaign: the scenarios of one are {ours}; of another, {theirs}"
         ));
+    }
+    if whole.search != part.search {
+        let word = |search: &Option<String>| search.clone().unwrap_or_else(|| "not known".to_owned());
+        let (ours, theirs) = (word(&whole.search), word(&part.search));
+        return Err(format!("the reports are not of one campaign: the search of one is {ours}; of another, {theirs}"));
     }
     let verdict = verdict(&whole.verdict)?.max(verdict(&part.verdict)?);
     (whole.verdict, whole.exit_code) = (verdict.as_str().to_owned(), verdict.code());

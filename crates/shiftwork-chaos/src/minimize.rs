@@ -19,7 +19,7 @@ use shiftwork_sim::{
 
 use crate::{
     Verdict,
-    campaign::SHRINK_WORLDS_MAX,
+    campaign::{SHRINK_WORLDS_MAX, world},
     corpus::{Corpus, Replay},
     progress::Display,
     table::counted,
@@ -37,7 +37,7 @@ pub(crate) enum Destination<'a> {
 const LINE_EVERY: u32 = 500;
 
 /// Makes the plans of `corpus` smaller, and tells `err` what came of each. [`Verdict::Kept`] when all of them were dealt with,
-/// whatever they break.
+/// whatever they break; one whose scenario panics is told, and the others are dealt with all the same.
 pub(crate) fn minimize(
     corpus: &Corpus<'_>,
     mut into: Destination<'_>,
@@ -48,17 +48,23 @@ pub(crate) fn minimize(
     for stale in &corpus.stale {
         drop(writeln!(err, "{} is stale and stays as it is: {}", stale.file.display(), stale.reason));
     }
+    let mut verdict = Verdict::Kept;
     for replay in &corpus.replays {
         if stop.load(Ordering::Relaxed) {
             return Verdict::Interrupted;
         }
         let file = replay.file.display();
-        let smallest = match smaller(replay, display, err) {
-            Smaller::Kept => {
+        let smallest = match world::guarded(|| smaller(replay, display, err)) {
+            Err(panic) => {
+                drop(writeln!(err, "{file} stays as it is: the tool crashed in its world: {panic}"));
+                verdict = Verdict::ToolCrashed;
+                continue;
+            }
+            Ok(Smaller::Kept) => {
                 drop(writeln!(err, "{file} breaks no rule any more, and stays as it is"));
                 replay.plan.clone()
             }
-            Smaller::Shrunk { rule, shrunk } => {
+            Ok(Smaller::Shrunk { rule, shrunk }) => {
                 let plan = shrunk.outcome.plan.clone();
                 let (before, after) = (sizes(&replay.plan), sizes(&plan));
                 let worlds = counted(shrunk.worlds.into(), "world");
@@ -79,7 +85,7 @@ pub(crate) fn minimize(
             return Verdict::ToolCrashed;
         }
     }
-    Verdict::Kept
+    verdict
 }
 
 /// What became of one plan.

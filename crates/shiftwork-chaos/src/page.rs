@@ -109,6 +109,9 @@ fn head(out: &mut String, report: &CampaignReport) {
                 determinism.worlds, determinism.differed
             ),
         );
+        if let Some(problem) = &determinism.problem {
+            push(out, format_args!("<p class=\"warning\">Not all could be compared: {}</p>\n", Escaped(problem)));
+        }
     }
     out.push_str("<nav aria-label=\"Sections\"><a href=\"#scenarios\">Scenarios</a> <a href=\"#worlds\">Timelines</a> <a href=\"#coverage\">Coverage</a></nav>\n</header>\n<main>\n");
 }

@@ -9,7 +9,7 @@ use shiftwork_sim::{
     rules::{Coverage, Moment, Sometimes, Transitions},
 };
 
-use crate::{Failure, Verdict, corpus::Stale, determinism::Determinism};
+use crate::{Failure, Search, Shard, Verdict, corpus::Stale, determinism::Determinism};
 
 /// What became of a campaign.
 #[derive(Debug)]
@@ -25,6 +25,10 @@ pub struct CampaignReport {
     pub stale: Vec<Stale>,
     /// What the second run of every world came to, if there was one.
     pub determinism: Option<Determinism>,
+    /// How its worlds were chosen.
+    pub search: Search,
+    /// Which part of the campaign it is.
+    pub shard: Shard,
     /// Why it ended.
     pub ended: Ended,
     /// How much of the programs' chance was held.

@@ -14,10 +14,11 @@ use std::{
 
 use anstream::{AutoStream, ColorChoice};
 use clap::{CommandFactory, FromArgMatches};
-use shiftwork_sim::{Scenario, watchdog};
+use shiftwork_sim::{Scenario, explore, watchdog};
 
 use crate::{
     Campaign, CampaignReport, Verdict,
+    campaign::world,
     cli::{CampaignRequest, Cli, JsonTarget, MinimizeRequest, Request, UsageError, Written, WrittenWhat, is_hidden},
     determinism::{ChildProcess, SecondRun, answer_on_stdio},
     exhibit, exit, interruption, json, junit, merge, minimize, page,
@@ -208,8 +209,13 @@ impl Tool {
             Ok(report) => {
                 let worlds: u64 = report.scenarios.iter().map(|row| row.worlds).sum();
                 drop(writeln!(err, "{}: {worlds} worlds in {} shards", report.verdict, files.len()));
-                drop(out.write_all(report.to_json().as_bytes()));
-                report.exit_code
+                match write_for_programs(out, &report.to_json()) {
+                    Ok(()) => report.exit_code,
+                    Err(error) => {
+                        drop(writeln!(err, "could not write the report to standard output: {error}"));
+                        Verdict::ToolCrashed.code()
+                    }
+                }
             }
             Err(reason) => {
                 drop(writeln!(err, "error: cannot merge: {reason}\n\nUsage: {} merge A.json B.json…", self.command));
@@ -289,19 +295,27 @@ impl Tool {
         progress.finish();
         let problem = progress.problem.take();
         if is_replay && detail == Detail::All {
-            drop(out.write_all(timeline(&campaign, &report).as_bytes()));
+            let text = timeline(&campaign, &report);
+            // Where the tables go.
+            drop(match json {
+                Some(JsonTarget::StandardOutput) => err.write_all(text.as_bytes()),
+                Some(JsonTarget::File(..)) | None => out.write_all(text.as_bytes()),
+            });
         }
         let text = Text { report: &report, command: &self.command, detail }.to_string();
         let json_text = json::Report::of(&report).to_json();
         let written = match json {
-            None => out.write_all(text.as_bytes()).map_err(|error| (error, None)),
+            None => {
+                drop(out.write_all(text.as_bytes()));
+                Ok(())
+            }
             Some(JsonTarget::StandardOutput) => {
                 drop(err.write_all(text.as_bytes()));
-                out.write_all(json_text.as_bytes()).map_err(|error| (error, None))
+                write_for_programs(out, &json_text).map_err(|error| (error, "the report to standard output".into()))
             }
             Some(JsonTarget::File(path, mut file)) => {
                 drop(out.write_all(text.as_bytes()));
-                file.write_all(json_text.as_bytes()).map_err(|error| (error, Some(path)))
+                write_anew(&mut file, &json_text).map_err(|error| (error, path.display().to_string()))
             }
         };
         let mut problems: Vec<String> = problem.into_iter().collect();
@@ -313,8 +327,8 @@ impl Tool {
             drop(writeln!(err, "{problem}"));
             verdict = Verdict::ToolCrashed;
         }
-        if let Err((error, Some(path))) = written {
-            drop(writeln!(err, "could not write {}: {error}", path.display()));
+        if let Err((error, what)) = written {
+            drop(writeln!(err, "could not write {what}: {error}"));
             verdict = Verdict::ToolCrashed;
         }
         verdict.code()
@@ -329,7 +343,7 @@ impl Tool {
                 WrittenWhat::Trace => trace::to_json(&exhibits),
                 WrittenWhat::Junit => junit::to_xml(report, &self.command),
             };
-            file.write_all(text.as_bytes()).err().map(|error| format!("could not write {}: {error}", path.display()))
+            write_anew(&mut file, &text).err().map(|error| format!("could not write {}: {error}", path.display()))
         };
         written.into_iter().filter_map(write).collect()
     }
@@ -362,7 +376,25 @@ impl std::fmt::Debug for Tool {
 fn timeline(campaign: &Campaign<'_>, report: &CampaignReport) -> String {
     let kept = report.failures.is_empty() && report.crashes.is_empty();
     let replays = campaign.corpus.replays.iter().filter(|_| kept);
-    replays.map(|it| shiftwork_sim::explore::run_plan(it.scenario, &it.plan, true).timeline.to_string()).collect()
+    // One that panics this time has no timeline.
+    let again = replays.filter_map(|it| world::guarded(|| explore::run_plan(it.scenario, &it.plan, true)).ok());
+    again.map(|outcome| outcome.timeline.to_string()).collect()
+}
+
+/// Writes what a program reads, to its end: half of it would pass for all. A reader that has gone away has seen what it wanted.
+fn write_for_programs(out: &mut dyn Write, text: &str) -> io::Result<()> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// Writes a file that was opened before there was anything to write. What was in it until now goes away only now.
+fn write_anew(file: &mut fs::File, text: &str) -> io::Result<()> {
+    if file.metadata()?.is_file() {
+        file.set_len(0)?;
+    }
+    file.write_all(text.as_bytes())
 }
 
 /// The reports to merge, if that is what the arguments ask for.

@@ -47,8 +47,8 @@ pub(crate) struct Ran {
 /// Runs a world, and shrinks its failure in at most `shrink_worlds_max` more.
 pub(crate) fn run(world: &WorldToRun<'_>, shrink_worlds_max: u32) -> WorldDone {
     let mut took = Duration::ZERO;
-    // A scenario that panics while it builds must not take the other worlds with it. Nothing that it touched is used again.
-    let ran = catch_unwind(AssertUnwindSafe(|| {
+    // A scenario that panics while it builds must not take the other worlds with it.
+    let ran = guarded(|| {
         let stopwatch = Stopwatch::start();
         let plan = plan(world);
         let outcome = explore::run_plan(world.scenario, &plan, false);
@@ -58,20 +58,18 @@ pub(crate) fn run(world: &WorldToRun<'_>, shrink_worlds_max: u32) -> WorldDone {
             Box::new(Failure::shrunk(world.scenario, origin, &outcome, violation, shrink_worlds_max))
         });
         count(plan, &outcome, failure)
-    }));
-    WorldDone {
-        row: world.row,
-        origin: world.origin.clone(),
-        seed: world.seed(),
-        took,
-        ran: ran.map_err(|panic| message_of(&*panic)),
-    }
+    });
+    WorldDone { row: world.row, origin: world.origin.clone(), seed: world.seed(), took, ran }
+}
+
+/// Runs worlds where a panic of the scenario is caught and told. Nothing that it touched is used again.
+pub(crate) fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| message_of(&*panic))
 }
 
 /// The fingerprint of a world that is run again, and every record of it if `timeline` is asked for.
 pub(crate) fn run_again(world: &WorldToRun<'_>, timeline: bool) -> Result<Outcome, String> {
-    catch_unwind(AssertUnwindSafe(|| explore::run_plan(world.scenario, &plan(world), timeline)))
-        .map_err(|panic| message_of(&*panic))
+    guarded(|| explore::run_plan(world.scenario, &plan(world), timeline))
 }
 
 fn plan(world: &WorldToRun<'_>) -> Plan {

@@ -108,8 +108,11 @@ fn a_process_that_fails_is_a_crash_of_the_tool() {
 #[test]
 fn lost_determinism_has_a_code_of_its_own() {
     let folder = setup();
-    let run = chaos(folder.path(), &["canary-chance", "--seeds", "3", "--verify-determinism"]);
+    let run = chaos(folder.path(), &["canary-chance", "--seeds", "3", "--verify-determinism", "--junit", "DIR/j.xml"]);
     assert_eq!(run.code, 4, "{}{}", run.out, run.err);
+    let xml = fs::read_to_string(folder.path().join("j.xml")).unwrap();
+    assert!(xml.contains("<testsuite name=\"determinism\" tests=\"3\" failures=\"3\" errors=\"0\""), "{xml}");
+    assert!(xml.contains("the same world ran twice and differed"), "{xml}");
     assert!(run.out.contains("determinism lost: 3 of 3 worlds differed when they ran again"), "{}", run.out);
     assert!(run.out.contains("the runs part at record"), "{}", run.out);
 }

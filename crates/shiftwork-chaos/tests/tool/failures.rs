@@ -114,6 +114,34 @@ fn a_replay_that_keeps_every_rule_shows_its_timeline_when_asked() {
     );
 }
 
+#[test]
+fn a_timeline_is_never_in_the_way_of_a_program_that_reads() {
+    let folder = setup();
+    fs::write(folder.path().join("plan.json"), Plan::quiet("mailer", 1).to_json()).unwrap();
+    let run = chaos(folder.path(), &["--plan", "DIR/plan.json", "-v", "--json", "-"]);
+    assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+    assert!(run.err.contains("all faults healed"), "{}", run.err);
+    serde_json::from_str::<serde_json::Value>(&run.out).expect("standard output is one JSON value");
+}
+
+#[test]
+fn a_plan_whose_scenario_panics_is_told_and_the_others_are_made_smaller() {
+    let folder = setup();
+    fs::create_dir(folder.path().join("corpus")).unwrap();
+    let corpus = |name: &str| folder.path().join("corpus").join(name);
+    fs::write(corpus("a.json"), Plan::quiet("canary-unbuildable", 1).to_json()).unwrap();
+    fs::write(corpus("b.json"), too_large().to_json()).unwrap();
+    let run = chaos(folder.path(), &["--minimize", "DIR/corpus"]);
+    assert_eq!(run.code, 70, "{}", run.err);
+    assert!(
+        run.err.contains("a.json stays as it is: the tool crashed in its world: no world for seed 1"),
+        "{}",
+        run.err
+    );
+    let smaller = Plan::from_json(&fs::read_to_string(corpus("b.json")).unwrap()).unwrap();
+    assert!(smaller.faults.len() < too_large().faults.len(), "{smaller}");
+}
+
 /// A plan that breaks a rule of `canary-twice`, with more in it than that takes.
 fn too_large() -> Plan {
     let mut plan = crate::a_mail_sent_twice();

@@ -79,6 +79,33 @@ fn junit_tells_generated_worlds_crashes_and_stale_plans() {
 }
 
 #[test]
+fn junit_does_not_pass_over_a_world_that_is_not_deterministic() {
+    let folder = setup();
+    chaos(folder.path(), &["canary-fickle", "--seeds", "3", "--junit", "DIR/j.xml", "-q"]);
+    let xml = fs::read_to_string(folder.path().join("j.xml")).unwrap();
+    assert!(xml.contains("this did not happen: the world is not deterministic"), "{xml}");
+    assert!(!xml.contains("every rule was kept"), "{xml}");
+}
+
+#[test]
+fn a_mistake_in_one_path_leaves_the_file_of_another_as_it_was() {
+    let folder = setup();
+    let last_night = folder.path().join("last_night.json");
+    fs::write(
+        &last_night,
+        "what was found last night, which is longer than any report that a campaign of one world writes".repeat(999),
+    )
+    .unwrap();
+    let before = fs::read_to_string(&last_night).unwrap();
+    let run = chaos(folder.path(), &["mailer", "--json", "DIR/last_night.json", "--junit", "DIR/no/such/j.xml"]);
+    assert_eq!(run.code, 2, "{}", run.err);
+    assert_eq!(fs::read_to_string(&last_night).unwrap(), before);
+    assert_eq!(chaos(folder.path(), &["mailer", "--seeds", "1", "--json", "DIR/last_night.json"]).code, 0);
+    let report = fs::read_to_string(&last_night).unwrap();
+    serde_json::from_str::<serde_json::Value>(&report).expect("nothing is left of what was in it");
+}
+
+#[test]
 fn the_page_needs_nothing_but_itself() {
     let folder = written();
     let page = fs::read_to_string(folder.path().join("page/index.html")).unwrap();

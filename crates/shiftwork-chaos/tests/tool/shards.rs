@@ -73,5 +73,10 @@ fn what_cannot_be_merged_is_refused_by_name() {
     refused(&["DIR/bad.json"], &["bad.json", "not a report"]);
     refused(&["DIR/old.json"], &["old.json", "version 1", "version 2"]);
     refused(&["DIR/one.json", "DIR/one.json"], &["seed 0", "two reports", "not shards of one campaign"]);
+    refused(&["DIR/one.json"], &["there is none of shard 2/8, 3/8, 4/8, 5/8, 6/8, 7/8, 8/8"]);
+    shard(&folder, "other_half.json", &["--shard", "2/4"]);
+    refused(&["DIR/one.json", "DIR/other_half.json"], &["one has 8 shards, another 4"]);
+    shard(&folder, "guided.json", &["--guided", "--shard", "2/8"]);
+    refused(&["DIR/one.json", "DIR/guided.json"], &["the search of one is random; of another, guided"]);
     refused(&["DIR/one.json", "DIR/other.json"], &["mailer, canary-twice, canary-sights; of another, mailer"]);
 }
