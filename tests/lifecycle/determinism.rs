@@ -182,6 +182,27 @@ fn blocking_work_may_block_and_takes_the_worlds_time() {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a blocking thread may sleep")]
+fn a_tick_that_is_put_off_may_be_missed_while_blocking_work_sleeps() {
+    for seed in 0..20 {
+        let outcome = Script::new().seed(seed).at(secs(60), Signal::Terminate).run_once(|world| {
+            world.node("node", |node| {
+                let tick = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+                let block = |_: Tick, _: Context| async {
+                    tokio::task::spawn_blocking(|| std::thread::sleep(secs(8))).await.unwrap();
+                    Ok::<(), Failure>(())
+                };
+                node.host()
+                    .worker("tick", Schedule::every(secs(10)).jitter(secs(5)), tick)
+                    .worker("block", Schedule::every(secs(3_600)).first_after(secs(12)), block)
+                    .run_until_signal()
+            });
+        });
+        outcome.assert_rules_kept();
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a blocking thread may sleep")]
 fn nobody_is_to_blame_for_the_time_that_blocking_work_takes() {
     let outcome = Script::new().at(secs(5), Signal::Terminate).run_once(|world| {
         for name in ["blocks", "beside it"] {

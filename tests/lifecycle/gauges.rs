@@ -8,7 +8,7 @@ use std::{
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use shiftwork::{
-    Context, Continuous, Failure, Host, Schedule, StopBudget, Tick,
+    Context, Continuous, Failure, Host, HostBuilder, Schedule, StopBudget, Tick,
     event::{Event, Listener},
 };
 use shiftwork_sim::{millis, secs};
@@ -37,23 +37,41 @@ impl Listener for Ends {
     }
 }
 
+/// Blocks its thread until it is let go.
+type Blocks = Arc<Mutex<std::sync::mpsc::Receiver<()>>>;
+
 #[test]
 fn a_cycle_that_ends_after_it_was_left_behind_is_counted_out_once() {
+    left_behind(|host, may_go| {
+        let blocks = move |(): (), _: Context| {
+            let may_go = may_go.clone();
+            async move { may_go.lock().unwrap().recv().map_err(Failure::from) }
+        };
+        host.worker("a", Continuous::new(), blocks).host()
+    });
+}
+
+#[test]
+fn a_service_that_ends_after_it_was_left_behind_is_counted_out_once() {
+    left_behind(|host, may_go| {
+        let blocks = move |_| {
+            let may_go = may_go.clone();
+            async move { may_go.lock().unwrap().recv().map_err(Failure::from) }
+        };
+        host.service("a", blocks).host()
+    });
+}
+
+fn left_behind(add: impl FnOnce(HostBuilder, Blocks) -> HostBuilder) {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (ends, mut ended) = mpsc::unbounded_channel();
     let (go, may_go) = std::sync::mpsc::channel::<()>();
-    let may_go = Arc::new(Mutex::new(may_go));
-    // It blocks its thread until it is let go.
-    let blocks = move |(): (), _: Context| {
-        let may_go = may_go.clone();
-        async move { may_go.lock().unwrap().recv().map_err(Failure::from) }
-    };
     let short = millis(20);
     let budget = StopBudget::default().drain(short).cancel(short).close(short);
     let host = Host::builder().listener(Ends(Mutex::new(ends))).stop_budget(budget);
-    let host = host.worker("a", Continuous::new(), blocks);
+    let host = add(host, Arc::new(Mutex::new(may_go)));
     metrics::with_local_recorder(&recorder, || {
         runtime.block_on(async {
             let report = host.run_until(tokio::time::sleep(millis(50))).await;

@@ -113,6 +113,18 @@ fn a_retry_that_is_asked_to_wait_for_ever_harms_nobody() {
     assert_eq!(outcome.count(|event| matches!(event, Event::CycleStarted { .. })), 1);
 }
 
+#[test]
+fn a_jitter_as_long_as_the_period_costs_no_tick() {
+    let outcome = Script::new().at(secs(5_000), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            let tick = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+            node.host().worker("often", Schedule::every(secs(1)).jitter(secs(1)), tick).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.count(|event| matches!(event, Event::TicksMissed { .. })), 0);
+}
+
 fn cron(expression: &str) -> Schedule {
     Schedule::cron(expression).unwrap()
 }

@@ -83,6 +83,63 @@ fn p1_a_worker_that_is_paused_before_it_runs_opens_paused() {
 }
 
 #[test]
+fn p1_a_worker_that_opens_paused_is_late_for_its_ticks_and_misses_none() {
+    let acts: &[(u64, Act)] =
+        &[(0, |host, _| host.pause("ticks").unwrap()), (12_000, |host, _| host.resume("ticks").unwrap())];
+    for (schedule, expected) in [
+        (Schedule::every(secs(10)).first_after(secs(5)), [12, 15, 25]),
+        (Schedule::cron("*/10 * * * * *").unwrap(), [12, 20, 30]),
+    ] {
+        let host = move |host: HostBuilder| {
+            let tick = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+            host.worker("ticks", schedule.clone(), tick).host()
+        };
+        let (outcome, _) = run(Script::new().at(secs(31), Signal::Terminate), host, acts);
+        outcome.assert_rules_kept();
+        let late: Vec<_> = starts(&outcome).into_iter().filter(|at| !at.is_zero()).collect();
+        assert_eq!(late, expected.map(secs));
+    }
+}
+
+#[test]
+fn p3_a_fixed_delay_begins_anew_after_a_trigger_though_a_tick_had_come_due() {
+    // Each comes due at 60 s, and its jitter is over before 90 s.
+    let acts: [&[(u64, Act)]; 4] = [
+        &[(62_000, |host, _| host.trigger("ticks").unwrap())],
+        &[(66_000, |host, _| host.trigger("ticks").unwrap())],
+        &[(70_000, |host, _| host.trigger("ticks").unwrap())],
+        &[(74_000, |host, _| host.trigger("ticks").unwrap())],
+    ];
+    for act in acts {
+        let host = |host: HostBuilder| {
+            let tick = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+            host.worker("ticks", Schedule::with_delay(secs(60)).jitter(secs(30)), tick).host()
+        };
+        let (outcome, _) = run(Script::new().at(secs(400), Signal::Terminate), host, act);
+        outcome.assert_rules_kept();
+    }
+}
+
+#[test]
+fn no_tick_of_a_fixed_delay_is_missed_whatever_its_jitter_and_a_pause_do() {
+    let host = |host: HostBuilder| {
+        let tick = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+        host.worker("ticks", Schedule::with_delay(secs(1)).jitter(secs(1)), tick).host()
+    };
+    let acts: &[(u64, Act)] = &[
+        (10_500, |host, _| host.pause("ticks").unwrap()),
+        (20_000, |host, _| host.resume("ticks").unwrap()),
+        (30_500, |host, _| host.pause("ticks").unwrap()),
+        (40_000, |host, _| host.resume("ticks").unwrap()),
+        (51_500, |host, _| host.pause("ticks").unwrap()),
+        (60_000, |host, _| host.resume("ticks").unwrap()),
+    ];
+    let (outcome, _) = run(Script::new().at(secs(70), Signal::Terminate), host, acts);
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.count(|event| matches!(event, Event::TicksMissed { .. })), 0);
+}
+
+#[test]
 fn p1_a_pause_that_is_over_at_once_does_not_end_the_worker() {
     let blink: Act = |host, _| {
         host.pause("ticks").unwrap();

@@ -64,7 +64,7 @@ pub(crate) struct Flight {
 
 impl InFlight {
     pub(crate) fn new(lanes: usize) -> Self {
-        Self { seats: RwLock::new(empty(lanes.max(1))) }
+        Self { seats: RwLock::new((0..lanes.max(1)).map(|_| Arc::new(Seat::empty(IDLE))).collect()) }
     }
 
     pub(crate) fn seats(&self) -> Arc<[Arc<Seat>]> {
@@ -86,25 +86,27 @@ impl InFlight {
     pub(crate) fn leave(&self) {
         let mut seats = self.seats.write().unwrap_or_else(PoisonError::into_inner);
         seats.iter().for_each(|seat| seat.left.store(true, Ordering::Relaxed));
-        *seats = empty(seats.len());
+        // What they count goes on: the watchdog knows polls by their numbers, and lanes by their places.
+        let counted =
+            |seat: &Arc<Seat>| (seat.state.load(Ordering::Relaxed) / STATES).wrapping_add(1).wrapping_mul(STATES);
+        *seats = seats.iter().map(|seat| Arc::new(Seat::empty(counted(seat)))).collect();
     }
 }
 
-fn empty(lanes: usize) -> Arc<[Arc<Seat>]> {
-    let origin = Instant::now();
-    let seat = || Seat {
-        origin,
-        state: AtomicU64::new(IDLE),
-        cycle: AtomicU64::new(0),
-        delivery: AtomicU64::new(NO_DELIVERY),
-        began: AtomicU64::new(0),
-        attempt: AtomicU32::new(0),
-        left: AtomicBool::new(false),
-    };
-    (0..lanes).map(|_| Arc::new(seat())).collect()
-}
-
 impl Seat {
+    /// A seat whose lane does nothing, and has counted so far.
+    fn empty(state: u64) -> Self {
+        Self {
+            origin: Instant::now(),
+            state: AtomicU64::new(state),
+            cycle: AtomicU64::new(0),
+            delivery: AtomicU64::new(NO_DELIVERY),
+            began: AtomicU64::new(0),
+            attempt: AtomicU32::new(0),
+            left: AtomicBool::new(false),
+        }
+    }
+
     pub(crate) fn begin(&self, cycle: CycleId, attempt: u32, delivery: Option<DeliveryId>, began: Instant) {
         let began = began.saturating_duration_since(self.origin);
         let nanos = began.as_secs().wrapping_mul(1_000_000_000).wrapping_add(u64::from(began.subsec_nanos()));

@@ -163,7 +163,8 @@ impl<'a> Guide<'a> {
             self.change(&mut plan, mix, &mut chance);
         }
         // A saved plan, which is learned from too, may be of another mix.
-        plan.faults.retain(|fault| mix.weight_of(fault.kind.kind()) > 0);
+        let bent = self.scenario.bend(mix);
+        plan.faults.retain(|fault| bent.weight_of(fault.kind.kind()) > 0);
         plan.faults.sort_by_key(|fault| fault.at_ms);
         Proposal { plan, changed: true }
     }
@@ -216,7 +217,9 @@ impl<'a> Guide<'a> {
                 let fault = &mut plan.faults[some(chance)];
                 if let Some(lasts_ms) = fault.kind.lasts_ms() {
                     let lasts_ms = if chance.bool() { lasts_ms.saturating_mul(2) } else { lasts_ms / 2 };
-                    let lasts = std::time::Duration::from_millis(lasts_ms.clamp(1, horizon.min(mix.lasts_max_ms())));
+                    let lasts = std::time::Duration::from_millis(
+                        lasts_ms.clamp(1, horizon.min(self.scenario.bend(mix).lasts_max_ms())),
+                    );
                     fault.kind = fault.kind.clone().lasting(lasts);
                 }
             }

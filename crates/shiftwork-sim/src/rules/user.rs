@@ -101,9 +101,8 @@ impl UserRules {
         for eventually in &mut self.eventually {
             if let Some(deadline) = eventually.deadline().filter(|deadline| *deadline < next)
                 && let Some(since) = eventually.since.take()
-                && !(eventually.holds)()
             {
-                report(eventually.broken(since, deadline, TOO_LATE));
+                report_unless_it_holds(eventually, since, deadline, TOO_LATE, report);
             }
         }
     }
@@ -112,11 +111,9 @@ impl UserRules {
     pub(crate) fn end(&mut self, at: Duration, complete: bool, report: &mut dyn FnMut(Violation)) {
         for eventually in &mut self.eventually {
             let is_due = complete || eventually.deadline().is_some_and(|deadline| deadline <= at);
-            if is_due
-                && let Some(since) = eventually.since
-                && !(eventually.holds)()
-            {
-                report(eventually.broken(since, at, "the world is over, and it is not so"));
+            if is_due && let Some(since) = eventually.since {
+                let happened = "the world is over, and it is not so";
+                report_unless_it_holds(eventually, since, at, happened, report);
             }
         }
     }
@@ -162,8 +159,22 @@ impl Eventually {
     }
 }
 
+fn report_unless_it_holds(
+    eventually: &mut Eventually,
+    since: Duration,
+    at: Duration,
+    happened: &str,
+    report: &mut dyn FnMut(Violation),
+) {
+    match ask(|| (eventually.holds)()) {
+        Ok(true) => {}
+        Ok(false) => report(eventually.broken(since, at, happened)),
+        Err(happened) => report(Violation::of_scenario(&eventually.name, at, happened)),
+    }
+}
+
 /// What it answers, or that it panicked.
-fn ask<T>(question: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn ask<T>(question: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(question)).map_err(|panic| format!("it panicked, and said: {}", said(&*panic)))
 }
 

@@ -157,8 +157,11 @@ async fn run_open(
     let began = Instant::now();
     let seat = unit.in_flight[worker.index()].seat(0);
     let tally = unit.emitter.tally(worker);
-    let emit = |at, event| {
+    let emit = |at, event: Event| {
         tally.count(&event);
+        if seat.is_left() {
+            unit.emitter.emit_late(&event);
+        }
         unit.emitter.emit(at, &event);
     };
     emit(began, Event::CycleStarted { worker, cycle, attempt: 1, delivery: None });
@@ -181,7 +184,8 @@ async fn run_open(
             unit.inbox.tell(Input::Faulted(worker, cause));
             false
         }
-        Some(_) => control.is_at_least(Level::Abort),
+        // A job that was interrupted has not done its work.
+        Some(_) => completes || control.is_at_least(Level::Abort),
         None => false,
     }
 }

@@ -59,7 +59,8 @@ pub(super) fn apply(configs: &[Config], settings: Settings<'_>) -> Result<(), Co
         let lanes_max = it.draft.lanes_max();
         it.policy.concurrency = it.policy.concurrency.min(lanes_max);
         let sections = configs.iter().filter_map(|config| config.worker.get(&*it.name));
-        let asked = sections.filter_map(|section| section.concurrency).find(|asked| *asked > lanes_max);
+        // The last one that says it is in force.
+        let asked = sections.filter_map(|section| section.concurrency).last().filter(|asked| *asked > lanes_max);
         let side_by_side = match asked {
             None => Ok(()),
             Some(asked) => Err(ConfigError::new(

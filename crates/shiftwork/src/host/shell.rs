@@ -108,7 +108,10 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
                     stragglers(id, StopStep::Aborted);
                     workers[id.index()].control.raise(Level::Abort);
                 }
-                Action::Leave(id) => workers[id.index()].control.raise(Level::Leave),
+                Action::Leave(id) => {
+                    workers[id.index()].control.raise(Level::Leave);
+                    in_flight[id.index()].leave();
+                }
                 Action::Abandon(id) => {
                     workers[id.index()].control.raise(Level::Leave);
                     stragglers(id, StopStep::Abandoned);

@@ -24,7 +24,7 @@ use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use crate::{
     ExitStatus, Signals,
     emitter::Emitter,
-    event::{Event, StopReason, StopStep, WorkerId},
+    event::{Event, StopReason, StopStep, WorkerId, WorkerPhase},
     in_flight::InFlight,
     lifecycle::{Watchdog, overdue::Overdue},
 };
@@ -39,11 +39,15 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How many hosts have begun to run in this process. One that begins takes back the deadline of those before.
 static HOSTS: AtomicU64 = AtomicU64::new(0);
 
+/// How many of them run. A process with another one at work is not ended for one of them.
+static RUNNING: AtomicU64 = AtomicU64::new(0);
+
 /// What the host tells its watchdog.
 #[derive(Debug, Clone, Copy)]
 enum News {
     Stops { reason: StopReason, within: Duration },
     Stopped(ExitStatus),
+    Faulted,
 }
 
 /// The host's end of it.
@@ -65,13 +69,13 @@ pub(super) struct Watched {
 impl Watch {
     /// Nobody watches.
     pub(super) fn nobody() -> Self {
-        HOSTS.fetch_add(1, Ordering::Relaxed);
+        begins();
         Self { news: None }
     }
 
     /// Starts the thread. Without one, a host runs all the same.
     pub(super) fn over(watched: Watched) -> Self {
-        let host = HOSTS.fetch_add(1, Ordering::Relaxed) + 1;
+        let host = begins();
         let (sender, news) = mpsc::unbounded_channel();
         let thread = std::thread::Builder::new().name("shiftwork watchdog".to_owned());
         let run = move || {
@@ -101,10 +105,24 @@ impl Watch {
         let news = match event {
             Event::HostStopping { reason, within, .. } => News::Stops { reason: *reason, within: *within },
             Event::HostStopped { exit } => News::Stopped(*exit),
+            Event::WorkerStopped { phase: WorkerPhase::Failed, .. } => News::Faulted,
             _ => return,
         };
         // Without its thread nobody hears it.
         let _ = sender.send(news);
+    }
+}
+
+/// A host begins to run; which of all it is.
+fn begins() -> u64 {
+    RUNNING.fetch_add(1, Ordering::Relaxed);
+    HOSTS.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+/// A host runs no longer.
+impl Drop for Watch {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -124,6 +142,7 @@ async fn watch(watched: Arc<Watched>, host: u64, mut news: mpsc::UnboundedReceiv
             told = news.recv(), if open => match told {
                 Some(News::Stops { reason, within }) => overdue.stops(reason, within, began.elapsed()),
                 Some(News::Stopped(exit)) => overdue.stopped(exit),
+                Some(News::Faulted) => overdue.faulted(),
                 None => open = false,
             },
             signal = next_signal(&mut signals) => overdue.signal(signal, began.elapsed()),
@@ -138,7 +157,8 @@ async fn watch(watched: Arc<Watched>, host: u64, mut news: mpsc::UnboundedReceiv
         } else if !overdue.is_host_done() {
             looks.look(&watched).await;
         }
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        let others = RUNNING.load(Ordering::Relaxed).saturating_sub(u64::from(open));
+        if others == 0 && deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             end_process(&watched, &overdue);
         }
     }

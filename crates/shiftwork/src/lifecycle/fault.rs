@@ -90,7 +90,7 @@ impl RestartConfig {
             initial_ms: initial.map_or(base.initial_ms, millis).max(1),
             max_ms: max.map_or(base.max_ms, millis).max(1),
             restarts_max: restarts_max.unwrap_or(base.restarts_max),
-            window_ms: window.map_or(base.window_ms, millis),
+            window_ms: window.map_or(base.window_ms, millis).max(1),
             then: then.unwrap_or(base.then),
         }
     }

@@ -172,6 +172,11 @@ impl Overdue {
         self.must_end_by(now.saturating_add(within).saturating_add(self.grace));
     }
 
+    /// A worker has ended for a fault of its own, whatever its host goes on with.
+    pub(crate) fn faulted(&mut self) {
+        self.worst = self.worst.max(ExitStatus::WorkerFault);
+    }
+
     /// The host has stopped. Its process has what is left of the time.
     pub(crate) fn stopped(&mut self, exit: ExitStatus) {
         self.verdict = Some(exit);
@@ -245,6 +250,10 @@ mod tests {
         let mut overdue = overdue();
         overdue.stops(StopReason::WorkerFault(WorkerId(0)), 25 * SECOND, SECOND);
         assert_eq!(overdue.exit(), ExitStatus::WorkerFault);
+        let mut overdue = self::overdue();
+        overdue.faulted();
+        overdue.signal(Signal::Terminate, SECOND);
+        assert_eq!(overdue.exit(), ExitStatus::WorkerFault, "of a worker that its host went on without");
         let mut overdue = self::overdue();
         overdue.signal(Signal::Terminate, SECOND);
         overdue.stopped(ExitStatus::Clean);

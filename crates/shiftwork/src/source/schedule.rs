@@ -292,8 +292,13 @@ impl Source for Schedule {
         *self.life.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
     }
 
-    fn lane(&self, _: &LaneContext) -> ScheduleLane {
-        ScheduleLane { plan: self.plan.clone(), life: self.life(), current: None, attempt: 1 }
+    fn lane(&self, cx: &LaneContext) -> ScheduleLane {
+        let life = self.life();
+        // Nobody has it yet. From here on ticks come due, whether or not the worker is paused.
+        if let Ok(mut clockwork) = life.clockwork.try_lock() {
+            clockwork.begin(&self.plan, &cx.source);
+        }
+        ScheduleLane { plan: self.plan.clone(), life, current: None, attempt: 1 }
     }
 
     async fn maintain(&self, cx: &SourceContext) {
@@ -318,10 +323,18 @@ impl ScheduleLane {
     /// Waits for the clockwork, and in it for the next tick, or for a trigger.
     async fn tick(&self, cx: &LaneContext) -> Option<(Tick, Instant)> {
         let mut clockwork = self.life.clockwork.lock().await;
-        // It is not served while somebody asks for one, who goes first.
-        let tick = clockwork.next(&self.plan, &cx.source, EndedBy::IntakeOrTrigger).await;
-        let asked = tick.is_none() && !cx.is_closed() && cx.take_trigger();
-        tick.or_else(|| asked.then(|| clockwork.serve_triggered(&cx.source)))
+        loop {
+            // It is not served while somebody asks for one, who goes first.
+            match clockwork.next(&self.plan, &cx.source, EndedBy::IntakeOrTrigger).await {
+                Ok(tick) => return Some(tick),
+                Err(Waited::Ended) if !cx.is_closed() => {}
+                Err(_) => return None,
+            }
+            if cx.take_trigger() {
+                return Some(clockwork.serve_triggered(&cx.source));
+            }
+            // Another lane has taken it, for its retry.
+        }
     }
 
     /// Waits for the next tick, where one that comes due ends the wait for a retry.
@@ -335,7 +348,7 @@ impl ScheduleLane {
             drop(clockwork);
             return std::future::pending().await;
         }
-        clockwork.next(&self.plan, &cx.source, ended_by).await
+        clockwork.next(&self.plan, &cx.source, ended_by).await.ok()
     }
 
     /// The first attempt at a tick; `None` when there is none, for now or for good.

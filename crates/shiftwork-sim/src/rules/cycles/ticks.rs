@@ -81,8 +81,11 @@ impl Worker {
         let view = &mut self.schedule;
         // A tick that its breaker has kept waiting is late, but never early; and so is one of a process that stood still.
         let stood_still = !verdicts.stood_still_since(view.settled_at.unwrap_or_default()).is_zero();
+        let blocked = verdicts.blocked_since(view.settled_at.unwrap_or_default());
+        // A tick that was put off may be missed while a poll blocks, and the next one is put off in its turn.
+        let stood_still = stood_still || (missed > 0 && !blocked.is_zero());
         let paused = std::mem::take(&mut self.paused) || stood_still;
-        let timer = TIMER + verdicts.blocked_since(view.settled_at.unwrap_or_default());
+        let timer = TIMER + blocked;
         let last = view.last.map_or(0, |(number, _)| number);
         verdicts.demand(
             Rule::D3,

@@ -76,7 +76,10 @@ impl Lifecycle {
             if !goes || worker.alone.is_some() {
                 continue;
             }
-            worker.then = Some(then);
+            // What was to end is not started again by another one's fault.
+            if worker.then != Some(Then::End) {
+                worker.then = Some(then);
+            }
             if worker.phase == WorkerPhase::Starting && other != id {
                 // Its start hook is dropped; what it says then is not its fault.
                 actions.push(Action::Abort(other));

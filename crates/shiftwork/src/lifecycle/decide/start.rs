@@ -12,6 +12,7 @@ impl Lifecycle {
     pub(super) fn begin_start(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
         let worker = self.worker(id);
         worker.phase = WorkerPhase::Starting;
+        worker.interrupted = false;
         worker.deadline = Some(now.saturating_add(worker.plan.start_timeout));
         actions.push(Action::Emit(Event::WorkerStarting { worker: id }));
         actions.push(Action::Start(id));

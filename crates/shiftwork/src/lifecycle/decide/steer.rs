@@ -52,7 +52,11 @@ impl Lifecycle {
         let phase = worker.phase;
         actions.push(Action::Emit(Event::WorkerStopAsked { worker: id, within }));
         match phase {
-            WorkerPhase::Starting => actions.push(Action::Abort(id)),
+            WorkerPhase::Starting => {
+                let end = now.saturating_add(within);
+                worker.deadline = Some(worker.deadline.map_or(end, |deadline| deadline.min(end)));
+                actions.push(Action::Abort(id));
+            }
             WorkerPhase::Ready | WorkerPhase::Running => self.close_intake(id, now, actions),
             WorkerPhase::Restarting => self.end_down(id, actions),
             // It ends already; a fault of its own no longer starts it again.

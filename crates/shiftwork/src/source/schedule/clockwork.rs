@@ -62,6 +62,9 @@ pub(super) struct Clockwork {
     due: Option<Due>,
 }
 
+/// How late a timer is where nothing stands still: tokio's go by whole milliseconds.
+const WAKES_WITHIN: Duration = Duration::from_millis(2);
+
 /// A tick that has come due, and waits for its jitter to pass.
 #[derive(Debug)]
 struct Due {
@@ -146,6 +149,10 @@ impl Hands {
                 Drive::Rate(begin, Series::new(Rate(*period), plan.policy.missed, Some(zero), zero))
             }
             Pace::Delay(_) => Drive::Delay(begin),
+            // From now on, unless it begins later: a worker that opens paused is late for its ticks, and misses none.
+            Pace::Cron { .. } | Pace::Once(_) if plan.first_after.is_zero() => {
+                Drive::Wall(begin, Some(start(plan, cx.wall_time())))
+            }
             Pace::Cron { .. } | Pace::Once(_) => Drive::Wall(begin, None),
         };
         Self { drive, chance: fastrand::Rng::with_seed(cx.seed) }
@@ -248,6 +255,11 @@ fn say_missed(count: u64, cx: &SourceContext) {
 }
 
 impl Clockwork {
+    /// The schedule begins, if it has not.
+    pub(super) fn begin(&mut self, plan: &Plan, cx: &SourceContext) {
+        self.hands.get_or_insert_with(|| Hands::new(plan, cx));
+    }
+
     /// Waits until a tick is to be served: it has come due, and its jitter is over.
     ///
     /// # Cancel safety
@@ -287,7 +299,8 @@ impl Clockwork {
                 return Waited::Ended;
             }
             // The process may have stood still for longer than the tick was put off.
-            if at_once || !is_superseded(due, plan) {
+            let stood_still = !at_once && Instant::now() > later(due.until, WAKES_WITHIN);
+            if !stood_still || !is_superseded(due, plan) {
                 return Waited::Due;
             }
         }
@@ -299,17 +312,19 @@ impl Clockwork {
         due.came.room.map(|room| room.saturating_sub(due.age(Instant::now())))
     }
 
-    /// Waits for the next tick and serves it, and says when that was; `None` when there will be none, or the wait was ended.
+    /// Waits for the next tick and serves it, and says when that was; or why there is none.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe, as [`Clockwork::come_due`].
-    pub(super) async fn next(&mut self, plan: &Plan, cx: &SourceContext, ended_by: EndedBy) -> Option<(Tick, Instant)> {
-        match self.come_due(plan, cx, ended_by).await {
-            Waited::Due => {}
-            Waited::Ended | Waited::End => return None,
-        }
-        let due = self.due.take()?;
+    pub(super) async fn next(
+        &mut self,
+        plan: &Plan,
+        cx: &SourceContext,
+        ended_by: EndedBy,
+    ) -> Result<(Tick, Instant), Waited> {
+        let waited = self.come_due(plan, cx, ended_by).await;
+        let Some(due) = self.due.take_if(|_| waited == Waited::Due) else { return Err(waited) };
         let now = Instant::now();
         let (late, missed) = (due.age(now), due.came.missed);
         self.number = self.number.saturating_add(missed).saturating_add(1);
@@ -320,7 +335,7 @@ impl Clockwork {
         });
         let triggered = false;
         cx.emitter.emit(now, &Event::TickDue { worker: cx.worker, number, due, missed, late, triggered });
-        Some((Tick { number, due, triggered, missed }, now))
+        Ok((Tick { number, due, triggered, missed }, now))
     }
 
     /// Serves a tick that was asked for.
@@ -342,7 +357,11 @@ impl Clockwork {
         let Some(hands) = &mut self.hands else { return };
         let now = Instant::now();
         match (&mut hands.drive, &plan.pace) {
-            (Drive::Delay(due), Pace::Delay(delay)) => *due = later(now, *delay),
+            (Drive::Delay(due), Pace::Delay(delay)) => {
+                *due = later(now, *delay);
+                // One that has come due beside a tick that was asked for begins anew as well.
+                self.due = None;
+            }
             (Drive::Rate(begin, series), _) if skips => {
                 say_missed(series.pass_over(now.saturating_duration_since(*begin)), cx);
             }
@@ -355,9 +374,10 @@ impl Clockwork {
 /// Whether the tick after it has come due as well, and it is not to be caught up with: it was put off and its worker paused
 /// meanwhile, the process stood still, or the cycle that it should have ended came to no await point.
 fn is_superseded(due: &Due, plan: &Plan) -> bool {
-    let merges = match plan.policy.missed {
-        Missed::Merge | Missed::Skip => true,
-        Missed::CatchUp { .. } => false,
+    let merges = match (&plan.pace, plan.policy.missed) {
+        // It has no other tick until this one is done with.
+        (Pace::Delay(_), _) | (_, Missed::CatchUp { .. }) => false,
+        (_, Missed::Merge | Missed::Skip) => true,
     };
     merges && due.came.room.is_some_and(|room| due.age(Instant::now()) >= room)
 }
