@@ -485,7 +485,7 @@ impl Driver<'_> {
         // The work of a world that was stopped in the middle is not expected to be complete.
         let complete = !self.once && !shared.lock().has_violations();
         for (name, check) in &mut self.world.at_end {
-            if complete && let Err(happened) = user::ask(|| check()).and_then(|said| said) {
+            if complete && let Err(happened) = user::ask(check).and_then(|said| said) {
                 shared.lock().violate(Violation::of_scenario(name, now, happened));
             }
         }
