@@ -60,7 +60,7 @@ pub(super) fn apply(configs: &[Config], settings: Settings<'_>) -> Result<(), Co
         it.policy.concurrency = it.policy.concurrency.min(lanes_max);
         let sections = configs.iter().filter_map(|config| config.worker.get(&*it.name));
         // The last one that says it is in force.
-        let asked = sections.filter_map(|section| section.concurrency).last().filter(|asked| *asked > lanes_max);
+        let asked = sections.filter_map(|section| section.concurrency).next_back().filter(|asked| *asked > lanes_max);
         let side_by_side = match asked {
             None => Ok(()),
             Some(asked) => Err(ConfigError::new(
