@@ -7,7 +7,7 @@ use shiftwork::{
     QueueSourceExt, RateLimit, Retry, Schedule, ServiceContext, Signal, StopBudget, Tick, Worker, WorkerStatus,
     event::{Event, WorkerPhase},
 };
-use shiftwork_sim::{Outcome, Script, millis, secs, site};
+use shiftwork_sim::{FaultKind, Outcome, Script, millis, secs, site};
 
 use crate::worlds::{Count, Notes, attempts};
 
@@ -241,11 +241,9 @@ fn p3_a_retry_is_not_waited_for_once_the_worker_is_triggered() {
     assert_eq!(attempts(&outcome), [(secs(0), 1), (secs(0), 1), (secs(5), 2), (secs(5), 2)]);
 }
 
-#[test]
-fn p3_a_queue_that_is_triggered_is_polled_at_once() {
-    let outage = site("jobs").outage().lasting(secs(60));
-    let script = Script::new().at(secs(0), outage).at(secs(100), Signal::Terminate);
-    let outcome = script.run_once(|world| {
+/// A worker of a queue with one job, whose store is in trouble from the beginning, and which is triggered at this time.
+fn triggered_at(time: Duration, trouble: FaultKind) -> Outcome {
+    Script::new().at(secs(0), trouble).at(secs(100), Signal::Terminate).run_once(|world| {
         let queue = world.queue::<u32>("jobs");
         queue.seed([1]);
         world.node("node", move |node| {
@@ -254,38 +252,27 @@ fn p3_a_queue_that_is_triggered_is_polled_at_once() {
             let handle = host.handle();
             async move {
                 let acting = async {
-                    // The claim at 51 s has failed, and the next one would be made at 81 s.
-                    tokio::time::sleep(secs(61)).await;
+                    tokio::time::sleep(time).await;
                     handle.trigger("jobs").unwrap();
                 };
                 tokio::join!(host.run_until_signal(), acting).0
             }
         });
-    });
+    })
+}
+
+#[test]
+fn p3_a_queue_that_is_triggered_is_polled_at_once() {
+    // The claim at 51 s has failed, and the next one would be made at 81 s.
+    let outcome = triggered_at(secs(61), site("jobs").outage().lasting(secs(60)));
     outcome.assert_rules_kept();
     assert_eq!(starts(&outcome), [secs(61)]);
 }
 
 #[test]
 fn p3_a_trigger_that_comes_while_a_claim_is_on_its_way_is_not_missed() {
-    let silence = site("jobs").hang().lasting(secs(3));
-    let outcome = Script::new().at(secs(0), silence).at(secs(100), Signal::Terminate).run_once(|world| {
-        let queue = world.queue::<u32>("jobs");
-        queue.seed([1]);
-        world.node("node", move |node| {
-            let work = |_: u32, _: Context| async { Ok::<(), Failure>(()) };
-            let mut host = node.host().worker("jobs", queue.clone().source(), work).build().unwrap();
-            let handle = host.handle();
-            async move {
-                let acting = async {
-                    // The claim hears at 3 s that it has failed, and the next one would be made after that.
-                    tokio::time::sleep(secs(2)).await;
-                    handle.trigger("jobs").unwrap();
-                };
-                tokio::join!(host.run_until_signal(), acting).0
-            }
-        });
-    });
+    // The claim hears at 3 s that it has failed, and the next one would be made after that.
+    let outcome = triggered_at(secs(2), site("jobs").hang().lasting(secs(3)));
     outcome.assert_rules_kept();
     assert_eq!(starts(&outcome), [secs(3)]);
 }
