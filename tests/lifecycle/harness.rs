@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shiftwork::{Context, Failure, HostReport, Retry, Schedule, Signal, Tick};
-use shiftwork_sim::{Ledger, Outcome, Record, Script, What, millis, secs, site};
+use shiftwork_sim::{Ledger, Outcome, Record, Script, What, World, millis, secs, site};
 
 use crate::worlds::Jobs;
 
@@ -38,18 +38,24 @@ fn a_script_that_never_ends_its_node_is_told_so() {
     assert_eq!(outcome.expect_broken("T3").expected, "the script ends the node");
 }
 
+/// A worker that calls a dependency of this name, so often, and tries again for long.
+fn calls(world: &mut World, name: &str, period: Duration) {
+    let dependency = world.dependency(name);
+    world.node("node", move |node| {
+        let dependency = dependency.clone();
+        let call = move |_: Tick, _: Context| {
+            let dependency = dependency.clone();
+            async move { Ok::<(), Failure>(dependency.call(async {}).await?) }
+        };
+        let patient = Retry::exponential().initial(secs(10)).max(secs(10)).attempts_max(100);
+        node.host().worker("call", Schedule::every(period), call).retry(patient).run_until_signal()
+    });
+}
+
 #[test]
 fn an_invariant_that_panics_in_the_middle_of_a_cycle_is_broken_and_the_cycle_goes_on() {
     let outcome = Script::new().at(secs(1), site("smtp").outage().lasting(secs(5))).run(|world| {
-        let smtp = world.dependency("smtp");
-        world.node("node", move |node| {
-            let smtp = smtp.clone();
-            let send = move |_: Tick, _: Context| {
-                let smtp = smtp.clone();
-                async move { Ok::<(), Failure>(smtp.call(async {}).await?) }
-            };
-            node.host().worker("send", Schedule::every(secs(3)), send).run_until_signal()
-        });
+        calls(world, "smtp", secs(3));
         world.always("every call succeeds", |record| {
             assert!(!matches!(record.what, What::CallEnded { ok: false, .. }), "one failed");
             Ok(())
@@ -76,16 +82,7 @@ fn two_sites_of_one_name_are_refused() {
 #[test]
 fn what_a_script_says_lasts_so_long_does() {
     let outcome = Script::new().at(secs(10), site("db").outage().lasting(secs(300))).run(|world| {
-        let db = world.dependency("db");
-        world.node("node", move |node| {
-            let db = db.clone();
-            let ask = move |_: Tick, _: Context| {
-                let db = db.clone();
-                async move { Ok::<(), Failure>(db.call(async {}).await?) }
-            };
-            let patient = Retry::exponential().initial(secs(10)).max(secs(10)).attempts_max(100);
-            node.host().worker("ask", Schedule::every(secs(10)), ask).retry(patient).run_until_signal()
-        });
+        calls(world, "db", secs(10));
     });
     outcome.assert_rules_kept();
     let mut failed =

@@ -29,10 +29,8 @@ pub fn to_xml(report: &CampaignReport, command: &str) -> String {
                 "    <testcase classname=\"corpus\" name=\"{file}\">\n      <skipped message=\"{reason}\"/>\n    </testcase>\n"
             );
         }
-        let _ = write!(
-            suites,
-            "  <testsuite name=\"corpus\" tests=\"{count}\" failures=\"0\" errors=\"0\" skipped=\"{count}\">\n{cases}  </testsuite>\n"
-        );
+        let counts = Counts { tests: count, skipped: count, ..Counts::default() };
+        suites.push_str(&suite_of("corpus", counts, None, &cases));
     }
     if let Some(determinism) = &report.determinism {
         suites.push_str(&compared(determinism));
@@ -64,33 +62,45 @@ fn suite(report: &CampaignReport, row: &ScenarioReport, command: &str) -> String
     }
     cases.extend(failures.iter().map(|failure| failed_case(failure, command)));
     cases.extend(crashes.iter().map(|crash| crashed_case(crash)));
+    let counts = Counts { tests: cases.len(), failures: failures.len(), errors: crashes.len(), skipped: 0 };
+    suite_of(row.name, counts, Some(row.busy.as_secs_f64()), &cases.concat())
+}
+
+/// How many cases a suite has, and how many of them ended in which way.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    tests: usize,
+    failures: usize,
+    errors: usize,
+    skipped: usize,
+}
+
+fn suite_of(name: &str, counts: Counts, seconds: Option<f64>, cases: &str) -> String {
+    let Counts { tests, failures, errors, skipped } = counts;
+    let (name, time) = (Escaped(name), time_of(seconds));
     format!(
-        "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"0\" time=\"{:.3}\">\n{}  </testsuite>\n",
-        Escaped(row.name),
-        cases.len(),
-        failures.len(),
-        crashes.len(),
-        row.busy.as_secs_f64(),
-        cases.concat()
+        "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\"{time}>\n{cases}  </testsuite>\n"
     )
+}
+
+fn time_of(seconds: Option<f64>) -> String {
+    seconds.map(|seconds| format!(" time=\"{seconds:.3}\"")).unwrap_or_default()
 }
 
 /// What came of the second run of every world: a failure for each that differed and was looked at, an error for what could not be compared.
 fn compared(determinism: &Determinism) -> String {
     let Determinism { worlds, differed, partings, problem } = determinism;
     let mut cases = Vec::new();
+    let mut differ = |class: &str, name: &str, message: &str| {
+        cases.push(told_case(class, name, &format!("failure type=\"determinism\" message=\"{message}\"")));
+    };
     for Parting { scenario, origin, seed, first, second, .. } in partings {
         let message = format!("the same world ran twice and differed: {first:016x}, then {second:016x}");
-        cases.push(told_case(
-            scenario,
-            &name_of(origin, *seed),
-            &format!("failure type=\"determinism\" message=\"{message}\""),
-        ));
+        differ(scenario, &name_of(origin, *seed), &message);
     }
     let untold = differed.saturating_sub(partings.len() as u64);
     if untold > 0 {
-        let message = format!("{untold} more worlds ran twice and differed");
-        cases.push(told_case("determinism", "others", &format!("failure type=\"determinism\" message=\"{message}\"")));
+        differ("determinism", "others", &format!("{untold} more worlds ran twice and differed"));
     }
     let failures = cases.len();
     if let Some(problem) = problem {
@@ -102,11 +112,8 @@ fn compared(determinism: &Determinism) -> String {
     if same > 0 {
         cases.push(case("determinism", &format!("{same} worlds are the same when they run again"), None));
     }
-    format!(
-        "  <testsuite name=\"determinism\" tests=\"{}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"0\">\n{}  </testsuite>\n",
-        cases.len(),
-        cases.concat()
-    )
+    let counts = Counts { tests: cases.len(), failures, errors, skipped: 0 };
+    suite_of("determinism", counts, None, &cases.concat())
 }
 
 fn told_case(class: &str, name: &str, told: &str) -> String {
@@ -127,7 +134,7 @@ fn name_of(origin: &Origin, seed: u64) -> String {
 }
 
 fn case(class: &str, name: &str, seconds: Option<f64>) -> String {
-    let time = seconds.map(|seconds| format!(" time=\"{seconds:.3}\"")).unwrap_or_default();
+    let time = time_of(seconds);
     format!("    <testcase classname=\"{}\" name=\"{}\"{time}/>\n", Escaped(class), Escaped(name))
 }
 

@@ -216,10 +216,9 @@ impl<'a> Guide<'a> {
             9 if count > 0 && chance.bool() => {
                 let fault = &mut plan.faults[some(chance)];
                 if let Some(lasts_ms) = fault.kind.lasts_ms() {
+                    let longest = horizon.min(self.scenario.bend(mix).lasts_max_ms());
                     let lasts_ms = if chance.bool() { lasts_ms.saturating_mul(2) } else { lasts_ms / 2 };
-                    let lasts = std::time::Duration::from_millis(
-                        lasts_ms.clamp(1, horizon.min(self.scenario.bend(mix).lasts_max_ms())),
-                    );
+                    let lasts = std::time::Duration::from_millis(lasts_ms.clamp(1, longest));
                     fault.kind = fault.kind.clone().lasting(lasts);
                 }
             }

@@ -83,10 +83,8 @@ impl UserRules {
             }
         }
         for eventually in &mut self.eventually {
-            let mut broken = None;
-            if let Err(happened) = ask(|| broken = eventually.on(record)) {
-                broken = Some(Violation::of_scenario(&eventually.name, record.at, happened));
-            }
+            let broken = ask(|| eventually.on(record))
+                .unwrap_or_else(|happened| Some(Violation::of_scenario(&eventually.name, record.at, happened)));
             broken.into_iter().for_each(&mut *report);
         }
     }
@@ -102,7 +100,7 @@ impl UserRules {
             if let Some(deadline) = eventually.deadline().filter(|deadline| *deadline < next)
                 && let Some(since) = eventually.since.take()
             {
-                report_unless_it_holds(eventually, since, deadline, TOO_LATE, report);
+                eventually.unless_it_holds(since, deadline, TOO_LATE).into_iter().for_each(&mut *report);
             }
         }
     }
@@ -113,7 +111,7 @@ impl UserRules {
             let is_due = complete || eventually.deadline().is_some_and(|deadline| deadline <= at);
             if is_due && let Some(since) = eventually.since {
                 let happened = "the world is over, and it is not so";
-                report_unless_it_holds(eventually, since, at, happened, report);
+                eventually.unless_it_holds(since, at, happened).into_iter().for_each(&mut *report);
             }
         }
     }
@@ -152,24 +150,18 @@ impl Eventually {
         broken
     }
 
+    fn unless_it_holds(&mut self, since: Duration, at: Duration, happened: &str) -> Option<Violation> {
+        match ask(|| (self.holds)()) {
+            Ok(true) => None,
+            Ok(false) => Some(self.broken(since, at, happened)),
+            Err(happened) => Some(Violation::of_scenario(&self.name, at, happened)),
+        }
+    }
+
     fn broken(&self, since: Duration, at: Duration, happened: &str) -> Violation {
         let (since, within) = (Seconds(whole_ms(since)), Seconds(whole_ms(self.within)));
         let expected = format!("{} within {within} of what happened at {since}", self.name);
         Violation { expected, ..Violation::of_scenario(&self.name, at, happened.to_owned()) }
-    }
-}
-
-fn report_unless_it_holds(
-    eventually: &mut Eventually,
-    since: Duration,
-    at: Duration,
-    happened: &str,
-    report: &mut dyn FnMut(Violation),
-) {
-    match ask(|| (eventually.holds)()) {
-        Ok(true) => {}
-        Ok(false) => report(eventually.broken(since, at, happened)),
-        Err(happened) => report(Violation::of_scenario(&eventually.name, at, happened)),
     }
 }
 

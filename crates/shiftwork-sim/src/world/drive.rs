@@ -207,7 +207,11 @@ impl Driver<'_> {
         let Machinery::Up(mut life) = std::mem::replace(&mut machine.state, Machinery::Gone) else { return };
         let (id, name) = (machine.id, machine.name.clone());
         (machine.paused_until, machine.killed_when_resumed) = (None, false);
-        shared.lock().switch_to(Some(id));
+        {
+            let mut state = shared.lock();
+            state.switch_to(Some(id));
+            state.forget_polls(id);
+        }
         let back_in = match ended {
             Ended::Crashed { down } => {
                 shared.record(What::Crashed);
@@ -242,12 +246,6 @@ impl Driver<'_> {
 
     /// What is recorded when a process has ended by itself.
     fn exited(&mut self, life: &mut Life, report: Option<&HostReport>) {
-        {
-            let mut state = self.world.shared.lock();
-            if let Some(node) = state.running() {
-                state.forget_polls(node);
-            }
-        }
         let tasks_left = life.tasks_left();
         let held = self.world.shared.held();
         let mut state = self.world.shared.lock();

@@ -364,9 +364,6 @@ impl State {
     pub(super) fn fence(&mut self) {
         self.fenced = true;
         self.crash = None;
-        if let Some(node) = self.running {
-            self.forget_polls(node);
-        }
         if let Some(node) = self.running_node() {
             node.signals = None;
             node.metrics = None;
