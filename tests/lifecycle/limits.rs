@@ -92,16 +92,18 @@ fn c12_a_lane_that_waits_for_its_retry_takes_nobody_elses_turn() {
     assert_eq!(began(&outcome), (0..20).map(|cycle| cycle * 100).collect::<Vec<_>>());
 }
 
+struct Bulk;
+
+impl BatchWorker for Bulk {
+    type Input = u32;
+
+    async fn cycle(&self, _: &mut Batch<u32>, _: &BatchContext) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
 #[test]
 fn c12_a_batch_begins_once_and_a_crash_begins_anew() {
-    struct Bulk;
-    impl BatchWorker for Bulk {
-        type Input = u32;
-
-        async fn cycle(&self, _: &mut Batch<u32>, _: &BatchContext) -> Result<(), Failure> {
-            Ok(())
-        }
-    }
     let outcome = Script::new().at(secs(12), plan::crash(secs(1))).at(secs(100), Signal::Terminate).run_once(|world| {
         let queue: SimQueue<u32> = world.queue("jobs");
         queue.seed(1..=20);
@@ -116,6 +118,25 @@ fn c12_a_batch_begins_once_and_a_crash_begins_anew() {
     outcome.assert_rules_kept();
     let batches = outcome.events().filter(|(_, event)| matches!(event, Event::BatchStarted { .. }));
     assert_eq!(batches.map(|(at, _)| at.as_secs()).collect::<Vec<_>>(), [0, 10, 13, 23]);
+}
+
+#[test]
+fn t1_a_batch_that_waits_for_the_limit_when_intake_closes_has_claimed_nothing_and_does_not_begin() {
+    let outcome = Script::new().at(secs(5), Signal::Terminate).run_once(|world| {
+        let queue: SimQueue<u32> = world.queue("jobs");
+        queue.seed(1..=10);
+        world.node("node", move |node| {
+            let worker = node.host().batch_worker("jobs", queue.clone().source(), Batches::of(5), Bulk);
+            worker.rate_limit(RateLimit::of(1, secs(600))).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let batches = outcome.events().filter(|(_, event)| matches!(event, Event::BatchStarted { .. }));
+    assert_eq!(batches.map(|(at, _)| at.as_secs()).collect::<Vec<_>>(), [0]);
+    let claimed = outcome.timeline.records().iter();
+    let claimed = claimed.filter(|record| matches!(record.what, What::Queue(QueueOperation::Claimed { .. })));
+    assert_eq!(claimed.count(), 5);
+    assert_eq!(outcome.ended_at(), secs(5));
 }
 
 /// When the limit was said to hold and to ease, in milliseconds.
