@@ -3,13 +3,13 @@
 use std::{num::NonZeroU64, time::Duration};
 
 use shiftwork::{
-    Breaker, Context, Continuous, ExitStatus, Failure, Health, HostBuilder, HostHandle, HostReport, OnFault,
+    Breaker, Context, Continuous, ExitStatus, Failure, Health, HostBuilder, HostHandle, HostReport, OnFault, Overlap,
     QueueSourceExt, RateLimit, Retry, Schedule, ServiceContext, Signal, StopBudget, Tick, Worker, WorkerStatus,
     event::{Event, WorkerPhase},
 };
 use shiftwork_sim::{FaultKind, Outcome, Script, millis, secs, site};
 
-use crate::worlds::{Count, Notes, attempts};
+use crate::worlds::{Count, Notes, attempts, time_of};
 
 /// What somebody does with a handle, at its times.
 type Act = fn(&HostHandle, &Notes);
@@ -239,6 +239,32 @@ fn p3_a_retry_is_not_waited_for_once_the_worker_is_triggered() {
     );
     outcome.assert_rules_kept();
     assert_eq!(attempts(&outcome), [(secs(0), 1), (secs(0), 1), (secs(5), 2), (secs(5), 2)]);
+}
+
+#[test]
+fn p3_a_trigger_that_two_lanes_hear_is_served_once_and_ends_neither() {
+    let (outcome, _) = run(
+        Script::new().at(secs(290), Signal::Terminate),
+        |host| {
+            let slow = |tick: Tick, cx: Context| async move {
+                if tick.number == 1 && cx.attempt() == 1 {
+                    return Err(Failure::transient("not yet"));
+                }
+                tokio::time::sleep(secs(105)).await;
+                Ok(())
+            };
+            host.worker("ticks", Schedule::every(secs(100)).overlap(Overlap::Allow), slow)
+                .concurrency(2)
+                .retry(Retry::exponential().initial(secs(60)).jitter_percent(0))
+                .host()
+        },
+        // One lane waits for its retry then, and the other one for the next tick.
+        &[(5_000, |host, _| host.trigger("ticks").unwrap())],
+    );
+    outcome.assert_rules_kept();
+    // The retry is what is served. At 100 s and at 200 s one lane is at work, and the other one is there for the tick.
+    assert_eq!(attempts(&outcome), [(secs(0), 1), (secs(5), 2), (secs(100), 1), (secs(200), 1)]);
+    assert_eq!(outcome.count(|event| matches!(event, Event::TickDue { triggered: true, .. })), 0);
 }
 
 /// A worker of a queue with one job, whose store is in trouble from the beginning, and which is triggered at this time.
@@ -537,6 +563,92 @@ fn t10_one_that_waits_for_its_next_life_does_not_get_it() {
     assert_eq!((report.worker("breaks").unwrap().phase, report.exit.code()), (WorkerPhase::Failed, 70));
     assert_eq!(report.worker("ticks").unwrap().cycles.succeeded, 6);
     assert_eq!(outcome.count(|event| event.name() == "worker_starting"), 2);
+}
+
+/// Takes 20 s for each start but the first. Its first life ends by a fault, if it is fragile.
+struct SlowAgain {
+    lives: Count,
+    fragile: bool,
+}
+
+impl SlowAgain {
+    fn new(fragile: bool) -> Self {
+        Self { lives: Count::default(), fragile }
+    }
+}
+
+impl Worker for SlowAgain {
+    type Input = Tick;
+
+    async fn start(&self) -> Result<(), Failure> {
+        if self.lives.up() > 1 {
+            tokio::time::sleep(secs(20)).await;
+        }
+        Ok(())
+    }
+
+    async fn cycle(&self, _: Tick, _: &Context) -> Result<(), Failure> {
+        if self.fragile && self.lives.get() == 1 { Err(Failure::fatal("no licence")) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn t10_one_that_starts_again_after_its_fault_ends_at_once_as_failed_and_its_dependents_go_on() {
+    let (outcome, notes) = run(
+        Script::new().at(secs(30), Signal::Terminate),
+        |host| {
+            let tock = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+            host.worker("slow", Schedule::every(secs(10)), SlowAgain::new(true))
+                .on_fault(OnFault::restart())
+                .worker("tocks", Schedule::every(secs(7)), tock)
+                .after("slow")
+                .host()
+        },
+        // Its start hook would return at 21 s.
+        &[(5_000, |host, notes| {
+            notes.add(host.status()[0].phase.to_string());
+            host.stop_worker("slow").unwrap();
+        })],
+    );
+    outcome.assert_rules_kept();
+    assert_eq!(notes.all(), ["starting"]);
+    let ended = time_of(&outcome, |event| matches!(event, Event::WorkerStopped { worker, .. } if worker.0 == 0));
+    assert_eq!(ended, Some(secs(5)));
+    let report = outcome.report().unwrap();
+    assert_eq!((report.worker("slow").unwrap().phase, report.exit.code()), (WorkerPhase::Failed, 70));
+    assert_eq!(report.worker("tocks").unwrap().cycles.succeeded, 5);
+    assert_eq!(outcome.ended_at(), secs(30));
+}
+
+#[test]
+fn t10_one_that_starts_again_with_its_group_ends_as_stopped_and_who_comes_after_it_does_not_wait() {
+    let (outcome, _) = run(
+        Script::new().at(secs(40), Signal::Terminate),
+        |host| {
+            let cycles = Count::default();
+            let breaks = move |_: Tick, _: Context| {
+                let broke = cycles.up() == 2;
+                async move { if broke { Err(Failure::fatal("no licence")) } else { Ok(()) } }
+            };
+            host.group("pair", shiftwork::Group::one_for_all())
+                .worker("store", Schedule::every(secs(10)), SlowAgain::new(false))
+                .in_group("pair")
+                .worker("api", Schedule::every(secs(10)), breaks)
+                .in_group("pair")
+                .after("store")
+                .host()
+        },
+        // Both are down since the fault at 10 s; "store" would be at work again at 31 s, and "api" after it.
+        &[(15_000, |host, _| host.stop_worker("store").unwrap())],
+    );
+    outcome.assert_rules_kept();
+    let ended = time_of(&outcome, |event| matches!(event, Event::WorkerStopped { worker, .. } if worker.0 == 0));
+    assert_eq!(ended, Some(secs(15)));
+    let report = outcome.report().unwrap();
+    assert_eq!((report.worker("store").unwrap().phase, report.exit), (WorkerPhase::Stopped, ExitStatus::Clean));
+    // At 0 s, and at 15, 25 and 35 s.
+    assert_eq!(report.worker("api").unwrap().cycles.succeeded, 4);
+    assert_eq!((report.worker("store").unwrap().restarts, report.worker("api").unwrap().restarts), (1, 1));
 }
 
 /// Neither its cycle nor its stop hook ever ends.

@@ -3,8 +3,8 @@
 use std::sync::{Mutex, mpsc};
 
 use shiftwork::{
-    Context, ExitStatus, Failure, GiveUp, Heard, Host, OnFault, QueueSourceExt, Restart, Schedule, Signal, Tick,
-    Worker,
+    Context, ExitStatus, Failure, GiveUp, Heard, Host, OnFault, QueueSourceExt, Restart, Schedule, Signal, StopBudget,
+    Tick, Worker,
     event::{Event, WorkerPhase},
 };
 use shiftwork_sim::{Outcome, Script, millis, secs, site};
@@ -131,6 +131,16 @@ impl Worker for Late {
     }
 }
 
+/// A runtime that has nothing to do but a poll that blocks looks at no timer.
+fn keep_busy() -> tokio::task::AbortHandle {
+    let busy = tokio::spawn(async {
+        loop {
+            tokio::task::yield_now().await;
+        }
+    });
+    busy.abort_handle()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_start_hook_that_returns_after_its_time_does_not_stop_the_life_that_came_after_it() {
     let (let_go, held) = mpsc::channel();
@@ -146,12 +156,7 @@ async fn a_start_hook_that_returns_after_its_time_does_not_stop_the_life_that_ca
         .unwrap();
     let handle = host.handle();
     let mut events = handle.subscribe();
-    // A runtime that has nothing to do but a poll that blocks looks at no timer.
-    let busy = tokio::spawn(async {
-        loop {
-            tokio::task::yield_now().await;
-        }
-    });
+    let busy = keep_busy();
     let run = tokio::spawn(host.run_until(std::future::pending()));
     let mut opened = 0;
     while opened < 2 {
@@ -166,6 +171,53 @@ async fn a_start_hook_that_returns_after_its_time_does_not_stop_the_life_that_ca
     assert!(run.await.unwrap().is_clean());
     busy.abort();
     assert_eq!(stops.get(), 2, "the first life was stopped, and the third");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn t10_a_start_hook_that_blocks_its_thread_does_not_keep_its_worker_for_longer_than_was_said() {
+    let (let_go, held) = mpsc::channel();
+    let (returned, has_returned) = mpsc::channel();
+    let stops = Count::default();
+    let late = Late { lives: Count::default(), stops: stops.clone(), held: Mutex::new(Some(held)), returned };
+    let steady = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+    let budget = StopBudget::default().drain(millis(500)).cancel(millis(0)).close(millis(0));
+    let mut host = Host::builder()
+        .stop_budget(budget)
+        .worker("late", Schedule::every(secs(3_600)), late)
+        // Nobody waits for so long here.
+        .start_timeout(secs(3_600))
+        .on_fault(OnFault::Restart(Restart::default().initial(millis(1))))
+        .worker("steady", Schedule::every(secs(3_600)), steady)
+        .after("late")
+        .build()
+        .unwrap();
+    let handle = host.handle();
+    let mut events = handle.subscribe();
+    let busy = keep_busy();
+    let run = tokio::spawn(host.run_until(std::future::pending()));
+    let mut begun = 0;
+    while begun < 2 {
+        let heard = events.next().await;
+        begun += u32::from(matches!(heard, Some(Heard::Event(Event::WorkerStarting { worker })) if worker.0 == 0));
+    }
+    handle.stop_worker("late").unwrap();
+    let ended = async {
+        loop {
+            match events.next().await.expect("the host goes on") {
+                Heard::Event(Event::WorkerStopped { worker, phase }) if worker.0 == 0 => break phase,
+                Heard::Event(_) | Heard::Missed(_) => {}
+            }
+        }
+    };
+    let ended = tokio::time::timeout(secs(20), ended).await.expect("half a second was said");
+    assert_eq!(ended, WorkerPhase::Failed, "its fault was not dealt with");
+    assert_eq!(handle.status()[1].phase, WorkerPhase::Running, "who comes after it goes on");
+    let_go.send(()).unwrap();
+    tokio::task::block_in_place(|| has_returned.recv()).unwrap();
+    handle.stop();
+    assert_eq!(run.await.unwrap().exit, ExitStatus::WorkerFault);
+    busy.abort();
+    assert_eq!(stops.get(), 1, "only the first life, which had begun, was stopped");
 }
 
 #[test]
