@@ -1,5 +1,7 @@
 //! Groups: workers that are restarted together.
 
+use std::time::Duration;
+
 use shiftwork::{
     BuildError, Context, ExitStatus, Failure, GiveUp, Group, Host, HostBuilder, Restart, Schedule, Signal, Tick,
     Worker,
@@ -66,6 +68,10 @@ fn restarts(outcome: &Outcome) -> Vec<u32> {
     outcome.report().unwrap().workers.iter().map(|worker| worker.restarts).collect()
 }
 
+fn ended(outcome: &Outcome, id: u32) -> Option<Duration> {
+    time_of(outcome, |it| matches!(it, Event::WorkerStopped { worker, .. } if worker.0 == id))
+}
+
 #[test]
 fn f4_one_for_all_restarts_the_group_in_order_and_nobody_else() {
     let script = Script::new().at(secs(60) + millis(500), Signal::Terminate);
@@ -123,6 +129,87 @@ fn f5_a_group_that_is_given_up_ends_whole_and_leaves_the_others_at_work() {
     assert_eq!(report.exit.code(), 70, "a fault never exits 0");
 }
 
+/// A member that cannot go on in any of its lives, and takes 17 s for the leave of the second one.
+struct Broken {
+    lives: Count,
+}
+
+impl Worker for Broken {
+    type Input = Tick;
+
+    async fn start(&self) -> Result<(), Failure> {
+        self.lives.up();
+        Ok(())
+    }
+
+    async fn cycle(&self, _: Tick, _: &Context) -> Result<(), Failure> {
+        Err(Failure::fatal("api broke"))
+    }
+
+    async fn stop(&self) -> Result<(), Failure> {
+        if self.lives.get() == 2 {
+            tokio::time::sleep(secs(17)).await;
+        }
+        Ok(())
+    }
+}
+
+/// "store" faults at 15 s and goes on after that; "api", which comes after it in one group, is [`Broken`]; "metrics" is in none.
+fn store_and_api(restart: Restart) -> Outcome {
+    let script = Script::new().at(secs(60) + millis(500), Signal::Terminate);
+    script.run_once(move |world| {
+        world.node("node", move |node| {
+            let cycles = Count::default();
+            let store = move |_: Tick, _: Context| {
+                let broke = cycles.up() == 2;
+                async move { if broke { Err(Failure::fatal("store broke")) } else { Ok(()) } }
+            };
+            let steady = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+            node.host()
+                .group("pair", Group::rest_for_one().restart(restart.then(GiveUp::Degrade)))
+                .worker("store", Schedule::every(secs(15)), store)
+                .in_group("pair")
+                .worker("api", Schedule::every(secs(15)), Broken { lives: Count::default() })
+                .in_group("pair")
+                .after("store")
+                .worker("metrics", Schedule::every(secs(1)), steady)
+                .after("store")
+                .run_until_signal()
+        });
+    })
+}
+
+#[test]
+fn f5_a_member_that_was_given_up_is_not_started_again_for_a_siblings_fault() {
+    // "api" faults at 0 s and, in its second life, at 1 s: it is given up, and takes its leave until 18 s. By then the restart
+    // at 0 s counts no more, and the one of "store" is granted.
+    let outcome = store_and_api(Restart::default().intensity(1, secs(10)));
+    outcome.assert_rules_kept();
+    assert_eq!(ended(&outcome, 1), Some(secs(18)));
+    assert_eq!(restarts(&outcome), [1, 1, 0]);
+    let starts = |event: &Event| matches!(event, Event::WorkerStarting { worker } if worker.0 == 0);
+    let again = outcome.events().filter(|(_, event)| starts(event)).last();
+    assert_eq!(again.map(|(at, _)| at), Some(secs(19)), "a second after the last is down");
+    let report = outcome.report().unwrap();
+    let phases: Vec<WorkerPhase> = report.workers.iter().map(|worker| worker.phase).collect();
+    assert_eq!(phases, [WorkerPhase::Stopped, WorkerPhase::Failed, WorkerPhase::Stopped]);
+    assert_eq!(report.worker("metrics").unwrap().cycles.succeeded, 61, "F2");
+    assert_eq!(report.exit.code(), 70, "a fault never exits 0");
+}
+
+#[test]
+fn f5_a_member_that_waits_for_its_next_life_does_not_get_it_once_its_group_is_given_up() {
+    // "api" is down from 0 s on, and would be started again at 30 s.
+    let outcome = store_and_api(Restart::default().initial(secs(30)).intensity(1, secs(600)));
+    outcome.assert_rules_kept();
+    assert_eq!([ended(&outcome, 0), ended(&outcome, 1)], [Some(secs(15)); 2]);
+    assert_eq!(restarts(&outcome), [0, 1, 0]);
+    let report = outcome.report().unwrap();
+    let phases: Vec<WorkerPhase> = report.workers.iter().map(|worker| worker.phase).collect();
+    assert_eq!(phases, [WorkerPhase::Failed, WorkerPhase::Failed, WorkerPhase::Stopped]);
+    assert_eq!(report.worker("metrics").unwrap().cycles.succeeded, 61, "those outside go on");
+}
+
 #[test]
 fn f4_a_stop_finds_a_group_that_is_down_and_does_not_wait_for_it() {
     let script = Script::new().at(secs(10) + millis(500), Signal::Terminate);
@@ -167,8 +254,7 @@ fn t2_a_member_that_goes_down_with_its_group_when_a_stop_begins_waits_for_nobody
         });
     });
     outcome.assert_rules_kept();
-    let ended = |id| time_of(&outcome, |it| matches!(it, Event::WorkerStopped { worker, .. } if worker.0 == id));
-    assert_eq!((ended(0), ended(2)), (Some(secs(3)), Some(secs(6))));
+    assert_eq!((ended(&outcome, 0), ended(&outcome, 2)), (Some(secs(3)), Some(secs(6))));
 }
 
 #[test]
