@@ -15,6 +15,14 @@ struct Real {
     code: Option<i32>,
 }
 
+impl Real {
+    /// Whether both were said, and in this order.
+    fn has_in_order(&self, first: &str, second: &str) -> bool {
+        let at = |event: &str| self.events.iter().position(|it| it == event);
+        at(first).zip(at(second)).is_some_and(|(first, second)| first < second)
+    }
+}
+
 /// Runs a program. `signals` are sent one after the other, each once the event before it was seen.
 async fn run_program(program: &str, arguments: &[&str], signals: &[(&str, Kill)]) -> Real {
     let mut child = Command::new(program)
@@ -100,6 +108,22 @@ async fn t9_a_hook_that_never_yields_is_named_and_its_process_ends_in_time() {
         assert_eq!(real.code, Some(75), "{hook}: {:?}", real.events);
         assert_eq!(real.events[real.events.len() - 2..], [&*blocked, "host_overdue"], "{hook}");
     }
+}
+
+#[tokio::test]
+async fn t9_a_host_that_has_stopped_does_not_end_the_process_in_which_another_one_runs() {
+    // Its time is over after a second, and the other one runs for two and a half.
+    let real = run_stuck("beside", &[]).await;
+    assert_eq!(real.code, Some(0), "{:?}", real.events);
+    assert!(real.has_in_order("host_stopped", "other_stopped"), "{:?}", real.events);
+}
+
+#[tokio::test]
+async fn t9_a_blocked_host_ends_its_process_once_no_other_one_runs_in_it() {
+    let blocked = "cycle_blocked: worker 0, cycle 1";
+    let real = run_stuck("apart", &[(blocked, Kill::TERM)]).await;
+    assert_eq!(real.code, Some(75), "{:?}", real.events);
+    assert!(real.has_in_order("other_stopped", "host_overdue"), "{:?}", real.events);
 }
 
 #[tokio::test]

@@ -1,12 +1,15 @@
 //! A real process that does not end by itself once it is told to: for the tests of who ends it.
 //!
 //! Its argument says what it is stuck in. Like the other programs it prints each event of its host as a word on a line, a
-//! straggler, a blocked cycle and a blocked hook with their worker.
+//! straggler, a blocked cycle and a blocked hook with their worker. Of another host it prints only that it has stopped.
 
 use std::{io::Write, num::NonZeroU64, time::Duration};
 
 use shiftwork::{Context, Continuous, Event, Failure, Host, HostReport, ServiceContext, StopBudget, Watchdog, Worker};
-use tokio::{runtime::Builder, time::Instant};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::Instant,
+};
 
 fn main() -> HostReport {
     let stuck = std::env::args().nth(1).unwrap_or_default();
@@ -16,7 +19,7 @@ fn main() -> HostReport {
     let watchdog = if stuck == "kept" { watchdog.keep_process() } else { watchdog };
     let host = Host::builder().stop_budget(budget).watchdog(watchdog).listener(|_: Instant, event: &Event| say(event));
     // One thread, which is also the host's.
-    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = one_thread();
     let report = runtime.block_on(async {
         match &*stuck {
             "cycle" => host.worker("spins", Continuous::new(), spins).run_until_signal().await,
@@ -27,12 +30,38 @@ fn main() -> HostReport {
             }
             "asked" => host.service("leaves", asks).run_until_signal().await,
             "completed" => host.job("leaves", completes).run_until_signal().await,
+            // The other host begins first: one that begins later takes back the deadline of this one.
+            "beside" => tokio::join!(run_another(), host.service("asks", asks_alone).run_until_signal()).1,
+            "apart" => {
+                // On a thread that nothing blocks.
+                drop(std::thread::spawn(|| one_thread().block_on(run_another())));
+                host.worker("spins", Continuous::new(), spins).run_until_signal().await
+            }
             _ => host.service("leaves", leaves).run_until_signal().await,
         }
     });
     // Waits for what is on a blocking thread, as `#[tokio::main]` does before it returns.
     drop(runtime);
     report
+}
+
+fn one_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+/// Another host of this process: it leaves signals alone, and runs for longer than a host has that was told to end.
+async fn run_another() {
+    let listener = |_: Instant, event: &Event| {
+        if matches!(event, Event::HostStopped { .. }) {
+            print("other_stopped");
+        }
+    };
+    let serve = |cx: ServiceContext| async move {
+        cx.stopped().await;
+        Ok(())
+    };
+    let other = Host::builder().listener(listener).service("serves", serve);
+    drop(other.run_until(tokio::time::sleep(Duration::from_millis(2_500))).await);
 }
 
 /// Never comes to an await point.
@@ -93,6 +122,13 @@ async fn asks(cx: ServiceContext) -> Result<(), Failure> {
     leaves(cx).await
 }
 
+/// The same, and leaves nothing behind.
+async fn asks_alone(cx: ServiceContext) -> Result<(), Failure> {
+    cx.host().stop();
+    cx.stopped().await;
+    Ok(())
+}
+
 async fn completes(_: ServiceContext) -> Result<(), Failure> {
     leave_work();
     Ok(())
@@ -100,17 +136,19 @@ async fn completes(_: ServiceContext) -> Result<(), Failure> {
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the others have one worker, or none")]
 fn say(event: &Event) {
+    print(&match event {
+        Event::Straggler { worker, cycle, doing, .. } => {
+            format!("straggler: worker {}, cycle {cycle}, {}", worker.0, doing.as_str())
+        }
+        Event::CycleBlocked { worker, cycle, .. } => format!("cycle_blocked: worker {}, cycle {cycle}", worker.0),
+        Event::HookBlocked { worker, hook, .. } => format!("hook_blocked: worker {}, {}", worker.0, hook.as_str()),
+        other => other.name().to_owned(),
+    });
+}
+
+fn print(line: &str) {
     let mut out = std::io::stdout().lock();
     // A test that has gone away does not matter to the worker.
-    let _ = match event {
-        Event::Straggler { worker, cycle, doing, .. } => {
-            writeln!(out, "straggler: worker {}, cycle {cycle}, {}", worker.0, doing.as_str())
-        }
-        Event::CycleBlocked { worker, cycle, .. } => writeln!(out, "cycle_blocked: worker {}, cycle {cycle}", worker.0),
-        Event::HookBlocked { worker, hook, .. } => {
-            writeln!(out, "hook_blocked: worker {}, {}", worker.0, hook.as_str())
-        }
-        other => writeln!(out, "{}", other.name()),
-    };
+    let _ = writeln!(out, "{line}");
     let _ = out.flush();
 }
