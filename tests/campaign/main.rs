@@ -110,6 +110,33 @@ fn bad_usage_is_one_clear_line_and_exit_code_two() {
     }
 }
 
+/// Runs the program with this as its standard output: its exit code, and what it wrote to standard error.
+fn chaos_into(output: impl Into<Stdio>, folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chaos"));
+    let run = command.args(arguments).current_dir(folder).stdout(output).output().unwrap();
+    (run.status.code(), text(&run))
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_report_that_standard_output_has_no_room_for_is_a_crash_of_the_tool_and_told() {
+    let folder = folder();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let (code, said) = chaos_into(full, folder.path(), &["email", "--seeds", "1", "--json", "-"]);
+    assert_eq!(code, Some(70), "{said}");
+    assert!(said.contains("could not write the report to standard output: "), "{said}");
+}
+
+#[test]
+fn a_reader_of_the_report_that_has_gone_away_changes_no_verdict() {
+    let folder = folder();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let (code, said) = chaos_into(writer, folder.path(), &["email", "--seeds", "1", "--json", "-"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("could not write"), "{said}");
+}
+
 #[test]
 fn an_interrupted_campaign_ends_with_its_tables_so_far() {
     let folder = folder();

@@ -106,6 +106,17 @@ fn a_mistake_in_one_path_leaves_the_file_of_another_as_it_was() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_file_that_there_is_no_room_for_is_a_crash_of_the_tool_and_named() {
+    let folder = setup();
+    for option in ["--json", "--junit", "--trace"] {
+        let run = chaos(folder.path(), &["mailer", "--seeds", "1", option, "/dev/full"]);
+        assert_eq!(run.code, 70, "{option}: {}", run.err);
+        assert!(run.err.contains("could not write /dev/full: "), "{option}: {}", run.err);
+    }
+}
+
+#[test]
 fn the_page_needs_nothing_but_itself() {
     let folder = written();
     let page = fs::read_to_string(folder.path().join("page/index.html")).unwrap();

@@ -1,10 +1,15 @@
 //! Shards: their sum is the whole campaign.
 
-use std::fs;
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, Write},
+};
 
 use serde_json::Value;
+use shiftwork_chaos::Tool;
 
-use crate::{Run, chaos, merge, setup};
+use crate::{Run, chaos, merge, scenarios, setup};
 
 const CAMPAIGN: [&str; 9] =
     ["mailer", "canary-twice", "canary-sights", "--seeds", "120", "--max-failures", "999", "--json", "-"];
@@ -53,6 +58,35 @@ fn shards_replay_a_corpus_between_them() {
     let merged = merge(&folder, &["DIR/1.json", "DIR/2.json"]);
     assert_eq!(merged.out, whole.out);
     assert_eq!(json(&merged.out)["stale"].as_array().unwrap().len(), 1);
+}
+
+/// A stream that takes nothing.
+struct Refuses(io::ErrorKind);
+
+impl Write for Refuses {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(self.0.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_sum_that_there_is_no_room_for_is_a_crash_of_the_tool_and_one_that_nobody_reads_is_none() {
+    let folder = setup();
+    assert_eq!(chaos(folder.path(), &["mailer", "--seeds", "2", "--json", "DIR/whole.json"]).code, 0);
+    let merge_into = |mut out: Refuses| {
+        let args: [OsString; 2] = ["merge".into(), folder.path().join("whole.json").into()];
+        let mut err = Vec::new();
+        let code = Tool::new(scenarios::all()).run(args, &mut out, &mut err);
+        (code, String::from_utf8(err).unwrap())
+    };
+    let (code, said) = merge_into(Refuses(io::ErrorKind::StorageFull));
+    assert_eq!(code, 70, "{said}");
+    assert!(said.contains("could not write the report to standard output: "), "{said}");
+    assert_eq!(merge_into(Refuses(io::ErrorKind::BrokenPipe)), (0, "kept: 2 worlds in 1 shards\n".to_owned()));
 }
 
 #[test]
