@@ -1,7 +1,8 @@
 //! What a cycle allocates: nothing, once its worker is under way.
 //!
 //! A start and a stop allocate what they like, so the workers of these tests look at the count from inside: at their
-//! thousandth cycle, and at their millionth.
+//! thousandth cycle, and at their millionth. What comes again for as long as a process runs, lives and renewals, may allocate,
+//! and keeps nothing.
 //!
 //! Every allocation of a test happens on its own thread, which is the only one of its runtime, and each thread counts
 //! its own, so that tests may run side by side.
@@ -16,11 +17,15 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::Waker,
+    time::Duration,
 };
 
-use shiftwork::{Context, Continuous, Failure, Host, QueueSourceExt, Source, queue::MemoryQueue};
-use shiftwork_benches::{one_thread, queue};
-use tokio::sync::Notify;
+use shiftwork::{
+    Context, Continuous, Failure, Host, HostBuilder, OnFault, QueueSourceExt, Restart, ServiceContext, Source,
+    queue::MemoryQueue,
+};
+use shiftwork_benches::{one_thread, paused, queue};
+use tokio::{runtime::Handle, sync::Notify};
 
 /// What this thread's allocations come to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -166,4 +171,112 @@ fn memory_is_flat_over_a_million_jobs_that_come_and_go() {
     });
     assert_eq!(first.bytes, last.bytes);
     assert_eq!(first.bytes_max, last.bytes_max);
+}
+
+/// What is in use in the middle of a run.
+#[derive(Debug, Clone, Copy)]
+struct InUse {
+    bytes: i64,
+    /// Tasks that have not ended.
+    tasks: usize,
+}
+
+impl InUse {
+    fn now() -> Self {
+        Self { bytes: ALLOCATED.get().bytes, tasks: Handle::current().metrics().num_alive_tasks() }
+    }
+
+    /// Nothing is kept of what has come so many times since `before`: less than a byte of each.
+    fn assert_flat_since(self, before: Self, times: u64) {
+        assert_eq!(before.tasks, self.tasks);
+        let more = u64::try_from(self.bytes - before.bytes).unwrap_or_default();
+        assert!(more < times, "{more} bytes more after {times} times");
+    }
+}
+
+/// Looks at what is in use in two lives of a worker.
+#[derive(Default)]
+struct Lives {
+    begun: AtomicU64,
+    seen: Mutex<Vec<InUse>>,
+    done: Notify,
+}
+
+const FIRST_LIFE: u64 = 1_000;
+const LAST_LIFE: u64 = 10_000;
+
+impl Lives {
+    /// One more is at work.
+    fn begins(&self) {
+        let life = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
+        if life == FIRST_LIFE || life == LAST_LIFE {
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(InUse::now());
+        }
+        if life == LAST_LIFE {
+            self.done.notify_one();
+        }
+    }
+}
+
+/// Runs a host whose one worker faults in each of its lives, and is started again a millisecond later. A `JoinSet` keeps each
+/// task that has ended until somebody asks for it, and a table keeps its entries: of those lives nothing is kept.
+fn assert_nothing_is_kept_of_its_lives(add: impl FnOnce(HostBuilder, Arc<Lives>, OnFault) -> HostBuilder) {
+    let lives = Arc::new(Lives::default());
+    let soon = Duration::from_millis(1);
+    let restart = Restart::default().initial(soon).max(soon).intensity(u32::MAX, soon);
+    let host = add(Host::builder(), lives.clone(), OnFault::Restart(restart));
+    ALLOCATED.set(Allocated::default());
+    let report = paused().block_on(host.run_until(lives.done.notified()));
+    assert!(u64::from(report.workers[0].restarts) >= LAST_LIFE - 1, "{report:?}");
+    let seen = lives.seen.lock().unwrap_or_else(PoisonError::into_inner);
+    seen[1].assert_flat_since(seen[0], LAST_LIFE - FIRST_LIFE);
+}
+
+#[test]
+fn nothing_is_kept_of_ten_thousand_lives_of_a_worker() {
+    assert_nothing_is_kept_of_its_lives(|host, lives, on_fault| {
+        let breaks = move |(): (), _: Context| {
+            lives.begins();
+            async { Err(Failure::fatal("no licence")) }
+        };
+        host.worker("breaks", Continuous::new(), breaks).on_fault(on_fault).host()
+    });
+}
+
+#[test]
+fn nothing_is_kept_of_ten_thousand_lives_of_a_service() {
+    assert_nothing_is_kept_of_its_lives(|host, lives, on_fault| {
+        let breaks = move |_: ServiceContext| {
+            lives.begins();
+            async { Err(Failure::fatal("no licence")) }
+        };
+        host.service("breaks", breaks).on_fault(on_fault).host()
+    });
+}
+
+#[test]
+fn nothing_is_kept_of_ten_thousand_renewals_of_a_lease() {
+    let queue = MemoryQueue::new();
+    one_thread().block_on(queue::push(&queue, 1));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let done = Arc::new(Notify::new());
+    let (looks, ended) = (seen.clone(), done.clone());
+    // Its lease is renewed each millisecond.
+    let waits = move |_: u64, _: Context| {
+        let (looks, ended) = (looks.clone(), ended.clone());
+        async move {
+            for seconds in [1, 10] {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                looks.lock().unwrap_or_else(PoisonError::into_inner).push(InUse::now());
+            }
+            ended.notify_one();
+            Ok::<(), Failure>(())
+        }
+    };
+    let host = Host::builder().worker("waits", queue.source().lease(Duration::from_millis(3)), waits);
+    ALLOCATED.set(Allocated::default());
+    let report = paused().block_on(host.run_until(done.notified()));
+    assert!(report.is_clean() && report.workers[0].cycles.succeeded == 1, "{report:?}");
+    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    seen[1].assert_flat_since(seen[0], 10_000);
 }
