@@ -1,5 +1,7 @@
 //! Retries, bad input, panics, timeouts, faults, and a dependency that is down.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use shiftwork::{
     Breaker, Context, Continuous, ExitStatus, Failure, FailureClass, Overlap, QueueSourceExt, Retry, RetryBudget,
     Schedule, Signal, Tick,
@@ -480,6 +482,63 @@ fn b1_a_tick_that_came_to_a_lane_before_the_breaker_opened_is_served_when_it_clo
     // The second tick is the probe.
     assert_eq!(attempts(&outcome).into_iter().map(|(at, _)| at.as_secs()).collect::<Vec<_>>(), [0, 24, 24, 30, 40, 50]);
     assert_eq!(outcome.count(|event| matches!(event, Event::TickDue { .. })), 6);
+}
+
+#[test]
+fn b1_a_lane_that_waits_for_its_own_retry_keeps_no_other_from_the_probe() {
+    let outcome = Script::new().at(secs(60), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            let first = AtomicBool::new(true);
+            let fetch = move |(): (), _: Context| {
+                let first = first.swap(false, Ordering::Relaxed);
+                async move {
+                    tokio::time::sleep(secs(1)).await;
+                    if first { Err(Failure::retry_after(secs(3_600), "come back in an hour")) } else { Ok(()) }
+                }
+            };
+            node.host()
+                .worker("fetch", Continuous::new(), fetch)
+                .concurrency(2)
+                .breaker(Breaker::after(1).probe_every(secs(5)).jitter_percent(0))
+                .run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let probe = time_of(&outcome, |event| matches!(event, Event::BreakerProbing { .. }));
+    assert_eq!(probe, Some(secs(6)), "by the lane that has something to do");
+    assert_eq!(outcome.report().unwrap().worker("fetch").unwrap().cycles.succeeded, 55);
+}
+
+#[test]
+fn c6_what_a_cycle_has_left_running_hears_that_it_is_over_and_speaks_for_no_other() {
+    let outcome = Script::new().at(secs(40), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            let leaves = |tick: Tick, cx: Context| async move {
+                if tick.number == 1 {
+                    // A task of its own, which goes on when the cycle's time is over, and says that it gets on.
+                    tokio::spawn(async move {
+                        tokio::select! {
+                            () = cx.cancelled() => {}
+                            () = async { loop { cx.progress(); tokio::time::sleep(millis(100)).await; } } => {}
+                        }
+                    });
+                }
+                std::future::pending::<()>().await;
+                Ok::<(), Failure>(())
+            };
+            node.host()
+                .worker("leaves", Schedule::every(secs(10)), leaves)
+                .retry(Retry::never())
+                .cycle_timeout(secs(8))
+                .progress_timeout(secs(2))
+                .run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let ended =
+        outcome.events().filter_map(|(at, event)| matches!(event, Event::CycleEnded { .. }).then_some(at.as_secs()));
+    // The first runs into its timeout, since its task says that it gets on; the others say nothing for two seconds.
+    assert_eq!(ended.collect::<Vec<_>>(), [8, 12, 22, 32]);
 }
 
 #[test]

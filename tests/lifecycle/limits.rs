@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use shiftwork::{
-    Batch, BatchContext, BatchWorker, Batches, Context, Continuous, Failure, Overlap, QueueSourceExt, RateLimit, Retry,
-    Schedule, Signal, Tick, event::Event,
+    Batch, BatchContext, BatchWorker, Batches, BoxError, Context, Continuous, Failure, Overlap, QueueSourceExt,
+    RateLimit, Retry, Schedule, Signal, Source, Tick,
+    event::{Event, Settle},
+    source::{Lane, LaneContext, Offer},
 };
 use shiftwork_sim::{Outcome, Script, SimQueue, What, millis, plan, record::QueueOperation, secs};
 
@@ -257,4 +259,51 @@ fn d6_a_tick_that_waits_for_the_limit_gives_its_place_to_the_next_one() {
     assert_eq!(ticks_of(&outcome), [(1, 1), (2, 1), (4, 1)]);
     assert_eq!(began(&outcome), [0, 5_000, 10_000]);
     assert_eq!(outcome.count(|event| matches!(event, Event::CycleEnded { failure: Some(_), .. })), 0);
+}
+
+/// A source of the program's own with a part of the work in each lane: that of the first is empty.
+struct Parts;
+
+struct Part {
+    of: usize,
+}
+
+impl Source for Parts {
+    type Input = usize;
+    type Lane = Part;
+
+    fn lane(&self, cx: &LaneContext) -> Part {
+        Part { of: cx.index() }
+    }
+}
+
+impl Lane for Part {
+    type Input = usize;
+
+    async fn next(&mut self, cx: &LaneContext) -> Result<Option<Offer<usize>>, Failure> {
+        if self.of == 0 {
+            cx.closed().await;
+        }
+        Ok((!cx.is_closed()).then(|| Offer::of(self.of, 1)))
+    }
+
+    async fn settle(&mut self, _: Settle, _: Option<&Failure>, _: &LaneContext) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn c12_a_lane_with_nothing_to_do_keeps_no_place_from_the_others() {
+    let outcome = Script::new().at(millis(4_500), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            let work = |_: usize, _: Context| async { Ok::<(), Failure>(()) };
+            node.host()
+                .worker("parts", Parts, work)
+                .concurrency(3)
+                .rate_limit(RateLimit::of(1, secs(1)))
+                .run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(began(&outcome), [0, 1_000, 2_000, 3_000, 4_000]);
 }

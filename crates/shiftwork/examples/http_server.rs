@@ -15,7 +15,7 @@ use axum::{
     routing::{get, post},
 };
 use shiftwork::{
-    Context, Environment, Failure, Host, HostReport, QueueSourceExt, ServiceContext, System,
+    Context, Environment, Failure, Host, HostHandle, HostReport, QueueSourceExt, ServiceContext, System,
     queue::{MemoryQueue, Message, Queue},
 };
 
@@ -23,9 +23,9 @@ type Pictures = MemoryQueue<u32>;
 
 async fn serve(cx: ServiceContext, pictures: Pictures) -> Result<(), Failure> {
     let routes = Router::new()
-        .route("/health", get(async || "ok"))
         .route("/thumbnails/{picture}", post(accept))
-        .with_state(Arc::new(pictures));
+        .with_state(Arc::new(pictures))
+        .route("/health", get(health).with_state(cx.host()));
     // A port that is taken is a failed start of the host, with this error as its cause.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("listening on {}", listener.local_addr()?);
@@ -33,6 +33,13 @@ async fn serve(cx: ServiceContext, pictures: Pictures) -> Result<(), Failure> {
     // Requests in flight may finish; a client that hangs is cut off with the budget of the stop.
     axum::serve(listener, routes).with_graceful_shutdown(async move { cx.stopped().await }).await?;
     Ok(())
+}
+
+/// Whether the host should be sent work, and a word on why.
+async fn health(State(host): State<HostHandle>) -> (StatusCode, &'static str) {
+    let health = host.health();
+    let code = if health.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, health.as_str())
 }
 
 /// Puts the work where it outlasts the request, or says that there is too much of it.

@@ -10,6 +10,10 @@ use std::{
     error::Error,
     fs, io,
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -20,20 +24,36 @@ const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 async fn clean_up(tick: Tick, cx: Context) -> Result<(), Failure> {
     let folder = env::temp_dir().join("shiftwork-example");
     let now = cx.wall_time();
+    // Set when this cycle is over, however it ends: a thread cannot be dropped, so it has to look.
+    let over = Arc::new(AtomicBool::new(false));
+    let _tells = Tells(over.clone());
     // Files are read and removed on a thread that may block, so that this one keeps serving others.
-    let removed = tokio::task::spawn_blocking(move || remove_old(&folder, now.as_duration().unsigned_abs()));
+    let now = now.as_duration().unsigned_abs();
+    let removed = tokio::task::spawn_blocking(move || remove_old(&folder, now, &over));
     // Two kinds of errors, two question marks: the thread's panic and the folder's trouble. Both are tried again.
     let removed = removed.await??;
     println!("tick {} of {}: removed {removed} files", tick.number, tick.due);
     Ok(())
 }
 
-/// Removes the files that were written long before `now`, since the Unix epoch. One that cannot be removed keeps none of the
-/// others, and is the error in the end.
-fn remove_old(folder: &Path, now: Duration) -> io::Result<u32> {
+/// Tells the thread that works for a cycle when that is over: past its timeout, say. The next one would have it beside itself.
+struct Tells(Arc<AtomicBool>);
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Removes the files that were written long before `now`, since the Unix epoch, until that is over. One that cannot be removed
+/// keeps none of the others, and is the error in the end.
+fn remove_old(folder: &Path, now: Duration, over: &AtomicBool) -> io::Result<u32> {
     let (mut removed, mut trouble) = (0, None);
     fs::create_dir_all(folder)?;
     for entry in fs::read_dir(folder)? {
+        if over.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let entry = entry?;
         match is_old(&entry, now).and_then(|old| if old { fs::remove_file(entry.path()).map(|()| 1) } else { Ok(0) }) {
             Ok(count) => removed += count,

@@ -20,6 +20,8 @@ use crate::{
 #[derive(Clone)]
 pub struct Context {
     lane: Arc<LaneShared>,
+    /// The number of its attempt in its lane: a clone may outlive that.
+    number: u64,
     cycle: CycleId,
     attempt: u32,
     lease: Option<Lease>,
@@ -42,11 +44,12 @@ pub(crate) struct LaneShared {
 impl Context {
     /// That of the cycles of a lane, before the first of them.
     pub(crate) fn new(lane: Arc<LaneShared>) -> Self {
-        Self { lane, cycle: CycleId(0), attempt: 0, lease: None, deadline: None }
+        Self { lane, number: 0, cycle: CycleId(0), attempt: 0, lease: None, deadline: None }
     }
 
     /// Turns to the next cycle. A clone that an earlier cycle keeps is still that one's.
     pub(crate) fn turn(&mut self, cycle: CycleId, attempt: u32, lease: Option<Lease>, deadline: Option<Instant>) {
+        self.number = self.lane.control.number();
         (self.cycle, self.attempt, self.lease, self.deadline) = (cycle, attempt, lease, deadline);
     }
 
@@ -98,9 +101,12 @@ impl Context {
     /// Says that the cycle gets on: one relaxed atomic operation, cheap enough for an inner loop.
     ///
     /// It matters where the worker has a [`progress_timeout`](crate::WorkerBuilder::progress_timeout): a cycle that says
-    /// nothing for so long is cancelled, and its lease renewed no more.
+    /// nothing for so long is cancelled, and its lease renewed no more. Said after the cycle's end, by what it has left running, it
+    /// does nothing.
     pub fn progress(&self) {
-        self.lane.control.progress();
+        if self.lane.control.number() == self.number {
+            self.lane.control.progress();
+        }
     }
 
     /// Whether the worker was asked to stop. A cycle with many steps looks here before each of them, and returns
@@ -112,13 +118,14 @@ impl Context {
 
     /// Completes when this attempt should end *now*: the time to drain is over, its lease is lost, or the next tick of its
     /// schedule is due and does not wait ([`Overlap::CancelPrevious`](crate::Overlap)). Shortly after, its future is dropped
-    /// where it stands.
+    /// where it stands. In what the cycle has left running it completes, too, once its worker has gone on to the next and anything
+    /// of this happens there.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: it may be dropped and asked again.
     pub async fn cancelled(&self) {
-        self.lane.control.cancelled().await;
+        self.lane.control.cancelled(self.number).await;
     }
 
     /// The wall time, from the host's environment.

@@ -308,9 +308,9 @@ impl AttemptControl {
         self.worker.is_at_least(Level::Cancel) || self.has_lost_lease() || self.is_said(&self.asked)
     }
 
-    /// Completes when the attempt is asked to stop.
-    pub(crate) async fn cancelled(&self) {
-        self.worker.until(|| self.is_cancelled()).await;
+    /// Completes when the attempt of this number is asked to stop, or is over when somebody is.
+    pub(crate) async fn cancelled(&self, number: u64) {
+        self.worker.until(|| self.is_cancelled() || self.number() != number).await;
     }
 }
 

@@ -13,13 +13,9 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::{
-    sync::futures::Notified,
-    task::coop::has_budget_remaining,
-    time::{Instant, Sleep},
-};
+use tokio::{sync::futures::Notified, task::coop::has_budget_remaining, time::Instant};
 
-use crate::{Failure, FailureKind, control::Interrupts, in_flight::Seat, panics};
+use crate::{Failure, FailureKind, control::Interrupts, in_flight::Seat, kept_timer::KeptTimer, panics};
 
 pin_project! {
     /// The future of one guarded cycle.
@@ -28,16 +24,21 @@ pin_project! {
         #[pin]
         future: Option<F>,
         #[pin]
-        timeout: Option<Sleep>,
-        #[pin]
         bell: Option<Notified<'a>>,
         deadline: Option<Instant>,
         progress: Option<Progress>,
-        control: &'a C,
-        span: &'a tracing::Span,
-        // Where others see that it is polled.
-        seat: Option<&'a Seat>,
+        around: Around<'a, C>,
     }
+}
+
+/// What a cycle has around it.
+pub(crate) struct Around<'a, C> {
+    pub(crate) control: &'a C,
+    pub(crate) span: &'a tracing::Span,
+    /// Where others see that it is polled.
+    pub(crate) seat: Option<&'a Seat>,
+    /// What wakes it when its time is over.
+    pub(crate) timer: &'a mut KeptTimer,
 }
 
 /// The limit on the time without a sign of life.
@@ -63,20 +64,14 @@ impl<'a, F, C: Interrupts> RunCycle<'a, F, C> {
     /// It is as large as what it may have to wait for: whoever runs many of them pins it where it is made, instead of moving
     /// it there.
     #[inline]
-    pub(crate) fn new(
-        future: F,
-        limits: Limits,
-        control: &'a C,
-        span: &'a tracing::Span,
-        seat: Option<&'a Seat>,
-    ) -> Self {
+    pub(crate) fn new(future: F, limits: Limits, around: Around<'a, C>) -> Self {
         let progress = limits.progress.map(|(timeout, began)| Progress {
             timeout,
-            seen: control.progress_count(),
+            seen: around.control.progress_count(),
             until: began.checked_add(timeout),
         });
         let deadline = limits.deadline;
-        Self { future: Some(future), timeout: None, bell: None, deadline, progress, control, span, seat }
+        Self { future: Some(future), bell: None, deadline, progress, around }
     }
 }
 
@@ -85,11 +80,11 @@ impl<F: Future<Output = Result<(), Failure>>, C: Interrupts> Future for RunCycle
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let span = this.span;
+        let Around { control, span, seat, timer } = this.around;
         let polled = {
             let _entered = span.enter();
             let future = this.future.as_mut();
-            if let Some(seat) = this.seat {
+            if let Some(seat) = seat {
                 seat.poll_begins();
             }
             // After a panic the future is dropped and never polled again, so nobody sees what it left half done.
@@ -103,31 +98,25 @@ impl<F: Future<Output = Result<(), Failure>>, C: Interrupts> Future for RunCycle
         };
         let ended = ended.or_else(|| {
             loop {
-                if this.control.is_interrupted() {
-                    break Some(Err(Failure::new(FailureKind::Interrupted, this.control.why())));
+                if control.is_interrupted() {
+                    break Some(Err(Failure::new(FailureKind::Interrupted, control.why())));
                 }
                 if this.bell.is_none() {
-                    this.bell.set(Some(this.control.listen()));
+                    this.bell.set(Some(control.listen()));
                     // Registered only by its first poll; a rise before that is seen by the next turn of this loop.
                 }
                 match this.bell.as_mut().as_pin_mut().map(|bell| bell.poll(cx)) {
                     Some(Poll::Ready(())) => this.bell.set(None),
                     Some(Poll::Pending) | None => {
-                        if this.control.is_interrupted() {
+                        if control.is_interrupted() {
                             continue;
                         }
                         if let Some(progress) = this.progress.as_mut() {
-                            progress.look(this.control.progress_count());
+                            progress.look(control.progress_count());
                         }
                         let stalls = this.progress.and_then(|progress| progress.until);
                         let Some(due) = (*this.deadline).into_iter().chain(stalls).min() else { break None };
-                        match this.timeout.as_mut().as_pin_mut() {
-                            None => this.timeout.set(Some(tokio::time::sleep_until(due))),
-                            Some(timeout) if timeout.deadline() != due => timeout.reset(due),
-                            Some(_) => {}
-                        }
-                        let passed =
-                            this.timeout.as_mut().as_pin_mut().is_some_and(|timeout| timeout.poll(cx).is_ready());
+                        let passed = timer.poll_until(due, cx).is_ready();
                         // A cycle that always finds something ready leaves its timer no budget of the task to look with.
                         let over = passed || (!has_budget_remaining() && due <= Instant::now());
                         let why = || match *this.progress {
@@ -142,7 +131,7 @@ impl<F: Future<Output = Result<(), Failure>>, C: Interrupts> Future for RunCycle
             }
         });
         let Some(result) = ended else {
-            if let Some(seat) = this.seat {
+            if let Some(seat) = seat {
                 seat.poll_ended();
             }
             return Poll::Pending;
@@ -188,7 +177,9 @@ mod tests {
                 tokio::task::coop::consume_budget().await;
             }
         };
-        let cycle = std::pin::pin!(RunCycle::new(busy, limits, &control, &span, None));
+        let mut timer = KeptTimer::default();
+        let around = Around { control: &control, span: &span, seat: None, timer: &mut timer };
+        let cycle = std::pin::pin!(RunCycle::new(busy, limits, around));
         let ended = tokio::time::timeout(Duration::from_secs(20), cycle).await.expect("its timeout");
         assert_eq!(ended.unwrap_err().kind(), FailureKind::Timeout);
     }

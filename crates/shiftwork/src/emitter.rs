@@ -92,9 +92,9 @@ impl Emitter {
         false
     }
 
-    /// The tally of a lane of this worker that begins. Whoever emits its events counts them there.
-    pub(crate) fn tally(&self, worker: WorkerId) -> Arc<Tally> {
-        self.tallies[worker.index()].take()
+    /// The tallies of a life of this worker, one for each of so many lanes. Whoever emits a lane's events counts them there.
+    pub(crate) fn tallies(&self, worker: WorkerId, lanes: usize) -> Vec<Arc<Tally>> {
+        self.tallies[worker.index()].take(lanes)
     }
 
     pub(crate) fn counts(&self, worker: WorkerId) -> CycleCounts {

@@ -28,7 +28,8 @@ impl WorkerId {
     }
 }
 
-/// Counts the cycles of one worker in one host, from 1.
+/// Counts the cycles of one life of a worker, from 1: a worker that is restarted begins anew. The one cycle of a service has the number of its
+/// life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CycleId(pub u64);
 

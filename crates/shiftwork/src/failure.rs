@@ -21,7 +21,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Why a cycle did not succeed.
 ///
-/// `?` on any error makes a *transient* failure, which is retried with backoff. The constructors say otherwise:
+/// `?` on anything that is an [`Error`] makes a *transient* failure, which is retried with backoff. The constructors say otherwise:
 ///
 /// ```
 /// use std::time::Duration;
@@ -123,9 +123,19 @@ impl Failure {
         Self { kind, unsaid: false, delay: None, error: error.into() }
     }
 
-    /// As through `?`: the cycle has not said what kind it is.
-    #[cfg(feature = "tower")]
-    pub(crate) fn unsaid(error: BoxError) -> Self {
+    /// A failure as `?` makes it: transient, unless the worker's [`classify`](crate::WorkerBuilder::classify) says otherwise. For errors that
+    /// `?` does not take, because they are not [`Error`] themselves: a boxed one, or that of a crate which erases types.
+    ///
+    /// ```
+    /// use shiftwork::{BoxError, Failure};
+    ///
+    /// fn fetch() -> Result<(), BoxError> {
+    ///     Err("the other side hung up".into())
+    /// }
+    ///
+    /// assert!(fetch().map_err(Failure::unclassified).unwrap_err().is_transient());
+    /// ```
+    pub fn unclassified(error: impl Into<BoxError>) -> Self {
         Self { unsaid: true, ..Self::transient(error) }
     }
 

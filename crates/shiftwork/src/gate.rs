@@ -13,6 +13,7 @@ use std::sync::{
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
+    event::SourceKind,
     lifecycle::breaker::{Admission, Asking, Breaker, Change, Consequence, Ended, Machine},
     source::LaneContext,
 };
@@ -23,11 +24,15 @@ pub(crate) struct Gate {
     trouble: AtomicBool,
     machine: Mutex<Machine>,
     bell: Notify,
+    /// Whether one lane asks its source for the probe while the others wait. What a queue offers is leased, so that no more than one
+    /// should be. In another source each lane waits for its own, which may be long: there whoever has an offer first probes.
+    one_asks: bool,
 }
 
 impl Gate {
-    pub(crate) fn new(breaker: Breaker) -> Self {
+    pub(crate) fn new(breaker: Breaker, source: SourceKind) -> Self {
         Self {
+            one_asks: source == SourceKind::Queue,
             trouble: AtomicBool::new(false),
             machine: Mutex::new(Machine::new(breaker, Instant::now())),
             bell: Notify::new(),
@@ -46,7 +51,7 @@ impl Gate {
         loop {
             // Made before the question, so that no change is missed.
             let changed = self.bell.notified();
-            let asking = self.change(|machine| machine.ask(Instant::now()));
+            let asking = self.change(|machine| machine.ask(Instant::now(), self.one_asks));
             match asking {
                 Asking::Go => return false,
                 Asking::ForProbe => return true,

@@ -23,10 +23,11 @@ use crate::{
     BoxError, Cause, Context, Escalation, Failure, FailureKind, Worker,
     context::LaneShared,
     control::Level,
-    cycle::{Limits, RunCycle, panicked},
+    cycle::{Around, Limits, RunCycle, panicked},
     event::{CycleId, Event, Settle, WorkerId},
     gate::Gate,
     host::Policy,
+    kept_timer::KeptTimer,
     lifecycle::{
         breaker::{self, Admission, Change, Consequence},
         retry_budget::Account,
@@ -62,6 +63,8 @@ pub(crate) struct LaneRun<L, W> {
     pub(crate) prompt: bool,
     /// What its cycles see of it: kept, so that a cycle costs no count of references.
     pub(crate) context: Context,
+    /// What limits their time.
+    pub(crate) timer: KeptTimer,
     /// When the first attempt at the present input began.
     pub(crate) first_began: Instant,
     /// The draws of the backoff's jitter.
@@ -239,9 +242,10 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         );
         self.context.turn(cycle, attempt, claimed.as_ref().map(|claimed| claimed.lease), deadline);
         let (user, cx, LaneShared { control, seat, .. }) = (&self.worker, &self.context, &*self.shared);
+        let around = Around { control, span: &span, seat: Some(seat), timer: &mut self.timer };
         // In a block of its own, so that a cycle that panics before it returns its future is caught too.
         let cycle = async { user.cycle(input, cx).await };
-        pin!(RunCycle::new(cycle, limits, control, &span, Some(seat))).await
+        pin!(RunCycle::new(cycle, limits, around)).await
     }
 
     /// The cycle is over: settles it. Whether it was interrupted by the stop.

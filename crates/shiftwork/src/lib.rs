@@ -56,6 +56,7 @@ pub mod failure;
 mod gate;
 pub mod host;
 mod in_flight;
+mod kept_timer;
 mod lane;
 pub mod lifecycle;
 mod log;

@@ -62,10 +62,12 @@ enum Sort {
     Superseded,
     RateLimitReached,
     RateLimitEased,
+    Blocked,
+    LeaseGivenUp,
 }
 
 impl Sort {
-    const COUNT: usize = FailureKind::ALL.len() + 12;
+    const COUNT: usize = FailureKind::ALL.len() + 14;
 
     fn index(self) -> usize {
         let rest = match self {
@@ -82,6 +84,8 @@ impl Sort {
             Sort::Superseded => 9,
             Sort::RateLimitReached => 10,
             Sort::RateLimitEased => 11,
+            Sort::Blocked => 12,
+            Sort::LeaseGivenUp => 13,
         };
         FailureKind::ALL.len() + rest
     }
@@ -146,7 +150,8 @@ impl Log {
         let before = of.health.swap(HEALTHY, Ordering::Relaxed);
         let failures = of.failures.swap(0, Ordering::Relaxed);
         // The next failure is news.
-        let unlogged: u64 = FailureKind::ALL.iter().map(|kind| of.quotas[Sort::Failed(*kind).index()].reset()).sum();
+        let of_failures = FailureKind::ALL.iter().filter(|kind| is_failing(**kind));
+        let unlogged: u64 = of_failures.map(|kind| of.quotas[Sort::Failed(*kind).index()].reset()).sum();
         if failures > 0 {
             info!(worker, failures, unlogged, "worker recovered");
         } else if before == NEW {
@@ -157,19 +162,17 @@ impl Log {
     /// A cycle failed, for a reason that may be the worker's.
     fn failed(&self, at: Instant, id: WorkerId, kind: FailureKind, message: &str) -> Option<Option<u64>> {
         let of = &self.workers[id.index()];
-        match kind {
-            FailureKind::Transient | FailureKind::Fatal | FailureKind::Panic | FailureKind::Timeout => {
-                of.failures.fetch_add(1, Ordering::Relaxed);
-                of.health.store(FAILING, Ordering::Relaxed);
-            }
-            FailureKind::Invalid | FailureKind::Interrupted | FailureKind::Snoozed | FailureKind::Discarded => {}
+        if is_failing(kind) {
+            of.failures.fetch_add(1, Ordering::Relaxed);
+            of.health.store(FAILING, Ordering::Relaxed);
         }
         self.admit(id, Sort::Failed(kind), at, message)
     }
 
-    /// The last word on what was left out.
+    /// The last word on what was left out. What is put off is no news to anybody who does not debug.
     fn say_rest(&self, id: WorkerId) {
         let of = &self.workers[id.index()];
+        of.quotas[Sort::Failed(FailureKind::Snoozed).index()].reset();
         let unlogged: u64 = of.quotas.iter().map(Quota::reset).sum();
         if unlogged > 0 {
             warn!(worker = &*of.name, unlogged, "repeated lines were left out");
@@ -306,8 +309,9 @@ impl Log {
                 info!(worker = self.name(*worker), ?after, "breaker closed: work goes on");
             }
             Event::LeaseGivenUp { worker, delivery, after } => {
+                let Some(unlogged) = self.admit(*worker, Sort::LeaseGivenUp, at, ()) else { return };
                 let (worker, delivery) = (self.name(*worker), delivery.0);
-                error!(worker, delivery, ?after, "the cycle does not end: its lease is renewed no more");
+                error!(worker, delivery, ?after, unlogged, "the cycle does not end: its lease is renewed no more");
             }
             Event::LeaseLost { worker, delivery, token } => {
                 let Some(unlogged) = self.admit(*worker, Sort::LeaseLost, at, delivery) else { return };
@@ -381,8 +385,9 @@ impl Log {
                 warn!(worker, cycle, attempt, delivery, step, doing, ?age, "cycle is still in flight");
             }
             Event::CycleBlocked { worker, cycle, attempt, delivery, blocked } => {
+                let Some(unlogged) = self.admit(*worker, Sort::Blocked, at, ()) else { return };
                 let (worker, cycle, delivery) = (self.name(*worker), cycle.0, delivery.map(|id| id.0));
-                error!(worker, cycle, attempt, delivery, ?blocked, "cycle blocks its thread");
+                error!(worker, cycle, attempt, delivery, ?blocked, unlogged, "cycle blocks its thread");
             }
             Event::HookBlocked { worker, hook, blocked } => {
                 error!(worker = self.name(*worker), hook = hook.as_str(), ?blocked, "hook blocks its thread");
@@ -402,5 +407,13 @@ impl Log {
             }
             Event::HostStopped { exit } => info!(%exit, code = exit.code(), "host stopped"),
         }
+    }
+}
+
+/// Whether a failure of this kind says that its worker fails: bad input does not, nor what a cycle puts off, drops or is interrupted in.
+fn is_failing(kind: FailureKind) -> bool {
+    match kind {
+        FailureKind::Transient | FailureKind::Fatal | FailureKind::Panic | FailureKind::Timeout => true,
+        FailureKind::Invalid | FailureKind::Interrupted | FailureKind::Snoozed | FailureKind::Discarded => false,
     }
 }

@@ -142,6 +142,8 @@ impl Metrics {
                 }
             }
             Event::WorkerFaulted { worker, .. } => self.of(*worker).faults.increment(1),
+            Event::BreakerOpened { worker, .. } => self.of(*worker).breaker_open.set(1.0),
+            Event::BreakerClosed { worker, .. } => self.of(*worker).breaker_open.set(0.0),
             Event::RateLimitReached { worker, .. } => self.of(*worker).rate_limited.set(1.0),
             Event::RateLimitEased { worker, .. } => self.of(*worker).rate_limited.set(0.0),
             Event::WorkerPaused { worker } => self.of(*worker).paused.set(1.0),
@@ -174,9 +176,7 @@ impl Metrics {
             | Event::WorkerCancelled { .. }
             | Event::WorkerAborted { .. }
             | Event::HostRunning
-            | Event::BreakerOpened { .. }
             | Event::BreakerProbing { .. }
-            | Event::BreakerClosed { .. }
             | Event::WorkerStopAsked { .. }
             | Event::SignalReceived { .. }
             | Event::HostStopping { .. }
@@ -226,6 +226,7 @@ struct OfWorker {
     hooks_blocked: Counter,
     paused: Gauge,
     rate_limited: Gauge,
+    breaker_open: Gauge,
     /// In the order of [`WorkerPhase::ALL`].
     phases: [Gauge; WorkerPhase::ALL.len()],
     phase: AtomicUsize,
@@ -292,6 +293,7 @@ impl OfWorker {
             hooks_blocked: counter(HOOKS_BLOCKED),
             paused: metrics::gauge!(WORKER_PAUSED, vec![worker()]),
             rate_limited: metrics::gauge!(RATE_LIMITED, vec![worker()]),
+            breaker_open: metrics::gauge!(BREAKER_OPEN, vec![worker()]),
             phases: WorkerPhase::ALL
                 .map(|phase| metrics::gauge!(WORKER_PHASE, vec![worker(), Label::new("phase", phase.as_str())])),
             phase: AtomicUsize::new(0),
@@ -317,6 +319,7 @@ impl OfWorker {
     fn ended(&self) {
         self.in_flight.set(0.0);
         self.rate_limited.set(0.0);
+        self.breaker_open.set(0.0);
         self.source_failures_told.store(0, Ordering::Relaxed);
     }
 
@@ -431,6 +434,7 @@ const HOOKS_BLOCKED: &str = "shiftwork_hooks_blocked_total";
 const TRIGGERS: &str = "shiftwork_triggers_total";
 const WORKER_PAUSED: &str = "shiftwork_worker_paused";
 const RATE_LIMITED: &str = "shiftwork_rate_limited";
+const BREAKER_OPEN: &str = "shiftwork_breaker_open";
 const WORKER_PHASE: &str = "shiftwork_worker_phase";
 
 /// Says what each metric means, in the words of `docs/observability.md`.
@@ -473,6 +477,7 @@ fn describe() {
     );
     metrics::describe_gauge!(WORKER_PAUSED, Unit::Count, "1 while the worker is paused");
     metrics::describe_gauge!(RATE_LIMITED, Unit::Count, "1 while the rate limit holds the worker back");
+    metrics::describe_gauge!(BREAKER_OPEN, Unit::Count, "1 while the worker's breaker is open");
     metrics::describe_gauge!(WORKER_PHASE, Unit::Count, "1 for the phase that the worker is in, 0 for the others");
     metrics::describe_histogram!(BATCH_SIZE, Unit::Count, "How many inputs a batch had");
     metrics::describe_histogram!(CYCLE_DURATION, Unit::Seconds, "How long cycles ran");

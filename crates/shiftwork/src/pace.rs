@@ -24,7 +24,7 @@ pub(crate) struct Pace {
     /// Rung for [`Pace::tell`], when a lane begins to wait.
     news: Notify,
     /// Whether a lane needs a place before it asks its source. What a queue offers is leased and must not wait. Another source
-    /// waits in each lane for itself, for a retry for instance, and would keep the place from those that have something to do.
+    /// waits in each lane for itself, for a retry or its own part of the work, and would keep the place from those that have something to do.
     before_offer: bool,
 }
 
@@ -37,15 +37,7 @@ struct State {
 
 impl Pace {
     pub(crate) fn new(limit: RateLimit, source: SourceKind) -> Self {
-        let before_offer = match source {
-            SourceKind::Queue | SourceKind::Other => true,
-            SourceKind::Continuous
-            | SourceKind::FixedRate { .. }
-            | SourceKind::FixedDelay { .. }
-            | SourceKind::Cron { .. }
-            | SourceKind::Once { .. }
-            | SourceKind::Service { .. } => false,
-        };
+        let before_offer = source == SourceKind::Queue;
         let state = State { meter: Meter::new(limit), hold: Hold::default(), placed: Vec::new() };
         Self { state: Mutex::new(state), bell: Notify::new(), news: Notify::new(), before_offer }
     }

@@ -9,11 +9,13 @@ mod queue;
 mod schedule;
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -30,6 +32,7 @@ use crate::{
     control::{Control, Level},
     emitter::Emitter,
     event::{CycleId, Event, Settle, SourceKind, WorkerId},
+    kept_timer::KeptTimer,
 };
 
 /// What tokio's timers resolve.
@@ -270,6 +273,16 @@ impl SourceContext {
         self.wait_until_or(time, || self.is_closed()).await
     }
 
+    /// As [`SourceContext::wait_until_or`], with a timer that is kept. Cancel safe.
+    async fn wait_with(&self, timer: &mut KeptTimer, time: Instant, is_over: impl Fn() -> bool) -> bool {
+        let mut over = pin!(self.control().until(is_over));
+        poll_fn(|cx| match over.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(true),
+            Poll::Pending => timer.poll_until(time, cx).map(|()| false),
+        })
+        .await
+    }
+
     /// Waits until `time`, or until something that rings the worker's bell makes `is_over` true; whether that was it. Cancel
     /// safe.
     async fn wait_until_or(&self, time: Instant, is_over: impl Fn() -> bool) -> bool {
@@ -394,7 +407,7 @@ impl LaneContext {
     }
 
     /// Says that the source could not be read, for the `consecutive`th time in a row, and will be tried again after
-    /// `delay`. The first and then every power of two is said, so that an outage of hours is a few lines.
+    /// `delay`. The count is the whole worker's: lanes that read by themselves share one, or metrics count wrong. The first and then every power of two is said, so that an outage of hours is a few lines.
     pub fn source_failed(&self, consecutive: u32, delay: Duration, error: BoxError) {
         if consecutive.is_power_of_two() {
             let cause = Failure::transient(error).cause();

@@ -34,16 +34,18 @@ pub(crate) struct Tally {
 }
 
 impl Tallies {
-    /// One for a lane that begins.
-    pub(crate) fn take(&self) -> Arc<Tally> {
+    /// One for each lane of a life that begins.
+    pub(crate) fn take(&self, lanes: usize) -> Vec<Arc<Tally>> {
         let mut tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Asking for it alone, and not for the count of references, makes what its last lane has written visible.
-        let free = tallies.iter_mut().find_map(|tally| Arc::get_mut(tally).is_some().then(|| tally.clone()));
-        free.unwrap_or_else(|| {
+        let free = tallies.iter_mut().filter_map(|tally| Arc::get_mut(tally).is_some().then(|| tally.clone()));
+        let mut taken: Vec<_> = free.take(lanes).collect();
+        while taken.len() < lanes {
             let tally = Arc::<Tally>::default();
             tallies.push(tally.clone());
-            tally
-        })
+            taken.push(tally);
+        }
+        taken
     }
 
     /// All of them together.
@@ -108,7 +110,8 @@ mod tests {
     #[test]
     fn lanes_that_live_together_have_a_tally_each() {
         let tallies = Tallies::default();
-        let (one, other) = (tallies.take(), tallies.take());
+        let taken = tallies.take(2);
+        let [one, other] = &taken[..] else { panic!("as many as were asked for") };
         one.count(&started());
         other.count(&started());
         assert_eq!(one.started.load(Ordering::Relaxed), 1);
@@ -118,8 +121,8 @@ mod tests {
     #[test]
     fn a_lane_that_begins_anew_goes_on_counting_where_an_ended_one_stopped() {
         let tallies = Tallies::default();
-        tallies.take().count(&started());
-        tallies.take().count(&started());
+        tallies.take(1)[0].count(&started());
+        tallies.take(1)[0].count(&started());
         assert_eq!(tallies.counts().started, 2);
         assert_eq!(tallies.0.lock().unwrap().len(), 1);
     }

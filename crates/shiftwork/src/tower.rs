@@ -208,7 +208,7 @@ fn failure_of(error: BoxError) -> Failure {
         Ok(cycle) => cycle.0,
         Err(error) => match below_layers(&*error).map(Failure::said_of) {
             Some(said_of) => said_of(error),
-            None => Failure::unsaid(error),
+            None => Failure::unclassified(error),
         },
     }
 }

@@ -18,8 +18,9 @@ use crate::{
     Failure, ServiceContext,
     config::{ConfigError, WorkerConfig},
     control::{AttemptControl, Level},
-    cycle::{Limits, RunCycle},
+    cycle::{Around, Limits, RunCycle},
     event::{CycleId, Event, Hook, SourceKind},
+    kept_timer::KeptTimer,
     lifecycle::{
         body::{Asked, Ended, ended},
         decide::Input,
@@ -79,7 +80,9 @@ where
     let span = tracing::info_span!("service", worker = &*unit.name);
     // In a block of its own, so that a function that panics before it returns its future is caught too.
     let future = async { body(cx.clone()).await };
-    let mut future = Box::pin(RunCycle::new(future, Limits::default(), &attempt, &span, Some(&seat)));
+    let mut timer = KeptTimer::default();
+    let around = Around { control: &attempt, span: &span, seat: Some(&seat), timer: &mut timer };
+    let mut future = Box::pin(RunCycle::new(future, Limits::default(), around));
 
     // Rule S7: one without a handshake is ready at once, and begins only when the host runs.
     let mut result = None;
@@ -156,7 +159,7 @@ async fn run_open(
     let cycle = CycleId(u64::from(unit.inbox.life));
     let began = Instant::now();
     let seat = unit.in_flight[worker.index()].seat(0);
-    let tally = unit.emitter.tally(worker);
+    let tally = unit.emitter.tallies(worker, 1).swap_remove(0);
     let emit = |at, event: Event| {
         tally.count(&event);
         if seat.is_left() {

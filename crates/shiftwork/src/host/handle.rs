@@ -83,6 +83,8 @@ pub struct WorkerStatus {
     pub last_success: Option<Duration>,
     /// How many times it was restarted after a fault.
     pub restarts: u32,
+    /// Whether it was asked to end by itself ([`HostHandle::stop_worker`]).
+    pub stop_asked: bool,
 }
 
 impl HostHandle {
@@ -97,6 +99,7 @@ impl HostHandle {
             failing: false,
             last_success: None,
             restarts: 0,
+            stop_asked: false,
         });
         let board = Board {
             sources: workers.iter().map(|declared| declared.source).collect(),
@@ -298,6 +301,7 @@ impl Board {
             Event::WorkerStopped { worker, .. } => {
                 self.set(*worker, |it| (it.breaker_open, it.rate_limited) = (false, false));
             }
+            Event::WorkerStopAsked { worker, .. } => self.set(*worker, |it| it.stop_asked = true),
             Event::WorkerPaused { worker } => self.set(*worker, |it| it.paused = true),
             Event::WorkerResumed { worker } => self.set(*worker, |it| it.paused = false),
             Event::BreakerOpened { worker, .. } => self.set(*worker, |it| it.breaker_open = true),

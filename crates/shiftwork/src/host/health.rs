@@ -20,9 +20,10 @@ pub enum Health {
     Starting,
     /// Every worker does its work, or has come to its end well.
     Ready,
-    /// Work goes on, but a worker has failed, is being restarted, has an open breaker, or its last cycle failed.
+    /// Work goes on, but a worker has failed, is on its way down or up again after a fault, has an open breaker, or its last cycle failed.
     Degraded,
-    /// None of the workers that should be at work is.
+    /// None of the workers that should be at work is. One that was asked to end by itself
+    /// ([`HostHandle::stop_worker`](super::HostHandle::stop_worker)) should not.
     Failing,
     /// A stop has begun, or is over: from its first moment, the delay before the drain included.
     Stopping,
@@ -61,10 +62,24 @@ pub(super) fn judge(host: HostStanding, workers: &[WorkerStatus]) -> Health {
         HostStanding::Running => {}
     }
     let out = |status: &WorkerStatus| {
-        let down = matches!(status.phase, WorkerPhase::Failed | WorkerPhase::Restarting | WorkerPhase::Aborted);
+        let down = match status.phase {
+            WorkerPhase::Failed | WorkerPhase::Aborted | WorkerPhase::NeverStarted => true,
+            // In a host that runs, these are the way down after a fault, and up again.
+            WorkerPhase::Draining
+            | WorkerPhase::Cancelling
+            | WorkerPhase::Aborting
+            | WorkerPhase::Restarting
+            | WorkerPhase::Starting => true,
+            // A worker that has come to its end closes too, and those that are ready are about to run.
+            WorkerPhase::Closing
+            | WorkerPhase::Pending
+            | WorkerPhase::Ready
+            | WorkerPhase::Running
+            | WorkerPhase::Stopped => false,
+        };
         down || status.breaker_open
     };
-    let expected = || workers.iter().filter(|status| status.phase != WorkerPhase::Stopped);
+    let expected = || workers.iter().filter(|status| status.phase != WorkerPhase::Stopped && !status.stop_asked);
     if expected().next().is_some() && expected().all(out) {
         Health::Failing
     } else if expected().any(|status| out(status) || status.failing) {
@@ -88,6 +103,7 @@ mod tests {
             failing: false,
             last_success: None,
             restarts: 0,
+            stop_asked: false,
         }
     }
 
@@ -112,6 +128,17 @@ mod tests {
         assert_eq!(of(&[&well, &cut_off]), Health::Degraded);
         assert_eq!(of(&[&failed, &cut_off, &done]), Health::Failing);
         assert_eq!(of(&[]), Health::Ready);
+    }
+
+    #[test]
+    fn a_worker_that_comes_up_again_is_not_at_work_yet() {
+        let judge_of = |worker: WorkerStatus| judge(HostStanding::Running, &[worker]);
+        for phase in [WorkerPhase::Draining, WorkerPhase::Aborting, WorkerPhase::Restarting, WorkerPhase::Starting] {
+            assert_eq!(judge_of(status(phase)), Health::Failing, "{phase}");
+        }
+        assert_eq!(judge_of(status(WorkerPhase::Ready)), Health::Ready, "it is about to run");
+        let sent_home = WorkerStatus { stop_asked: true, ..status(WorkerPhase::Aborted) };
+        assert_eq!(judge_of(sent_home), Health::Ready, "it is missed by nobody");
     }
 
     #[test]

@@ -23,11 +23,12 @@ use crate::{
     config::{ConfigError, WorkerConfig},
     context::LaneShared,
     control::{AttemptControl, Control, Level},
-    cycle::{Limits, RunCycle, panicked},
+    cycle::{Around, Limits, RunCycle, panicked},
     emitter::Emitter,
     event::{Hook, SourceKind, WorkerId},
     gate::Gate,
     in_flight::InFlight,
+    kept_timer::KeptTimer,
     lane::{BatchRun, LaneEnd, LaneRun},
     lifecycle::{decide::Input, retry_budget::Account},
     pace::Pace,
@@ -218,10 +219,11 @@ async fn run<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
 
     let span = tracing::info_span!("start", worker = &*unit.name);
     let attempt = AttemptControl::new(control.clone());
+    let mut timer = KeptTimer::default();
     let seat = unit.in_flight[id.index()].seat(0);
     seat.begin_hook(Hook::Start, Instant::now());
-    let started =
-        RunCycle::new(async { C::start(&worker).await }, Limits::default(), &attempt, &span, Some(&seat)).await;
+    let around = Around { control: &attempt, span: &span, seat: Some(&seat), timer: &mut timer };
+    let started = RunCycle::new(async { C::start(&worker).await }, Limits::default(), around).await;
     seat.end();
     if let Err(failure) = started {
         tell(Input::StartFailed(id, failure.cause()));
@@ -248,8 +250,8 @@ async fn run<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
     let span = tracing::info_span!("stop", worker = &*unit.name);
     let attempt = AttemptControl::new(Arc::new(Control::new()));
     seat.begin_hook(Hook::Stop, Instant::now());
-    let stopped =
-        RunCycle::new(async { C::stop(&worker).await }, Limits::default(), &attempt, &span, Some(&seat)).await;
+    let around = Around { control: &attempt, span: &span, seat: Some(&seat), timer: &mut timer };
+    let stopped = RunCycle::new(async { C::stop(&worker).await }, Limits::default(), around).await;
     seat.end();
     tell(Input::Closed(id, stopped.err().map(|failure| failure.cause())));
 }
@@ -263,15 +265,19 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
     unit: &Surroundings,
 ) -> bool {
     let id = unit.id;
-    let shared: Vec<_> = (0..policy.lanes())
-        .map(|lane| {
+    let tallies = unit.emitter.tallies(id, policy.lanes());
+    let seats = unit.in_flight[id.index()].seats();
+    let shared: Vec<_> = tallies
+        .into_iter()
+        .zip(seats.iter())
+        .map(|(tally, seat)| {
             Arc::new(LaneShared {
                 name: unit.name.clone(),
                 control: AttemptControl::new(unit.control.clone()),
-                tally: unit.emitter.tally(id),
+                tally,
                 successes: AtomicU64::new(0),
                 environment: unit.environment.clone(),
-                seat: unit.in_flight[id.index()].seat(lane),
+                seat: seat.clone(),
             })
         })
         .collect();
@@ -290,7 +296,7 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
     if let Some(pace) = &pace {
         pace.begin_life(shared.len());
     }
-    let gate = policy.breaker.map(|breaker| Arc::new(Gate::new(breaker)));
+    let gate = policy.breaker.map(|breaker| Arc::new(Gate::new(breaker, source.kind())));
     let mut runs = Vec::with_capacity(shared.len());
     for (index, shared) in shared.into_iter().enumerate() {
         let cx = LaneContext::new(cx.clone(), index);
@@ -307,6 +313,7 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
             cx,
             context: Context::new(shared.clone()),
             shared,
+            timer: KeptTimer::default(),
             prompt: matches!(source.kind(), SourceKind::Continuous | SourceKind::Queue),
             first_began: Instant::now(),
             chance: fastrand::Rng::with_seed(stream(unit.seed, &unit.name, index)),

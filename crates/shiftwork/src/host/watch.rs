@@ -47,7 +47,8 @@ static RUNNING: AtomicU64 = AtomicU64::new(0);
 enum News {
     Stops { reason: StopReason, within: Duration },
     Stopped(ExitStatus),
-    Faulted,
+    Faulted(WorkerId),
+    Runs(WorkerId),
 }
 
 /// The host's end of it.
@@ -105,7 +106,10 @@ impl Watch {
         let news = match event {
             Event::HostStopping { reason, within, .. } => News::Stops { reason: *reason, within: *within },
             Event::HostStopped { exit } => News::Stopped(*exit),
-            Event::WorkerStopped { phase: WorkerPhase::Failed, .. } => News::Faulted,
+            Event::WorkerFaulted { worker, .. } | Event::WorkerStopped { worker, phase: WorkerPhase::Failed } => {
+                News::Faulted(*worker)
+            }
+            Event::IntakeOpened { worker } => News::Runs(*worker),
             _ => return,
         };
         // Without its thread nobody hears it.
@@ -142,7 +146,8 @@ async fn watch(watched: Arc<Watched>, host: u64, mut news: mpsc::UnboundedReceiv
             told = news.recv(), if open => match told {
                 Some(News::Stops { reason, within }) => overdue.stops(reason, within, began.elapsed()),
                 Some(News::Stopped(exit)) => overdue.stopped(exit),
-                Some(News::Faulted) => overdue.faulted(),
+                Some(News::Faulted(worker)) => overdue.faulted(worker),
+                Some(News::Runs(worker)) => overdue.runs(worker),
                 None => open = false,
             },
             signal = next_signal(&mut signals) => overdue.signal(signal, began.elapsed()),
@@ -158,7 +163,9 @@ async fn watch(watched: Arc<Watched>, host: u64, mut news: mpsc::UnboundedReceiv
             looks.look(&watched).await;
         }
         let others = RUNNING.load(Ordering::Relaxed).saturating_sub(u64::from(open));
-        if others == 0 && deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        if others > 0 {
+            overdue.is_put_off(began.elapsed());
+        } else if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             end_process(&watched, &overdue);
         }
     }

@@ -27,13 +27,15 @@ use crate::{
     batch::Item,
     context::LaneShared,
     control::{Interrupts, Level},
-    cycle::{Limits, RunCycle, panicked},
+    cycle::{Around, Limits, RunCycle, panicked},
     event::{CycleId, Event},
+    gate::Gate,
     lifecycle::{
         batch::{as_one, runs_alone},
         breaker::{self, Admission},
         settle::Decision,
     },
+    pace::Pace,
     source::{BatchLane, Settling},
 };
 
@@ -42,9 +44,21 @@ use crate::{
 pub(crate) struct Members {
     all: Arc<[Arc<LaneShared>]>,
     lanes: Range<usize>,
+    /// The number of the call in the first of them: what the call has left running may outlive that.
+    number: u64,
 }
 
 impl Members {
+    fn new(all: Arc<[Arc<LaneShared>]>, lanes: Range<usize>) -> Self {
+        let number = all[lanes.start].control.number();
+        Self { all, lanes, number }
+    }
+
+    /// Whether the call is over: its lanes have gone on.
+    fn is_over(&self) -> bool {
+        self.first().control.number() != self.number
+    }
+
     fn lanes(&self) -> &[Arc<LaneShared>] {
         &self.all[self.lanes.clone()]
     }
@@ -54,7 +68,9 @@ impl Members {
     }
 
     pub(crate) fn progress(&self) {
-        self.lanes().iter().for_each(|lane| lane.control.progress());
+        if !self.is_over() {
+            self.lanes().iter().for_each(|lane| lane.control.progress());
+        }
     }
 
     fn is_cancelled(&self) -> bool {
@@ -62,7 +78,7 @@ impl Members {
     }
 
     pub(crate) async fn cancelled(&self) {
-        self.first().control.worker.until(|| self.is_cancelled()).await;
+        self.first().control.worker.until(|| self.is_cancelled() || self.is_over()).await;
     }
 }
 
@@ -199,44 +215,43 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 continue;
             }
             self.set_apart().await;
-            if let Some(pace) = &pace
-                && !pace.after_offer(&self.lanes[0].cx).await
-            {
-                self.lanes[0].give_up(asks_for_probe);
+            let Some(probe) = self.admitted(gate.as_deref(), pace.as_deref(), asks_for_probe).await else {
                 self.refuse_all_but(None).await;
                 continue;
-            }
-            let probe = match gate.as_ref().map_or(Admission::Run, |gate| gate.admit()) {
-                Admission::Run => false,
-                Admission::Probe => {
-                    self.refuse_all_but(Some(0)).await;
-                    true
-                }
-                Admission::Refused => {
-                    if let Some(pace) = &pace {
-                        pace.give_up();
-                    }
-                    self.refuse_all_but(None).await;
-                    continue;
-                }
             };
-            if control.is_closed() {
-                // Intake closed while the others were given back.
-                if let Some(gate) = gate.as_ref().filter(|_| probe) {
-                    gate.withdraw();
-                }
-                if let Some(pace) = &pace {
-                    pace.give_up();
-                }
-                self.refuse_all_but(None).await;
-                continue;
-            }
-            if let Some(pace) = &pace {
-                pace.begin(&self.lanes[0].cx);
-            }
             interrupted |= self.run_batch(probe).await;
             tokio::task::coop::consume_budget().await;
         }
+    }
+
+    /// Whether what is ready may begin, and if so whether as a probe, of which all but the first are given back. If not, it keeps
+    /// nobody else's place.
+    async fn admitted(&mut self, gate: Option<&Gate>, pace: Option<&Pace>, asks_for_probe: bool) -> Option<bool> {
+        if let Some(pace) = pace
+            && !pace.after_offer(&self.lanes[0].cx).await
+        {
+            self.lanes[0].give_up(asks_for_probe);
+            return None;
+        }
+        let admission = gate.map_or(Admission::Run, Gate::admit);
+        let probe = admission == Admission::Probe;
+        if probe {
+            self.refuse_all_but(Some(0)).await;
+        }
+        // Intake may have closed while the others were given back.
+        if admission == Admission::Refused || self.lanes[0].shared.control.worker.is_closed() {
+            if let Some(gate) = gate.filter(|_| probe) {
+                gate.withdraw();
+            }
+            if let Some(pace) = pace {
+                pace.give_up();
+            }
+            return None;
+        }
+        if let Some(pace) = pace {
+            pace.begin(&self.lanes[0].cx);
+        }
+        Some(probe)
     }
 
     /// Gives each input that was taken to a lane, and moves aside what gets no cycle. Whether the source can go on.
@@ -401,14 +416,16 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         let deadline = leader.policy.cycle_timeout.and_then(|timeout| began.checked_add(timeout));
         let limits = Limits { deadline, progress: leader.policy.progress_timeout.map(|timeout| (timeout, began)) };
         let (user, shared) = (leader.worker.clone(), leader.shared.clone());
-        let members = Members { all: self.shared.clone(), lanes: lanes.clone() };
+        let members = Members::new(self.shared.clone(), lanes.clone());
         let cx = BatchContext::new(members.clone(), deadline);
         let size = lanes.len();
         let span = tracing::info_span!("batch", worker = &*shared.name, cycle = first.0, size);
         let batch = &mut self.batch;
         // In a block of its own, so that a cycle that panics before it returns its future is caught too.
         let cycle = async { user.cycle(batch, &cx).await };
-        let mut result = RunCycle::new(cycle, limits, &members, &span, Some(&shared.seat)).await;
+        let timer = &mut self.lanes[lanes.start].timer;
+        let around = Around { control: &members, span: &span, seat: Some(&shared.seat), timer };
+        let mut result = RunCycle::new(cycle, limits, around).await;
         for item in self.batch.iter_mut() {
             if let Some(flight) = self.flights.get_mut(item.place) {
                 flight.verdict = item.verdict.take();

@@ -258,10 +258,12 @@ impl Machine {
         self.state == State::Closed && self.failures == 0
     }
 
-    pub(crate) fn ask(&mut self, now: Instant) -> Asking {
+    /// A lane is about to ask its source. If no more than `one_asks` for the probe, the others wait for what comes of that.
+    pub(crate) fn ask(&mut self, now: Instant, one_asks: bool) -> Asking {
         match self.state {
             State::Closed => Asking::Go,
             State::Open(until) if now < until => Asking::Until(until),
+            State::Open(_) if !one_asks => Asking::Go,
             State::Open(_) => {
                 self.state = State::Asking;
                 Asking::ForProbe
@@ -399,8 +401,8 @@ mod tests {
         for (pause, next) in [(10, 20), (20, 30), (30, 30)] {
             assert_eq!(machine.admit(now), Admission::Refused);
             now += Duration::from_secs(pause);
-            assert_eq!(machine.ask(now), Asking::ForProbe);
-            assert_eq!(machine.ask(now), Asking::Wait, "one at a time");
+            assert_eq!(machine.ask(now, true), Asking::ForProbe);
+            assert_eq!(machine.ask(now, true), Asking::Wait, "one at a time");
             assert_eq!(machine.admit(now), Admission::Probe);
             assert_eq!(machine.admit(now), Admission::Refused, "one at a time");
             let probe = Ended { probe: true, ..failed(FailureKind::Timeout) };
@@ -421,9 +423,9 @@ mod tests {
         assert_eq!(machine.admit(now), Admission::Probe);
         let probe = Ended { probe: true, ..failed(FailureKind::Invalid) };
         assert_eq!(machine.ended(probe, now, 0.5).change, Some(Change::Undecided));
-        assert_eq!(machine.ask(now), Asking::ForProbe);
+        assert_eq!(machine.ask(now, true), Asking::ForProbe);
         assert!(machine.give_up(now));
-        assert_eq!(machine.ask(now), Asking::ForProbe);
+        assert_eq!(machine.ask(now, true), Asking::ForProbe);
     }
 
     #[test]

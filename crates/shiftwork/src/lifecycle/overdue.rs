@@ -3,7 +3,7 @@
 //! It is kept apart from the host's own state machine because it must hold where that one cannot run any more: on a thread
 //! that a cycle blocks.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use crate::{
         form::{Time, Words},
         section::section,
     },
-    event::StopReason,
+    event::{StopReason, WorkerId},
 };
 
 /// The shortest poll that can be said to block.
@@ -137,13 +137,15 @@ pub(crate) struct Overdue {
     /// The rungs of the ladder of signals: 1 drains, 2 aborts, 3 leaves.
     rungs: u32,
     worst: ExitStatus,
+    /// The workers that have faulted and have not been started again.
+    down: BTreeSet<WorkerId>,
     verdict: Option<ExitStatus>,
 }
 
 impl Overdue {
     pub(crate) fn new(watchdog: Watchdog, total: Duration) -> Self {
         let worst = ExitStatus::DrainTimedOut;
-        Self { grace: watchdog.grace, total, deadline: None, rungs: 0, worst, verdict: None }
+        Self { grace: watchdog.grace, total, deadline: None, rungs: 0, worst, down: BTreeSet::new(), verdict: None }
     }
 
     /// The process got a signal, whether or not its host has heard of it.
@@ -172,9 +174,21 @@ impl Overdue {
         self.must_end_by(now.saturating_add(within).saturating_add(self.grace));
     }
 
-    /// A worker has ended for a fault of its own, whatever its host goes on with.
-    pub(crate) fn faulted(&mut self) {
-        self.worst = self.worst.max(ExitStatus::WorkerFault);
+    /// A worker cannot go on, whatever its host does.
+    pub(crate) fn faulted(&mut self, worker: WorkerId) {
+        self.down.insert(worker);
+    }
+
+    /// A worker has begun to work, in its first life or another one.
+    pub(crate) fn runs(&mut self, worker: WorkerId) {
+        self.down.remove(&worker);
+    }
+
+    /// The process runs another host: this one's time begins anew when it does not any more.
+    pub(crate) fn is_put_off(&mut self, now: Duration) {
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            self.deadline = Some(now.saturating_add(self.grace));
+        }
     }
 
     /// The host has stopped. Its process has what is left of the time.
@@ -198,14 +212,14 @@ impl Overdue {
     /// The exit code of a process that must be ended now.
     pub(crate) fn exit(&self) -> ExitStatus {
         let forced = if self.rungs >= 2 { ExitStatus::Forced } else { ExitStatus::DrainTimedOut };
-        self.verdict.unwrap_or_else(|| self.worst.max(forced))
+        let faulted = if self.down.is_empty() { forced } else { ExitStatus::WorkerFault };
+        self.verdict.unwrap_or_else(|| self.worst.max(forced).max(faulted))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::WorkerId;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -251,13 +265,25 @@ mod tests {
         overdue.stops(StopReason::WorkerFault(WorkerId(0)), 25 * SECOND, SECOND);
         assert_eq!(overdue.exit(), ExitStatus::WorkerFault);
         let mut overdue = self::overdue();
-        overdue.faulted();
+        overdue.faulted(WorkerId(1));
         overdue.signal(Signal::Terminate, SECOND);
         assert_eq!(overdue.exit(), ExitStatus::WorkerFault, "of a worker that its host went on without");
+        overdue.runs(WorkerId(1));
+        assert_eq!(overdue.exit(), ExitStatus::DrainTimedOut, "it was started again");
         let mut overdue = self::overdue();
         overdue.signal(Signal::Terminate, SECOND);
         overdue.stopped(ExitStatus::Clean);
         assert_eq!((overdue.exit(), overdue.deadline()), (ExitStatus::Clean, Some(28 * SECOND)));
+    }
+
+    #[test]
+    fn t9_a_deadline_that_passed_beside_another_host_begins_anew_with_the_grace() {
+        let mut overdue = overdue();
+        overdue.signal(Signal::Terminate, SECOND);
+        overdue.is_put_off(27 * SECOND);
+        assert_eq!(overdue.deadline(), Some(28 * SECOND), "it has not passed");
+        overdue.is_put_off(28 * SECOND);
+        assert_eq!(overdue.deadline(), Some(30 * SECOND));
     }
 
     #[test]

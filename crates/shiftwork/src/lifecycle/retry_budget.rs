@@ -13,7 +13,10 @@ use crate::config::{form::Count, section::section};
 
 /// How many retries a worker makes at most: so many a second, and a share of its successes beside them.
 ///
-/// A retry that the budget has no room for is not lost: it waits until there is room, longer than its backoff. [`Default`] is
+/// A retry that the budget has no room for is not lost: it waits until there is room, longer than its backoff. A retry is counted when its
+/// attempt fails, not when it is made: of attempts that have failed over a long time and all wait for one moment
+/// ([`Failure::retry_after`](crate::Failure::retry_after)) more may be made at that moment than at once; a
+/// [rate limit](crate::RateLimit) is what bounds those. [`Default`] is
 /// 10 a second, 100 at once after a quiet time, and one for every five successes.
 ///
 /// ```

@@ -322,7 +322,11 @@ pub struct ScheduleLane {
 impl ScheduleLane {
     /// Waits for the clockwork, and in it for the next tick, or for a trigger.
     async fn tick(&self, cx: &LaneContext) -> Option<(Tick, Instant)> {
-        let mut clockwork = self.life.clockwork.lock().await;
+        // Most schedules have one lane, which finds it free.
+        let mut clockwork = match self.life.clockwork.try_lock() {
+            Ok(clockwork) => clockwork,
+            Err(_) => self.life.clockwork.lock().await,
+        };
         loop {
             // It is not served while somebody asks for one, who goes first.
             match clockwork.next(&self.plan, &cx.source, EndedBy::IntakeOrTrigger).await {

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     event::Event,
+    kept_timer::KeptTimer,
     source::{SourceContext, later},
 };
 
@@ -75,6 +76,8 @@ struct Due {
 #[derive(Debug)]
 struct Hands {
     drive: Drive,
+    /// What wakes who waits for a tick.
+    timer: KeptTimer,
     /// The draws of the jitter.
     chance: fastrand::Rng,
 }
@@ -155,19 +158,20 @@ impl Hands {
             }
             Pace::Cron { .. } | Pace::Once(_) => Drive::Wall(begin, None),
         };
-        Self { drive, chance: fastrand::Rng::with_seed(cx.seed) }
+        Self { drive, timer: KeptTimer::default(), chance: fastrand::Rng::with_seed(cx.seed) }
     }
 
     /// Waits for the next tick. Why there is none otherwise.
     async fn tick(&mut self, plan: &Plan, cx: &SourceContext, ended_by: EndedBy) -> Result<Came, Waited> {
-        match &mut self.drive {
+        let Self { drive, timer, chance: _ } = self;
+        match drive {
             Drive::Rate(begin, series) => loop {
                 if ended_by.is_over(cx) {
                     return Err(Waited::Ended);
                 }
                 let at = Instant::now();
                 let Some(now) = at.checked_duration_since(*begin) else {
-                    wait_until(*begin, cx, ended_by).await?;
+                    wait_until(timer, *begin, cx, ended_by).await?;
                     continue;
                 };
                 match decide(series, now, cx) {
@@ -175,18 +179,18 @@ impl Hands {
                         let room = next.map(|next| next.saturating_sub(due));
                         return Ok(Came { at, late: now.saturating_sub(due), due: None, missed, room });
                     }
-                    Decision::Wait { until } => wait_until(later(*begin, until), cx, ended_by).await?,
+                    Decision::Wait { until } => wait_until(timer, later(*begin, until), cx, ended_by).await?,
                     Decision::End => return Err(Waited::End),
                 }
             },
             Drive::Delay(due) => {
-                wait_until(*due, cx, ended_by).await?;
+                wait_until(timer, *due, cx, ended_by).await?;
                 let at = Instant::now();
                 let Pace::Delay(delay) = plan.pace else { return Err(Waited::End) };
                 Ok(Came { at, late: at.saturating_duration_since(*due), due: None, missed: 0, room: Some(delay) })
             }
             Drive::Wall(begin, series) => {
-                wait_until(*begin, cx, ended_by).await?;
+                wait_until(timer, *begin, cx, ended_by).await?;
                 let series = series.get_or_insert_with(|| start(plan, cx.wall_time()));
                 loop {
                     let (at, now) = (Instant::now(), cx.wall_time());
@@ -197,7 +201,7 @@ impl Hands {
                         }
                         Decision::Wait { until } => {
                             let pause = between(now, until).clamp(TIMER, LOOK_EVERY);
-                            wait_until(later(at, pause), cx, ended_by).await?;
+                            wait_until(timer, later(at, pause), cx, ended_by).await?;
                         }
                         Decision::End => return Err(Waited::End),
                     }
@@ -225,8 +229,8 @@ impl Hands {
     }
 }
 
-async fn wait_until(time: Instant, cx: &SourceContext, ended_by: EndedBy) -> Result<(), Waited> {
-    if cx.wait_until_or(time, || ended_by.is_over(cx)).await { Err(Waited::Ended) } else { Ok(()) }
+async fn wait_until(timer: &mut KeptTimer, time: Instant, cx: &SourceContext, ended_by: EndedBy) -> Result<(), Waited> {
+    if cx.wait_with(timer, time, || ended_by.is_over(cx)).await { Err(Waited::Ended) } else { Ok(()) }
 }
 
 /// The ticks of the wall clock, from when the schedule begins.
@@ -323,19 +327,34 @@ impl Clockwork {
         cx: &SourceContext,
         ended_by: EndedBy,
     ) -> Result<(Tick, Instant), Waited> {
+        if self.due.is_none() && plan.policy.jitter.is_zero() {
+            // Nothing comes between: it is served at the very look that found it due.
+            let hands = self.hands.get_or_insert_with(|| Hands::new(plan, cx));
+            let came = hands.tick(plan, cx, ended_by).await?;
+            if ended_by.is_over(cx) {
+                self.due = Some(Due { came, until: came.at });
+                return Err(Waited::Ended);
+            }
+            return Ok(self.serve(&came, came.at, came.late, cx));
+        }
         let waited = self.come_due(plan, cx, ended_by).await;
         let Some(due) = self.due.take_if(|_| waited == Waited::Due) else { return Err(waited) };
         let now = Instant::now();
-        let (late, missed) = (due.age(now), due.came.missed);
+        Ok(self.serve(&due.came, now, due.age(now), cx))
+    }
+
+    /// Counts a tick, and says that it is served now.
+    fn serve(&mut self, came: &Came, now: Instant, late: Duration, cx: &SourceContext) -> (Tick, Instant) {
+        let missed = came.missed;
         self.number = self.number.saturating_add(missed).saturating_add(1);
         let number = self.number;
-        let due = due.came.due.unwrap_or_else(|| {
+        let due = came.due.unwrap_or_else(|| {
             let wall = cx.wall_time();
             wall.checked_sub(late).unwrap_or(wall)
         });
         let triggered = false;
         cx.emitter.emit(now, &Event::TickDue { worker: cx.worker, number, due, missed, late, triggered });
-        Ok((Tick { number, due, triggered, missed }, now))
+        (Tick { number, due, triggered, missed }, now)
     }
 
     /// Serves a tick that was asked for.
