@@ -61,7 +61,7 @@ pub fn on_shiftwork(waits: Waits, worlds: u64) -> Duration {
 /// One world.
 pub fn run(waits: Waits, seed: u64) -> Outcome {
     let mut plan = Plan::quiet("benchmark", seed);
-    plan.faults.push(Fault { at_ms: STOP_MS, kind: Signal::Terminate.into() });
+    plan.faults.push(Fault::new(STOP_MS, Signal::Terminate.into()));
     let options = Options { timeline: false, once: true, horizon: Some(secs(60)) };
     world::run(&plan, options, |world| {
         let called = match waits {

@@ -8,8 +8,8 @@ use std::{
 };
 
 use rand::Rng;
-use shiftwork::{Context, Failure, Schedule, Signal, Tick};
-use shiftwork_sim::{Outcome, Script, millis, plan, secs};
+use shiftwork::{Context, Failure, FailureKind, Retry, Schedule, Signal, Tick, event::Event};
+use shiftwork_sim::{Ledger, Outcome, Script, millis, plan, secs};
 
 use crate::worlds::Notes;
 
@@ -182,7 +182,7 @@ fn blocking_work_may_block_and_takes_the_worlds_time() {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a blocking thread may sleep")]
-fn a_tick_that_is_put_off_may_be_missed_while_blocking_work_sleeps() {
+fn blocking_work_that_sleeps_keeps_no_task_waiting() {
     for seed in 0..20 {
         let outcome = Script::new().seed(seed).at(secs(60), Signal::Terminate).run_once(|world| {
             world.node("node", |node| {
@@ -192,18 +192,73 @@ fn a_tick_that_is_put_off_may_be_missed_while_blocking_work_sleeps() {
                     Ok::<(), Failure>(())
                 };
                 node.host()
-                    .worker("tick", Schedule::every(secs(10)).jitter(secs(5)), tick)
+                    .worker("tick", Schedule::every(secs(1)), tick)
                     .worker("block", Schedule::every(secs(3_600)).first_after(secs(12)), block)
                     .run_until_signal()
             });
         });
         outcome.assert_rules_kept();
+        assert_eq!(outcome.report().unwrap().worker("tick").unwrap().cycles.succeeded, 60);
+        let late = outcome.count(|event| matches!(event, Event::TickDue { late, .. } if !late.is_zero()));
+        assert_eq!(late, 0, "seed {seed}");
     }
 }
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a blocking thread may sleep")]
-fn nobody_is_to_blame_for_the_time_that_blocking_work_takes() {
+fn pieces_of_blocking_work_sleep_side_by_side_and_end_in_the_order_of_their_times() {
+    let ended: Ledger<Vec<u64>> = Ledger::default();
+    let seen = ended.clone();
+    let outcome = Script::new().at(secs(60), Signal::Terminate).run_once(move |world| {
+        world.node("node", move |node| {
+            let ended = ended.clone();
+            let work = move |_: Tick, _: Context| {
+                let ended = ended.clone();
+                async move {
+                    let mut pieces = tokio::task::JoinSet::new();
+                    for place in 0..12 {
+                        let (ended, long) = (ended.clone(), place * 5 % 12);
+                        pieces.spawn_blocking(move || {
+                            std::thread::sleep(secs(1 + long));
+                            ended.with(|ended| ended.push(long));
+                        });
+                    }
+                    while pieces.join_next().await.is_some() {}
+                    Ok::<(), Failure>(())
+                }
+            };
+            node.host().worker("work", Schedule::every(secs(100)), work).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(seen.with(|ended| ended.clone()), (0..12).collect::<Vec<_>>());
+    let ended = outcome.events().find(|(_, event)| event.name() == "cycle_ended").unwrap().0;
+    assert_eq!(ended, secs(12), "the longest of them");
+}
+
+#[test]
+fn a_blocking_thread_that_waits_hears_of_it_when_a_task_has_news() {
+    let outcome = Script::new().at(secs(60), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            let work = |_: Tick, _: Context| async {
+                let (sender, receiver) = std::sync::mpsc::channel();
+                let waits = tokio::task::spawn_blocking(move || receiver.recv_timeout(secs(30)));
+                tokio::time::sleep(secs(2)).await;
+                sender.send(17).unwrap();
+                assert_eq!(waits.await.unwrap(), Ok(17));
+                Ok::<(), Failure>(())
+            };
+            node.host().worker("work", Schedule::every(secs(100)), work).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let ended = outcome.events().find(|(_, event)| event.name() == "cycle_ended").unwrap().0;
+    assert_eq!(ended, secs(2));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a blocking thread may sleep")]
+fn a_cycle_is_timed_out_while_its_blocking_work_sleeps_on() {
     let outcome = Script::new().at(secs(5), Signal::Terminate).run_once(|world| {
         for name in ["blocks", "beside it"] {
             world.node(name, move |node| {
@@ -216,6 +271,7 @@ fn nobody_is_to_blame_for_the_time_that_blocking_work_takes() {
                 let tick = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
                 node.host()
                     .worker("work", Schedule::every(secs(3)), work)
+                    .retry(Retry::never())
                     .cycle_timeout(secs(1))
                     .worker("tick", Schedule::every(secs(1)), tick)
                     .run_until_signal()
@@ -224,5 +280,13 @@ fn nobody_is_to_blame_for_the_time_that_blocking_work_takes() {
         world.signal_at(secs(5), "beside it", Signal::Terminate);
     });
     outcome.assert_rules_kept();
-    assert!(outcome.ended_at() >= secs(5));
+    let timed_out = outcome.events_of("blocks").filter_map(|(at, event)| match event {
+        Event::CycleEnded { failure: Some(cause), .. } => Some((at, cause.kind)),
+        _ => None,
+    });
+    let (first, second) = ((secs(1), FailureKind::Timeout), (secs(4), FailureKind::Timeout));
+    assert_eq!(timed_out.collect::<Vec<_>>(), [first, second]);
+    assert!(
+        outcome.events_of("beside it").all(|(_, event)| !matches!(event, Event::CycleEnded { failure: Some(_), .. }))
+    );
 }

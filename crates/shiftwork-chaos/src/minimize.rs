@@ -64,6 +64,10 @@ pub(crate) fn minimize(
                 drop(writeln!(err, "{file} breaks no rule any more, and stays as it is"));
                 replay.plan.clone()
             }
+            Ok(Smaller::Lost { rule }) => {
+                drop(writeln!(err, "{file} stays as it is: it broke {rule} once, and not when it was run again"));
+                replay.plan.clone()
+            }
             Ok(Smaller::Shrunk { rule, shrunk }) => {
                 let plan = shrunk.outcome.plan.clone();
                 let (before, after) = (sizes(&replay.plan), sizes(&plan));
@@ -92,6 +96,10 @@ pub(crate) fn minimize(
 enum Smaller {
     /// It breaks nothing.
     Kept,
+    /// It broke this rule once, and then no more: its world is not a function of its seed.
+    Lost {
+        rule: RuleName,
+    },
     Shrunk {
         rule: RuleName,
         shrunk: Box<Shrunk>,
@@ -119,6 +127,9 @@ fn smaller(replay: &Replay<'_>, display: Display, err: &mut dyn Write) -> Smalle
     };
     let shrunk = explore::shrink(replay.scenario, &first.plan, &violation.rule, SHRINK_WORLDS_MAX, &mut tell);
     bar.finish_and_clear();
+    if shrunk.outcome.violations.first().is_none_or(|again| again.rule != violation.rule) {
+        return Smaller::Lost { rule: violation.rule };
+    }
     Smaller::Shrunk { rule: violation.rule, shrunk: Box::new(shrunk) }
 }
 

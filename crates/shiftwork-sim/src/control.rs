@@ -57,5 +57,5 @@ impl Control {
 /// Holds this thread's chance and time for a world with `seed`, until what is returned is dropped.
 pub(crate) fn hold(seed: u64, clock: Arc<WorldClock>) -> interpose::Held {
     fastrand::seed(seed);
-    interpose::hold(seed, clock, interpose::Thread::World)
+    interpose::hold(seed, clock)
 }

@@ -40,7 +40,7 @@ pub(crate) use error::Trouble;
 pub use latency::Latency;
 use on_its_way::OnItsWay;
 use shiftwork::IntoWorker;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 #[cfg(feature = "tower")]
 pub use tower::{DependencyLayer, DependencyService};
 
@@ -192,6 +192,7 @@ impl Dependency {
         patience: Duration,
         done: impl FnOnce(&T, bool),
     ) -> Result<T, DependencyError> {
+        let began = Instant::now();
         let effect = pin!(effect);
         let mut on_its_way = OnItsWay::new(self, effect, done);
         let (there, back) = self.travel_times();
@@ -202,7 +203,9 @@ impl Dependency {
         }
         let value = on_its_way.arrive().await;
         let meets = self.shared.lock().meets(visit.site, true);
-        on_its_way.tell(&value, meets == Meets::Nothing && there.saturating_add(back) <= patience);
+        // Its process may have stood still on the way.
+        let in_time = began.elapsed().saturating_add(back) <= patience;
+        on_its_way.tell(&value, meets == Meets::Nothing && in_time);
         self.obey(meets).await?;
         pause(back).await;
         Ok(value)

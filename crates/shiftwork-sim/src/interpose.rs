@@ -25,9 +25,9 @@ mod real;
 mod sleep;
 mod syscall;
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{marker::PhantomData, ptr, sync::Arc};
 
-use crate::world::WorldClock;
+use crate::world::{Gate, WorldClock};
 
 /// Whether chance and time can be held at this level in this build.
 pub(crate) const IN_FORCE: bool = true;
@@ -35,23 +35,32 @@ pub(crate) const IN_FORCE: bool = true;
 /// This thread's chance and time are a world's until this is dropped, on the same thread.
 pub(crate) struct Held {
     _clock: Arc<WorldClock>,
+    _gate: Option<Arc<Gate>>,
     _same_thread: PhantomData<*const ()>,
 }
 
-/// Whose thread it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Thread {
-    /// The one that the world runs on. When it sleeps, time jumps.
-    World,
-    /// One that does blocking work for it. When it sleeps, it is ahead of the world.
-    Blocking,
+/// Begins to answer this thread's questions from `seed` and `clock`.
+pub(crate) fn hold(seed: u64, clock: Arc<WorldClock>) -> Held {
+    entropy::hold(seed);
+    clock::hold(Arc::as_ptr(&clock), ptr::null());
+    Held { _clock: clock, _gate: None, _same_thread: PhantomData }
 }
 
-/// Begins to answer this thread's questions from `seed` and `clock`.
-pub(crate) fn hold(seed: u64, clock: Arc<WorldClock>, thread: Thread) -> Held {
+/// The same for a thread that does blocking work, which it does as its gate lets it.
+pub(crate) fn hold_blocking(seed: u64, clock: Arc<WorldClock>, gate: Arc<Gate>) -> Held {
     entropy::hold(seed);
-    clock::hold(Arc::as_ptr(&clock), thread);
-    Held { _clock: clock, _same_thread: PhantomData }
+    clock::hold(Arc::as_ptr(&clock), Arc::as_ptr(&gate));
+    Held { _clock: clock, _gate: Some(gate), _same_thread: PhantomData }
+}
+
+/// Does something of the world's own with this thread's questions unanswered, and the error number as it was.
+pub(crate) fn unheld<T>(work: impl FnOnce() -> T) -> T {
+    clock::unheld(|| {
+        let errno = real::errno();
+        let result = work();
+        real::set_errno(errno);
+        result
+    })
 }
 
 impl Drop for Held {

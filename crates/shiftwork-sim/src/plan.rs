@@ -23,7 +23,7 @@ use std::time::Duration;
 
 pub(crate) use display::Seconds;
 pub use file::PlanError;
-pub(crate) use kind::{Deed, Driven};
+pub(crate) use kind::{Deed, Driven, Step};
 pub use kind::{FaultKind, Spread};
 pub use name::FaultName;
 pub use script::{
@@ -66,6 +66,23 @@ pub struct Fault {
     /// What it is.
     #[serde(flatten)]
     pub kind: FaultKind,
+    /// How many calls go by unharmed that it could strike, from when it begins on: so that one of several that come at the same
+    /// millisecond can be named. Only for kinds that strike calls; a file that does not say has none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub lets_pass: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_none(count: &u32) -> bool {
+    *count == 0
+}
+
+impl Fault {
+    /// A fault that begins at a time, in milliseconds since the world began.
+    #[must_use]
+    pub fn new(at_ms: u64, kind: FaultKind) -> Self {
+        Self { at_ms, kind, lets_pass: 0 }
+    }
 }
 
 impl Plan {

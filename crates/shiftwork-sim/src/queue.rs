@@ -119,7 +119,8 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
         self.record_pushed(&pushed.expect("a world's queue is unbounded"), &routes);
     }
 
-    /// How many deliveries are in each state, whatever the faults.
+    /// How many deliveries are in each state, whatever the faults, as if the time had come for each of them: what waits for its time
+    /// or for a retry counts as ready.
     #[must_use]
     pub fn inspect_depth(&self) -> Depth {
         now_or_never(self.store.depth(Timestamp::MAX)).expect("a world's queue is in memory")

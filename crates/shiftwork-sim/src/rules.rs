@@ -199,7 +199,7 @@ struct NodeRules {
     transitions: transitions::Watcher,
     coverage: coverage::Watcher,
     pauses: Pauses,
-    /// When polls blocked the thread, or blocking work slept.
+    /// When polls blocked the thread.
     blocked: Pauses,
 }
 

@@ -59,7 +59,8 @@ mod turns;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-pub(crate) use clock::{WALL_EPOCH, WorldClock, wall_at};
+pub(crate) use clock::{WALL_EPOCH, WorldClock, saturating_ns, wall_at};
+pub(crate) use gate::{Gate, IsOver};
 use machine::Machine;
 pub use node::Node;
 pub use outcome::{NodeReport, Outcome, Stats};

@@ -85,10 +85,10 @@ fn report(folder: &Path, faults: Vec<Fault>) -> u8 {
 /// A world in which the rule breaks in the second attempt at the tick of 20 s.
 fn broken() -> Vec<Fault> {
     vec![
-        Fault { at_ms: 5_000, kind: site("smtp").slow(millis(300)).lasting(secs(8)) },
-        Fault { at_ms: 15_000, kind: site("smtp").reply_lost(100).lasting(secs(10)) },
-        Fault { at_ms: 23_000, kind: Signal::Terminate.into() },
-        Fault { at_ms: 55_000, kind: site("smtp").outage() },
+        Fault::new(5_000, site("smtp").slow(millis(300)).lasting(secs(8))),
+        Fault::new(15_000, site("smtp").reply_lost(100).lasting(secs(10))),
+        Fault::new(23_000, Signal::Terminate.into()),
+        Fault::new(55_000, site("smtp").outage()),
     ]
 }
 
@@ -132,8 +132,7 @@ fn a_failure_has_a_lane_for_each_node_and_worker_and_a_bar_for_each_life_and_cyc
 #[test]
 fn the_words_of_faults_do_not_lie_upon_each_other() {
     let folder = tempfile::tempdir().unwrap();
-    let together =
-        |index: u64| Fault { at_ms: 2_000 + 4_000 * index, kind: site("smtp").slow(millis(300)).lasting(secs(1)) };
+    let together = |index: u64| Fault::new(2_000 + 4_000 * index, site("smtp").slow(millis(300)).lasting(secs(1)));
     let Some(mut page) = opened(&folder, (0..12).map(together).collect(), "light") else { return };
     let overlaps = "(boxes => boxes.filter((one, index) => boxes.slice(index + 1).some(other => one.left < other.right && \
                     other.left < one.right && one.top < other.bottom && other.top < one.bottom)).length + ' of ' + boxes.length)\
@@ -176,8 +175,7 @@ fn the_keyboard_zooms_and_walks_through_a_timeline() {
 #[test]
 fn a_page_fits_its_window_and_reaches_for_nothing_outside() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(mut page) =
-        opened(&folder, vec![Fault { at_ms: 15_000, kind: site("smtp").outage().lasting(secs(3)) }], "light")
+    let Some(mut page) = opened(&folder, vec![Fault::new(15_000, site("smtp").outage().lasting(secs(3)))], "light")
     else {
         return;
     };

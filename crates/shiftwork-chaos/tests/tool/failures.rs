@@ -146,7 +146,7 @@ fn a_plan_whose_scenario_panics_is_told_and_the_others_are_made_smaller() {
 fn too_large() -> Plan {
     let mut plan = crate::a_mail_sent_twice();
     for at_ms in [3_000, 7_000, 41_000] {
-        plan.faults.push(Fault { at_ms, kind: site("smtp").slow(millis(300)).lasting(millis(900)) });
+        plan.faults.push(Fault::new(at_ms, site("smtp").slow(millis(300)).lasting(millis(900))));
     }
     plan.faults.sort_by_key(|fault| fault.at_ms);
     plan

@@ -43,8 +43,8 @@ fn chaos(folder: &Path, args: &[&str]) -> Run {
 /// The plan of a world in which the canary sends a mail twice.
 fn a_mail_sent_twice() -> Plan {
     let faults = vec![
-        Fault { at_ms: 15_000, kind: site("smtp").reply_lost(100).lasting(secs(10)) },
-        Fault { at_ms: 50_000, kind: Signal::Terminate.into() },
+        Fault::new(15_000, site("smtp").reply_lost(100).lasting(secs(10))),
+        Fault::new(50_000, Signal::Terminate.into()),
     ];
     Plan { faults, ..Plan::quiet("canary-twice", 1) }
 }

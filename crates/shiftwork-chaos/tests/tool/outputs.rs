@@ -146,7 +146,7 @@ fn a_corpus_plan_that_no_longer_fits_is_stale_and_says_what_does_not() {
     let folder = setup();
     fs::create_dir(folder.path().join("corpus")).unwrap();
     let mut plan = Plan::quiet("mailer", 1);
-    plan.faults = vec![Fault { at_ms: 1, kind: site("fax").hang() }];
+    plan.faults = vec![Fault::new(1, site("fax").hang())];
     fs::write(folder.path().join("corpus/gone.json"), plan.to_json()).unwrap();
     let run = chaos(folder.path(), &["mailer", "--seeds", "1", "--corpus", "DIR/corpus"]);
     assert_eq!(run.code, 0, "{}{}", run.out, run.err);

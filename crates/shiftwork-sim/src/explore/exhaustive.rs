@@ -7,7 +7,10 @@
 //! A scenario that does the same thing a thousand times has points that differ in nothing but their time. Where there are more worlds
 //! than may be run, points are left out evenly, from the largest classes first, and their number is told.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use shiftwork::Signal;
 
@@ -16,7 +19,7 @@ use super::{
     inject::Targets,
     points::{Class, Point, points_of},
 };
-use crate::{Fault, FaultKind, Outcome, Plan, Scenario, What, plan::whole_ms, streams::stream, world};
+use crate::{Fault, FaultKind, Outcome, Plan, Record, Scenario, What, plan::whole_ms, streams::stream, world};
 
 /// How many worlds with a single fault an exhaustive campaign runs of a scenario if nobody says: a minute or two of a small
 /// machine.
@@ -162,7 +165,7 @@ fn bases(scenario: &dyn Scenario) -> Vec<Base> {
     let stop_at = scenario.surface().horizon / 2;
     let names = scenario.nodes();
     let nodes = if names.is_empty() { vec![None] } else { names.into_iter().map(Some).collect() };
-    let stop = |node| Fault { at_ms: whole_ms(stop_at), kind: FaultKind::Signal { node, signal: Signal::Terminate } };
+    let stop = |node| Fault::new(whole_ms(stop_at), FaultKind::Signal { node, signal: Signal::Terminate });
     vec![
         Base { faults: Vec::new(), from: Duration::ZERO },
         Base { faults: nodes.into_iter().map(stop).collect(), from: stop_at },
@@ -185,11 +188,17 @@ fn survey(scenario: &dyn Scenario, seed: u64, faults: &[Fault], from: Duration) 
     with_injections.filter(|(_, injections)| !injections.is_empty()).collect()
 }
 
-/// When the last node that was told to stop has been started again and has had time to be ready.
+/// When the last node that was told to stop has been started again and has had time to be ready; at the latest the horizon.
 fn back_again(outcome: &Outcome, from: Duration, horizon: Duration) -> Duration {
-    let exits = outcome.timeline.records().iter().filter(|record| matches!(record.what, What::Exited { .. }));
-    let last = exits.map(|record| record.at).rfind(|at| (from..horizon).contains(at));
-    (last.unwrap_or(from) + world::RESTART_AFTER + Duration::from_secs(1)).min(horizon)
+    let records = || outcome.timeline.records().iter().filter(|record| record.at >= from);
+    let told: BTreeSet<_> =
+        records().filter(|record| matches!(record.what, What::Signalled(_))).filter_map(|record| record.node).collect();
+    let exit_of = |node| {
+        let exit = |record: &&Record| record.node == Some(node) && matches!(record.what, What::Exited { .. });
+        records().find(exit).map_or(horizon, |record| record.at)
+    };
+    let last = told.into_iter().map(exit_of).max().unwrap_or(from);
+    (last + world::RESTART_AFTER + Duration::from_secs(1)).min(horizon)
 }
 
 /// Which points are tried: as many of each class as there may be for no more than `worlds_max` worlds, the same number of each, spread

@@ -55,7 +55,7 @@ fn faults(ingredients: &Ingredients, mix: FaultMix, chance: &mut fastrand::Rng) 
         allowed.push(all[chance.usize(0..all.len())].clone());
     }
     let horizon = ingredients.horizon_ms;
-    let fault = (0..horizon, Union::new_weighted(allowed)).prop_map(|(at_ms, kind)| Fault { at_ms, kind });
+    let fault = (0..horizon, Union::new_weighted(allowed)).prop_map(|(at_ms, kind)| Fault::new(at_ms, kind));
     let together = chance.u8(0..4) == 0;
     (0..horizon, prop::collection::vec((fault, 0u64..50), mix.faults_range()))
         .prop_map(move |(base, faults)| {

@@ -74,7 +74,11 @@ impl Targets {
 
     /// Everything that is tried at a point, each for a world of its own.
     pub(super) fn injections(&self, point: &Point) -> Vec<Vec<Fault>> {
-        let at = |kind: FaultKind| Fault { at_ms: point.at_ms, kind };
+        // What strikes calls lets those pass that come to the same place before, at the same millisecond.
+        let at = |kind: FaultKind| {
+            let lets_pass = if kind.strikes_at().is_some() { point.nth } else { 0 };
+            Fault { lets_pass, ..Fault::new(point.at_ms, kind) }
+        };
         let mut all: Vec<Vec<Fault>> = match point.spot {
             Spot::Boot => vec![vec![at(FaultKind::SlowStart {
                 node: self.node(point.node),
@@ -127,7 +131,8 @@ impl Targets {
                 ]
             }
             Spot::CallPolled(site) => {
-                let panics = |site: &Site| FaultKind::PanicAtPoll { site: site.name.clone(), polls: 1 };
+                let polls = point.nth.saturating_add(1);
+                let panics = |site: &Site| FaultKind::PanicAtPoll { site: site.name.clone(), polls };
                 self.site(site).filter(|site| !site.is_queue).map(|site| vec![at(panics(site))]).into_iter().collect()
             }
         };
@@ -151,7 +156,7 @@ impl Targets {
     }
 
     fn row(&self, point: &Point, kinds: Vec<(u64, FaultKind)>) -> Vec<Fault> {
-        kinds.into_iter().map(|(after, kind)| Fault { at_ms: point.at_ms + after, kind }).collect()
+        kinds.into_iter().map(|(after, kind)| Fault::new(point.at_ms + after, kind)).collect()
     }
 
     fn site(&self, SiteId(index): SiteId) -> Option<&Site> {

@@ -22,6 +22,8 @@ pub(super) struct Point {
     /// In which node.
     pub(super) node: NodeId,
     pub(super) spot: Spot,
+    /// Of a call, how many others have come to the same place in its millisecond before.
+    pub(super) nth: u32,
     pub(super) class: Class,
 }
 
@@ -81,6 +83,8 @@ pub(super) fn points_of(world: &Outcome, from: Duration, until: Duration) -> Vec
 /// The way through a world's records.
 struct Walk {
     nodes: Vec<Standing>,
+    /// How many calls have come to each place in the last millisecond in which there were any.
+    calls: BTreeMap<Spot, (u64, u32)>,
     points: Vec<Point>,
 }
 
@@ -98,7 +102,7 @@ struct Standing {
 
 impl Walk {
     fn new(nodes: usize) -> Self {
-        Self { nodes: (0..nodes).map(|_| Standing::default()).collect(), points: Vec::new() }
+        Self { nodes: (0..nodes).map(|_| Standing::default()).collect(), calls: BTreeMap::new(), points: Vec::new() }
     }
 
     fn on(&mut self, record: &Record) {
@@ -111,6 +115,7 @@ impl Walk {
                 at_ms: whole_ms(record.at),
                 node,
                 spot: Spot::Boot,
+                nth: 0,
                 class: Class { node, spot: Spot::Boot, situation: Vec::new(), doing: 0, more: Vec::new() },
             });
         }
@@ -129,7 +134,7 @@ impl Walk {
             if let Some((at, situation)) = standing.instant.take_if(|(at, _)| *at < now) {
                 let more = standing.watcher.situation();
                 let class = Class { node, spot: Spot::Instant, situation, doing: 0, more };
-                self.points.push(Point { at_ms: whole_ms(at), node, spot: Spot::Instant, class });
+                self.points.push(Point { at_ms: whole_ms(at), node, spot: Spot::Instant, nth: 0, class });
             }
         }
     }
@@ -161,6 +166,20 @@ impl Walk {
         };
         let doing = doing.map_or(0, |(worker, moment)| (worker.0 << 8) | (moment as u32 + 1));
         let class = Class { node, spot: same, situation: standing.watcher.situation(), doing, more };
-        self.points.push(Point { at_ms: whole_ms(at), node, spot, class });
+        let at_ms = whole_ms(at);
+        let nth = match spot {
+            Spot::CallBegins(_)
+            | Spot::CallArrives(_)
+            | Spot::CallReturns(_)
+            | Spot::Claim(_)
+            | Spot::CallPolled(_) => {
+                let before = self.calls.get(&spot).filter(|(last_ms, _)| *last_ms == at_ms);
+                let nth = before.map_or(0, |(_, nth)| nth + 1);
+                self.calls.insert(spot, (at_ms, nth));
+                nth
+            }
+            Spot::Boot | Spot::Instant | Spot::Poll(_) => 0,
+        };
+        self.points.push(Point { at_ms, node, spot, nth, class });
     }
 }

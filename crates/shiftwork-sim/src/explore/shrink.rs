@@ -225,7 +225,7 @@ impl Search<'_> {
                 set(&mut plan, Value::from(100));
                 self.accept(plan);
             } else if let Some(number) = value.as_u64() {
-                let from = u64::from(name != "at_ms");
+                let from = u64::from(name != "at_ms" && name != "lets_pass");
                 self.least(from, number, |plan, value| set(plan, Value::from(value)));
             } else if let Some(number) = value.as_i64() {
                 self.least(1, number.unsigned_abs(), |plan, value| {
@@ -317,7 +317,7 @@ mod tests {
                 1 => site("b").error(20).lasting(secs(index + 1)),
                 _ => Signal::Interrupt.into(),
             };
-            plan.faults.push(Fault { at_ms: 1_000 * index + 7, kind });
+            plan.faults.push(Fault::new(1_000 * index + 7, kind));
         }
         plan.order = Order::Tape(
             (1..60).map(|poll| CutShort { life: 1, task: 2, poll: 10 * poll, more: poll % 5, units: 0 }).collect(),

@@ -4,20 +4,22 @@
 
 use std::sync::Arc;
 
-use crate::world::WorldClock;
+use crate::world::{Gate, WorldClock};
 
 pub(crate) const IN_FORCE: bool = false;
 
 pub(crate) struct Held;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Thread {
-    World,
-    Blocking,
+pub(crate) fn hold(_seed: u64, _clock: Arc<WorldClock>) -> Held {
+    Held
 }
 
-pub(crate) fn hold(_seed: u64, _clock: Arc<WorldClock>, _thread: Thread) -> Held {
+pub(crate) fn hold_blocking(_seed: u64, _clock: Arc<WorldClock>, _gate: Arc<Gate>) -> Held {
     Held
+}
+
+pub(crate) fn unheld<T>(work: impl FnOnce() -> T) -> T {
+    work()
 }
 
 pub(crate) mod parking {

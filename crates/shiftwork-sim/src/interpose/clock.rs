@@ -2,11 +2,8 @@
 
 use std::{cell::Cell, ffi::c_int, ptr, time::Duration};
 
-use super::{
-    Thread,
-    real::{self, TimeSpec},
-};
-use crate::world::{WALL_EPOCH, WorldClock};
+use super::real::{self, TimeSpec};
+use crate::world::{Gate, IsOver, WALL_EPOCH, WorldClock, saturating_ns};
 
 /// What a monotonic clock shows when a world begins: as on a machine that was started some days ago, so that code may look back.
 pub(super) const MONOTONIC_BASE: Duration = Duration::from_secs(1_000_000);
@@ -14,18 +11,37 @@ pub(super) const MONOTONIC_BASE: Duration = Duration::from_secs(1_000_000);
 thread_local! {
     // Without a destructor and const: readable at any time in a thread's life.
     static CLOCK: Cell<*const WorldClock> = const { Cell::new(ptr::null()) };
-    static THREAD: Cell<Thread> = const { Cell::new(Thread::World) };
+    // That of a thread that does blocking work.
+    static GATE: Cell<*const Gate> = const { Cell::new(ptr::null()) };
     // What the monotonic clock last showed, and at how many nanoseconds of the world: it is read many times at one instant.
     static LAST: Cell<(u64, TimeSpec)> = const { Cell::new((0, TimeSpec::of_nanoseconds(MONOTONIC_BASE_NS))) };
+    // What it shows once, whatever time it is.
+    static ONCE: Cell<Option<Duration>> = const { Cell::new(None) };
 }
 
-pub(super) fn hold(clock: *const WorldClock, thread: Thread) {
+/// How many nanoseconds no world has.
+const NEVER: u64 = u64::MAX;
+
+pub(super) fn hold(clock: *const WorldClock, gate: *const Gate) {
     CLOCK.set(clock);
-    THREAD.set(thread);
+    GATE.set(gate);
 }
 
 pub(super) fn let_go() {
     CLOCK.set(ptr::null());
+    GATE.set(ptr::null());
+}
+
+/// Does something as if this thread held no clock.
+pub(super) fn unheld<T>(work: impl FnOnce() -> T) -> T {
+    struct Back(*const WorldClock);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            CLOCK.set(self.0);
+        }
+    }
+    let _back = Back(CLOCK.replace(ptr::null()));
+    work()
 }
 
 /// The clock of the world that this thread runs, if it runs one.
@@ -36,17 +52,22 @@ pub(super) fn held<'a>() -> Option<&'a WorldClock> {
     unsafe { CLOCK.get().as_ref() }
 }
 
-/// Whose thread this is, if it is one of a world.
-pub(super) fn thread() -> Thread {
-    THREAD.get()
+/// Where this thread does blocking work for a world, if it does.
+#[expect(unsafe_code, reason = "a thread-local without a destructor cannot hold the gate itself")]
+pub(super) fn gate<'a>() -> Option<&'a Gate> {
+    // SAFETY: as for the clock.
+    unsafe { GATE.get().as_ref() }
+}
+
+/// When the monotonic clock is read next on this thread, it shows that it is `time`; after that, what it is.
+pub(super) fn show_once(time: Duration) {
+    ONCE.set(Some(time));
+    LAST.set((NEVER, TimeSpec::of_nanoseconds(MONOTONIC_BASE_NS)));
 }
 
 /// What has passed since the world began, on this thread, in nanoseconds.
 fn now_ns(world: &WorldClock) -> u64 {
-    match THREAD.get() {
-        Thread::World => world.now_ns(),
-        Thread::Blocking => world.now_blocking_ns(),
-    }
+    if GATE.get().is_null() { world.now_ns() } else { world.now_blocking_ns() }
 }
 
 /// What has passed since the world began, on this thread.
@@ -54,16 +75,17 @@ pub(super) fn now(world: &WorldClock) -> Duration {
     Duration::from_nanos(now_ns(world))
 }
 
-/// This thread has slept until `time`.
-pub(super) fn sleep_until(world: &WorldClock, time: Duration) {
-    match THREAD.get() {
-        Thread::World => world.skip_to(time),
-        Thread::Blocking => world.owe(time),
+/// This thread sleeps until `time`, or `is_over`, if something else can end it.
+pub(super) fn sleep_until(world: &WorldClock, time: Duration, is_over: Option<IsOver>) {
+    match gate() {
+        None => world.skip_to(time),
+        Some(gate) if gate.sleep_until(time, is_over) => {}
+        Some(_) => world.owe(time),
     }
 }
 
 // The numbers of Linux's clocks that tell the time; the others tell how much processor time was used, and stay real.
-const REALTIME: c_int = 0;
+pub(super) const REALTIME: c_int = 0;
 const MONOTONIC: c_int = 1;
 const MONOTONIC_RAW: c_int = 4;
 const REALTIME_COARSE: c_int = 5;
@@ -97,6 +119,9 @@ fn monotonic(world: &WorldClock) -> TimeSpec {
     let (last_ns, shown) = LAST.get();
     if now_ns == last_ns {
         return shown;
+    }
+    if let Some(once) = ONCE.take() {
+        return TimeSpec::of_nanoseconds(at(MONOTONIC_BASE_NS, saturating_ns(once)));
     }
     let shown = TimeSpec::of_nanoseconds(at(MONOTONIC_BASE_NS, now_ns));
     LAST.set((now_ns, shown));

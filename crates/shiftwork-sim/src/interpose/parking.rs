@@ -7,7 +7,7 @@
 use std::{cell::Cell, time::Duration};
 
 use super::clock::sleep_until;
-use crate::world::WorldClock;
+use crate::world::{IsOver, WorldClock};
 
 /// What this thread's runtime may do, and what it said when it parked.
 struct Parking {
@@ -55,13 +55,15 @@ pub(crate) fn due() -> Option<Duration> {
     PARKING.with(|parking| parking.due.get())
 }
 
-/// A timed wait of this thread.
-pub(super) fn wait_until(world: &WorldClock, until: Duration) {
+/// A timed wait of this thread, which may be over before. Whether it is; if not, the runtime that parks here is to be left.
+pub(super) fn wait_until(world: &WorldClock, until: Duration, is_over: IsOver) -> bool {
     PARKING.with(|parking| {
-        if parking.parks.get() && until >= parking.limit.get() {
-            parking.due.set(Some(until));
+        let passes = !(parking.parks.get() && until >= parking.limit.get());
+        if passes {
+            sleep_until(world, until, Some(is_over));
         } else {
-            sleep_until(world, until);
+            parking.due.set(Some(until));
         }
-    });
+        passes
+    })
 }

@@ -95,12 +95,21 @@ pass_through! {
     fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long;
 }
 
+#[expect(unsafe_code, reason = "the C library's errno is found through a function of its own")]
+unsafe extern "C" {
+    fn __errno_location() -> *mut c_int;
+}
+
 /// Says to the caller of a C function why it failed.
 #[expect(unsafe_code, reason = "the caller of a C function reads its error from errno")]
 pub(super) fn set_errno(code: c_int) {
-    unsafe extern "C" {
-        fn __errno_location() -> *mut c_int;
-    }
     // SAFETY: the C library returns a valid pointer to the calling thread's errno.
     unsafe { *__errno_location() = code };
+}
+
+/// Why the last call failed, if it did.
+#[expect(unsafe_code, reason = "a C function says in errno why it failed")]
+pub(super) fn errno() -> c_int {
+    // SAFETY: as above.
+    unsafe { *__errno_location() }
 }

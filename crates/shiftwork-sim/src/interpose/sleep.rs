@@ -27,7 +27,7 @@ pub unsafe extern "C" fn nanosleep(time: *const TimeSpec, left: *mut TimeSpec) -
     {
         // SAFETY: the caller promises that `time` is valid for a read.
         let time = unsafe { time.read() };
-        sleep_until(world, now(world).saturating_add(Duration::from_nanos(time.as_nanoseconds())));
+        sleep_until(world, now(world).saturating_add(Duration::from_nanos(time.as_nanoseconds())), None);
         return 0;
     }
     // SAFETY: as the caller promises.
@@ -56,7 +56,7 @@ pub unsafe extern "C" fn clock_nanosleep(
         let time = i64::try_from(unsafe { time.read() }.as_nanoseconds()).unwrap_or(i64::MAX);
         let long = if flags & TIMER_ABSTIME == 0 { time } else { time.saturating_sub(reading) };
         let long = Duration::from_nanos(u64::try_from(long.max(0)).unwrap_or(u64::MAX));
-        sleep_until(world, now(world).saturating_add(long));
+        sleep_until(world, now(world).saturating_add(long), None);
         return 0;
     }
     // SAFETY: as the caller promises.

@@ -6,12 +6,12 @@
 
 use std::{
     ffi::{c_int, c_long, c_void},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
 use super::{
-    Thread,
-    clock::{MONOTONIC_BASE, held, now, thread},
+    clock::{MONOTONIC_BASE, REALTIME, gate, held, now, reading, show_once},
     entropy, parking,
     real::{self, TimeSpec},
 };
@@ -37,7 +37,7 @@ mod number {
 const OPERATION: usize = 0x7f;
 /// Waits for so long.
 const FUTEX_WAIT: usize = 0;
-/// Waits until then, by the monotonic clock unless the flag for the other is set.
+/// Waits until then, by the monotonic clock unless the flag for the wall clock is set.
 const FUTEX_WAIT_BITSET: usize = 9;
 const FUTEX_CLOCK_REALTIME: usize = 256;
 
@@ -63,11 +63,15 @@ pub unsafe extern "C" fn syscall(number: c_long, a: usize, b: usize, c: usize, d
                 real::set_errno(code);
                 return -1;
             }
-            if thread() == Thread::Blocking && matches!(b & OPERATION, FUTEX_WAIT | FUTEX_WAIT_BITSET) {
-                // It may be the wait for work, after which it may go on only when its world lets it. The gate itself makes
-                // no system call that fails, so the error number is left as it was.
+            if let Some(gate) = gate()
+                && matches!(b & OPERATION, FUTEX_WAIT | FUTEX_WAIT_BITSET)
+            {
+                // It may be the wait for work, after which it may go on only when its world lets it.
                 // SAFETY: as the caller promises.
-                return world.gate.around(|| unsafe { real::syscall(number, a, b, c, d, e, f) });
+                let (result, code) =
+                    gate.around(|| (unsafe { real::syscall(number, a, b, c, d, e, f) }, real::errno()));
+                real::set_errno(code);
+                return result;
             }
         } else if number == number::GETRANDOM {
             // SAFETY: the caller promises that the buffer `a` is valid for writes of `b` bytes.
@@ -94,12 +98,18 @@ unsafe fn timed_wait(
     timeout: usize,
 ) -> Option<c_int> {
     let timeout = std::ptr::with_exposed_provenance::<TimeSpec>(timeout);
-    if timeout.is_null() || operation & FUTEX_CLOCK_REALTIME != 0 {
+    if timeout.is_null() {
         return None;
     }
     let until = match operation & OPERATION {
         // SAFETY: the caller promises that a timeout that is not null is valid for a read.
         FUTEX_WAIT => now(world).saturating_add(Duration::from_nanos(unsafe { timeout.read() }.as_nanoseconds())),
+        FUTEX_WAIT_BITSET if operation & FUTEX_CLOCK_REALTIME != 0 => {
+            // SAFETY: as above.
+            let until = i64::try_from(unsafe { timeout.read() }.as_nanoseconds()).unwrap_or(i64::MAX);
+            let wait = until.saturating_sub(reading(world, REALTIME).unwrap_or_default());
+            now(world).saturating_add(Duration::from_nanos(u64::try_from(wait).unwrap_or_default()))
+        }
         FUTEX_WAIT_BITSET => {
             // SAFETY: as above.
             let until = unsafe { timeout.read() }.as_nanoseconds();
@@ -109,10 +119,15 @@ unsafe fn timed_wait(
     };
     let word = std::ptr::with_exposed_provenance_mut::<u32>(word);
     // SAFETY: the caller promises that the word is valid; it is shared with other threads, and so read atomically.
-    let current = unsafe { std::sync::atomic::AtomicU32::from_ptr(word) }.load(std::sync::atomic::Ordering::SeqCst);
-    if usize::try_from(current).ok() != Some(expected & 0xffff_ffff) {
+    let word = unsafe { AtomicU32::from_ptr(word) };
+    let has_changed = move || usize::try_from(word.load(Ordering::SeqCst)).ok() != Some(expected & 0xffff_ffff);
+    if has_changed() {
         return Some(EAGAIN);
     }
-    parking::wait_until(world, until);
-    Some(ETIMEDOUT)
+    if !parking::wait_until(world, until, Box::new(has_changed)) && operation & OPERATION == FUTEX_WAIT {
+        // Who waits for so long, instead of until then, looks at the clock to see whether it was long enough, and waits again if
+        // not: so do the locks of parking_lot, with which tokio parks if it is built with that feature.
+        show_once(until);
+    }
+    Some(if has_changed() { EAGAIN } else { ETIMEDOUT })
 }

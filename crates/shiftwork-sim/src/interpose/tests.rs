@@ -10,7 +10,7 @@ use super::*;
 fn on_a_fresh_thread<T: Send>(seed: Option<u64>, look: impl FnOnce(&WorldClock) -> T + Send) -> T {
     let look = move || {
         let clock = Arc::new(WorldClock::default());
-        let _held = seed.map(|seed| hold(seed, clock.clone(), Thread::World));
+        let _held = seed.map(|seed| hold(seed, clock.clone()));
         look(&clock)
     };
     std::thread::scope(|scope| scope.spawn(look).join().unwrap())
@@ -66,5 +66,37 @@ fn a_wait_for_another_thread_is_a_real_one() {
         assert_eq!(receiver.recv(), Ok(17));
         other.join().unwrap();
         assert_eq!(clock.now(), Duration::ZERO);
+    });
+}
+
+#[test]
+fn a_lock_that_waits_for_so_long_and_looks_at_the_clock_is_left_where_it_parks() {
+    // tokio parks with the locks of parking_lot, if it is built with that feature.
+    let waits = |time| {
+        let (lock, condvar) = (parking_lot::Mutex::new(()), parking_lot::Condvar::new());
+        assert!(condvar.wait_for(&mut lock.lock(), time).timed_out());
+    };
+    on_a_fresh_thread(Some(1), move |clock| {
+        parking::set_limit(Duration::from_secs(60));
+        parking::begins();
+        waits(Duration::from_secs(10));
+        assert_eq!((clock.now(), parking::ends()), (Duration::from_secs(10), false), "it lies before the limit");
+        parking::begins();
+        waits(Duration::from_secs(90));
+        assert_eq!((clock.now(), parking::ends()), (Duration::from_secs(10), true), "something else comes first");
+        assert_eq!(parking::due(), Some(Duration::from_secs(100)));
+        waits(Duration::from_secs(90));
+        assert_eq!(clock.now(), Duration::from_secs(100), "code that blocks its thread is in nobody's way");
+    });
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "these are the clocks that are held")]
+fn the_clock_shows_what_it_is_after_a_lock_was_left() {
+    on_a_fresh_thread(Some(1), |_| {
+        let began = std::time::Instant::now();
+        clock::show_once(Duration::from_secs(7));
+        assert_eq!(began.elapsed(), Duration::from_secs(7));
+        assert_eq!(began.elapsed(), Duration::ZERO);
     });
 }

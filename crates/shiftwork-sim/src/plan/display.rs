@@ -129,7 +129,12 @@ impl fmt::Display for Plan {
         let faults = if self.faults.len() == 1 { "fault" } else { "faults" };
         writeln!(f, "{}, seed {}, {} {faults}", self.scenario, self.seed, self.faults.len())?;
         for fault in &self.faults {
-            writeln!(f, "  {:>12}  {}", Seconds(fault.at_ms).to_string(), fault.kind)?;
+            write!(f, "  {:>12}  {}", Seconds(fault.at_ms).to_string(), fault.kind)?;
+            match fault.lets_pass {
+                0 => writeln!(f)?,
+                1 => writeln!(f, ", but for the first call")?,
+                count => writeln!(f, ", but for the first {count} calls")?,
+            }
         }
         match self.timing {
             Timing::AsWritten => {}

@@ -29,7 +29,11 @@ impl Plan {
         if version != VERSION {
             return Err(PlanError::Version(version));
         }
-        serde_json::from_str(json).map_err(PlanError::Unreadable)
+        let plan: Self = serde_json::from_str(json).map_err(PlanError::Unreadable)?;
+        match plan.faults.iter().find(|fault| fault.lets_pass > 0 && fault.kind.strikes_at().is_none()) {
+            Some(fault) => Err(PlanError::LetsPass(fault.kind.name())),
+            None => Ok(plan),
+        }
     }
 }
 
@@ -39,6 +43,8 @@ impl Plan {
 pub enum PlanError {
     /// It is of another version of the format.
     Version(u32),
+    /// A fault of this kind strikes no calls of which it could let some pass.
+    LetsPass(&'static str),
     /// It is not JSON, or not a plan.
     Unreadable(serde_json::Error),
 }
@@ -48,6 +54,9 @@ impl fmt::Display for PlanError {
         match self {
             PlanError::Version(version) => {
                 write!(f, "the plan has version {version}; this program reads version {VERSION}")
+            }
+            PlanError::LetsPass(kind) => {
+                write!(f, "not a plan: the fault {kind} cannot have lets_pass, which is for those that strike calls")
             }
             PlanError::Unreadable(error) => write!(f, "not a plan: {error}"),
         }
@@ -63,7 +72,7 @@ mod tests {
     use shiftwork::Signal;
 
     use super::*;
-    use crate::plan::{Script, clock_back, crash, site};
+    use crate::plan::{Fault, Script, clock_back, crash, site};
 
     #[test]
     fn a_plan_comes_back_from_its_file_as_it_was() {
@@ -92,6 +101,16 @@ mod tests {
         assert!(misspelt.contains("unknown field `for`") && misspelt.contains("for_ms"), "{misspelt}");
         let too_many = refused(r#"{"at_ms": 1, "fault": "error", "site": "smtp", "percent": 101}"#);
         assert!(too_many.contains("101") && too_many.contains("at most 100 of a hundred"), "{too_many}");
+    }
+
+    #[test]
+    fn only_what_strikes_calls_lets_some_of_them_pass() {
+        let plan =
+            |kind| Plan { faults: vec![Fault { lets_pass: 2, ..Fault::new(1, kind) }], ..Plan::quiet("email", 1) };
+        let hang = plan(site("smtp").hang());
+        assert_eq!(Plan::from_json(&hang.to_json()).unwrap(), hang);
+        let error = Plan::from_json(&plan(Signal::Terminate.into()).to_json()).unwrap_err().to_string();
+        assert!(error.contains("the fault signal cannot have lets_pass"), "{error}");
     }
 
     #[test]

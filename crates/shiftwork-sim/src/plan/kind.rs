@@ -255,7 +255,7 @@ pub enum FaultKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         for_ms: Option<u64>,
     },
-    /// A node's process stands still, and so does nothing; then it goes on, as if no time had passed.
+    /// A node's process stands still, and so does nothing; then it goes on, and finds that the time has passed.
     Pause {
         /// Which node; the first, if it is not said.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -483,6 +483,19 @@ impl Spread {
     }
 }
 
+/// A step of a call, at which faults strike it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It sets out.
+    Begins,
+    /// It gets there, and has no effect yet.
+    Arrives,
+    /// It has had its effect.
+    Returns,
+    /// It is a claim, and looks into its store.
+    Claims,
+}
+
 /// What the driver of a world does itself when a fault's time has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Driven {
@@ -508,6 +521,39 @@ pub(crate) enum Deed {
 }
 
 impl FaultKind {
+    /// At which step of a call it strikes, if it is one that strikes calls.
+    pub(crate) fn strikes_at(&self) -> Option<Step> {
+        match self {
+            FaultKind::Slow { .. } | FaultKind::Brownout { .. } => Some(Step::Begins),
+            FaultKind::Error { .. }
+            | FaultKind::Outage { .. }
+            | FaultKind::Hang { .. }
+            | FaultKind::Flap { .. }
+            | FaultKind::PermanentError { .. }
+            | FaultKind::RateLimit { .. }
+            | FaultKind::Panic { .. }
+            | FaultKind::CrashInCall { after_effect: false, .. }
+            | FaultKind::Spin { .. }
+            | FaultKind::LeaseTaken { .. } => Some(Step::Arrives),
+            FaultKind::ReplyLost { .. } | FaultKind::CrashInCall { after_effect: true, .. } => Some(Step::Returns),
+            FaultKind::Reorder { .. }
+            | FaultKind::Late { .. }
+            | FaultKind::Duplicate { .. }
+            | FaultKind::Malformed { .. } => Some(Step::Claims),
+            FaultKind::EffectAfterDrop { .. }
+            | FaultKind::PanicAtPoll { .. }
+            | FaultKind::DropAtPoll { .. }
+            | FaultKind::IgnoreCancel { .. }
+            | FaultKind::Crash { .. }
+            | FaultKind::Signal { .. }
+            | FaultKind::ClockStep { .. }
+            | FaultKind::CrashAtPoll { .. }
+            | FaultKind::StopAtPoll { .. }
+            | FaultKind::Pause { .. }
+            | FaultKind::SlowStart { .. } => None,
+        }
+    }
+
     /// What of it the driver must do; `None` for what is met by the calls of a site.
     pub(crate) fn driven(&self) -> Option<Driven> {
         match *self {

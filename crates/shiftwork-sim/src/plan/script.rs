@@ -333,7 +333,7 @@ impl Script {
     /// At `time`, this goes wrong. Times are since the world began, in whole milliseconds.
     #[must_use]
     pub fn at(mut self, time: Duration, fault: impl Into<FaultKind>) -> Self {
-        self.plan.faults.push(Fault { at_ms: whole_ms(time), kind: fault.into() });
+        self.plan.faults.push(Fault::new(whole_ms(time), fault.into()));
         self
     }
 

@@ -19,6 +19,8 @@ const GRACE_MAX: Duration = Duration::from_secs(3);
 
 #[derive(Default)]
 pub(super) struct SupersedeRules {
+    /// Whether any worker's ticks end cycles. Where none does, only the claim that one did is looked at.
+    matters: bool,
     workers: Vec<Worker>,
 }
 
@@ -194,10 +196,20 @@ impl SupersedeRules {
         self.workers.clear();
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "only what schedules do matters here")]
+    #[inline]
     pub(super) fn on(&mut self, event: &Event, verdicts: &mut Verdicts<'_>) {
+        if self.matters || matches!(event, Event::HostStarting { .. } | Event::CycleSuperseded { .. }) {
+            self.look(event, verdicts);
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only what schedules do matters here")]
+    fn look(&mut self, event: &Event, verdicts: &mut Verdicts<'_>) {
         match event {
-            Event::HostStarting { workers } => self.workers = workers.iter().map(Worker::new).collect(),
+            Event::HostStarting { workers } => {
+                self.workers = workers.iter().map(Worker::new).collect();
+                self.matters = self.workers.iter().any(|worker| worker.cancels);
+            }
             Event::IntakeOpened { worker } => {
                 let worker = self.worker(*worker);
                 (worker.open, worker.taken_over, worker.next_due) = (true, false, None);

@@ -16,8 +16,6 @@ use std::{
 use shiftwork::queue::Timestamp;
 use tokio::time::Instant;
 
-use super::gate::Gate;
-
 /// The wall time at which every world begins: 2026-01-01, midnight UTC.
 pub(crate) const WALL_EPOCH: Duration = Duration::from_secs(1_767_225_600);
 
@@ -28,12 +26,10 @@ pub(crate) const WALL_EPOCH: Duration = Duration::from_secs(1_767_225_600);
 #[derive(Debug, Default)]
 pub(crate) struct WorldClock {
     now_ns: AtomicU64,
-    /// How far blocking threads are ahead, because they slept: the others get there once those are done.
-    owed_ns: AtomicU64,
+    /// How far sleeps of blocking threads have come that nobody has waited for.
+    blocking_ns: AtomicU64,
     /// How far the wall clock of the node that runs is from that of the world's beginning.
     wall_offset_ns: AtomicI64,
-    /// When blocking threads may work.
-    pub(crate) gate: Gate,
 }
 
 impl WorldClock {
@@ -49,19 +45,12 @@ impl WorldClock {
 
     /// What has passed since the world began, in nanoseconds, for a blocking thread.
     pub(crate) fn now_blocking_ns(&self) -> u64 {
-        self.now_ns() + self.owed_ns.load(Ordering::Relaxed)
+        self.now_ns().max(self.blocking_ns.load(Ordering::Relaxed))
     }
 
-    /// A blocking thread has slept until `time`.
+    /// A blocking thread has slept until `time`, which nobody has waited for: it is ahead of the world until that gets there.
     pub(crate) fn owe(&self, time: Duration) {
-        self.owed_ns.fetch_max(saturating_ns(time.saturating_sub(self.now())), Ordering::Relaxed);
-    }
-
-    /// Time jumps to where the blocking threads are. From when to when, if they have slept.
-    pub(super) fn pay(&self) -> Option<(Duration, Duration)> {
-        let owed = self.owed_ns.swap(0, Ordering::Relaxed);
-        let before = self.now_ns.fetch_add(owed, Ordering::Relaxed);
-        (owed > 0).then(|| (Duration::from_nanos(before), Duration::from_nanos(before + owed)))
+        self.blocking_ns.fetch_max(saturating_ns(time), Ordering::Relaxed);
     }
 
     /// How far the wall clock of the node that runs is from that of the world's beginning, in nanoseconds.
@@ -80,7 +69,7 @@ impl WorldClock {
     }
 }
 
-fn saturating_ns(duration: Duration) -> u64 {
+pub(crate) fn saturating_ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -218,8 +207,7 @@ mod tests {
         clock.skip_to(secs(5));
         clock.owe(secs(8));
         assert_eq!((clock.now_ns(), clock.now_blocking_ns()), (5_000_000_000, 8_000_000_000));
-        assert_eq!(clock.pay(), Some((secs(5), secs(8))));
-        assert_eq!((clock.now_ns(), clock.now_blocking_ns()), (8_000_000_000, 8_000_000_000));
-        assert_eq!(clock.pay(), None);
+        clock.skip_to(secs(9));
+        assert_eq!((clock.now_ns(), clock.now_blocking_ns()), (9_000_000_000, 9_000_000_000));
     }
 }

@@ -131,6 +131,10 @@ impl Driver<'_> {
                 // There is always a step to come, or the world is over.
                 let Some(next) = next else { return };
                 self.world.shared.lock().pass_to(next);
+                if self.now() == now {
+                    // It lies behind the end of the clock, which is centuries away.
+                    return;
+                }
             }
         }
     }
@@ -152,7 +156,7 @@ impl Driver<'_> {
             let mut state = shared.lock();
             let delay = state.start_delay(machine.id);
             if !delay.is_zero() {
-                machine.state = Machinery::Down { until: state.now() + delay };
+                machine.state = Machinery::Down { until: state.over_when_healed(delay) };
                 return;
             }
         }
@@ -238,8 +242,7 @@ impl Driver<'_> {
         shared.lock().switch_to(None);
         if let Some(back_in) = back_in {
             // Like every fault, a crash is over when the world heals.
-            let (now, heal_at) = (self.now(), shared.lock().heal_at());
-            let until = if now < heal_at { (now + back_in).min(heal_at) } else { now + back_in };
+            let until = shared.lock().over_when_healed(back_in);
             self.nodes[index].state = Machinery::Down { until };
         }
     }

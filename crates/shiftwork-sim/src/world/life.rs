@@ -11,7 +11,7 @@ use std::{
     cell::Cell,
     future::Future,
     io,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -25,7 +25,9 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::{Node, Program, Shared, deadlines::NextTimer};
+#[cfg(tokio_unstable)]
+use super::blocking;
+use super::{Gate, Node, Program, Shared, deadlines::NextTimer};
 use crate::{
     interpose::{self, parking},
     rules::user,
@@ -41,7 +43,11 @@ const TIMER_ROW_MS: u64 = 64;
 
 /// One life of a node's process.
 pub(super) struct Life {
+    /// Dropped before the runtime is.
+    _let_go: LetGo,
     shared: Arc<Shared>,
+    /// Where its blocking threads wait.
+    gate: Arc<Gate>,
     runtime: Runtime,
     metrics: RuntimeMetrics,
     /// A timer that is always there, so that the runtime never parks without an end.
@@ -66,12 +72,20 @@ impl Life {
     /// Starts the process; nothing of it runs yet.
     pub(super) fn begin(node: Node, program: &Program, now: Duration) -> io::Result<Self> {
         let shared = node.shared.clone();
-        let runtime = runtime(&node)?;
+        let gate = Arc::new(Gate::new());
+        let runtime = runtime(&node, &gate)?;
         let (anchor, process) = {
             let _inside = runtime.enter();
             let anchor = Box::pin(sleep(FAR_AWAY));
             let outer = node.clone();
-            let main = outer.in_turn(program(node));
+            // A program that panics before it returns its future is one that panics.
+            let begun = catch_unwind(AssertUnwindSafe(|| program(node)));
+            let main = outer.in_turn(async move {
+                match begun {
+                    Ok(main) => main.await,
+                    Err(panic) => resume_unwind(panic),
+                }
+            });
             let ring = Ring(shared.clone());
             let process = tokio::spawn(async move {
                 let _ring = ring;
@@ -80,23 +94,32 @@ impl Life {
             (anchor, process)
         };
         let metrics = runtime.metrics();
-        shared.lock().watch_runtime(metrics.clone());
-        Ok(Self { shared, metrics, anchor, anchored: false, process, due: now, began: now, runtime })
+        shared.lock().watch_runtime(metrics.clone(), gate.clone());
+        let _let_go = LetGo(gate.clone());
+        Ok(Self { _let_go, shared, gate, metrics, anchor, anchored: false, process, due: now, began: now, runtime })
     }
 
     /// Whether it has something to do at `now`.
     pub(super) fn is_ready(&self, now: Duration) -> bool {
         // What was woken from outside of the runtime waits in its global queue.
-        self.due <= now || self.metrics.global_queue_depth() > 0
+        self.due() <= now || self.metrics.global_queue_depth() > 0
     }
 
     /// When it next has something to do by itself.
     pub(super) fn due(&self) -> Duration {
-        self.due
+        self.next_sleeper().map_or(self.due, |time| time.min(self.due))
+    }
+
+    /// When the first of its blocking threads that sleep has slept enough.
+    fn next_sleeper(&self) -> Option<Duration> {
+        if self.metrics.num_blocking_threads() > 0 { self.gate.next_at() } else { None }
     }
 
     /// The same, as far as it is known to the millisecond.
     pub(super) fn next_timer(&self) -> NextTimer {
+        if let Some(time) = self.next_sleeper().filter(|time| *time <= self.due) {
+            return NextTimer::At(time);
+        }
         let since = crate::plan::whole_ms(self.due.saturating_sub(self.began));
         if since.is_multiple_of(TIMER_ROW_MS) { NextTimer::NotBefore(self.due) } else { NextTimer::At(self.due) }
     }
@@ -121,6 +144,7 @@ impl Life {
             return;
         }
         parking::set_limit(limit);
+        self.let_work();
         let (anchor, anchored) = (&mut self.anchor, &mut self.anchored);
         self.runtime.block_on(async {
             // Once is enough: it stays where it is until it is due, which is never.
@@ -131,6 +155,17 @@ impl Life {
         });
         // Left because the bell rang: there may be more to do at once.
         self.due = parking::due().unwrap_or_else(|| shared.lock().now());
+    }
+
+    /// Its blocking threads work as far as they can at this instant.
+    fn let_work(&self) {
+        #[cfg(tokio_unstable)]
+        if self.metrics.num_blocking_threads() > 0 {
+            let now = self.shared.lock().now();
+            if let Some(time) = blocking::let_work(&self.metrics, &self.gate, now) {
+                parking::lower_limit(time);
+            }
+        }
     }
 
     /// How the process ended, once it has.
@@ -163,16 +198,24 @@ impl Life {
 
     /// Drops everything it had in memory.
     pub(super) fn bury(self) {
-        let Self { runtime, anchor, process, metrics, shared, anchored: _, due: _, began: _ } = self;
-        // The runtime waits for its blocking threads to end.
-        shared.clock.gate.open();
+        let Self { _let_go, runtime, anchor, process, metrics, shared: _, gate: _, anchored: _, due: _, began: _ } =
+            self;
+        drop(_let_go);
         // A destructor of user code may panic; a process that is killed does not care.
-        let dropped = std::panic::catch_unwind(AssertUnwindSafe(move || {
+        let dropped = catch_unwind(AssertUnwindSafe(move || {
             drop((anchor, process, metrics));
             drop(runtime);
         }));
         drop(dropped);
-        shared.clock.gate.close();
+    }
+}
+
+/// Lets a runtime's blocking threads go on when its life ends, however it does: it waits for them when it is dropped.
+struct LetGo(Arc<Gate>);
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        self.0.open();
     }
 }
 
@@ -195,25 +238,28 @@ thread_local! {
 }
 
 /// The runtime of one life, with its choices seeded.
-fn runtime(node: &Node) -> io::Result<Runtime> {
+fn runtime(node: &Node, gate: &Arc<Gate>) -> io::Result<Runtime> {
     let mut builder = Builder::new_current_thread();
     builder.enable_time();
     // One piece of blocking work at a time, in the world's time and with chance from its seed.
     let (clock, seed) = (node.shared.clock.clone(), stream(node.seed, "blocking"));
-    let stopped = clock.clone();
+    let (begun, ended) = (gate.clone(), gate.clone());
     builder
-        .max_blocking_threads(1)
-        // For ever, and so without a timeout, which would count as a sleep.
-        .thread_keep_alive(Duration::MAX)
+        // Which of several threads without work takes the next piece is the machine's choice, and each has drawn other chances before: so
+        // none of them stays.
+        .thread_keep_alive(Duration::ZERO)
         .on_thread_start(move || {
+            let seed = stream(seed, &begun.thread_begins().to_string());
             fastrand::seed(seed);
-            BLOCKING.set(Some(interpose::hold(seed, clock.clone(), interpose::Thread::Blocking)));
-            clock.gate.thread_begins();
+            BLOCKING.set(Some(interpose::hold_blocking(seed, clock.clone(), begun.clone())));
         })
         .on_thread_stop(move || {
-            stopped.gate.thread_ends();
+            ended.thread_ends();
             BLOCKING.set(None);
         });
+    // What was woken from outside of the runtime goes first at every turn, instead of at every so-manieth that it has had: how often the driver
+    // has looked must not matter.
+    builder.global_queue_interval(1);
     if interpose::IN_FORCE {
         let shared = node.shared.clone();
         builder.on_thread_park(parking::begins).on_thread_unpark(move || {

@@ -91,8 +91,8 @@ impl Recorder {
         hot
     }
 
-    pub(super) fn record(&mut self, record: Record) {
-        let Record { at, node, task, what } = &record;
+    pub(super) fn record(&mut self, record: &Record) {
+        let Record { at, node, task, what } = record;
         let place = node.map_or(u64::MAX, |node| u64::from(node.0)) << 32 | u64::from(*task);
         self.hash.write_u64(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX));
         self.hash.write_u64(place);
@@ -100,11 +100,15 @@ impl Recorder {
         self.count += 1;
         self.happens(*at);
         let violations = &mut self.violations;
-        let judge = || self.rules.on(&record, &mut |violation| keep(violations, violation));
+        let judge = || self.rules.on(record, &mut |violation| note(violations, violation));
         if let Err(panic) = catch_unwind(AssertUnwindSafe(judge)) {
             self.panicked.get_or_insert(panic);
         }
-        self.user_rules.on(&record, &mut |violation| keep(violations, violation));
+        self.user_rules.on(record, &mut |violation| note(violations, violation));
+    }
+
+    /// Keeps a record, if there is a timeline.
+    pub(super) fn keep(&mut self, record: Record) {
         if let Some(timeline) = &mut self.timeline {
             timeline.push(record);
         }
@@ -113,11 +117,11 @@ impl Recorder {
     /// Nothing happens any more before `next`.
     pub(super) fn time_passes(&mut self, next: Duration) {
         let violations = &mut self.violations;
-        self.user_rules.time_passes(next, &mut |violation| keep(violations, violation));
+        self.user_rules.time_passes(next, &mut |violation| note(violations, violation));
     }
 
     pub(super) fn violate(&mut self, violation: Violation) {
-        keep(&mut self.violations, violation);
+        note(&mut self.violations, violation);
     }
 
     pub(super) fn fingerprint(&self) -> u64 {
@@ -125,7 +129,7 @@ impl Recorder {
     }
 }
 
-fn keep(violations: &mut Vec<Violation>, violation: Violation) {
+fn note(violations: &mut Vec<Violation>, violation: Violation) {
     if violations.len() < VIOLATIONS_MAX {
         violations.push(violation);
     }

@@ -22,7 +22,7 @@ use tokio::{
 #[cfg(tokio_unstable)]
 use super::blocking;
 use super::{
-    Options,
+    Gate, Options,
     clock::{Time, WorldClock, wall_at},
     deadlines::Collisions,
     recorder::{POLLS_IN_AN_INSTANT_MAX, RECORDS_IN_AN_INSTANT_MAX, Recorder},
@@ -87,11 +87,12 @@ pub(crate) struct State {
 /// What is known of a node from outside of its process.
 struct NodeState {
     name: Arc<str>,
-    /// Where the running host takes its signals from.
-    signals: Option<mpsc::UnboundedSender<Signal>>,
+    /// Where the hosts of its process take their signals from: each hears all of them.
+    signals: Vec<mpsc::UnboundedSender<Signal>>,
     tasks: Tasks,
     /// What its runtime tells of its blocking threads, while it runs.
     metrics: Option<RuntimeMetrics>,
+    gate: Option<Arc<Gate>>,
     /// How far its wall clock is from those of the others.
     skew_ms: i64,
 }
@@ -171,9 +172,10 @@ impl Shared {
         let id = NodeId(u16::try_from(state.nodes.len()).unwrap_or(u16::MAX));
         state.nodes.push(NodeState {
             name: name.into(),
-            signals: None,
+            signals: Vec::new(),
             tasks: Tasks::default(),
             metrics: None,
+            gate: None,
             skew_ms: 0,
         });
         let offset = state.stepped_ms;
@@ -257,7 +259,8 @@ impl Shared {
         let number = node.tasks.current;
         let blocked = now.saturating_sub(node.tasks.began_at);
         let (began, too_long) = (node.tasks.began_at, (blocked >= poll_max).then(|| node.tasks.describe(number)));
-        let metrics = node.metrics.as_ref().filter(|metrics| metrics.num_blocking_threads() > 0).cloned();
+        let metrics = node.metrics.as_ref().filter(|metrics| metrics.num_blocking_threads() > 0);
+        let blocking = metrics.cloned().zip(node.gate.clone());
         if !blocked.is_zero() {
             state.recorder.rules.blocked(began, now);
         }
@@ -278,11 +281,10 @@ impl Shared {
             self.bell.notify_one();
         }
         drop(state);
-        if let Some(metrics) = metrics {
-            let slept = blocking::let_work(&metrics, &self.clock);
-            if let Some((from, to)) = slept {
-                self.lock().recorder.rules.blocked(from, to);
-            }
+        if let Some((metrics, gate)) = blocking
+            && let Some(time) = blocking::let_work(&metrics, &gate, now)
+        {
+            parking::lower_limit(time);
         }
     }
 
@@ -355,7 +357,7 @@ impl State {
     pub(super) fn boot(&mut self) {
         self.crash = None;
         if let Some(node) = self.running_node() {
-            node.signals = None;
+            node.signals.clear();
             node.tasks = Tasks::default();
         }
     }
@@ -365,8 +367,8 @@ impl State {
         self.fenced = true;
         self.crash = None;
         if let Some(node) = self.running_node() {
-            node.signals = None;
-            node.metrics = None;
+            node.signals.clear();
+            (node.metrics, node.gate) = (None, None);
             node.tasks.current = 0;
         }
     }
@@ -377,9 +379,9 @@ impl State {
     }
 
     /// The runtime of the node that runs has begun.
-    pub(super) fn watch_runtime(&mut self, metrics: RuntimeMetrics) {
+    pub(super) fn watch_runtime(&mut self, metrics: RuntimeMetrics, gate: Arc<Gate>) {
         if let Some(node) = self.running_node() {
-            node.metrics = Some(metrics);
+            (node.metrics, node.gate) = (Some(metrics), Some(gate));
         }
     }
 
@@ -388,19 +390,21 @@ impl State {
         self.poll_max = poll_max;
     }
 
-    /// The host of the node that runs takes its signals from here on.
+    /// A host of the node that runs hears its signals from here on.
     pub(super) fn listen(&mut self, signals: mpsc::UnboundedSender<Signal>) {
         if let Some(node) = self.running_node() {
-            node.signals = Some(signals);
+            node.signals.push(signals);
         }
     }
 
     /// Whether a node's process has a handler for a signal. It has one for as long as it lives, also when nobody listens to that
     /// any more.
     pub(super) fn signal(&self, node: NodeId, signal: Signal) -> bool {
-        let Some(signals) = &self.nodes[usize::from(node.0)].signals else { return false };
-        let _nobody_listens = signals.send(signal);
-        true
+        let handlers = &self.nodes[usize::from(node.0)].signals;
+        for handler in handlers {
+            let _nobody_listens = handler.send(signal);
+        }
+        !handlers.is_empty()
     }
 
     /// A node's process is about to end: what comes after so many of its polls does not come any more.
@@ -421,7 +425,8 @@ impl State {
                 collisions.on(&record, offset);
             }
         }
-        self.recorder.record(record);
+        self.recorder.record(&record);
+        self.recorder.keep(record);
         if self.has_violations() {
             // No later instant says more, and how many there would be depends on what the world has in store.
             parking::lower_limit(Duration::ZERO);
@@ -504,6 +509,13 @@ impl State {
 
     pub(crate) fn heal_at(&self) -> Duration {
         self.heal_at
+    }
+
+    /// When something is over that begins now and takes so long: like every fault when the world heals, at the latest.
+    pub(super) fn over_when_healed(&self, takes: Duration) -> Duration {
+        let now = self.now();
+        let over = now.saturating_add(takes);
+        if now < self.heal_at { over.min(self.heal_at) } else { over }
     }
 
     /// The world begins with its wall clock this far from the usual one.

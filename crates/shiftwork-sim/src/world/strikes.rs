@@ -8,7 +8,7 @@ use super::{RESTART_AFTER, shared::State, survey::Place};
 use crate::{
     Fault, FaultKind, What,
     dependency::{Latency, Trouble},
-    plan::{Deed, Spread},
+    plan::{Deed, Spread, Step},
     record::{NodeId, SiteId},
 };
 
@@ -57,6 +57,9 @@ pub(super) struct PlannedFault {
     pub(super) struck: bool,
     /// How many polls it has counted, if that is what it waits for.
     polls: u32,
+    /// How many calls it still lets pass, and whether the one at hand is one of them.
+    lets_pass: u32,
+    passes: bool,
     /// It follows a timer until then, and has not begun.
     pub(super) follows_until: Option<Duration>,
     /// The first call that it slows down says by how much, so that it comes to its end at a deadline.
@@ -73,7 +76,7 @@ pub(super) struct AtPoll {
 
 impl PlannedFault {
     pub(super) fn new(fault: &Fault) -> Self {
-        let Fault { at_ms, kind } = fault;
+        let Fault { at_ms, kind, lets_pass } = fault;
         let kind = kind.clone();
         let mut planned = Self {
             at: Duration::ZERO,
@@ -82,6 +85,8 @@ impl PlannedFault {
             kind,
             struck: false,
             polls: 0,
+            lets_pass: *lets_pass,
+            passes: false,
             follows_until: None,
             slows_to_deadline: false,
         };
@@ -103,9 +108,32 @@ impl PlannedFault {
 }
 
 impl State {
-    /// Whether a site's fault is in force at `now`.
+    /// Whether a fault is in force at `now`, and not one that lets the call at hand pass.
     fn in_force(fault: &PlannedFault, heal_at: Duration, now: Duration) -> bool {
+        Self::has_begun(fault, heal_at, now) && !fault.passes
+    }
+
+    fn has_begun(fault: &PlannedFault, heal_at: Duration, now: Duration) -> bool {
         fault.at <= now && now < fault.until.unwrap_or(heal_at).min(heal_at)
+    }
+
+    /// A call of the site comes to a step: faults that strike there may let it pass.
+    fn come_to(&mut self, site: SiteId, step: Step) {
+        // What no process does is nobody's call.
+        if self.running().is_none() {
+            return;
+        }
+        let (now, heal_at) = (self.now(), self.heal_at());
+        for fault in &mut self.faults {
+            if (fault.lets_pass > 0 || fault.passes)
+                && fault.site == Some(site)
+                && fault.kind.strikes_at() == Some(step)
+                && Self::has_begun(fault, heal_at, now)
+            {
+                fault.passes = fault.lets_pass > 0;
+                fault.lets_pass = fault.lets_pass.saturating_sub(1);
+            }
+        }
     }
 
     /// Says that a fault had an effect, the first time.
@@ -198,6 +226,7 @@ impl State {
     /// How much longer a call takes that begins now, and would take `usual`.
     #[expect(clippy::wildcard_enum_match_arm, reason = "each place picks the kinds that strike there")]
     pub(crate) fn slowness(&mut self, site: SiteId, usual: Duration) -> Duration {
+        self.come_to(site, Step::Begins);
         let (now, heal_at) = (self.now(), self.heal_at());
         let mut slower = Duration::ZERO;
         for index in 0..self.faults.len() {
@@ -268,6 +297,7 @@ impl State {
     #[expect(clippy::wildcard_enum_match_arm, reason = "each place picks the kinds that strike there")]
     pub(crate) fn meets(&mut self, site: SiteId, after: bool) -> Meets {
         self.note(if after { Place::CallReturns(site) } else { Place::CallArrives(site) });
+        self.come_to(site, if after { Step::Returns } else { Step::Arrives });
         let (now, heal_at) = (self.now(), self.heal_at());
         for index in 0..self.faults.len() {
             let fault = &self.faults[index];
@@ -312,6 +342,7 @@ impl State {
     #[expect(clippy::wildcard_enum_match_arm, reason = "each place picks the kinds that strike there")]
     pub(crate) fn meets_claim(&mut self, site: SiteId) -> ClaimMeets {
         self.note(Place::Claim(site));
+        self.come_to(site, Step::Claims);
         let (now, heal_at) = (self.now(), self.heal_at());
         let mut meets = ClaimMeets::default();
         for index in 0..self.faults.len() {
