@@ -13,7 +13,8 @@ use std::{
 };
 
 use shiftwork::{
-    Context, Environment, Failure, Host, HostReport, QueueSourceExt, System, Worker,
+    Batch, BatchContext, BatchWorker, Batches, Context, Environment, Failure, Host, HostReport, QueueSourceExt, System,
+    Worker,
     queue::{MemoryQueue, Message, Queue},
 };
 use tokio::{
@@ -74,6 +75,50 @@ pub fn on_shiftwork(runtime: &Runtime, jobs: u64) -> Duration {
     let report = runtime.block_on(async {
         push(&queue, jobs).await;
         drain(queue.clone(), jobs).await
+    });
+    let took = began.elapsed();
+    assert_eq!(report.workers[0].cycles.succeeded, jobs);
+    took
+}
+
+/// How many jobs a batch has at most.
+const BATCH: usize = 64;
+
+/// Works jobs off in batches and says when the last one is done.
+struct Clerks(Clerk);
+
+impl BatchWorker for Clerks {
+    type Input = u64;
+
+    async fn cycle(&self, jobs: &mut Batch<u64>, _: &BatchContext) -> Result<(), Failure> {
+        for job in jobs.iter_mut() {
+            work(job.input).await?;
+            job.done();
+        }
+        let many = jobs.len() as u64;
+        if self.0.left.fetch_sub(many, Ordering::Relaxed) == many {
+            self.0.done.notify_one();
+        }
+        Ok(())
+    }
+}
+
+/// The same queue and host, but for a worker that takes as many jobs as there are, up to 64, in one cycle, and has them settled in
+/// one operation.
+///
+/// # Panics
+///
+/// When not all of the jobs succeeded.
+#[must_use]
+pub fn in_batches(runtime: &Runtime, jobs: u64) -> Duration {
+    let queue = MemoryQueue::new();
+    let began = clock::now();
+    let report = runtime.block_on(async {
+        push(&queue, jobs).await;
+        let done = Arc::new(Notify::new());
+        let clerks = Clerks(Clerk { left: AtomicU64::new(jobs), done: done.clone() });
+        let host = Host::builder().batch_worker("clerks", queue.clone().source(), Batches::of(BATCH), clerks);
+        host.run_until(async { done.notified().await }).await
     });
     let took = began.elapsed();
     assert_eq!(report.workers[0].cycles.succeeded, jobs);

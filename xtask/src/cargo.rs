@@ -4,7 +4,7 @@
 //! 2. It works on this workspace and in the caller's directory, so that a relative path in passed-on arguments means what
 //!    the caller meant.
 //! 3. Its code sees `--cfg tokio_unstable`. `.cargo/config.toml` says so, but a set `RUSTFLAGS` silences that file
-//!    without a word, and the simulator would not compile.
+//!    without a word, and worlds would be less than they can be.
 
 use std::{
     env,

@@ -36,7 +36,7 @@ enum Command {
     Test(PassedOn),
     /// Run the benchmarks
     Bench(PassedOn),
-    /// Run what has to pass before a change is merged: fmt, clippy, test, rustdoc, a short campaign
+    /// Run what has to pass before a change is merged: fmt, clippy, test, the stable build, rustdoc, a short campaign
     Ci,
 }
 

@@ -110,6 +110,14 @@ fn rows() -> Vec<Row> {
         queue("queue job / channel and loop", Some(1.0), one_thread()),
         queue("queue job / channel and loop, two threads", None, two_threads()),
         Row {
+            name: "queue job in a batch of 64 / alone",
+            count: 20_000,
+            shiftwork: Box::new(|jobs| queue::in_batches(&one_thread(), jobs)),
+            by_hand: Box::new(|jobs| queue::on_shiftwork(&one_thread(), jobs)),
+            elsewhere: false,
+            budget: None,
+        },
+        Row {
             name: "queue job / apalis in memory, bare",
             count: 20_000,
             shiftwork: Box::new(|jobs| queue::on_shiftwork(&one_thread(), jobs)),

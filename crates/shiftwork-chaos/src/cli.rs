@@ -147,7 +147,7 @@ pub(crate) struct Cli {
 /// How much goes wrong, as it is written at the command line.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Profile {
-    /// One or two short faults, and no crash
+    /// At most two short faults, and no crash
     Gentle,
     /// A handful of any kind
     Harsh,

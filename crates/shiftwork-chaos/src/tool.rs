@@ -168,8 +168,14 @@ impl Tool {
                 let mut errors = Vec::new();
                 let code = self.act(&cli, &surroundings, &mut text, &mut errors);
                 let plain = |text: Vec<u8>| anstream::adapter::strip_bytes(&text).into_vec();
-                drop((out.write_all(&plain(text)), err.write_all(&plain(errors))));
-                code
+                drop(err.write_all(&plain(errors)));
+                match write_for_programs(out, &plain(text)) {
+                    Ok(()) => code,
+                    Err(error) => {
+                        drop(writeln!(err, "could not write what was found: {error}"));
+                        Verdict::ToolCrashed.code()
+                    }
+                }
             }
             Err(error) => {
                 let text = error.render().to_string();
@@ -209,7 +215,7 @@ impl Tool {
             Ok(report) => {
                 let worlds: u64 = report.scenarios.iter().map(|row| row.worlds).sum();
                 drop(writeln!(err, "{}: {worlds} worlds in {} shards", report.verdict, files.len()));
-                match write_for_programs(out, &report.to_json()) {
+                match write_for_programs(out, report.to_json().as_bytes()) {
                     Ok(()) => report.exit_code,
                     Err(error) => {
                         drop(writeln!(err, "could not write the report to standard output: {error}"));
@@ -311,7 +317,8 @@ impl Tool {
             }
             Some(JsonTarget::StandardOutput) => {
                 drop(err.write_all(text.as_bytes()));
-                write_for_programs(out, &json_text).map_err(|error| (error, "the report to standard output".into()))
+                write_for_programs(out, json_text.as_bytes())
+                    .map_err(|error| (error, "the report to standard output".into()))
             }
             Some(JsonTarget::File(path, mut file)) => {
                 drop(out.write_all(text.as_bytes()));
@@ -382,8 +389,8 @@ fn timeline(campaign: &Campaign<'_>, report: &CampaignReport) -> String {
 }
 
 /// Writes what a program reads, to its end: half of it would pass for all. A reader that has gone away has seen what it wanted.
-fn write_for_programs(out: &mut dyn Write, text: &str) -> io::Result<()> {
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+fn write_for_programs(out: &mut dyn Write, text: &[u8]) -> io::Result<()> {
+    match out.write_all(text).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }

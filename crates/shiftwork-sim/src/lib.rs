@@ -48,6 +48,9 @@
 //! | [`control`] | what is held to make a world reproducible, and what is not |
 //! | [`watchdog`] | worlds that do not go on, seen from outside |
 
+// Without tokio's hooks nobody tells what some of it is there for.
+#![cfg_attr(not(tokio_unstable), expect(dead_code, reason = "it serves what tokio's hooks tell"))]
+
 pub mod control;
 pub mod dependency;
 pub mod explore;

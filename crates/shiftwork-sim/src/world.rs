@@ -326,7 +326,7 @@ impl World {
     }
 
     /// An invariant of the scenario: when `after` has seen what it looks for, `holds` must come true `within` that time, or
-    /// by the end of a world that is complete. Both are asked on records, so what `holds` reads should change in what is
+    /// by the end of a world that is complete. Both are asked on records, and `holds` once its time is over, so what `holds` reads should change in what is
     /// recorded (the effect of a call); like [`World::always`], they must not call back into the world.
     ///
     /// ```

@@ -19,7 +19,7 @@ use super::{
     inject::Targets,
     points::{Class, Point, points_of},
 };
-use crate::{Fault, FaultKind, Outcome, Plan, Record, Scenario, What, plan::whole_ms, streams::stream, world};
+use crate::{Fault, FaultKind, Outcome, Plan, Scenario, What, plan::whole_ms, streams::stream, world};
 
 /// How many worlds with a single fault an exhaustive campaign runs of a scenario if nobody says: a minute or two of a small
 /// machine.
@@ -193,11 +193,9 @@ fn back_again(outcome: &Outcome, from: Duration, horizon: Duration) -> Duration 
     let records = || outcome.timeline.records().iter().filter(|record| record.at >= from);
     let told: BTreeSet<_> =
         records().filter(|record| matches!(record.what, What::Signalled(_))).filter_map(|record| record.node).collect();
-    let exit_of = |node| {
-        let exit = |record: &&Record| record.node == Some(node) && matches!(record.what, What::Exited { .. });
-        records().find(exit).map_or(horizon, |record| record.at)
-    };
-    let last = told.into_iter().map(exit_of).max().unwrap_or(from);
+    let exits = || records().filter(|record| matches!(record.what, What::Exited { .. }) && record.at < horizon);
+    let all_have = told.iter().all(|node| exits().any(|exit| exit.node == Some(*node)));
+    let last = if all_have { exits().map(|exit| exit.at).max().unwrap_or(from) } else { horizon };
     (last + world::RESTART_AFTER + Duration::from_secs(1)).min(horizon)
 }
 
@@ -268,7 +266,7 @@ mod tests {
         },
     };
 
-    use shiftwork::{Context, Failure, QueueSourceExt, Schedule, Tick};
+    use shiftwork::{Context, Failure, QueueSourceExt, Schedule, Tick, event::Event};
 
     use super::*;
     use crate::{FaultName, Surface, World, dependency::Latency, explore::run_plan, millis, secs};
@@ -361,6 +359,61 @@ mod tests {
         let needs_one = [FaultName::LeaseTaken, FaultName::Duplicate, FaultName::Reorder, FaultName::EffectAfterDrop];
         strange.retain(|plan| !plan.faults.iter().any(|fault| needs_one.contains(&fault.kind.kind())));
         assert!(strange.is_empty(), "{} of {} missed: {}", strange.len(), injections.worlds(), strange[0]);
+    }
+
+    /// Two workers that call the same dependency at the same times.
+    struct Twins;
+
+    impl Scenario for Twins {
+        fn name(&self) -> &'static str {
+            "twins"
+        }
+
+        fn about(&self) -> &'static str {
+            "calls twice at once"
+        }
+
+        fn surface(&self) -> Surface {
+            Surface { dependencies: vec!["ledger".into()], queues: Vec::new(), horizon: secs(30) }
+        }
+
+        fn build(&self, world: &mut World) {
+            let ledger = world.dependency_with("ledger", Latency::constant(millis(20)));
+            world.node("node", move |node| {
+                ["one", "other"]
+                    .into_iter()
+                    .fold(node.host(), |host, name| {
+                        let ledger = ledger.clone();
+                        let call = move |_: Tick, _: Context| {
+                            let ledger = ledger.clone();
+                            async move { Ok::<(), Failure>(ledger.call(async {}).await?) }
+                        };
+                        host.worker(name, Schedule::every(secs(10)), call).host()
+                    })
+                    .run_until_signal()
+            });
+        }
+    }
+
+    #[test]
+    fn each_of_two_calls_that_come_at_one_millisecond_is_struck() {
+        for kind in [FaultName::Panic, FaultName::Error, FaultName::ReplyLost, FaultName::PanicAtPoll] {
+            let plans = plans(&Injections::of(&Twins, Exhaustive::default()));
+            let of_kind = plans.iter().filter(|plan| {
+                plan.faults.iter().any(|fault| fault.kind.kind() == kind && (10_000..10_100).contains(&fault.at_ms))
+            });
+            let first_struck = of_kind.map(|plan| {
+                let outcome = run_plan(&Twins, plan, true);
+                outcome.assert_rules_kept();
+                let failed = outcome.events().find_map(|(_, event)| match event {
+                    Event::CycleEnded { worker, failure: Some(_), .. } => Some(worker.0),
+                    _ => None,
+                });
+                failed.expect("it strikes one of them")
+            });
+            // Whom an error strikes first it strikes alone, or with those behind it.
+            assert_eq!(first_struck.collect::<BTreeSet<_>>(), BTreeSet::from([0, 1]), "{kind:?}");
+        }
     }
 
     #[test]

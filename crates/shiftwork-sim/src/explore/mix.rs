@@ -10,7 +10,7 @@ use crate::plan::{FaultName, whole_ms};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Profile {
-    /// One or two short faults; nothing kills the process, and no clock steps.
+    /// At most two short faults; nothing kills the process, and no clock steps.
     Gentle,
     /// A handful of any kind.
     Harsh,

@@ -112,7 +112,11 @@ impl Life {
 
     /// When the first of its blocking threads that sleep has slept enough.
     fn next_sleeper(&self) -> Option<Duration> {
-        if self.metrics.num_blocking_threads() > 0 { self.gate.next_at() } else { None }
+        #[cfg(tokio_unstable)]
+        if self.metrics.num_blocking_threads() == 0 {
+            return None;
+        }
+        self.gate.next_at()
     }
 
     /// The same, as far as it is known to the millisecond.

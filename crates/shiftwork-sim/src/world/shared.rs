@@ -19,19 +19,22 @@ use tokio::{
     time::Instant,
 };
 
-#[cfg(tokio_unstable)]
-use super::blocking;
 use super::{
     Gate, Options,
     clock::{Time, WorldClock, wall_at},
     deadlines::Collisions,
-    recorder::{POLLS_IN_AN_INSTANT_MAX, RECORDS_IN_AN_INSTANT_MAX, Recorder},
+    recorder::Recorder,
     strikes::{AtPoll, PlannedFault, Visit},
     survey::{Place, Sight},
     tasks::Tasks,
 };
+#[cfg(tokio_unstable)]
+use super::{
+    blocking,
+    recorder::{POLLS_IN_AN_INSTANT_MAX, RECORDS_IN_AN_INSTANT_MAX},
+};
 use crate::{
-    FaultName, Plan, Record, RuleName, Timeline, Violation, What,
+    FaultName, Plan, Record, Timeline, Violation, What,
     interpose::parking,
     order::Scheduler,
     record::{NodeId, SiteId},
@@ -238,7 +241,7 @@ impl Shared {
         if state.recorder.polled(poll) {
             let task = tasks.describe(number);
             state.violate(Violation {
-                rule: RuleName::Rule(shiftwork::Rule::L2),
+                rule: crate::RuleName::Rule(shiftwork::Rule::L2),
                 at: now,
                 expected: format!(
                     "fewer than {POLLS_IN_AN_INSTANT_MAX} polls and {RECORDS_IN_AN_INSTANT_MAX} events without time passing"
@@ -266,7 +269,7 @@ impl Shared {
         }
         if let Some(task) = too_long {
             state.violate(Violation {
-                rule: RuleName::Rule(shiftwork::Rule::L3),
+                rule: crate::RuleName::Rule(shiftwork::Rule::L3),
                 at: now,
                 expected: format!("a poll blocks its thread for less than {poll_max:?}"),
                 happened: format!("a poll of {task} blocked it for {blocked:?}"),

@@ -14,7 +14,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -47,14 +47,16 @@ static RUNNING: AtomicU64 = AtomicU64::new(0);
 enum News {
     Stops { reason: StopReason, within: Duration },
     Stopped(ExitStatus),
-    Faulted(WorkerId),
-    Runs(WorkerId),
 }
 
 /// The host's end of it.
 pub(super) struct Watch {
     news: Option<mpsc::UnboundedSender<News>>,
+    down: Down,
 }
+
+/// Which workers have faulted and do not work again. A flag for each, because a worker may fault for ever: nobody is told of each time.
+type Down = Arc<[AtomicBool]>;
 
 /// What is watched, and how.
 pub(super) struct Watched {
@@ -71,19 +73,21 @@ impl Watch {
     /// Nobody watches.
     pub(super) fn nobody() -> Self {
         begins();
-        Self { news: None }
+        Self { news: None, down: Arc::default() }
     }
 
     /// Starts the thread. Without one, a host runs all the same.
     pub(super) fn over(watched: Watched) -> Self {
         let host = begins();
         let (sender, news) = mpsc::unbounded_channel();
+        let down: Down = watched.workers.iter().map(|_| AtomicBool::new(false)).collect();
+        let seen = down.clone();
         let thread = std::thread::Builder::new().name("shiftwork watchdog".to_owned());
         let run = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
                 Ok(runtime) => {
-                    runtime.block_on(watch(Arc::new(watched), host, news));
+                    runtime.block_on(watch(Arc::new(watched), seen, host, news));
                     // A look that hangs is left behind.
                     runtime.shutdown_background();
                 }
@@ -91,10 +95,10 @@ impl Watch {
             }
         };
         match thread.spawn(run) {
-            Ok(_) => Self { news: Some(sender) },
+            Ok(_) => Self { news: Some(sender), down },
             Err(error) => {
                 tracing::warn!(%error, "nobody watches for blocked threads");
-                Self { news: None }
+                Self { news: None, down }
             }
         }
     }
@@ -107,13 +111,21 @@ impl Watch {
             Event::HostStopping { reason, within, .. } => News::Stops { reason: *reason, within: *within },
             Event::HostStopped { exit } => News::Stopped(*exit),
             Event::WorkerFaulted { worker, .. } | Event::WorkerStopped { worker, phase: WorkerPhase::Failed } => {
-                News::Faulted(*worker)
+                return self.is_down(*worker, true);
             }
-            Event::IntakeOpened { worker } => News::Runs(*worker),
+            Event::IntakeOpened { worker } => return self.is_down(*worker, false),
             _ => return,
         };
         // Without its thread nobody hears it.
         let _ = sender.send(news);
+    }
+}
+
+impl Watch {
+    fn is_down(&self, WorkerId(worker): WorkerId, is_down: bool) {
+        if let Some(flag) = self.down.get(worker as usize) {
+            flag.store(is_down, Ordering::Release);
+        }
     }
 }
 
@@ -130,7 +142,7 @@ impl Drop for Watch {
     }
 }
 
-async fn watch(watched: Arc<Watched>, host: u64, mut news: mpsc::UnboundedReceiver<News>) {
+async fn watch(watched: Arc<Watched>, down: Down, host: u64, mut news: mpsc::UnboundedReceiver<News>) {
     let began = Instant::now();
     let ends_process = watched.owns_process && watched.watchdog.exits();
     let mut overdue = Overdue::new(watched.watchdog, watched.total);
@@ -146,8 +158,6 @@ async fn watch(watched: Arc<Watched>, host: u64, mut news: mpsc::UnboundedReceiv
             told = news.recv(), if open => match told {
                 Some(News::Stops { reason, within }) => overdue.stops(reason, within, began.elapsed()),
                 Some(News::Stopped(exit)) => overdue.stopped(exit),
-                Some(News::Faulted(worker)) => overdue.faulted(worker),
-                Some(News::Runs(worker)) => overdue.runs(worker),
                 None => open = false,
             },
             signal = next_signal(&mut signals) => overdue.signal(signal, began.elapsed()),
@@ -166,7 +176,8 @@ async fn watch(watched: Arc<Watched>, host: u64, mut news: mpsc::UnboundedReceiv
         if others > 0 {
             overdue.is_put_off(began.elapsed());
         } else if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            end_process(&watched, &overdue);
+            let faulted = down.iter().any(|flag| flag.load(Ordering::Acquire));
+            end_process(&watched, overdue.exit(faulted), overdue.is_host_done());
         }
     }
 }
@@ -179,8 +190,8 @@ async fn next_signal(signals: &mut Option<Signals>) -> crate::Signal {
 }
 
 /// Names what is in flight, and ends the process.
-fn end_process(watched: &Arc<Watched>, overdue: &Overdue) -> ! {
-    let (exit, host_is_done, now) = (overdue.exit(), overdue.is_host_done(), Instant::now());
+fn end_process(watched: &Arc<Watched>, exit: ExitStatus, host_is_done: bool) -> ! {
+    let now = Instant::now();
     let (said, heard) = std::sync::mpsc::channel();
     let speaker = watched.clone();
     let last_words = move || {

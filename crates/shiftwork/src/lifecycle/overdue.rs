@@ -3,7 +3,7 @@
 //! It is kept apart from the host's own state machine because it must hold where that one cannot run any more: on a thread
 //! that a cycle blocks.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use crate::{
         form::{Time, Words},
         section::section,
     },
-    event::{StopReason, WorkerId},
+    event::StopReason,
 };
 
 /// The shortest poll that can be said to block.
@@ -137,15 +137,13 @@ pub(crate) struct Overdue {
     /// The rungs of the ladder of signals: 1 drains, 2 aborts, 3 leaves.
     rungs: u32,
     worst: ExitStatus,
-    /// The workers that have faulted and have not been started again.
-    down: BTreeSet<WorkerId>,
     verdict: Option<ExitStatus>,
 }
 
 impl Overdue {
     pub(crate) fn new(watchdog: Watchdog, total: Duration) -> Self {
         let worst = ExitStatus::DrainTimedOut;
-        Self { grace: watchdog.grace, total, deadline: None, rungs: 0, worst, down: BTreeSet::new(), verdict: None }
+        Self { grace: watchdog.grace, total, deadline: None, rungs: 0, worst, verdict: None }
     }
 
     /// The process got a signal, whether or not its host has heard of it.
@@ -174,16 +172,6 @@ impl Overdue {
         self.must_end_by(now.saturating_add(within).saturating_add(self.grace));
     }
 
-    /// A worker cannot go on, whatever its host does.
-    pub(crate) fn faulted(&mut self, worker: WorkerId) {
-        self.down.insert(worker);
-    }
-
-    /// A worker has begun to work, in its first life or another one.
-    pub(crate) fn runs(&mut self, worker: WorkerId) {
-        self.down.remove(&worker);
-    }
-
     /// The process runs another host: this one's time begins anew when it does not any more.
     pub(crate) fn is_put_off(&mut self, now: Duration) {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
@@ -209,10 +197,10 @@ impl Overdue {
         self.verdict.is_some()
     }
 
-    /// The exit code of a process that must be ended now.
-    pub(crate) fn exit(&self) -> ExitStatus {
+    /// The exit code of a process that must be ended now, where a worker has `faulted` and does not work again, or none.
+    pub(crate) fn exit(&self, faulted: bool) -> ExitStatus {
         let forced = if self.rungs >= 2 { ExitStatus::Forced } else { ExitStatus::DrainTimedOut };
-        let faulted = if self.down.is_empty() { forced } else { ExitStatus::WorkerFault };
+        let faulted = if faulted { ExitStatus::WorkerFault } else { forced };
         self.verdict.unwrap_or_else(|| self.worst.max(forced).max(faulted))
     }
 }
@@ -220,6 +208,7 @@ impl Overdue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::WorkerId;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -233,9 +222,9 @@ mod tests {
         assert_eq!(overdue.deadline(), None);
         overdue.signal(Signal::Terminate, 100 * SECOND);
         assert_eq!(overdue.deadline(), Some(127 * SECOND));
-        assert_eq!(overdue.exit(), ExitStatus::DrainTimedOut);
+        assert_eq!(overdue.exit(false), ExitStatus::DrainTimedOut);
         overdue.signal(Signal::Terminate, 110 * SECOND);
-        assert_eq!((overdue.deadline(), overdue.exit()), (Some(127 * SECOND), ExitStatus::Forced));
+        assert_eq!((overdue.deadline(), overdue.exit(false)), (Some(127 * SECOND), ExitStatus::Forced));
         overdue.signal(Signal::Interrupt, 112 * SECOND);
         assert_eq!(overdue.deadline(), Some(114 * SECOND), "the third leaves");
     }
@@ -245,16 +234,16 @@ mod tests {
         let mut overdue = overdue();
         overdue.stops(StopReason::Signal(Signal::Terminate), 25 * SECOND, SECOND);
         overdue.signal(Signal::Terminate, SECOND);
-        assert_eq!((overdue.deadline(), overdue.exit()), (Some(28 * SECOND), ExitStatus::DrainTimedOut));
+        assert_eq!((overdue.deadline(), overdue.exit(false)), (Some(28 * SECOND), ExitStatus::DrainTimedOut));
         overdue.signal(Signal::Quit, 2 * SECOND);
-        assert_eq!(overdue.exit(), ExitStatus::Forced);
+        assert_eq!(overdue.exit(false), ExitStatus::Forced);
     }
 
     #[test]
     fn t9_a_quit_is_two_rungs_at_once() {
         let mut overdue = overdue();
         overdue.signal(Signal::Quit, SECOND);
-        assert_eq!(overdue.exit(), ExitStatus::Forced);
+        assert_eq!(overdue.exit(false), ExitStatus::Forced);
         overdue.signal(Signal::Quit, 2 * SECOND);
         assert_eq!(overdue.deadline(), Some(4 * SECOND));
     }
@@ -263,17 +252,14 @@ mod tests {
     fn t9_a_fault_never_exits_zero_and_a_verdict_stands() {
         let mut overdue = overdue();
         overdue.stops(StopReason::WorkerFault(WorkerId(0)), 25 * SECOND, SECOND);
-        assert_eq!(overdue.exit(), ExitStatus::WorkerFault);
+        assert_eq!(overdue.exit(false), ExitStatus::WorkerFault);
         let mut overdue = self::overdue();
-        overdue.faulted(WorkerId(1));
         overdue.signal(Signal::Terminate, SECOND);
-        assert_eq!(overdue.exit(), ExitStatus::WorkerFault, "of a worker that its host went on without");
-        overdue.runs(WorkerId(1));
-        assert_eq!(overdue.exit(), ExitStatus::DrainTimedOut, "it was started again");
+        assert_eq!(overdue.exit(true), ExitStatus::WorkerFault, "of a worker that its host went on without");
         let mut overdue = self::overdue();
         overdue.signal(Signal::Terminate, SECOND);
         overdue.stopped(ExitStatus::Clean);
-        assert_eq!((overdue.exit(), overdue.deadline()), (ExitStatus::Clean, Some(28 * SECOND)));
+        assert_eq!((overdue.exit(false), overdue.deadline()), (ExitStatus::Clean, Some(28 * SECOND)));
     }
 
     #[test]
@@ -291,11 +277,11 @@ mod tests {
         for reason in [StopReason::Completed, StopReason::Asked] {
             let mut overdue = overdue();
             overdue.stops(reason, 25 * SECOND, SECOND);
-            assert_eq!((overdue.deadline(), overdue.exit()), (Some(28 * SECOND), ExitStatus::DrainTimedOut));
+            assert_eq!((overdue.deadline(), overdue.exit(false)), (Some(28 * SECOND), ExitStatus::DrainTimedOut));
             overdue.signal(Signal::Terminate, 2 * SECOND);
-            assert_eq!(overdue.exit(), ExitStatus::Forced, "the stop was the first rung");
+            assert_eq!(overdue.exit(false), ExitStatus::Forced, "the stop was the first rung");
             overdue.stopped(ExitStatus::Clean);
-            assert_eq!((overdue.deadline(), overdue.exit()), (Some(28 * SECOND), ExitStatus::Clean));
+            assert_eq!((overdue.deadline(), overdue.exit(false)), (Some(28 * SECOND), ExitStatus::Clean));
         }
     }
 }
