@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, hash_map::RandomState},
     hash::BuildHasher,
     process::Command,
+    sync::{Arc, Barrier, Mutex},
     time::Duration,
 };
 
@@ -254,6 +255,125 @@ fn a_blocking_thread_that_waits_hears_of_it_when_a_task_has_news() {
     outcome.assert_rules_kept();
     let ended = outcome.events().find(|(_, event)| event.name() == "cycle_ended").unwrap().0;
     assert_eq!(ended, secs(2));
+}
+
+#[test]
+fn blocking_work_that_waits_for_a_task_lets_it_go_on() {
+    let outcome = Script::new().at(secs(60), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            let work = |_: Tick, _: Context| async {
+                let (sender, receiver) = std::sync::mpsc::channel();
+                let waits = tokio::task::spawn_blocking(move || receiver.recv());
+                tokio::time::sleep(secs(2)).await;
+                sender.send(17).unwrap();
+                assert_eq!(waits.await.unwrap(), Ok(17));
+                Ok::<(), Failure>(())
+            };
+            node.host().worker("work", Schedule::every(secs(10)), work).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.report().unwrap().worker("work").unwrap().cycles.succeeded, 6);
+}
+
+/// Three pieces of blocking work that meet, and take turns with a lock while they sleep: in which order, and until when.
+fn they_meet(seed: u64) -> (Vec<(u32, u128)>, u64) {
+    let order: Ledger<Vec<(u32, u128)>> = Ledger::default();
+    let seen = order.clone();
+    let outcome = Script::new().seed(seed).at(secs(60), Signal::Terminate).run_once(move |world| {
+        world.node("node", move |node| {
+            let order = order.clone();
+            let work = move |_: Tick, _: Context| {
+                let order = order.clone();
+                async move {
+                    let began = tokio::time::Instant::now();
+                    let (barrier, lock) = (Arc::new(Barrier::new(3)), Arc::new(Mutex::new(())));
+                    let mut pieces = tokio::task::JoinSet::new();
+                    for piece in 0..3 {
+                        let (order, barrier, lock) = (order.clone(), barrier.clone(), lock.clone());
+                        pieces.spawn_blocking(move || {
+                            barrier.wait();
+                            let held = lock.lock().unwrap();
+                            #[expect(clippy::disallowed_methods, reason = "a blocking thread may sleep")]
+                            std::thread::sleep(secs(1));
+                            order.with(|order| order.push((piece, began.elapsed().as_secs().into())));
+                            drop(held);
+                        });
+                    }
+                    while pieces.join_next().await.is_some() {}
+                    Ok::<(), Failure>(())
+                }
+            };
+            node.host().worker("work", Schedule::every(secs(100)), work).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    (seen.with(|order| order.clone()), outcome.fingerprint)
+}
+
+#[test]
+fn blocking_work_that_waits_for_other_blocking_work_goes_on_in_the_same_order_each_time() {
+    let first = they_meet(3);
+    assert_eq!(first.0.iter().map(|(_, at)| *at).collect::<Vec<_>>(), [1, 2, 3], "one after the other");
+    for _ in 0..20 {
+        assert_eq!(they_meet(3), first);
+    }
+}
+
+#[test]
+fn a_task_that_wants_a_lock_which_sleeping_blocking_work_holds_blocks_its_thread_for_so_long() {
+    let outcome = Script::new().at(secs(60), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            let work = |_: Tick, _: Context| async {
+                let lock = Arc::new(Mutex::new(0));
+                let (held, began) = (lock.clone(), Arc::new(tokio::sync::Notify::new()));
+                let begins = began.clone();
+                let holds = tokio::task::spawn_blocking(move || {
+                    let mut held = held.lock().unwrap();
+                    begins.notify_one();
+                    #[expect(clippy::disallowed_methods, reason = "a blocking thread may sleep")]
+                    std::thread::sleep(secs(1));
+                    *held += 1;
+                });
+                began.notified().await;
+                assert_eq!(*lock.lock().unwrap(), 1, "it has waited");
+                holds.await.unwrap();
+                Ok::<(), Failure>(())
+            };
+            node.host().worker("work", Schedule::every(secs(100)), work).run_until_signal()
+        });
+    });
+    let violation = outcome.expect_broken("L3");
+    assert!(violation.happened.ends_with("blocked it for 1s"), "{violation}");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a blocking thread may sleep")]
+fn blocking_work_that_never_ends_does_not_outlive_its_process() {
+    let turns: Ledger<u32> = Ledger::default();
+    let seen = turns.clone();
+    let outcome =
+        Script::new().at(secs(10), plan::crash(secs(1))).at(secs(60), Signal::Terminate).run_once(move |world| {
+            world.node("node", move |node| {
+                let turns = turns.clone();
+                let polls = move |_: Tick, _: Context| {
+                    let turns = turns.clone();
+                    async move {
+                        // Nobody waits for it, and nobody ends it.
+                        drop(tokio::task::spawn_blocking(move || {
+                            for _ in 0..1_000_000 {
+                                turns.with(|turns| *turns += 1);
+                                std::thread::sleep(secs(1));
+                            }
+                        }));
+                        Ok::<(), Failure>(())
+                    }
+                };
+                node.host().worker("polls", Schedule::every(secs(1_000)), polls).run_until_signal()
+            });
+        });
+    outcome.assert_rules_kept();
+    assert!(seen.with(|turns| *turns) >= 58, "a turn a second, in both lives");
 }
 
 #[test]

@@ -12,6 +12,7 @@
 //! | `interpose/syscall.rs` | `syscall` | both, for code that makes the system calls through it |
 //! | `interpose/sleep.rs` | `nanosleep`, `clock_nanosleep` | no sleep: the world's time jumps instead |
 //! | `interpose/parking.rs` | | when a runtime would sleep, and until when: told by its own call |
+//! | `interpose/gates.rs` | | what its blocking threads do while it waits for them |
 //! | `interpose/real.rs` | | the C library's own functions |
 //! | `interpose/absent.rs` | | stands in for all of this where it cannot be |
 //!
@@ -20,6 +21,7 @@
 
 mod clock;
 mod entropy;
+pub(crate) mod gates;
 pub(crate) mod parking;
 mod real;
 mod sleep;

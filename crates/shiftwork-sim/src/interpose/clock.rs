@@ -13,6 +13,8 @@ thread_local! {
     static CLOCK: Cell<*const WorldClock> = const { Cell::new(ptr::null()) };
     // That of a thread that does blocking work.
     static GATE: Cell<*const Gate> = const { Cell::new(ptr::null()) };
+    // How far the sleeps of a thread have come that its world has not waited for, in nanoseconds.
+    static AHEAD: Cell<u64> = const { Cell::new(0) };
     // What the monotonic clock last showed, and at how many nanoseconds of the world: it is read many times at one instant.
     static LAST: Cell<(u64, TimeSpec)> = const { Cell::new((0, TimeSpec::of_nanoseconds(MONOTONIC_BASE_NS))) };
     // What it shows once, whatever time it is.
@@ -25,6 +27,7 @@ const NEVER: u64 = u64::MAX;
 pub(super) fn hold(clock: *const WorldClock, gate: *const Gate) {
     CLOCK.set(clock);
     GATE.set(gate);
+    AHEAD.set(0);
 }
 
 pub(super) fn let_go() {
@@ -67,7 +70,7 @@ pub(super) fn show_once(time: Duration) {
 
 /// What has passed since the world began, on this thread, in nanoseconds.
 fn now_ns(world: &WorldClock) -> u64 {
-    if GATE.get().is_null() { world.now_ns() } else { world.now_blocking_ns() }
+    world.now_ns().max(AHEAD.get())
 }
 
 /// What has passed since the world began, on this thread.
@@ -79,8 +82,14 @@ pub(super) fn now(world: &WorldClock) -> Duration {
 pub(super) fn sleep_until(world: &WorldClock, time: Duration, is_over: Option<IsOver>) {
     match gate() {
         None => world.skip_to(time),
-        Some(gate) if gate.sleep_until(time, is_over) => {}
-        Some(_) => world.owe(time),
+        Some(gate) => {
+            gate.wait_until(Some(time), is_over.clone());
+            let woken_early = is_over.is_some_and(|is_over| is_over());
+            if !woken_early {
+                // Its world may not have waited for it: because it has been left to itself, or because its process is over.
+                AHEAD.set(AHEAD.get().max(saturating_ns(time)));
+            }
+        }
     }
 }
 

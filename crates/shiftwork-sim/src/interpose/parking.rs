@@ -56,11 +56,11 @@ pub(crate) fn due() -> Option<Duration> {
 }
 
 /// A timed wait of this thread, which may be over before. Whether it is; if not, the runtime that parks here is to be left.
-pub(super) fn wait_until(world: &WorldClock, until: Duration, is_over: IsOver) -> bool {
+pub(super) fn wait_until(world: &WorldClock, until: Duration, is_over: Option<IsOver>) -> bool {
     PARKING.with(|parking| {
         let passes = !(parking.parks.get() && until >= parking.limit.get());
         if passes {
-            sleep_until(world, until, Some(is_over));
+            sleep_until(world, until, is_over);
         } else {
             parking.due.set(Some(until));
         }

@@ -6,16 +6,19 @@
 
 use std::{
     ffi::{c_int, c_long, c_void},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use super::{
     clock::{MONOTONIC_BASE, REALTIME, gate, held, now, reading, show_once},
-    entropy, parking,
+    entropy, gates, parking,
     real::{self, TimeSpec},
 };
-use crate::world::WorldClock;
+use crate::world::{IsOver, WorldClock};
 
 #[cfg(target_arch = "x86_64")]
 mod number {
@@ -63,15 +66,16 @@ pub unsafe extern "C" fn syscall(number: c_long, a: usize, b: usize, c: usize, d
                 real::set_errno(code);
                 return -1;
             }
-            if let Some(gate) = gate()
-                && matches!(b & OPERATION, FUTEX_WAIT | FUTEX_WAIT_BITSET)
-            {
-                // It may be the wait for work, after which it may go on only when its world lets it.
-                // SAFETY: as the caller promises.
-                let (result, code) =
-                    gate.around(|| (unsafe { real::syscall(number, a, b, c, d, e, f) }, real::errno()));
-                real::set_errno(code);
-                return result;
+            if matches!(b & OPERATION, FUTEX_WAIT | FUTEX_WAIT_BITSET) {
+                // SAFETY: the word is the caller's, and valid for as long as the call takes.
+                let is_over: IsOver = Arc::new(unsafe { word_changes(a, c) });
+                match gate() {
+                    // As if it had been woken. Whoever waits like this looks whether there is a reason.
+                    Some(gate) if gate.wait_until(None, Some(is_over.clone())) => return 0,
+                    Some(_) => {}
+                    // Who is to end it may be a blocking thread that sleeps until this one lets time pass.
+                    None => gates::work_until(world, &*is_over),
+                }
             }
         } else if number == number::GETRANDOM {
             // SAFETY: the caller promises that the buffer `a` is valid for writes of `b` bytes.
@@ -82,6 +86,19 @@ pub unsafe extern "C" fn syscall(number: c_long, a: usize, b: usize, c: usize, d
     }
     // SAFETY: as the caller promises.
     unsafe { real::syscall(number, a, b, c, d, e, f) }
+}
+
+/// Whether a futex's word is another one than its waiter expects.
+///
+/// # Safety
+///
+/// The word is valid for as long as this is asked.
+#[expect(unsafe_code, reason = "the arguments of a system call are addresses")]
+unsafe fn word_changes(word: usize, expected: usize) -> impl Fn() -> bool + Send + Sync + use<> {
+    let word = std::ptr::with_exposed_provenance_mut::<u32>(word);
+    // SAFETY: the caller promises that it is valid; it is shared with other threads, and so read atomically.
+    let word = unsafe { AtomicU32::from_ptr(word) };
+    move || usize::try_from(word.load(Ordering::SeqCst)).ok() != Some(expected & 0xffff_ffff)
 }
 
 /// The answer to a timed wait, as an error number; `None` if the call is something else.
@@ -117,14 +134,19 @@ unsafe fn timed_wait(
         }
         _ => return None,
     };
-    let word = std::ptr::with_exposed_provenance_mut::<u32>(word);
-    // SAFETY: the caller promises that the word is valid; it is shared with other threads, and so read atomically.
-    let word = unsafe { AtomicU32::from_ptr(word) };
-    let has_changed = move || usize::try_from(word.load(Ordering::SeqCst)).ok() != Some(expected & 0xffff_ffff);
+    // SAFETY: as the caller promises.
+    let has_changed = unsafe { word_changes(word, expected) };
     if has_changed() {
         return Some(EAGAIN);
     }
-    if !parking::wait_until(world, until, Box::new(has_changed)) && operation & OPERATION == FUTEX_WAIT {
+    // What ends a wait early is asked about from another thread.
+    let is_over = gate().map(|_| {
+        // SAFETY: as above; it is asked for no longer than this thread waits here.
+        let changes = unsafe { word_changes(word, expected) };
+        let is_over: IsOver = Arc::new(changes);
+        is_over
+    });
+    if !parking::wait_until(world, until, is_over) && operation & OPERATION == FUTEX_WAIT {
         // Who waits for so long, instead of until then, looks at the clock to see whether it was long enough, and waits again if
         // not: so do the locks of parking_lot, with which tokio parks if it is built with that feature.
         show_once(until);

@@ -79,6 +79,8 @@ struct Worker {
     began: VecDeque<Duration>,
     /// Since when its rate limit is said to hold it back.
     limited_since: Option<Duration>,
+    /// This life of it was left behind.
+    abandoned: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -240,7 +242,9 @@ impl CycleRules {
                 worker.step_of_stop(of_cycles, verdicts);
                 // Nobody asks the lanes of a worker that is left behind.
                 worker.limited_since = None;
+                worker.abandoned = true;
             }
+            Event::WorkerRestarting { worker, .. } => self.worker(*worker).forget_what_was_left(),
             Event::Straggler { worker, cycle, age, .. } => self.worker(*worker).straggler(*cycle, *age, verdicts),
             Event::WorkerStopped { worker, .. } => {
                 self.worker(*worker).all_named("its worker ended", verdicts);
@@ -292,6 +296,17 @@ impl Worker {
             batches: Vec::new(),
             began: VecDeque::new(),
             limited_since: None,
+            abandoned: false,
+        }
+    }
+
+    /// Another life follows. What one that was left behind had in flight is never said to be settled, and its cycles had the numbers that
+    /// the next ones will have.
+    fn forget_what_was_left(&mut self) {
+        if std::mem::take(&mut self.abandoned) {
+            self.running.clear();
+            self.unsettled.clear();
+            self.unnamed.clear();
         }
     }
 
@@ -308,9 +323,9 @@ impl Worker {
         self.retries_due.clear();
     }
 
-    /// Whether cycles follow one another, so that the next attempt is known.
+    /// Whether cycles follow one another, so that the next attempt is known. What a source of the program's own offers next is its affair.
     fn is_serial(&self) -> bool {
-        self.declared.concurrency == 1 && self.declared.source != SourceKind::Queue
+        self.declared.concurrency == 1 && !matches!(self.declared.source, SourceKind::Queue | SourceKind::Other)
     }
 
     fn started(&mut self, started: Running, verdicts: &mut Verdicts<'_>) {
@@ -370,8 +385,8 @@ impl Worker {
             None => Duration::ZERO,
         };
         let at = verdicts.at;
-        // Whoever triggered it does not want to wait for the retry.
-        let hurried = at < not_before && self.triggered_at.take().is_some();
+        // Whoever triggered it does not want to wait for the retry; a delivery's is the queue's, and comes when it is due.
+        let hurried = at < not_before && started.delivery.is_none() && self.triggered_at.take().is_some();
         verdicts.demand(
             Rule::C3,
             at >= not_before || hurried,

@@ -304,7 +304,7 @@ impl LifeRules {
             || "it ended well before".to_owned(),
         );
         let worker = &mut self.workers[id.0 as usize];
-        worker.owes_fault = failure.is_some_and(|kind| kind != FailureKind::Interrupted);
+        worker.owes_fault = failure.is_some_and(|kind| kind != FailureKind::Interrupted || worker.open);
         worker.interrupted = failure == Some(FailureKind::Interrupted) && !worker.open;
     }
 

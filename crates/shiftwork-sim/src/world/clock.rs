@@ -26,8 +26,6 @@ pub(crate) const WALL_EPOCH: Duration = Duration::from_secs(1_767_225_600);
 #[derive(Debug, Default)]
 pub(crate) struct WorldClock {
     now_ns: AtomicU64,
-    /// How far sleeps of blocking threads have come that nobody has waited for.
-    blocking_ns: AtomicU64,
     /// How far the wall clock of the node that runs is from that of the world's beginning.
     wall_offset_ns: AtomicI64,
 }
@@ -41,16 +39,6 @@ impl WorldClock {
     /// The same in nanoseconds.
     pub(crate) fn now_ns(&self) -> u64 {
         self.now_ns.load(Ordering::Relaxed)
-    }
-
-    /// What has passed since the world began, in nanoseconds, for a blocking thread.
-    pub(crate) fn now_blocking_ns(&self) -> u64 {
-        self.now_ns().max(self.blocking_ns.load(Ordering::Relaxed))
-    }
-
-    /// A blocking thread has slept until `time`, which nobody has waited for: it is ahead of the world until that gets there.
-    pub(crate) fn owe(&self, time: Duration) {
-        self.blocking_ns.fetch_max(saturating_ns(time), Ordering::Relaxed);
     }
 
     /// How far the wall clock of the node that runs is from that of the world's beginning, in nanoseconds.
@@ -199,15 +187,5 @@ mod tests {
         check(secs(0), -1, "2025-12-31T23:59:59.999Z");
         assert_eq!(wall_at(secs(1), i64::MAX), Timestamp::MAX);
         assert_eq!(wall_at(secs(1), i64::MIN), Timestamp::MIN);
-    }
-
-    #[test]
-    fn blocking_threads_are_ahead_until_the_others_are_there() {
-        let clock = WorldClock::default();
-        clock.skip_to(secs(5));
-        clock.owe(secs(8));
-        assert_eq!((clock.now_ns(), clock.now_blocking_ns()), (5_000_000_000, 8_000_000_000));
-        clock.skip_to(secs(9));
-        assert_eq!((clock.now_ns(), clock.now_blocking_ns()), (9_000_000_000, 9_000_000_000));
     }
 }

@@ -44,7 +44,7 @@ const TIMER_ROW_MS: u64 = 64;
 /// One life of a node's process.
 pub(super) struct Life {
     /// Dropped before the runtime is.
-    _let_go: LetGo,
+    let_go: LetGo,
     shared: Arc<Shared>,
     /// Where its blocking threads wait.
     gate: Arc<Gate>,
@@ -95,14 +95,15 @@ impl Life {
         };
         let metrics = runtime.metrics();
         shared.lock().watch_runtime(metrics.clone(), gate.clone());
-        let _let_go = LetGo(gate.clone());
-        Ok(Self { _let_go, shared, gate, metrics, anchor, anchored: false, process, due: now, began: now, runtime })
+        interpose::gates::add(&gate);
+        let let_go = LetGo(Some(gate.clone()));
+        Ok(Self { let_go, shared, gate, metrics, anchor, anchored: false, process, due: now, began: now, runtime })
     }
 
     /// Whether it has something to do at `now`.
     pub(super) fn is_ready(&self, now: Duration) -> bool {
         // What was woken from outside of the runtime waits in its global queue.
-        self.due() <= now || self.metrics.global_queue_depth() > 0
+        self.due() <= now || self.metrics.global_queue_depth() > 0 || self.gate.has_woken()
     }
 
     /// When it next has something to do by itself.
@@ -202,24 +203,32 @@ impl Life {
 
     /// Drops everything it had in memory.
     pub(super) fn bury(self) {
-        let Self { _let_go, runtime, anchor, process, metrics, shared: _, gate: _, anchored: _, due: _, began: _ } =
+        let Self { mut let_go, runtime, anchor, process, metrics, shared: _, gate, anchored: _, due: _, began: _ } =
             self;
-        drop(_let_go);
+        // Its blocking threads are called in once its tasks are gone; where they run by themselves, the runtime waits for them.
+        let waits = cfg!(tokio_unstable) && !gate.is_open();
+        let_go.0 = let_go.0.take().filter(|_| !waits);
         // A destructor of user code may panic; a process that is killed does not care.
         let dropped = catch_unwind(AssertUnwindSafe(move || {
             drop((anchor, process, metrics));
-            drop(runtime);
+            if waits { runtime.shutdown_background() } else { drop(runtime) }
         }));
         drop(dropped);
+        #[cfg(tokio_unstable)]
+        if waits {
+            blocking::come_to_end(&gate);
+        }
     }
 }
 
 /// Lets a runtime's blocking threads go on when its life ends, however it does: it waits for them when it is dropped.
-struct LetGo(Arc<Gate>);
+struct LetGo(Option<Arc<Gate>>);
 
 impl Drop for LetGo {
     fn drop(&mut self) {
-        self.0.open();
+        if let Some(gate) = &self.0 {
+            gate.open();
+        }
     }
 }
 
@@ -249,8 +258,8 @@ fn runtime(node: &Node, gate: &Arc<Gate>) -> io::Result<Runtime> {
     let (clock, seed) = (node.shared.clock.clone(), stream(node.seed, "blocking"));
     let (begun, ended) = (gate.clone(), gate.clone());
     builder
-        // Which of several threads without work takes the next piece is the machine's choice, and each has drawn other chances before: so
-        // none of them stays.
+        // A thread without work ends. Of several that stay the machine would choose who takes the next piece, and each has drawn other
+        // chances before.
         .thread_keep_alive(Duration::ZERO)
         .on_thread_start(move || {
             let seed = stream(seed, &begun.thread_begins().to_string());
@@ -261,8 +270,8 @@ fn runtime(node: &Node, gate: &Arc<Gate>) -> io::Result<Runtime> {
             ended.thread_ends();
             BLOCKING.set(None);
         });
-    // What was woken from outside of the runtime goes first at every turn, instead of at every so-manieth that it has had: how often the driver
-    // has looked must not matter.
+    // What was woken from outside of the runtime goes first at every turn. By default it does so at every 31st, and the driver's own
+    // looks count as turns: the order of tasks would depend on them.
     builder.global_queue_interval(1);
     if interpose::IN_FORCE {
         let shared = node.shared.clone();

@@ -98,6 +98,10 @@ impl Worker {
             }
             // Once more, not before its time.
             Settle::Snooze { delay } => Next { attempt: ended.attempt, not_before: ended.at.saturating_add(delay) },
+            // The same input is next, and has lost no attempt.
+            Settle::Return if self.declared.source == SourceKind::Continuous => {
+                Next { attempt: ended.attempt, not_before: at }
+            }
             Settle::Ack | Settle::Return | Settle::Discard => Next { attempt: 1, not_before: at },
         };
         match delivery {

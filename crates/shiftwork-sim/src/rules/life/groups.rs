@@ -39,9 +39,10 @@ impl LifeRules {
             .collect();
         self.workers[index].standing = Standing::Going;
         for other in affected {
-            let standing = &mut self.workers[other].standing;
-            if *standing != Standing::Down {
-                *standing = Standing::Going;
+            let other = &mut self.workers[other];
+            if other.standing != Standing::Down {
+                // Should it fault on its way down, that is part of this restart.
+                (other.standing, other.faulted_at) = (Standing::Going, at);
             }
         }
     }
