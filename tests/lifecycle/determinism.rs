@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, hash_map::RandomState},
     hash::BuildHasher,
     process::Command,
-    sync::{Arc, Barrier, Mutex},
+    sync::{Arc, Barrier, Mutex, mpsc},
     time::Duration,
 };
 
@@ -237,21 +237,26 @@ fn pieces_of_blocking_work_sleep_side_by_side_and_end_in_the_order_of_their_time
     assert_eq!(ended, secs(12), "the longest of them");
 }
 
-#[test]
-fn a_blocking_thread_that_waits_hears_of_it_when_a_task_has_news() {
-    let outcome = Script::new().at(secs(60), Signal::Terminate).run_once(|world| {
-        world.node("node", |node| {
-            let work = |_: Tick, _: Context| async {
-                let (sender, receiver) = std::sync::mpsc::channel();
-                let waits = tokio::task::spawn_blocking(move || receiver.recv_timeout(secs(30)));
+/// Every ten seconds blocking work waits for a number, which a task of the same cycle has two seconds later.
+fn waits_for_a_number(wait: fn(mpsc::Receiver<u32>) -> Option<u32>) -> Outcome {
+    Script::new().at(secs(60), Signal::Terminate).run_once(|world| {
+        world.node("node", move |node| {
+            let work = move |_: Tick, _: Context| async move {
+                let (sender, receiver) = mpsc::channel();
+                let waits = tokio::task::spawn_blocking(move || wait(receiver));
                 tokio::time::sleep(secs(2)).await;
                 sender.send(17).unwrap();
-                assert_eq!(waits.await.unwrap(), Ok(17));
+                assert_eq!(waits.await.unwrap(), Some(17));
                 Ok::<(), Failure>(())
             };
-            node.host().worker("work", Schedule::every(secs(100)), work).run_until_signal()
+            node.host().worker("work", Schedule::every(secs(10)), work).run_until_signal()
         });
-    });
+    })
+}
+
+#[test]
+fn a_blocking_thread_that_waits_hears_of_it_when_a_task_has_news() {
+    let outcome = waits_for_a_number(|receiver| receiver.recv_timeout(secs(30)).ok());
     outcome.assert_rules_kept();
     let ended = outcome.events().find(|(_, event)| event.name() == "cycle_ended").unwrap().0;
     assert_eq!(ended, secs(2));
@@ -259,19 +264,7 @@ fn a_blocking_thread_that_waits_hears_of_it_when_a_task_has_news() {
 
 #[test]
 fn blocking_work_that_waits_for_a_task_lets_it_go_on() {
-    let outcome = Script::new().at(secs(60), Signal::Terminate).run_once(|world| {
-        world.node("node", |node| {
-            let work = |_: Tick, _: Context| async {
-                let (sender, receiver) = std::sync::mpsc::channel();
-                let waits = tokio::task::spawn_blocking(move || receiver.recv());
-                tokio::time::sleep(secs(2)).await;
-                sender.send(17).unwrap();
-                assert_eq!(waits.await.unwrap(), Ok(17));
-                Ok::<(), Failure>(())
-            };
-            node.host().worker("work", Schedule::every(secs(10)), work).run_until_signal()
-        });
-    });
+    let outcome = waits_for_a_number(|receiver| receiver.recv().ok());
     outcome.assert_rules_kept();
     assert_eq!(outcome.report().unwrap().worker("work").unwrap().cycles.succeeded, 6);
 }

@@ -60,7 +60,7 @@ mod turns;
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 pub(crate) use clock::{WALL_EPOCH, WorldClock, saturating_ns, wall_at};
-pub(crate) use gate::{Gate, IsOver, Seen};
+pub(crate) use gate::{Gate, IsOver, LOOKS_AT_WORK_MAX, Seen};
 use machine::Machine;
 pub use node::Node;
 pub use outcome::{NodeReport, Outcome, Stats};

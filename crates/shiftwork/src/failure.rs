@@ -19,6 +19,14 @@ use crate::{cycle::panicked, lifecycle::batch};
 /// Any error that can be sent between threads.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
+/// Whether a failure of this kind says that its worker fails: bad input does not, nor what a cycle puts off, drops or is interrupted in.
+pub(crate) fn is_failing(kind: FailureKind) -> bool {
+    match kind {
+        FailureKind::Transient | FailureKind::Fatal | FailureKind::Panic | FailureKind::Timeout => true,
+        FailureKind::Invalid | FailureKind::Interrupted | FailureKind::Snoozed | FailureKind::Discarded => false,
+    }
+}
+
 /// Why a cycle did not succeed.
 ///
 /// `?` on anything that is an [`Error`] makes a *transient* failure, which is retried with backoff. The constructors say otherwise:

@@ -22,6 +22,7 @@ use tracing::{debug, error, info, trace, warn};
 use crate::{
     FailureKind,
     event::{Declaration, Event, NextSignal, Settle, SourceKind, StopReason, WorkerId},
+    failure::is_failing,
 };
 
 pub(crate) struct Log {
@@ -407,13 +408,5 @@ impl Log {
             }
             Event::HostStopped { exit } => info!(%exit, code = exit.code(), "host stopped"),
         }
-    }
-}
-
-/// Whether a failure of this kind says that its worker fails: bad input does not, nor what a cycle puts off, drops or is interrupted in.
-fn is_failing(kind: FailureKind) -> bool {
-    match kind {
-        FailureKind::Transient | FailureKind::Fatal | FailureKind::Panic | FailureKind::Timeout => true,
-        FailureKind::Invalid | FailureKind::Interrupted | FailureKind::Snoozed | FailureKind::Discarded => false,
     }
 }

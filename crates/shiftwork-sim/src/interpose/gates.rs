@@ -9,16 +9,13 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use super::clock::{now, unheld};
-use crate::world::{Gate, Seen, WorldClock};
+use super::clock::now;
+use crate::world::{Gate, LOOKS_AT_WORK_MAX, Seen, WorldClock};
 
 thread_local! {
     /// Those of the world that this thread runs.
     static GATES: RefCell<Vec<Weak<Gate>>> = const { RefCell::new(Vec::new()) };
 }
-
-/// How often it is looked whether a thread that works is done.
-const LOOKS_MAX: u32 = 60_000_000;
 
 /// This thread's world has one gate more.
 pub(crate) fn add(gate: &Arc<Gate>) {
@@ -30,22 +27,22 @@ pub(crate) fn add(gate: &Arc<Gate>) {
 
 /// Lets blocking threads work, and time pass until they go on, for as long as this thread's wait is not over and there is something that
 /// they can do.
-pub(super) fn work_until(world: &WorldClock, is_over: &dyn Fn() -> bool) {
+pub(super) fn work_until(world: &WorldClock, is_over: impl Fn() -> bool) {
     // A wait in here, for a gate's own lock, is not looked at.
     let Ok(gates) = GATES.try_with(|gates| gates.try_borrow().map(|gates| gates.clone()).unwrap_or_default()) else {
         return;
     };
     let gates: Vec<_> = gates.iter().filter_map(Weak::upgrade).collect();
     let mut looks = 0;
-    while !gates.is_empty() && !is_over() && looks < LOOKS_MAX {
+    while !gates.is_empty() && !is_over() && looks < LOOKS_AT_WORK_MAX {
         let time = now(world);
-        let busy = unheld(|| gates.iter().any(|gate| matches!(gate.look(time), Seen::Busy | Seen::Called)));
+        let busy = gates.iter().any(|gate| matches!(gate.look(time), Seen::Busy | Seen::Called));
         if busy {
             looks += 1;
             std::thread::yield_now();
             continue;
         }
-        let Some(next) = unheld(|| gates.iter().filter_map(|gate| gate.next_at()).min()) else { return };
+        let Some(next) = gates.iter().filter_map(|gate| gate.next_at()).min() else { return };
         world.skip_to(next);
     }
 }

@@ -68,13 +68,13 @@ pub unsafe extern "C" fn syscall(number: c_long, a: usize, b: usize, c: usize, d
             }
             if matches!(b & OPERATION, FUTEX_WAIT | FUTEX_WAIT_BITSET) {
                 // SAFETY: the word is the caller's, and valid for as long as the call takes.
-                let is_over: IsOver = Arc::new(unsafe { word_changes(a, c) });
+                let is_over = unsafe { word_changes(a, c) };
                 match gate() {
                     // As if it had been woken. Whoever waits like this looks whether there is a reason.
-                    Some(gate) if gate.wait_until(None, Some(is_over.clone())) => return 0,
+                    Some(gate) if gate.wait_until(None, Some(Arc::new(is_over))) => return 0,
                     Some(_) => {}
                     // Who is to end it may be a blocking thread that sleeps until this one lets time pass.
-                    None => gates::work_until(world, &*is_over),
+                    None => gates::work_until(world, is_over),
                 }
             }
         } else if number == number::GETRANDOM {
@@ -94,7 +94,7 @@ pub unsafe extern "C" fn syscall(number: c_long, a: usize, b: usize, c: usize, d
 ///
 /// The word is valid for as long as this is asked.
 #[expect(unsafe_code, reason = "the arguments of a system call are addresses")]
-unsafe fn word_changes(word: usize, expected: usize) -> impl Fn() -> bool + Send + Sync + use<> {
+unsafe fn word_changes(word: usize, expected: usize) -> impl Fn() -> bool + Copy + Send + Sync + use<> {
     let word = std::ptr::with_exposed_provenance_mut::<u32>(word);
     // SAFETY: the caller promises that it is valid; it is shared with other threads, and so read atomically.
     let word = unsafe { AtomicU32::from_ptr(word) };
@@ -139,13 +139,8 @@ unsafe fn timed_wait(
     if has_changed() {
         return Some(EAGAIN);
     }
-    // What ends a wait early is asked about from another thread.
-    let is_over = gate().map(|_| {
-        // SAFETY: as above; it is asked for no longer than this thread waits here.
-        let changes = unsafe { word_changes(word, expected) };
-        let is_over: IsOver = Arc::new(changes);
-        is_over
-    });
+    // At a gate it is asked from another thread, for no longer than this one waits here.
+    let is_over = gate().map(|_| -> IsOver { Arc::new(has_changed) });
     if !parking::wait_until(world, until, is_over) && operation & OPERATION == FUTEX_WAIT {
         // Who waits for so long, instead of until then, looks at the clock to see whether it was long enough, and waits again if
         // not: so do the locks of parking_lot, with which tokio parks if it is built with that feature.

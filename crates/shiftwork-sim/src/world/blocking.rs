@@ -10,13 +10,10 @@ use std::time::Duration;
 
 use tokio::runtime::RuntimeMetrics;
 
-use super::gate::{Gate, Seen};
+use super::gate::{Gate, LOOKS_AT_WORK_MAX, Seen};
 
 /// How often it is looked whether a thread that was just begun is there, with a turn for other threads in between: about a second's worth.
 const LOOKS_MAX: u32 = 1_000_000;
-
-/// The same for one that works: about a minute's.
-const LOOKS_AT_WORK_MAX: u32 = 60 * LOOKS_MAX;
 
 /// How often what is left of a process's blocking work is called in at its end, before it is left where it waits.
 const CALLS_AT_END_MAX: u32 = 10_000;

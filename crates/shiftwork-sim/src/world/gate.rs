@@ -20,6 +20,9 @@ use std::{
 
 use crate::interpose;
 
+/// How often it is looked whether a thread that works is done, with a turn for other threads in between: about a minute's worth.
+pub(crate) const LOOKS_AT_WORK_MAX: u32 = 60_000_000;
+
 /// See the page of this file.
 pub(crate) struct Gate {
     state: Mutex<State>,
@@ -119,7 +122,7 @@ impl Gate {
 
     /// It ends.
     pub(super) fn thread_ends(&self) {
-        interpose::unheld(|| self.lock().threads.remove(&NUMBER.get()));
+        self.lock().threads.remove(&NUMBER.get());
     }
 
     /// A blocking thread waits until that time, if it is said, or `is_over`, and goes on when it is called in. `false` at once if the gate is

@@ -103,21 +103,12 @@ impl Life {
     /// Whether it has something to do at `now`.
     pub(super) fn is_ready(&self, now: Duration) -> bool {
         // What was woken from outside of the runtime waits in its global queue.
-        self.due() <= now || self.metrics.global_queue_depth() > 0 || self.gate.has_woken()
+        self.due() <= now || self.metrics.global_queue_depth() > 0 || self.attended().is_some_and(Gate::has_woken)
     }
 
     /// When it next has something to do by itself.
     pub(super) fn due(&self) -> Duration {
         self.next_sleeper().map_or(self.due, |time| time.min(self.due))
-    }
-
-    /// When the first of its blocking threads that sleep has slept enough.
-    fn next_sleeper(&self) -> Option<Duration> {
-        #[cfg(tokio_unstable)]
-        if self.metrics.num_blocking_threads() == 0 {
-            return None;
-        }
-        self.gate.next_at()
     }
 
     /// The same, as far as it is known to the millisecond.
@@ -127,6 +118,21 @@ impl Life {
         }
         let since = crate::plan::whole_ms(self.due.saturating_sub(self.began));
         if since.is_multiple_of(TIMER_ROW_MS) { NextTimer::NotBefore(self.due) } else { NextTimer::At(self.due) }
+    }
+
+    /// When the first of its blocking threads that sleep has slept enough.
+    fn next_sleeper(&self) -> Option<Duration> {
+        self.attended().and_then(Gate::next_at)
+    }
+
+    /// Its gate, if there are threads at it.
+    fn attended(&self) -> Option<&Gate> {
+        // Without tokio's hooks it is open, and nobody stays at it.
+        #[cfg(tokio_unstable)]
+        let any = self.metrics.num_blocking_threads() > 0;
+        #[cfg(not(tokio_unstable))]
+        let any = false;
+        any.then_some(&*self.gate)
     }
 
     /// Lets it run until it has nothing left to do before `limit`, which may be now, or until the bell rings.
@@ -165,9 +171,9 @@ impl Life {
     /// Its blocking threads work as far as they can at this instant.
     fn let_work(&self) {
         #[cfg(tokio_unstable)]
-        if self.metrics.num_blocking_threads() > 0 {
+        if let Some(gate) = self.attended() {
             let now = self.shared.lock().now();
-            if let Some(time) = blocking::let_work(&self.metrics, &self.gate, now) {
+            if let Some(time) = blocking::let_work(&self.metrics, gate, now) {
                 parking::lower_limit(time);
             }
         }
@@ -206,8 +212,8 @@ impl Life {
         let Self { mut let_go, runtime, anchor, process, metrics, shared: _, gate, anchored: _, due: _, began: _ } =
             self;
         // Its blocking threads are called in once its tasks are gone; where they run by themselves, the runtime waits for them.
-        let waits = cfg!(tokio_unstable) && !gate.is_open();
-        let_go.0 = let_go.0.take().filter(|_| !waits);
+        let_go.0 = None;
+        let waits = !gate.is_open();
         // A destructor of user code may panic; a process that is killed does not care.
         let dropped = catch_unwind(AssertUnwindSafe(move || {
             drop((anchor, process, metrics));

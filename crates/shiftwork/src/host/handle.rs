@@ -24,6 +24,7 @@ use super::health::{Health, HostStanding, judge};
 use crate::{
     Event, Listener,
     event::{Declaration, SourceKind, WorkerId, WorkerPhase},
+    failure::is_failing,
 };
 
 /// How many events a subscriber may be behind before it misses some: a second or so of a busy host.
@@ -325,8 +326,7 @@ impl Board {
 fn speaks_of_failing(failure: Option<FailureKind>) -> Option<bool> {
     match failure {
         None => Some(false),
-        Some(FailureKind::Transient | FailureKind::Fatal | FailureKind::Panic | FailureKind::Timeout) => Some(true),
-        Some(FailureKind::Invalid | FailureKind::Interrupted | FailureKind::Snoozed | FailureKind::Discarded) => None,
+        Some(kind) => is_failing(kind).then_some(true),
     }
 }
 
