@@ -7,9 +7,12 @@
 //!
 //! Level, pauses and all are one atomic load: the cycle path looks at it before each cycle.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, AtomicU64, Ordering},
+};
 
-use tokio::sync::{Notify, futures::Notified};
+use crate::bell::Bell;
 
 /// What a worker's tasks may do. The order is that of a worker's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,13 +49,13 @@ pub(crate) struct Control {
     triggers: AtomicU32,
     /// How many of these were taken by whoever serves each of them once.
     taken: AtomicU32,
-    bell: Notify,
+    bell: Arc<Bell>,
 }
 
 impl Control {
     pub(crate) fn new() -> Self {
         let count = || AtomicU32::new(0);
-        Self { word: AtomicU32::new(Level::Hold as u32), triggers: count(), taken: count(), bell: Notify::new() }
+        Self { word: AtomicU32::new(Level::Hold as u32), triggers: count(), taken: count(), bell: Arc::default() }
     }
 
     /// Raises the level and wakes whoever waits. Lowering it is impossible.
@@ -85,7 +88,7 @@ impl Control {
 
     /// Wakes whoever waits, to look again.
     pub(crate) fn ring(&self) {
-        self.bell.notify_waiters();
+        self.bell.ring();
     }
 
     fn word(&self) -> u32 {
@@ -117,9 +120,9 @@ impl Control {
         self.triggers.load(Ordering::Acquire)
     }
 
-    /// A registration with the bell. It counts from the moment it was made.
-    pub(crate) fn listen(&self) -> Notified<'_> {
-        self.bell.notified()
+    /// What rings whenever something of it has changed.
+    pub(crate) fn bell(&self) -> &Arc<Bell> {
+        &self.bell
     }
 
     /// Completes when the level is at least `level`.
@@ -164,7 +167,7 @@ impl Control {
 
     pub(crate) async fn until(&self, condition: impl Fn() -> bool) {
         loop {
-            let bell = self.listen();
+            let bell = self.bell.listen();
             if condition() {
                 return;
             }
@@ -187,9 +190,6 @@ pub(crate) trait Interrupts {
 
     /// A number that is another one whenever the cycle has got on.
     fn progress_count(&self) -> u64;
-
-    /// A registration with the bell that rings when any of it may have changed.
-    fn listen(&self) -> Notified<'_>;
 }
 
 impl Interrupts for AttemptControl {
@@ -210,10 +210,6 @@ impl Interrupts for AttemptControl {
     fn progress_count(&self) -> u64 {
         AttemptControl::progress_count(self)
     }
-
-    fn listen(&self) -> Notified<'_> {
-        self.worker.listen()
-    }
 }
 
 /// What can interrupt the one attempt that a lane runs: the worker's level, the loss of its lease, or a tick that does not
@@ -223,7 +219,7 @@ impl Interrupts for AttemptControl {
 /// strikes the next. The lane's task alone begins attempts; whoever renews leases says which are lost.
 #[derive(Debug)]
 pub(crate) struct AttemptControl {
-    pub(crate) worker: std::sync::Arc<Control>,
+    pub(crate) worker: Arc<Control>,
     /// The present attempt, from 1.
     number: AtomicU64,
     /// The last attempt whose lease was lost.
@@ -237,7 +233,7 @@ pub(crate) struct AttemptControl {
 }
 
 impl AttemptControl {
-    pub(crate) fn new(worker: std::sync::Arc<Control>) -> Self {
+    pub(crate) fn new(worker: Arc<Control>) -> Self {
         let none = || AtomicU64::new(0);
         Self { worker, number: none(), lost: none(), asked: none(), dropped: none(), progress: none() }
     }

@@ -13,9 +13,9 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::{sync::futures::Notified, task::coop::has_budget_remaining, time::Instant};
+use tokio::{task::coop::has_budget_remaining, time::Instant};
 
-use crate::{Failure, FailureKind, control::Interrupts, in_flight::Seat, kept_timer::KeptTimer, panics};
+use crate::{Failure, FailureKind, alarm::Alarm, control::Interrupts, in_flight::Seat, panics};
 
 pin_project! {
     /// The future of one guarded cycle.
@@ -23,8 +23,6 @@ pin_project! {
         // Emptied when it is over, so that a panic in its destructor is caught here too.
         #[pin]
         future: Option<F>,
-        #[pin]
-        bell: Option<Notified<'a>>,
         deadline: Option<Instant>,
         progress: Option<Progress>,
         around: Around<'a, C>,
@@ -37,8 +35,8 @@ pub(crate) struct Around<'a, C> {
     pub(crate) span: &'a tracing::Span,
     /// Where others see that it is polled.
     pub(crate) seat: Option<&'a Seat>,
-    /// What wakes it when its time is over.
-    pub(crate) timer: &'a mut KeptTimer,
+    /// What wakes it when its control changes, or its time is over.
+    pub(crate) alarm: &'a mut Alarm,
 }
 
 /// The limit on the time without a sign of life.
@@ -71,7 +69,7 @@ impl<'a, F, C: Interrupts> RunCycle<'a, F, C> {
             until: began.checked_add(timeout),
         });
         let deadline = limits.deadline;
-        Self { future: Some(future), bell: None, deadline, progress, around }
+        Self { future: Some(future), deadline, progress, around }
     }
 }
 
@@ -80,7 +78,7 @@ impl<F: Future<Output = Result<(), Failure>>, C: Interrupts> Future for RunCycle
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let Around { control, span, seat, timer } = this.around;
+        let Around { control, span, seat, alarm } = this.around;
         let polled = {
             let _entered = span.enter();
             let future = this.future.as_mut();
@@ -97,38 +95,25 @@ impl<F: Future<Output = Result<(), Failure>>, C: Interrupts> Future for RunCycle
             Err(panic) => Some(Err(panicked(&*panic))),
         };
         let ended = ended.or_else(|| {
-            loop {
-                if control.is_interrupted() {
-                    break Some(Err(Failure::new(FailureKind::Interrupted, control.why())));
-                }
-                if this.bell.is_none() {
-                    this.bell.set(Some(control.listen()));
-                    // Registered only by its first poll; a rise before that is seen by the next turn of this loop.
-                }
-                match this.bell.as_mut().as_pin_mut().map(|bell| bell.poll(cx)) {
-                    Some(Poll::Ready(())) => this.bell.set(None),
-                    Some(Poll::Pending) | None => {
-                        if control.is_interrupted() {
-                            continue;
-                        }
-                        if let Some(progress) = this.progress.as_mut() {
-                            progress.look(control.progress_count());
-                        }
-                        let stalls = this.progress.and_then(|progress| progress.until);
-                        let Some(due) = (*this.deadline).into_iter().chain(stalls).min() else { break None };
-                        let passed = timer.poll_until(due, cx).is_ready();
-                        // A cycle that always finds something ready leaves its timer no budget of the task to look with.
-                        let over = passed || (!has_budget_remaining() && due <= Instant::now());
-                        let why = || match *this.progress {
-                            Some(progress) if *this.deadline != Some(due) => {
-                                format!("the cycle made no progress for {:?}", progress.timeout)
-                            }
-                            Some(_) | None => "the cycle ran past its timeout".to_owned(),
-                        };
-                        break over.then(|| Err(Failure::new(FailureKind::Timeout, why())));
-                    }
-                }
+            alarm.listen(cx);
+            if control.is_interrupted() {
+                return Some(Err(Failure::new(FailureKind::Interrupted, control.why())));
             }
+            if let Some(progress) = this.progress.as_mut() {
+                progress.look(control.progress_count());
+            }
+            let stalls = this.progress.and_then(|progress| progress.until);
+            let due = (*this.deadline).into_iter().chain(stalls).min()?;
+            let passed = alarm.poll_until(due, cx).is_ready();
+            // A cycle that always finds something ready leaves its timer no budget of the task to look with.
+            let over = passed || (!has_budget_remaining() && due <= Instant::now());
+            let why = || match *this.progress {
+                Some(progress) if *this.deadline != Some(due) => {
+                    format!("the cycle made no progress for {:?}", progress.timeout)
+                }
+                Some(_) | None => "the cycle ran past its timeout".to_owned(),
+            };
+            over.then(|| Err(Failure::new(FailureKind::Timeout, why())))
         });
         let Some(result) = ended else {
             if let Some(seat) = seat {
@@ -177,8 +162,8 @@ mod tests {
                 tokio::task::coop::consume_budget().await;
             }
         };
-        let mut timer = KeptTimer::default();
-        let around = Around { control: &control, span: &span, seat: None, timer: &mut timer };
+        let mut alarm = Alarm::of(&control.worker);
+        let around = Around { control: &control, span: &span, seat: None, alarm: &mut alarm };
         let cycle = std::pin::pin!(RunCycle::new(busy, limits, around));
         let ended = tokio::time::timeout(Duration::from_secs(20), cycle).await.expect("its timeout");
         assert_eq!(ended.unwrap_err().kind(), FailureKind::Timeout);

@@ -9,9 +9,8 @@ mod batch;
 use std::{
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
-    task::Poll,
     time::Duration,
 };
 
@@ -21,13 +20,13 @@ use tokio::time::Instant;
 
 use crate::{
     BoxError, Cause, Context, Escalation, Failure, FailureKind, Worker,
+    alarm::Alarm,
     context::LaneShared,
     control::Level,
     cycle::{Around, Limits, RunCycle, panicked},
     event::{CycleId, Event, Settle, WorkerId},
     gate::Gate,
     host::Policy,
-    kept_timer::KeptTimer,
     lifecycle::{
         breaker::{self, Admission, Change, Consequence},
         retry_budget::Account,
@@ -63,8 +62,8 @@ pub(crate) struct LaneRun<L, W> {
     pub(crate) prompt: bool,
     /// What its cycles see of it: kept, so that a cycle costs no count of references.
     pub(crate) context: Context,
-    /// What limits their time.
-    pub(crate) timer: KeptTimer,
+    /// What wakes it while one waits.
+    pub(crate) alarm: Alarm,
     /// When the first attempt at the present input began.
     pub(crate) first_began: Instant,
     /// The draws of the backoff's jitter.
@@ -198,13 +197,8 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
 
     /// Asks the source. A prompt one's answer that is not waited for takes no time, and no look at the clock.
     async fn next(&mut self) -> Result<Option<Offer<W::Input>>, Failure> {
-        let (offered, waited) = {
-            let mut asking = pin!(self.lane.next(&self.cx));
-            match poll_fn(|cx| Poll::Ready(asking.as_mut().poll(cx))).await {
-                Poll::Ready(offered) => (offered, false),
-                Poll::Pending => (asking.await, true),
-            }
-        };
+        let mut waited = false;
+        let offered = noting_waits(pin!(self.lane.next(&self.cx)), &mut waited).await;
         if waited || !self.prompt {
             self.cx.asked_at = None;
         }
@@ -242,7 +236,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         );
         self.context.turn(cycle, attempt, claimed.as_ref().map(|claimed| claimed.lease), deadline);
         let (user, cx, LaneShared { control, seat, .. }) = (&self.worker, &self.context, &*self.shared);
-        let around = Around { control, span: &span, seat: Some(seat), timer: &mut self.timer };
+        let around = Around { control, span: &span, seat: Some(seat), alarm: &mut self.alarm };
         // In a block of its own, so that a cycle that panics before it returns its future is caught too.
         let cycle = async { user.cycle(input, cx).await };
         pin!(RunCycle::new(cycle, limits, around)).await
@@ -404,14 +398,10 @@ impl<W, L: Lane> LaneRun<L, W> {
     /// Stores a settlement, and says it.
     async fn settle(&mut self, settle: Settle, failure: Option<&Failure>, ended: &Cycle) {
         self.cx.asked_at = Some(ended.at);
-        let (settled, at) = {
-            let mut settling = pin!(self.lane.settle(settle, failure, &self.cx));
-            // One that does not wait takes no time, and no look at the clock.
-            match poll_fn(|cx| Poll::Ready(settling.as_mut().poll(cx))).await {
-                Poll::Ready(settled) => (settled, ended.at),
-                Poll::Pending => (settling.await, Instant::now()),
-            }
-        };
+        let mut waited = false;
+        let settled = noting_waits(pin!(self.lane.settle(settle, failure, &self.cx)), &mut waited).await;
+        // One that does not wait takes no time, and no look at the clock.
+        let at = if waited { Instant::now() } else { ended.at };
         self.settled(settle, ended, settled, at);
     }
 
@@ -499,6 +489,16 @@ impl<W, L: Lane> LaneRun<L, W> {
     fn emit(&self, at: Instant, event: &Event) {
         self.cx.emit_at(at, event);
     }
+}
+
+/// Waits for a future, and notes whether that took more than a look.
+async fn noting_waits<F: Future>(mut future: Pin<&mut F>, waited: &mut bool) -> F::Output {
+    poll_fn(|cx| {
+        let polled = future.as_mut().poll(cx);
+        *waited |= polled.is_pending();
+        polled
+    })
+    .await
 }
 
 #[cfg(test)]

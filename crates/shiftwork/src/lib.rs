@@ -44,7 +44,9 @@
 // A closed enum must be thought about again when it grows.
 #![warn(clippy::wildcard_enum_match_arm)]
 
+mod alarm;
 pub mod batch;
+mod bell;
 pub mod config;
 pub mod context;
 mod control;
@@ -56,7 +58,6 @@ pub mod failure;
 mod gate;
 pub mod host;
 mod in_flight;
-mod kept_timer;
 mod lane;
 pub mod lifecycle;
 mod log;

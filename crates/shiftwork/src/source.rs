@@ -9,13 +9,11 @@ mod queue;
 mod schedule;
 
 use std::{
-    future::{Future, poll_fn},
-    pin::pin,
+    future::Future,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::Poll,
     time::Duration,
 };
 
@@ -27,12 +25,12 @@ use tokio::time::Instant;
 
 use crate::{
     BoxError, Failure,
+    alarm::Alarm,
     config::{ConfigError, WorkerConfig},
     context::LaneShared,
     control::{Control, Level},
     emitter::Emitter,
     event::{CycleId, Event, Settle, SourceKind, WorkerId},
-    kept_timer::KeptTimer,
 };
 
 /// What tokio's timers resolve.
@@ -273,14 +271,9 @@ impl SourceContext {
         self.wait_until_or(time, || self.is_closed()).await
     }
 
-    /// As [`SourceContext::wait_until_or`], with a timer that is kept. Cancel safe.
-    async fn wait_with(&self, timer: &mut KeptTimer, time: Instant, is_over: impl Fn() -> bool) -> bool {
-        let mut over = pin!(self.control().until(is_over));
-        poll_fn(|cx| match over.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(true),
-            Poll::Pending => timer.poll_until(time, cx).map(|()| false),
-        })
-        .await
+    /// An alarm for waits that end when the worker's control changes.
+    fn alarm(&self) -> Alarm {
+        Alarm::of(self.control())
     }
 
     /// Waits until `time`, or until something that rings the worker's bell makes `is_over` true; whether that was it. Cancel

@@ -16,11 +16,11 @@ use super::{
 };
 use crate::{
     Failure, ServiceContext,
+    alarm::Alarm,
     config::{ConfigError, WorkerConfig},
     control::{AttemptControl, Level},
     cycle::{Around, Limits, RunCycle},
     event::{CycleId, Event, Hook, SourceKind},
-    kept_timer::KeptTimer,
     lifecycle::{
         body::{Asked, Ended, ended},
         decide::Input,
@@ -80,8 +80,8 @@ where
     let span = tracing::info_span!("service", worker = &*unit.name);
     // In a block of its own, so that a function that panics before it returns its future is caught too.
     let future = async { body(cx.clone()).await };
-    let mut timer = KeptTimer::default();
-    let around = Around { control: &attempt, span: &span, seat: Some(&seat), timer: &mut timer };
+    let mut alarm = Alarm::of(control);
+    let around = Around { control: &attempt, span: &span, seat: Some(&seat), alarm: &mut alarm };
     let mut future = Box::pin(RunCycle::new(future, Limits::default(), around));
 
     // Rule S7: one without a handshake is ready at once, and begins only when the host runs.

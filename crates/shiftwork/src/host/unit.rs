@@ -20,6 +20,7 @@ use tracing::Instrument;
 use super::Policy;
 use crate::{
     BatchWorker, Batches, Context, Environment, Failure, HostHandle, Source, Worker,
+    alarm::Alarm,
     config::{ConfigError, WorkerConfig},
     context::LaneShared,
     control::{AttemptControl, Control, Level},
@@ -28,7 +29,6 @@ use crate::{
     event::{Hook, SourceKind, WorkerId},
     gate::Gate,
     in_flight::InFlight,
-    kept_timer::KeptTimer,
     lane::{BatchRun, LaneEnd, LaneRun},
     lifecycle::{decide::Input, retry_budget::Account},
     pace::Pace,
@@ -219,10 +219,10 @@ async fn run<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
 
     let span = tracing::info_span!("start", worker = &*unit.name);
     let attempt = AttemptControl::new(control.clone());
-    let mut timer = KeptTimer::default();
+    let mut alarm = Alarm::of(&control);
     let seat = unit.in_flight[id.index()].seat(0);
     seat.begin_hook(Hook::Start, Instant::now());
-    let around = Around { control: &attempt, span: &span, seat: Some(&seat), timer: &mut timer };
+    let around = Around { control: &attempt, span: &span, seat: Some(&seat), alarm: &mut alarm };
     let started = RunCycle::new(async { C::start(&worker).await }, Limits::default(), around).await;
     seat.end();
     if let Err(failure) = started {
@@ -249,8 +249,9 @@ async fn run<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
     // The stop hook has a budget, which the host keeps, but no level interrupts it.
     let span = tracing::info_span!("stop", worker = &*unit.name);
     let attempt = AttemptControl::new(Arc::new(Control::new()));
+    let mut alarm = Alarm::of(&attempt.worker);
     seat.begin_hook(Hook::Stop, Instant::now());
-    let around = Around { control: &attempt, span: &span, seat: Some(&seat), timer: &mut timer };
+    let around = Around { control: &attempt, span: &span, seat: Some(&seat), alarm: &mut alarm };
     let stopped = RunCycle::new(async { C::stop(&worker).await }, Limits::default(), around).await;
     seat.end();
     tell(Input::Closed(id, stopped.err().map(|failure| failure.cause())));
@@ -313,7 +314,7 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
             cx,
             context: Context::new(shared.clone()),
             shared,
-            timer: KeptTimer::default(),
+            alarm: Alarm::of(&unit.control),
             prompt: matches!(source.kind(), SourceKind::Continuous | SourceKind::Queue),
             first_began: Instant::now(),
             chance: fastrand::Rng::with_seed(stream(unit.seed, &unit.name, index)),

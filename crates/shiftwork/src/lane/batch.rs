@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::futures::Notified, time::Instant};
+use tokio::time::Instant;
 
 use super::{Cycle, LaneEnd, LaneRun, NoCycle, Ready, SetAside};
 use crate::{
@@ -97,10 +97,6 @@ impl Interrupts for Members {
 
     fn progress_count(&self) -> u64 {
         self.first().control.progress_count()
-    }
-
-    fn listen(&self) -> Notified<'_> {
-        self.first().control.worker.listen()
     }
 }
 
@@ -423,8 +419,8 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         let batch = &mut self.batch;
         // In a block of its own, so that a cycle that panics before it returns its future is caught too.
         let cycle = async { user.cycle(batch, &cx).await };
-        let timer = &mut self.lanes[lanes.start].timer;
-        let around = Around { control: &members, span: &span, seat: Some(&shared.seat), timer };
+        let alarm = &mut self.lanes[lanes.start].alarm;
+        let around = Around { control: &members, span: &span, seat: Some(&shared.seat), alarm };
         let mut result = RunCycle::new(cycle, limits, around).await;
         for item in self.batch.iter_mut() {
             if let Some(flight) = self.flights.get_mut(item.place) {

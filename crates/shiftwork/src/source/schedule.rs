@@ -323,13 +323,13 @@ impl ScheduleLane {
     /// Waits for the clockwork, and in it for the next tick, or for a trigger.
     async fn tick(&self, cx: &LaneContext) -> Option<(Tick, Instant)> {
         // Most schedules have one lane, which finds it free.
-        let mut clockwork = match self.life.clockwork.try_lock() {
-            Ok(clockwork) => clockwork,
-            Err(_) => self.life.clockwork.lock().await,
+        let (mut clockwork, mut asked_at) = match self.life.clockwork.try_lock() {
+            Ok(clockwork) => (clockwork, cx.asked_at),
+            Err(_) => (self.life.clockwork.lock().await, None),
         };
         loop {
             // It is not served while somebody asks for one, who goes first.
-            match clockwork.next(&self.plan, &cx.source, EndedBy::IntakeOrTrigger).await {
+            match clockwork.next(&self.plan, &cx.source, EndedBy::IntakeOrTrigger, asked_at.take()).await {
                 Ok(tick) => return Some(tick),
                 Err(Waited::Ended) if !cx.is_closed() => {}
                 Err(_) => return None,
@@ -352,7 +352,7 @@ impl ScheduleLane {
             drop(clockwork);
             return std::future::pending().await;
         }
-        clockwork.next(&self.plan, &cx.source, ended_by).await.ok()
+        clockwork.next(&self.plan, &cx.source, ended_by, None).await.ok()
     }
 
     /// The first attempt at a tick; `None` when there is none, for now or for good.

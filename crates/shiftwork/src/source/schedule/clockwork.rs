@@ -5,11 +5,16 @@
 //! 1. A tick that has come due is kept until it is served, so that whoever waits for it may be dropped.
 //! 2. It is counted, and said, when it is served.
 
-use std::time::Duration;
+use std::{
+    future::poll_fn,
+    task::{Poll, ready},
+    time::Duration,
+};
 
 use shiftwork_queue::{Timestamp, between};
 use tokio::{
     sync::{Mutex, watch},
+    task::coop::poll_proceed,
     time::Instant,
 };
 
@@ -18,8 +23,8 @@ use super::{
     series::{Decision, Grid, Rate, Series, Wall},
 };
 use crate::{
+    alarm::Alarm,
     event::Event,
-    kept_timer::KeptTimer,
     source::{SourceContext, later},
 };
 
@@ -77,7 +82,7 @@ struct Due {
 struct Hands {
     drive: Drive,
     /// What wakes who waits for a tick.
-    timer: KeptTimer,
+    alarm: Alarm,
     /// The draws of the jitter.
     chance: fastrand::Rng,
 }
@@ -158,56 +163,41 @@ impl Hands {
             }
             Pace::Cron { .. } | Pace::Once(_) => Drive::Wall(begin, None),
         };
-        Self { drive, timer: KeptTimer::default(), chance: fastrand::Rng::with_seed(cx.seed) }
+        Self { drive, alarm: cx.alarm(), chance: fastrand::Rng::with_seed(cx.seed) }
     }
 
-    /// Waits for the next tick. Why there is none otherwise.
-    async fn tick(&mut self, plan: &Plan, cx: &SourceContext, ended_by: EndedBy) -> Result<Came, Waited> {
-        let Self { drive, timer, chance: _ } = self;
-        match drive {
-            Drive::Rate(begin, series) => loop {
-                if ended_by.is_over(cx) {
-                    return Err(Waited::Ended);
-                }
-                let at = Instant::now();
-                let Some(now) = at.checked_duration_since(*begin) else {
-                    wait_until(timer, *begin, cx, ended_by).await?;
-                    continue;
-                };
-                match decide(series, now, cx) {
-                    Decision::Serve { due, missed, next } => {
-                        let room = next.map(|next| next.saturating_sub(due));
-                        return Ok(Came { at, late: now.saturating_sub(due), due: None, missed, room });
-                    }
-                    Decision::Wait { until } => wait_until(timer, later(*begin, until), cx, ended_by).await?,
-                    Decision::End => return Err(Waited::End),
-                }
-            },
-            Drive::Delay(due) => {
-                wait_until(timer, *due, cx, ended_by).await?;
-                let at = Instant::now();
-                let Pace::Delay(delay) = plan.pace else { return Err(Waited::End) };
-                Ok(Came { at, late: at.saturating_duration_since(*due), due: None, missed: 0, room: Some(delay) })
+    /// Waits for the next tick; `asked_at` is now, if that is known. Why there is none otherwise.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    async fn tick(
+        &mut self,
+        plan: &Plan,
+        cx: &SourceContext,
+        ended_by: EndedBy,
+        mut asked_at: Option<Instant>,
+    ) -> Result<Came, Waited> {
+        poll_fn(|task| {
+            self.alarm.listen(task);
+            if ended_by.is_over(cx) {
+                return Poll::Ready(Err(Waited::Ended));
             }
-            Drive::Wall(begin, series) => {
-                wait_until(timer, *begin, cx, ended_by).await?;
-                let series = series.get_or_insert_with(|| start(plan, cx.wall_time()));
-                loop {
-                    let (at, now) = (Instant::now(), cx.wall_time());
-                    match decide(series, now, cx) {
-                        Decision::Serve { due, missed, next } => {
-                            let room = next.map(|next| between(due, next));
-                            return Ok(Came { at, late: between(due, now), due: Some(due), missed, room });
-                        }
-                        Decision::Wait { until } => {
-                            let pause = between(now, until).clamp(TIMER, LOOK_EVERY);
-                            wait_until(timer, later(at, pause), cx, ended_by).await?;
-                        }
-                        Decision::End => return Err(Waited::End),
+            let mut now = asked_at.take();
+            // Before the look, which takes what it finds: a schedule that is behind yields like any other task that never waits.
+            let turn = ready!(poll_proceed(task));
+            loop {
+                match self.drive.look(plan, cx, now.take().unwrap_or_else(Instant::now)) {
+                    Look::Came(came) => {
+                        turn.made_progress();
+                        return Poll::Ready(Ok(came));
                     }
+                    Look::End => return Poll::Ready(Err(Waited::End)),
+                    Look::Wait(until) => ready!(self.alarm.poll_until(until, task)),
                 }
             }
-        }
+        })
+        .await
     }
 
     /// Whether ticks have come due that are to be served one after the other.
@@ -229,8 +219,50 @@ impl Hands {
     }
 }
 
-async fn wait_until(timer: &mut KeptTimer, time: Instant, cx: &SourceContext, ended_by: EndedBy) -> Result<(), Waited> {
-    if cx.wait_with(timer, time, || ended_by.is_over(cx)).await { Err(Waited::Ended) } else { Ok(()) }
+/// What a look at the clock finds.
+enum Look {
+    Came(Came),
+    /// Nothing before this time.
+    Wait(Instant),
+    /// There will be no more ticks.
+    End,
+}
+
+impl Drive {
+    fn look(&mut self, plan: &Plan, cx: &SourceContext, at: Instant) -> Look {
+        match self {
+            Drive::Rate(begin, series) => {
+                let Some(now) = at.checked_duration_since(*begin) else { return Look::Wait(*begin) };
+                match decide(series, now, cx) {
+                    Decision::Serve { due, missed, next } => {
+                        let room = next.map(|next| next.saturating_sub(due));
+                        Look::Came(Came { at, late: now.saturating_sub(due), due: None, missed, room })
+                    }
+                    Decision::Wait { until } => Look::Wait(later(*begin, until)),
+                    Decision::End => Look::End,
+                }
+            }
+            Drive::Delay(due) => {
+                let (Pace::Delay(delay), Some(late)) = (&plan.pace, at.checked_duration_since(*due)) else {
+                    return Look::Wait(*due);
+                };
+                Look::Came(Came { at, late, due: None, missed: 0, room: Some(*delay) })
+            }
+            Drive::Wall(begin, _) if at < *begin => Look::Wait(*begin),
+            Drive::Wall(_, series) => {
+                let now = cx.wall_time();
+                let series = series.get_or_insert_with(|| start(plan, now));
+                match decide(series, now, cx) {
+                    Decision::Serve { due, missed, next } => {
+                        let room = next.map(|next| between(due, next));
+                        Look::Came(Came { at, late: between(due, now), due: Some(due), missed, room })
+                    }
+                    Decision::Wait { until } => Look::Wait(later(at, between(now, until).clamp(TIMER, LOOK_EVERY))),
+                    Decision::End => Look::End,
+                }
+            }
+        }
+    }
 }
 
 /// The ticks of the wall clock, from when the schedule begins.
@@ -282,7 +314,7 @@ impl Clockwork {
             let due = match waiting {
                 Some(due) => due,
                 None => {
-                    let came = match hands.tick(plan, cx, ended_by).await {
+                    let came = match hands.tick(plan, cx, ended_by, None).await {
                         Ok(came) => came,
                         Err(why) => return why,
                     };
@@ -316,7 +348,7 @@ impl Clockwork {
         due.came.room.map(|room| room.saturating_sub(due.age(Instant::now())))
     }
 
-    /// Waits for the next tick and serves it, and says when that was; or why there is none.
+    /// Waits for the next tick and serves it, and says when that was; or why there is none. `asked_at` is now, if that is known.
     ///
     /// # Cancel safety
     ///
@@ -326,15 +358,12 @@ impl Clockwork {
         plan: &Plan,
         cx: &SourceContext,
         ended_by: EndedBy,
+        asked_at: Option<Instant>,
     ) -> Result<(Tick, Instant), Waited> {
         if self.due.is_none() && plan.policy.jitter.is_zero() {
             // Nothing comes between: it is served at the very look that found it due.
             let hands = self.hands.get_or_insert_with(|| Hands::new(plan, cx));
-            let came = hands.tick(plan, cx, ended_by).await?;
-            if ended_by.is_over(cx) {
-                self.due = Some(Due { came, until: came.at });
-                return Err(Waited::Ended);
-            }
+            let came = hands.tick(plan, cx, ended_by, asked_at).await?;
             return Ok(self.serve(&came, came.at, came.late, cx));
         }
         let waited = self.come_due(plan, cx, ended_by).await;
