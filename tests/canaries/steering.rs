@@ -17,6 +17,7 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::B1, "a breaker opens after too few failures", opens_too_soon),
     Canary::new(Rule::B1, "a probe comes before its time", probes_too_soon),
     Canary::new(Rule::B1, "a failed probe spends an attempt of its delivery", probe_spends),
+    Canary::new(Rule::B1, "a cycle from before the breaker opened has a say once it has closed", speaks_too_late),
     Canary::new(Rule::B2, "there are more retries than the budget has", over_budget),
     Canary::new(Rule::P1, "a cycle starts while its worker is paused", starts_while_paused),
     Canary::new(Rule::P1, "a pause is said that is none", paused_twice),
@@ -83,6 +84,22 @@ fn probe_spends(story: &mut Story, wrong: bool) {
     story.tells(Event::BreakerOpened { worker: A, failures: 2, probe_in: secs(10) });
     let settle = if wrong { Settle::Retry { delay: secs(10) } } else { Settle::Snooze { delay: secs(10) } };
     story.stored(2, Settled::Returned).packing_settles(2, settle).holds_the_parcel().stops();
+}
+
+/// The first cycle is in flight when the second one opens the breaker, and still when the third, a probe, closes it.
+fn speaks_too_late(story: &mut Story, wrong: bool) {
+    story.runs(&[Declaration { breaker: Some(Breaker::after(1)), concurrency: 2, ..worker("a") }]);
+    let opened = Event::BreakerOpened { worker: A, failures: 1, probe_in: secs(5) };
+    story.cycle_starts(A, 1, 1).cycle_starts(A, 2, 1).cycle_ends(A, 2, TRANSIENT, secs(0));
+    story.tells(opened.clone()).settles(A, 2, Settle::Retry { delay: secs(1) });
+    story.at(secs(5)).tells(Event::BreakerProbing { worker: A, cycle: CycleId(3) });
+    story.cycle_starts(A, 3, 2).cycle_ends(A, 3, None, secs(0));
+    story.tells(Event::BreakerClosed { worker: A, after: secs(5) }).settles(A, 3, Settle::Ack);
+    story.at(secs(6)).cycle_ends(A, 1, TRANSIENT, secs(6));
+    if wrong {
+        story.tells(opened);
+    }
+    story.settles(A, 1, Settle::Retry { delay: secs(1) }).stops();
 }
 
 fn paused_twice(story: &mut Story, wrong: bool) {

@@ -549,6 +549,47 @@ fn b1_a_batch_counts_as_one_cycle_for_its_breaker() {
     assert_eq!(seen.written(), (1..=10).collect::<Vec<_>>());
 }
 
+/// At the first attempt, a batch with a one in it fails after 25 s, and one with a two in it at once.
+struct Unsteady;
+
+impl BatchWorker for Unsteady {
+    type Input = u32;
+
+    async fn cycle(&self, batch: &mut Batch<u32>, _: &BatchContext) -> Result<(), Failure> {
+        let (hangs, fails) = {
+            let has = |number: u32| batch.iter().any(|item| item.input == number && item.attempt() == 1);
+            (has(1), has(2))
+        };
+        if hangs {
+            tokio::time::sleep(secs(25)).await;
+        }
+        if hangs || fails { Err(Failure::transient("down")) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn b1_a_batch_that_was_in_flight_when_the_breaker_opened_does_not_open_it_once_it_has_closed() {
+    let outcome = Script::new().at(secs(60), Signal::Terminate).run_once(|world| {
+        let numbers: SimQueue<u32> = world.queue("numbers");
+        numbers.seed([1]);
+        let later = numbers.clone();
+        world.at(secs(10), "numbers", move || later.seed([2, 3]));
+        world.node("node", move |node| {
+            node.host()
+                .batch_worker("write", numbers.clone().source(), Batches::of(2), Unsteady)
+                .concurrency(2)
+                .breaker(Breaker::after(1).probe_every(secs(5)).jitter_percent(0))
+                .run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let closed = time_of(&outcome, |event| matches!(event, Event::BreakerClosed { .. }));
+    assert_eq!(closed, Some(secs(15)));
+    // The one fails at 25 s.
+    assert_eq!(outcome.count(|event| matches!(event, Event::BreakerOpened { .. })), 1);
+    assert_eq!(outcome.report().unwrap().worker("write").unwrap().cycles.succeeded, 3);
+}
+
 #[test]
 fn c5_a_panic_in_a_batch_is_that_of_the_inputs_without_a_verdict() {
     let seen = Bulk { one_by_one: true, ..Bulk::default() }.run(|build| {

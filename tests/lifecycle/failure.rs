@@ -485,6 +485,37 @@ fn b1_a_tick_that_came_to_a_lane_before_the_breaker_opened_is_served_when_it_clo
 }
 
 #[test]
+fn b1_what_was_in_flight_when_the_breaker_opened_does_not_open_it_once_it_has_closed() {
+    let outcome = Script::new().at(secs(59), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            // The second tick finds out at 10 s that the other side is down, the third at 20 s that it is back; only then does the
+            // first, which has waited for it since the beginning, give up.
+            let fetch = |tick: Tick, _: Context| async move {
+                match tick.number {
+                    1 => {
+                        tokio::time::sleep(secs(25)).await;
+                        Err(Failure::transient("no answer"))
+                    }
+                    2 => Err(Failure::transient("down")),
+                    _ => Ok(()),
+                }
+            };
+            node.host()
+                .worker("fetch", Schedule::every(secs(10)).overlap(Overlap::Allow), fetch)
+                .concurrency(2)
+                .retry(Retry::never())
+                .breaker(Breaker::after(1).probe_every(secs(5)).jitter_percent(0))
+                .run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let closed = time_of(&outcome, |event| matches!(event, Event::BreakerClosed { .. }));
+    assert_eq!(closed, Some(secs(20)));
+    assert_eq!(outcome.count(|event| matches!(event, Event::BreakerOpened { .. })), 1);
+    assert_eq!(attempts(&outcome), [0, 10, 20, 30, 40, 50].map(|second| (secs(second), 1)));
+}
+
+#[test]
 fn b1_a_lane_that_waits_for_its_own_retry_keeps_no_other_from_the_probe() {
     let outcome = Script::new().at(secs(60), Signal::Terminate).run_once(|world| {
         world.node("node", |node| {

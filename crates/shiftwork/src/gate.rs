@@ -1,27 +1,28 @@
 //! How the lanes of a worker share its breaker.
 //!
 //! [`crate::lifecycle::breaker`] decides; this file keeps its state for the lanes and does the waiting. A cycle that succeeds
-//! while nothing is on record reads one flag before it starts and one after: the lock is for trouble.
+//! while nothing is on record reads one word before it starts and once more after: the lock is for trouble.
 //! Where lanes run on several threads, one that looked a moment before may start its cycle a moment after the breaker
 //! opened, as with intake.
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicU64, Ordering},
 };
 
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     event::SourceKind,
-    lifecycle::breaker::{Admission, Asking, Breaker, Change, Consequence, Ended, Machine},
+    lifecycle::breaker::{Admission, Asking, Breaker, Change, Consequence, Ended, Entry, Machine},
     source::LaneContext,
 };
 
 /// One worker's breaker.
 pub(crate) struct Gate {
-    /// Whether there is anything on record. Written under the lock only.
-    trouble: AtomicBool,
+    /// How often the breaker has opened, and in [`TROUBLE`] whether there is anything on record: one word, so that a lane that
+    /// finds no trouble has the count that goes with it. Written under the lock only.
+    record: AtomicU64,
     machine: Mutex<Machine>,
     bell: Notify,
     /// Whether one lane asks its source for the probe while the others wait. What a queue offers is leased, so that no more than one
@@ -29,11 +30,14 @@ pub(crate) struct Gate {
     one_asks: bool,
 }
 
+/// The lowest bit of [`Gate::record`].
+const TROUBLE: u64 = 1;
+
 impl Gate {
     pub(crate) fn new(breaker: Breaker, source: SourceKind) -> Self {
         Self {
             one_asks: source == SourceKind::Queue,
-            trouble: AtomicBool::new(false),
+            record: AtomicU64::new(0),
             machine: Mutex::new(Machine::new(breaker, Instant::now())),
             bell: Notify::new(),
         }
@@ -42,7 +46,7 @@ impl Gate {
     /// Whether a lane need not look closer.
     #[inline]
     pub(crate) fn is_quiet(&self) -> bool {
-        !self.trouble.load(Ordering::Relaxed)
+        self.record.load(Ordering::Relaxed) & TROUBLE == 0
     }
 
     /// Waits until the lane may ask its source, or until intake closes. Whether it asks for the probe: then
@@ -84,7 +88,11 @@ impl Gate {
 
     #[inline]
     pub(crate) fn admit(&self) -> Admission {
-        if self.is_quiet() { Admission::Run } else { self.change(|machine| machine.admit(Instant::now())) }
+        let record = self.record.load(Ordering::Relaxed);
+        if record & TROUBLE == 0 {
+            return Admission::Run(Entry::Plain { openings: record >> 1 });
+        }
+        self.change(|machine| machine.admit(Instant::now()))
     }
 
     pub(crate) fn ended(&self, ended: Ended, now: Instant, chance: f64) -> Consequence {
@@ -99,7 +107,8 @@ impl Gate {
     fn change<T>(&self, change: impl FnOnce(&mut Machine) -> T) -> T {
         let mut machine: MutexGuard<'_, Machine> = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut machine);
-        self.trouble.store(!machine.is_quiet(), Ordering::Relaxed);
+        let trouble = if machine.is_quiet() { 0 } else { TROUBLE };
+        self.record.store((machine.openings() << 1) | trouble, Ordering::Relaxed);
         result
     }
 }

@@ -28,7 +28,7 @@ use crate::{
     gate::Gate,
     host::Policy,
     lifecycle::{
-        breaker::{self, Admission, Change, Consequence},
+        breaker::{self, Admission, Change, Consequence, Entry},
         retry_budget::Account,
         settle::{Arrived, Decision, Ended, aside, decide},
     },
@@ -80,6 +80,8 @@ struct Cycle {
     cycle: CycleId,
     attempt: u32,
     claimed: Option<Claimed>,
+    /// How it came past the breaker.
+    entry: Entry,
 }
 
 /// An input that can be read, and where it came from.
@@ -169,9 +171,8 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                 self.refuse(ready.claimed).await;
                 continue;
             }
-            let probe = match self.gate.as_ref().map_or(Admission::Run, |gate| gate.admit()) {
-                Admission::Run => false,
-                Admission::Probe => true,
+            let entry = match self.gate.as_ref().map_or(Admission::Run(Entry::UNGUARDED), |gate| gate.admit()) {
+                Admission::Run(entry) => entry,
                 Admission::Refused => {
                     if let Some(pace) = &self.pace {
                         pace.give_up();
@@ -184,9 +185,9 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                 pace.begin(&self.cx);
             }
             let Ready { input, attempt, claimed } = ready;
-            let mut cycle = self.begin(attempt, claimed, probe);
+            let mut cycle = self.begin(attempt, claimed, entry);
             let result = self.run_cycle(input, &cycle).await;
-            interrupted |= self.end(result, &mut cycle, probe).await;
+            interrupted |= self.end(result, &mut cycle).await;
             if !tokio::task::coop::has_budget_remaining() {
                 self.cx.asked_at = None;
             }
@@ -206,25 +207,25 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
     }
 
     /// A cycle begins: says so, and where others see it.
-    fn begin(&mut self, attempt: u32, claimed: Option<Claimed>, probe: bool) -> Cycle {
+    fn begin(&mut self, attempt: u32, claimed: Option<Claimed>, entry: Entry) -> Cycle {
         let (worker, cycle) = (self.id, self.cycles.next());
         // What was settled last, and what was offered since, took no time if the clock was not read again.
         let began = self.cx.asked_at.take().unwrap_or_else(Instant::now);
         if attempt == 1 {
             self.first_began = began;
         }
-        if probe {
+        if entry == Entry::Probe {
             self.emit(began, &Event::BreakerProbing { worker, cycle });
         }
         let delivery = claimed.as_ref().map(|claimed| claimed.lease.delivery);
         self.emit(began, &Event::CycleStarted { worker, cycle, attempt, delivery });
         self.shared.seat.begin(cycle, attempt, delivery, began);
-        Cycle { at: began, cycle, attempt, claimed }
+        Cycle { at: began, cycle, attempt, claimed, entry }
     }
 
     /// The cycle itself, under guard.
     async fn run_cycle(&mut self, input: W::Input, of: &Cycle) -> Result<(), Failure> {
-        let &Cycle { at: began, cycle, attempt, ref claimed } = of;
+        let &Cycle { at: began, cycle, attempt, ref claimed, entry: _ } = of;
         let deadline = self.policy.cycle_timeout.and_then(|timeout| began.checked_add(timeout));
         let limits = Limits { deadline, progress: self.policy.progress_timeout.map(|timeout| (timeout, began)) };
         let span = tracing::info_span!(
@@ -243,7 +244,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
     }
 
     /// The cycle is over: settles it. Whether it was interrupted by the stop.
-    async fn end(&mut self, result: Result<(), Failure>, cycle: &mut Cycle, probe: bool) -> bool {
+    async fn end(&mut self, result: Result<(), Failure>, cycle: &mut Cycle) -> bool {
         self.shared.seat.settles();
         let at = Instant::now();
         let took = at.saturating_duration_since(cycle.at);
@@ -254,7 +255,8 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             self.emit(at, &Event::CycleEnded { worker, cycle: number, failure: None, took });
             if let Some(gate) = self.gate.as_deref().filter(|gate| !gate.is_quiet()) {
                 let delivery = cycle.claimed.map(|claimed| claimed.lease.delivery);
-                self.tell_breaker(gate, breaker::Ended { failure: None, probe, delivery }, at, 0.5);
+                let how = breaker::Ended { failure: None, entry: cycle.entry, delivery };
+                self.tell_breaker(gate, how, at, 0.5);
             }
             let Decision { settle, .. } = self.succeeded();
             self.settle(settle, None, cycle).await;
@@ -263,7 +265,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         let failure = self.in_the_end(failure, self.shared.control.is_cancelled());
         let cause = failure.cause();
         self.emit(at, &Event::CycleEnded { worker, cycle: number, failure: Some(cause.clone()), took });
-        let decision = self.decide(&failure, cycle, probe);
+        let decision = self.decide(&failure, cycle);
         let faulted = decision.fault;
         if faulted {
             // Before it is settled: a store that does not answer keeps no other lane at work.
@@ -280,11 +282,11 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
 
     /// What follows from a failure, for the breaker first. Out of the way of cycles that succeed.
     #[cold]
-    fn decide(&mut self, failure: &Failure, ended: &Cycle, probe: bool) -> Decision {
+    fn decide(&mut self, failure: &Failure, ended: &Cycle) -> Decision {
         // Drawn only where it is used, so that a success leaves the series alone.
         let chance = self.chance.f64();
         let delivery = ended.claimed.map(|claimed| claimed.lease.delivery);
-        let how = breaker::Ended { failure: Some(failure.kind()), probe, delivery };
+        let how = breaker::Ended { failure: Some(failure.kind()), entry: ended.entry, delivery };
         let spared = self.gate.as_ref().and_then(|gate| self.tell_breaker(gate, how, ended.at, chance));
         self.follows(failure, ended, spared, chance)
     }
@@ -373,7 +375,7 @@ impl<W, L: Lane> LaneRun<L, W> {
 
     /// What follows from a failure, once the breaker was told of it.
     fn follows(&self, failure: &Failure, how: &Cycle, spared: Option<Duration>, chance: f64) -> Decision {
-        let &Cycle { at, cycle, attempt, claimed } = how;
+        let &Cycle { at, cycle, attempt, claimed, entry: _ } = how;
         let elapsed = self.elapsed(claimed.map(|claimed| claimed.first_claimed_at), at);
         let ended = Ended { attempt, failure: Some(failure.kind()), asked_delay: failure.delay(), elapsed, spared };
         self.within_budget(decide(&self.policy.retry, ended, chance), cycle, at)
@@ -407,7 +409,7 @@ impl<W, L: Lane> LaneRun<L, W> {
 
     /// Says what became of a settlement.
     fn settled(&mut self, settle: Settle, ended: &Cycle, settled: Result<(), BoxError>, at: Instant) {
-        let &Cycle { at: _, cycle, attempt: _, ref claimed } = ended;
+        let &Cycle { at: _, cycle, attempt: _, ref claimed, entry: _ } = ended;
         let (worker, delivery) = (self.id, claimed.as_ref().map(|claimed| claimed.lease.delivery));
         self.shared.seat.end();
         self.cx.asked_at = Some(at);

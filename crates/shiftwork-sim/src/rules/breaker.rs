@@ -24,7 +24,7 @@ struct Worker {
     failures: u32,
     /// Probes that failed since it opened.
     probes: u32,
-    /// Cycles that run and have a say: neither probes, nor begun before the breaker opened.
+    /// Cycles that run and have a say: neither probes, nor begun before the breaker last opened.
     counted: Vec<CycleId>,
     /// What the end of the last cycle demands to be said next.
     due: Option<Due>,
@@ -40,6 +40,8 @@ struct Batch {
     /// None of it has succeeded so far, and this is what speaks of the dependency, or the first failure.
     failure: Option<FailureKind>,
     succeeded: bool,
+    /// It has a say.
+    counted: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -92,15 +94,19 @@ impl BreakerRules {
             Event::IntakeOpened { worker } => self.worker(*worker).begin_life(),
             Event::CycleStarted { worker, cycle, .. } => self.worker(*worker).started(*cycle, verdicts),
             Event::BatchEnded { worker, first, cycles, .. } => {
-                let batch = Batch { first: *first, left: *cycles, failure: None, succeeded: false };
-                self.worker(*worker).batch = Some(batch);
+                let worker = self.worker(*worker);
+                let counted = worker.counted.contains(first);
+                worker.batch = Some(Batch { first: *first, left: *cycles, failure: None, succeeded: false, counted });
             }
             Event::CycleEnded { worker, cycle, failure, .. } => {
                 let kind = failure.as_ref().map(|cause| cause.kind);
                 let worker = self.worker(*worker);
                 match worker.batch.take() {
                     Some(batch) => worker.ended_in_batch(batch, *cycle, kind, verdicts.at),
-                    None => worker.ended(*cycle, kind, verdicts.at),
+                    None => {
+                        let counted = worker.leaves(*cycle);
+                        worker.ended(*cycle, kind, counted, verdicts.at);
+                    }
                 }
             }
             Event::BreakerOpened { worker, failures, probe_in } => {
@@ -162,8 +168,14 @@ impl Worker {
         }
     }
 
+    /// A cycle is over. Whether it had a say.
+    fn leaves(&mut self, cycle: CycleId) -> bool {
+        let index = self.counted.iter().position(|running| *running == cycle);
+        index.map(|index| self.counted.swap_remove(index)).is_some()
+    }
+
     fn ended_in_batch(&mut self, mut batch: Batch, cycle: CycleId, failure: Option<FailureKind>, at: Duration) {
-        self.counted.retain(|running| *running != cycle);
+        self.leaves(cycle);
         batch.left = batch.left.saturating_sub(1);
         match failure {
             None => batch.succeeded = true,
@@ -171,19 +183,17 @@ impl Worker {
             Some(_) => {}
         }
         if batch.left == 0 {
-            self.ended(batch.first, batch.failure.filter(|_| !batch.succeeded), at);
+            self.ended(batch.first, batch.failure.filter(|_| !batch.succeeded), batch.counted, at);
         } else {
             self.batch = Some(batch);
         }
     }
 
-    fn ended(&mut self, cycle: CycleId, failure: Option<FailureKind>, at: Duration) {
+    fn ended(&mut self, cycle: CycleId, failure: Option<FailureKind>, counted: bool, at: Duration) {
         let Some(breaker) = self.breaker else { return };
-        let counted = self.counted.iter().position(|running| *running == cycle);
-        if let Some(index) = counted {
-            self.counted.swap_remove(index);
-        }
         match (self.state, failure) {
+            // It was in flight when the breaker opened.
+            (State::Closed, _) if !counted => {}
             (State::Closed, None) => self.failures = 0,
             (State::Closed, Some(kind)) if counts(kind) => {
                 self.failures += 1;

@@ -32,7 +32,7 @@ use crate::{
     gate::Gate,
     lifecycle::{
         batch::{as_one, runs_alone},
-        breaker::{self, Admission},
+        breaker::{self, Admission, Entry},
         settle::Decision,
     },
     pace::Pace,
@@ -211,43 +211,47 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 continue;
             }
             self.set_apart().await;
-            let Some(probe) = self.admitted(gate.as_deref(), pace.as_deref(), asks_for_probe).await else {
+            let Some(entry) = self.admitted(gate.as_deref(), pace.as_deref(), asks_for_probe).await else {
                 self.refuse_all_but(None).await;
                 continue;
             };
-            interrupted |= self.run_batch(probe).await;
+            interrupted |= self.run_batch(entry).await;
             tokio::task::coop::consume_budget().await;
         }
     }
 
-    /// Whether what is ready may begin, and if so whether as a probe, of which all but the first are given back. If not, it keeps
-    /// nobody else's place.
-    async fn admitted(&mut self, gate: Option<&Gate>, pace: Option<&Pace>, asks_for_probe: bool) -> Option<bool> {
+    /// Whether what is ready may begin, and if so how it came past the breaker; of a probe all but the first are given back. If not,
+    /// it keeps nobody else's place.
+    async fn admitted(&mut self, gate: Option<&Gate>, pace: Option<&Pace>, asks_for_probe: bool) -> Option<Entry> {
         if let Some(pace) = pace
             && !pace.after_offer(&self.lanes[0].cx).await
         {
             self.lanes[0].give_up(asks_for_probe);
             return None;
         }
-        let admission = gate.map_or(Admission::Run, Gate::admit);
-        let probe = admission == Admission::Probe;
+        let admission = gate.map_or(Admission::Run(Entry::UNGUARDED), Gate::admit);
+        let probe = admission == Admission::Run(Entry::Probe);
         if probe {
             self.refuse_all_but(Some(0)).await;
         }
-        // Intake may have closed while the others were given back.
-        if admission == Admission::Refused || self.lanes[0].shared.control.worker.is_closed() {
-            if let Some(gate) = gate.filter(|_| probe) {
-                gate.withdraw();
+        match admission {
+            // Intake may have closed while the others were given back.
+            Admission::Run(entry) if !self.lanes[0].shared.control.worker.is_closed() => {
+                if let Some(pace) = pace {
+                    pace.begin(&self.lanes[0].cx);
+                }
+                Some(entry)
             }
-            if let Some(pace) = pace {
-                pace.give_up();
+            Admission::Run(_) | Admission::Refused => {
+                if let Some(gate) = gate.filter(|_| probe) {
+                    gate.withdraw();
+                }
+                if let Some(pace) = pace {
+                    pace.give_up();
+                }
+                None
             }
-            return None;
         }
-        if let Some(pace) = pace {
-            pace.begin(&self.lanes[0].cx);
-        }
-        Some(probe)
     }
 
     /// Gives each input that was taken to a lane, and moves aside what gets no cycle. Whether the source can go on.
@@ -325,10 +329,10 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
     }
 
     /// Runs what is ready as one batch, and settles each of it. Whether it was interrupted by the stop.
-    async fn run_batch(&mut self, probe: bool) -> bool {
+    async fn run_batch(&mut self, entry: Entry) -> bool {
         let (size, from) = (self.ready.len(), self.ready[0].0);
         let began = Instant::now();
-        let first = self.begin(began, probe);
+        let first = self.begin(began, entry);
         let (worker, cycles) = (self.lanes[from].id, u32::try_from(size).unwrap_or(u32::MAX));
 
         let (members, result) = self.call(from..from + size, first, began).await;
@@ -354,7 +358,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             lane.emit(at, &Event::CycleEnded { worker, cycle, failure, took });
             lane.shared.seat.settles();
         }
-        self.decide(from, &mut flights, shared.as_ref(), probe);
+        self.decide(from, &mut flights, shared.as_ref());
         let fault = flights.iter().find(|flight| flight.decision.fault).and_then(|flight| flight.cause.clone());
         let faulted = fault.is_some();
         if let Some(cause) = fault {
@@ -375,11 +379,11 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
     }
 
     /// Says that the batch begins, and which cycle is whose. The first cycle.
-    fn begin(&mut self, began: Instant, probe: bool) -> CycleId {
+    fn begin(&mut self, began: Instant, entry: Entry) -> CycleId {
         let size = self.ready.len();
         let leader = &self.lanes[self.ready[0].0];
         let (worker, first) = (leader.id, leader.cycles.next_of(size as u64));
-        if probe {
+        if entry == Entry::Probe {
             leader.emit(began, &Event::BreakerProbing { worker, cycle: first });
         }
         let cycles = u32::try_from(size).unwrap_or(u32::MAX);
@@ -396,7 +400,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             lane.emit(began, &Event::CycleStarted { worker, cycle, attempt, delivery });
             lane.shared.seat.begin(cycle, attempt, delivery, began);
             self.flights.push(Flight {
-                cycle: Cycle { at: began, cycle, attempt, claimed },
+                cycle: Cycle { at: began, cycle, attempt, claimed, entry },
                 verdict: None,
                 cause: None,
                 decision: Decision::SUCCESS,
@@ -436,15 +440,16 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
     }
 
     /// What follows for each, for the breaker first.
-    fn decide(&mut self, from: usize, flights: &mut [Flight], shared: Option<&Failure>, probe: bool) {
+    fn decide(&mut self, from: usize, flights: &mut [Flight], shared: Option<&Failure>) {
         let one = as_one(flights.iter().map(|flight| flight.cause.as_ref().map(|cause| cause.kind)));
-        let delivery = flights[0].cycle.claimed.map(|claimed| claimed.lease.delivery);
-        let at = flights[0].cycle.at;
+        // It counts as its first cycle.
+        let Cycle { at, cycle: _, attempt: _, claimed, entry } = flights[0].cycle;
+        let delivery = claimed.map(|claimed| claimed.lease.delivery);
         let leader = &mut self.lanes[from];
         let spared = match leader.gate.clone() {
             Some(gate) if one.is_some() || !gate.is_quiet() => {
                 let chance = if one.is_some() { leader.chance.f64() } else { 0.5 };
-                leader.tell_breaker(&gate, breaker::Ended { failure: one, probe, delivery }, at, chance)
+                leader.tell_breaker(&gate, breaker::Ended { failure: one, entry, delivery }, at, chance)
             }
             Some(_) | None => None,
         };

@@ -6,7 +6,8 @@
 //!
 //! 1. While it is open, no cycle starts but one probe at a time (rule B1).
 //! 2. Only what a dependency that is down makes counts: transient failures, timeouts, panics. Bad input says nothing of it.
-//! 3. A cycle that was in flight when the breaker opened has no say: it began before the trouble was known.
+//! 3. A cycle that was in flight when the breaker opened has no say, not even once it has closed again: it began before the
+//!    trouble was known. So each brings along how often the breaker had opened by its beginning ([`Entry`]).
 //! 4. A delivery is not blamed for a failed probe, except each fifth in a row: deliveries that fail by themselves, and are
 //!    all that is left, could otherwise keep a breaker open for ever.
 
@@ -180,6 +181,8 @@ pub(crate) struct Machine {
     failures: u32,
     /// Probes that failed since it opened.
     probes: u32,
+    /// How often it has opened, probes that failed not counted.
+    openings: u64,
     opened_at: Instant,
     /// How many failed probes in a row were not counted as attempts.
     spared: u32,
@@ -212,12 +215,24 @@ pub(crate) enum Asking {
 /// What becomes of an offer that a lane got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// Run it.
-    Run,
-    /// Run it as the probe.
-    Probe,
+    /// Run it, and bring this along to its end.
+    Run(Entry),
     /// Give it back: the breaker opened while the lane waited for it.
     Refused,
+}
+
+/// How a cycle came past the breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// It was closed, and had opened so often.
+    Plain { openings: u64 },
+    /// As the probe.
+    Probe,
+}
+
+impl Entry {
+    /// That of a worker without a breaker.
+    pub(crate) const UNGUARDED: Self = Self::Plain { openings: 0 };
 }
 
 /// What changed by the end of a cycle.
@@ -235,7 +250,7 @@ pub(crate) enum Change {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended {
     pub(crate) failure: Option<FailureKind>,
-    pub(crate) probe: bool,
+    pub(crate) entry: Entry,
     pub(crate) delivery: Option<DeliveryId>,
 }
 
@@ -250,12 +265,17 @@ pub(crate) struct Consequence {
 impl Machine {
     /// A closed breaker.
     pub(crate) fn new(policy: Breaker, now: Instant) -> Self {
-        Self { policy, state: State::Closed, failures: 0, probes: 0, opened_at: now, spared: 0 }
+        Self { policy, state: State::Closed, failures: 0, probes: 0, openings: 0, opened_at: now, spared: 0 }
     }
 
     /// Closed, and nothing on record: a success changes nothing.
     pub(crate) fn is_quiet(&self) -> bool {
         self.state == State::Closed && self.failures == 0
+    }
+
+    /// How often it has opened so far, probes that failed not counted.
+    pub(crate) fn openings(&self) -> u64 {
+        self.openings
     }
 
     /// A lane is about to ask its source. If no more than `one_asks` for the probe, the others wait for what comes of that.
@@ -292,20 +312,23 @@ impl Machine {
     /// the breaker opened.
     pub(crate) fn admit(&mut self, now: Instant) -> Admission {
         match self.state {
-            State::Closed => Admission::Run,
+            State::Closed => Admission::Run(Entry::Plain { openings: self.openings }),
             State::Open(until) if now < until => Admission::Refused,
             State::Open(_) | State::Asking => {
                 self.state = State::Probing;
-                Admission::Probe
+                Admission::Run(Entry::Probe)
             }
             State::Probing => Admission::Refused,
         }
     }
 
     pub(crate) fn ended(&mut self, ended: Ended, now: Instant, chance: f64) -> Consequence {
-        let Ended { failure, probe, delivery } = ended;
+        let Ended { failure, entry, delivery } = ended;
+        let probe = entry == Entry::Probe;
         let plain = |change| Consequence { change, spared: false };
         match (self.state, failure) {
+            // It was in flight when the breaker opened.
+            (State::Closed, _) if entry != (Entry::Plain { openings: self.openings }) => plain(None),
             (State::Closed, None) => {
                 self.failures = 0;
                 plain(None)
@@ -316,6 +339,7 @@ impl Machine {
                     return plain(None);
                 }
                 (self.probes, self.opened_at) = (0, now);
+                self.openings += 1;
                 plain(Some(self.open(now, chance)))
             }
             (State::Probing, None) if probe => {
@@ -358,7 +382,11 @@ mod tests {
 
     use super::*;
 
-    const PLAIN: Ended = Ended { failure: None, probe: false, delivery: None };
+    /// A success of a cycle that began before the breaker had ever opened.
+    const PLAIN: Ended = Ended { failure: None, entry: Entry::UNGUARDED, delivery: None };
+
+    /// That of a probe.
+    const PROBE: Ended = Ended { entry: Entry::Probe, ..PLAIN };
 
     fn failed(kind: FailureKind) -> Ended {
         Ended { failure: Some(kind), ..PLAIN }
@@ -403,25 +431,50 @@ mod tests {
             now += Duration::from_secs(pause);
             assert_eq!(machine.ask(now, true), Asking::ForProbe);
             assert_eq!(machine.ask(now, true), Asking::Wait, "one at a time");
-            assert_eq!(machine.admit(now), Admission::Probe);
+            assert_eq!(machine.admit(now), Admission::Run(Entry::Probe));
             assert_eq!(machine.admit(now), Admission::Refused, "one at a time");
-            let probe = Ended { probe: true, ..failed(FailureKind::Timeout) };
+            let probe = Ended { entry: Entry::Probe, ..failed(FailureKind::Timeout) };
             let Some(Change::Opened { probe_in, .. }) = machine.ended(probe, now, 0.5).change else { panic!("closed") };
             assert_eq!(probe_in, Duration::from_secs(next));
         }
         now += Duration::from_secs(30);
-        assert_eq!(machine.admit(now), Admission::Probe, "who has waited since before needs not to ask");
-        let closed = machine.ended(Ended { probe: true, ..PLAIN }, now, 0.5).change;
+        assert_eq!(machine.admit(now), Admission::Run(Entry::Probe), "who has waited since before needs not to ask");
+        let closed = machine.ended(PROBE, now, 0.5).change;
         assert_eq!(closed, Some(Change::Closed { after: now - began }));
         assert!(machine.is_quiet());
+    }
+
+    #[test]
+    fn who_was_in_flight_when_it_opened_has_no_say_once_it_has_closed_again() {
+        let (mut machine, now) = opened();
+        assert_eq!(machine.ended(failed(FailureKind::Timeout), now, 0.5).change, None, "nor while it is open");
+        let now = now + Duration::from_secs(10);
+        assert_eq!(machine.admit(now), Admission::Run(Entry::Probe));
+        assert_eq!(machine.ended(failed(FailureKind::Timeout), now, 0.5).change, None, "nor while its probe runs");
+        machine.ended(PROBE, now, 0.5);
+        for _ in 0..9 {
+            assert_eq!(machine.ended(failed(FailureKind::Timeout), now, 0.5).change, None);
+        }
+        assert!(machine.is_quiet(), "no failure of theirs is counted");
+
+        // Those that begin now count, and a success of the others does not make up for them.
+        let Admission::Run(entry) = machine.admit(now) else { panic!("refused") };
+        let changes: Vec<_> = (0..5)
+            .filter_map(|_| {
+                let change = machine.ended(Ended { entry, ..failed(FailureKind::Timeout) }, now, 0.5).change;
+                machine.ended(PLAIN, now, 0.5);
+                change
+            })
+            .collect();
+        assert_eq!(changes, [Change::Opened { failures: 5, probe_in: Duration::from_secs(10) }]);
     }
 
     #[test]
     fn bad_input_says_nothing_of_the_dependency_and_another_probe_follows_at_once() {
         let (mut machine, now) = opened();
         let now = now + Duration::from_secs(10);
-        assert_eq!(machine.admit(now), Admission::Probe);
-        let probe = Ended { probe: true, ..failed(FailureKind::Invalid) };
+        assert_eq!(machine.admit(now), Admission::Run(Entry::Probe));
+        let probe = Ended { entry: Entry::Probe, ..failed(FailureKind::Invalid) };
         assert_eq!(machine.ended(probe, now, 0.5).change, Some(Change::Undecided));
         assert_eq!(machine.ask(now, true), Asking::ForProbe);
         assert!(machine.give_up(now));
@@ -433,8 +486,9 @@ mod tests {
         let (mut machine, mut now) = opened();
         let mut probe = |delivery| {
             now += Duration::from_secs(60);
-            assert_eq!(machine.admit(now), Admission::Probe);
-            let ended = Ended { probe: true, delivery: Some(DeliveryId(delivery)), ..failed(FailureKind::Transient) };
+            assert_eq!(machine.admit(now), Admission::Run(Entry::Probe));
+            let failure = Some(FailureKind::Transient);
+            let ended = Ended { failure, entry: Entry::Probe, delivery: Some(DeliveryId(delivery)) };
             machine.ended(ended, now, 0.5).spared
         };
         assert_eq!([1, 2, 3, 1, 2, 3, 1].map(&mut probe), [true, true, true, true, false, true, true]);
@@ -472,35 +526,40 @@ mod tests {
         fn while_open_one_probe_runs_at_a_time_and_none_before_its_time(steps in steps(), chance in 0.0f64..=1.0) {
             let mut now = Instant::now();
             let mut machine = Machine::new(Breaker::after(3), now);
-            let mut running: Vec<bool> = Vec::new();
+            let mut running: Vec<Entry> = Vec::new();
             let mut open_until: Option<Instant> = None;
             for step in steps {
                 match step {
                     Step::Passes(ms) => now += Duration::from_millis(ms),
                     Step::Offer => match machine.admit(now) {
-                        Admission::Run => {
-                            prop_assert!(open_until.is_none());
-                            running.push(false);
-                        }
-                        Admission::Probe => {
+                        Admission::Run(Entry::Probe) => {
                             prop_assert!(open_until.is_some_and(|until| until <= now));
-                            prop_assert!(!running.contains(&true), "two probes");
-                            running.push(true);
+                            prop_assert!(!running.contains(&Entry::Probe), "two probes");
+                            running.push(Entry::Probe);
+                        }
+                        Admission::Run(entry) => {
+                            prop_assert!(open_until.is_none());
+                            running.push(entry);
                         }
                         Admission::Refused => prop_assert!(open_until.is_some()),
                     },
                     Step::Ends(index, failure) if !running.is_empty() => {
-                        let probe = running.swap_remove(index % running.len());
-                        match machine.ended(Ended { failure, probe, delivery: None }, now, chance).change {
+                        let entry = running.swap_remove(index % running.len());
+                        let (openings, quiet) = (machine.openings(), machine.is_quiet());
+                        let change = machine.ended(Ended { failure, entry, delivery: None }, now, chance).change;
+                        if !matches!(entry, Entry::Probe) && entry != (Entry::Plain { openings }) {
+                            prop_assert_eq!((change, machine.is_quiet()), (None, quiet), "it was in flight");
+                        }
+                        match change {
                             None => {}
                             Some(Change::Opened { probe_in, .. }) => {
                                 prop_assert!(failure.is_some_and(counts));
                                 prop_assert!(probe_in <= Duration::from_secs(72));
                                 open_until = Some(now + probe_in);
                             }
-                            Some(Change::Undecided) => prop_assert!(probe),
+                            Some(Change::Undecided) => prop_assert_eq!(entry, Entry::Probe),
                             Some(Change::Closed { .. }) => {
-                                prop_assert!(probe && failure.is_none());
+                                prop_assert!(entry == Entry::Probe && failure.is_none());
                                 open_until = None;
                             }
                         }
