@@ -303,6 +303,11 @@ impl Lifecycle {
     }
 
     fn faulted(&mut self, id: WorkerId, cause: Cause, now: Duration, actions: &mut Vec<Action>) {
+        if self.host == HostPhase::Starting {
+            // Whatever its policy: a host runs once every worker is ready, and this one will not be.
+            self.start_failed(id, cause, now, actions);
+            return;
+        }
         let worker = self.worker(id);
         let lives =
             !worker.phase.is_terminal() && !matches!(worker.phase, WorkerPhase::Pending | WorkerPhase::Restarting);

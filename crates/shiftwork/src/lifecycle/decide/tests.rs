@@ -96,6 +96,19 @@ fn s3_a_start_hook_that_takes_too_long_is_the_root_cause() {
 }
 
 #[test]
+fn s8_a_worker_that_faults_before_its_host_runs_did_not_start_whatever_its_policy() {
+    for on_fault in [OnFault::StopHost, OnFault::Degrade, OnFault::restart()] {
+        let mut bench = Bench::new(vec![WorkerPlan { on_fault, ..plan(&[]) }, plan(&[0])]);
+        bench.input(Input::Started(WorkerId(0)));
+        bench.input(Input::Faulted(WorkerId(0), cause()));
+        assert_eq!(bench.phase(0), WorkerPhase::Failed);
+        bench.input(Input::StartFailed(WorkerId(1), cause()));
+        assert!(bench.machine.is_stopped());
+        assert_eq!(bench.machine.exit(), ExitStatus::StartFailure);
+    }
+}
+
+#[test]
 fn s4_a_failed_start_stops_what_had_started_and_starts_nothing_more() {
     let mut bench = Bench::new(vec![plan(&[]), plan(&[0]), plan(&[1])]);
     bench.input(Input::Started(WorkerId(0)));
