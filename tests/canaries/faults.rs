@@ -23,6 +23,8 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::F3, "a service fails, and that is no fault", fails_unsaid),
     Canary::new(Rule::F3, "a service that is interrupted is said to have faulted", interrupted_is_a_fault),
     Canary::new(Rule::F4, "a member starts again before all are down", starts_before_all_are_down),
+    Canary::new(Rule::F4, "a member starts again before one that ends by itself has ended", starts_before_an_end),
+    Canary::new(Rule::F4, "a member starts again while one that it comes after goes down", starts_before_the_other),
     Canary::new(Rule::F4, "a member goes down before those after it", down_out_of_order),
     Canary::new(Rule::F5, "a group is restarted too often", group_restarted_too_often),
 ];
@@ -155,6 +157,43 @@ fn starts_before_all_are_down(story: &mut Story, wrong: bool) {
     }
     story.tells(Event::WorkerReady { worker: A }).tells(Event::IntakeOpened { worker: A });
     comes_up(story.at(secs(7)), B);
+    story.stops();
+}
+
+fn starts_before_an_end(story: &mut Story, wrong: bool) {
+    let member = |name| member(name, RestartStrategy::OneForAll, Restart::default());
+    story.runs(&[member("a"), member("b")]);
+    // The second has come to its own end, and takes its leave.
+    faults(story.at(secs(5)), A);
+    story.closes(A);
+    goes_down(story, A, 1);
+    if !wrong {
+        story.ends(B, WorkerPhase::Stopped);
+    }
+    comes_up(story.at(secs(6)), A);
+    if wrong {
+        story.ends(B, WorkerPhase::Stopped);
+    }
+    story.is_told_to_stop().closes(A).ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);
+}
+
+/// Two members fault, each for itself, and the second comes after the first, which is down later.
+fn starts_before_the_other(story: &mut Story, wrong: bool) {
+    let member = |name| member(name, RestartStrategy::OneForOne, Restart::default());
+    story.runs(&[member("a"), Declaration { after: vec![A], ..member("b") }]);
+    for worker in [A, B] {
+        faults(story.at(secs(5)), worker);
+        story.closes(worker);
+    }
+    goes_down(story, B, 1);
+    if wrong {
+        comes_up(story.at(secs(6)), B);
+    }
+    goes_down(story.at(secs(8)), A, 1);
+    comes_up(story.at(secs(9)), A);
+    if !wrong {
+        comes_up(story, B);
+    }
     story.stops();
 }
 

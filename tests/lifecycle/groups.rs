@@ -1,10 +1,10 @@
 //! Groups: workers that are restarted together.
 
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 use shiftwork::{
-    BuildError, Context, ExitStatus, Failure, GiveUp, Group, Host, HostBuilder, Restart, Schedule, Signal, Tick,
-    Worker,
+    BuildError, Context, Continuous, ExitStatus, Failure, GiveUp, Group, Host, HostBuilder, Restart, Schedule, Signal,
+    Tick, Worker,
     event::{Event, WorkerPhase},
 };
 use shiftwork_sim::{Outcome, Script, millis, secs};
@@ -102,6 +102,100 @@ fn f4_one_for_one_restarts_the_member_alone() {
     outcome.assert_rules_kept();
     assert_eq!(notes[4..6], ["cache down", "cache up"].map(str::to_owned));
     assert_eq!(restarts(&outcome), [0, 1, 0, 0]);
+}
+
+/// When each life of a worker began.
+fn starts(outcome: &Outcome, id: u32) -> Vec<Duration> {
+    let starts = |event: &Event| matches!(event, Event::WorkerStarting { worker } if worker.0 == id);
+    outcome.events().filter(|(_, event)| starts(event)).map(|(at, _)| at).collect()
+}
+
+/// A member that cannot go on in its second cycle, and takes its time for its leave.
+struct Leaves {
+    cycles: Count,
+    leave: Duration,
+}
+
+impl Worker for Leaves {
+    type Input = Tick;
+
+    async fn cycle(&self, _: Tick, _: &Context) -> Result<(), Failure> {
+        if self.cycles.up() == 2 { Err(Failure::fatal("broke")) } else { Ok(()) }
+    }
+
+    async fn stop(&self) -> Result<(), Failure> {
+        if !self.leave.is_zero() {
+            tokio::time::sleep(self.leave).await;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn f4_who_is_restarted_alone_does_not_wait_for_another_that_is() {
+    let outcome = Script::new().at(secs(60) + millis(500), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            let leaves = |leave| Leaves { cycles: Count::default(), leave };
+            node.host()
+                .group("pair", Group::one_for_one())
+                .worker("slow", Schedule::every(secs(10)), leaves(secs(8)))
+                .in_group("pair")
+                .worker("quick", Schedule::every(secs(11)), leaves(secs(0)))
+                .in_group("pair")
+                .run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    // They fault at 10 and at 11 s. The second restart of their group in a row has twice the delay.
+    assert_eq!(starts(&outcome, 0), [secs(0), secs(19)]);
+    assert_eq!(starts(&outcome, 1), [secs(0), secs(13)]);
+    assert_eq!(outcome.report().unwrap().exit, ExitStatus::Clean);
+}
+
+/// Does one thing, which takes 7 s, and takes 15 s for its leave.
+struct Once;
+
+impl Worker for Once {
+    type Input = ();
+
+    async fn cycle(&self, (): (), _: &Context) -> Result<(), Failure> {
+        tokio::time::sleep(secs(7)).await;
+        Ok(())
+    }
+
+    async fn stop(&self) -> Result<(), Failure> {
+        tokio::time::sleep(secs(15)).await;
+        Ok(())
+    }
+}
+
+#[test]
+fn f4_a_member_that_comes_to_its_own_end_is_waited_for_and_stays_ended() {
+    let outcome = Script::new().at(secs(60) + millis(500), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            let steady = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+            let cache = Leaves { cycles: Count::default(), leave: secs(0) };
+            node.host()
+                .group("trio", Group::one_for_all())
+                .worker("store", Schedule::every(secs(10)), steady)
+                .in_group("trio")
+                .worker("cache", Schedule::every(secs(10)), cache)
+                .in_group("trio")
+                .after("store")
+                .worker("import", Continuous::times(NonZeroU64::MIN), Once)
+                .in_group("trio")
+                .after("cache")
+                .run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    // "cache" faults at 10 s, when "import" has been taking its leave for 3 s.
+    assert_eq!(ended(&outcome, 2), Some(secs(22)));
+    let closed = time_of(&outcome, |it| matches!(it, Event::IntakeClosed { worker, .. } if worker.0 == 0));
+    assert_eq!(closed, Some(secs(22)), "what \"import\" comes after");
+    assert_eq!(starts(&outcome, 0), [secs(0), secs(23)]);
+    assert_eq!(restarts(&outcome), [1, 1, 0]);
+    assert_eq!(outcome.report().unwrap().exit, ExitStatus::Clean);
 }
 
 #[test]

@@ -115,7 +115,7 @@ pub(crate) struct Member {
 enum Then {
     /// Another life, after this delay.
     Restart { delay: Duration },
-    /// Nothing: its group is given up.
+    /// Nothing: its group is given up, or it was asked to end.
     End,
 }
 

@@ -21,22 +21,27 @@ impl LifeRules {
         })
     }
 
-    /// A fault takes those down that the strategy says, unless it is part of a restart already.
+    /// Those of them that a fault of it takes down, too.
+    fn affected(&self, index: usize) -> impl Iterator<Item = usize> + '_ {
+        let strategy = self.workers[index].group.as_ref().map(|member| member.strategy);
+        self.others(index).filter(move |other| match strategy {
+            None | Some(RestartStrategy::OneForOne) => false,
+            Some(RestartStrategy::RestForOne) => self.comes_after(*other, index),
+            Some(RestartStrategy::OneForAll) => true,
+        })
+    }
+
+    /// A fault takes those down that the strategy says, unless it is part of a restart already, or the last thing that is heard
+    /// of a worker that was asked to end.
     pub(super) fn group_goes_down(&mut self, id: WorkerId, at: Duration) {
         let index = id.0 as usize;
-        let Some(member) = self.workers[index].group.clone() else { return };
-        if matches!(self.workers[index].standing, Standing::Going | Standing::Down) {
+        let worker = &self.workers[index];
+        let is_down = matches!(worker.standing, Standing::Going | Standing::Down);
+        if worker.group.is_none() || worker.stop_asked.is_some() || is_down {
             return;
         }
+        let affected: Vec<usize> = self.affected(index).collect();
         self.workers[index].faulted_at = at;
-        let affected: Vec<usize> = self
-            .others(index)
-            .filter(|other| match member.strategy {
-                RestartStrategy::OneForOne => false,
-                RestartStrategy::RestForOne => self.comes_after(*other, index),
-                RestartStrategy::OneForAll => true,
-            })
-            .collect();
         self.workers[index].standing = Standing::Going;
         for other in affected {
             let other = &mut self.workers[other];
@@ -147,16 +152,16 @@ impl LifeRules {
             return;
         }
         let name = self.name(id);
-        let going = self.others(index).find(|other| self.workers[*other].standing == Standing::Going);
+        let going = self.affected(index).find(|other| self.workers[*other].standing == Standing::Going);
         verdicts.demand(
             Rule::F4,
             going.is_none(),
-            || format!("{name} starts again once all of its group are down that are restarted with it"),
+            || format!("{name} starts again once all of its group are down that go down with it"),
             || format!("{} was not", self.name_of(going)),
         );
         let before = self.others(index).find(|other| {
             let standing = self.workers[*other].standing;
-            self.comes_after(index, *other) && matches!(standing, Standing::Down | Standing::Coming)
+            self.comes_after(index, *other) && standing != Standing::Up
         });
         verdicts.demand(
             Rule::F4,

@@ -2,22 +2,39 @@
 //!
 //! A worker that is not in a group is a group of its own.
 //!
-//! 1. While members go down, one closes only after every member that comes after it and goes down too is down; the one that
-//!    faulted closes at once.
-//! 2. Nobody starts before the last is down and the delay is over.
-//! 3. Then one starts when every member that it comes after is at work again, or has ended.
+//! 1. While members go down, one closes only after every member that comes after it and goes down too, whatever for, is down;
+//!    the one that faulted closes at once.
+//! 2. Nobody starts before everybody is down whom a fault of it would take down, and the delay is over.
+//! 3. Then one starts when every member that it comes after is at work again, or has ended. So who went down for another's
+//!    fault starts after that one, for which rule 2 holds.
 
 use std::time::Duration;
 
-use super::{Action, Lifecycle, Then};
+use super::{Action, Lifecycle, Then, WorkerState};
 use crate::{
     event::{WorkerId, WorkerPhase},
     lifecycle::{RestartStrategy, fault::Reaction},
 };
 
+impl WorkerState {
+    /// Whether it is on its way down: with its group, to its own end, or because somebody asked it to end alone.
+    fn goes_down(&self) -> bool {
+        match self.phase {
+            WorkerPhase::Starting | WorkerPhase::Ready | WorkerPhase::Running => self.then.is_some(),
+            WorkerPhase::Draining | WorkerPhase::Cancelling | WorkerPhase::Aborting | WorkerPhase::Closing => true,
+            WorkerPhase::Pending
+            | WorkerPhase::Restarting
+            | WorkerPhase::Stopped
+            | WorkerPhase::Failed
+            | WorkerPhase::Aborted
+            | WorkerPhase::NeverStarted => false,
+        }
+    }
+}
+
 impl Lifecycle {
     /// The members that a fault of `id` takes down with it, itself included.
-    fn affected(&self, id: WorkerId) -> Vec<WorkerId> {
+    pub(super) fn affected(&self, id: WorkerId) -> Vec<WorkerId> {
         let Some(member) = self.workers[id.index()].plan.group else { return vec![id] };
         let in_group = |other: &WorkerId| {
             self.workers[other.index()].plan.group.is_some_and(|it| it.group == member.group) || *other == id
@@ -102,17 +119,12 @@ impl Lifecycle {
 
     /// Takes every step of a restart that the state allows by itself.
     pub(super) fn advance_restarts(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        let is_down =
-            |worker: &super::WorkerState| worker.phase == WorkerPhase::Restarting || worker.phase.is_terminal();
         loop {
             let next = self.ids().find(|id| {
                 let worker = &self.workers[id.index()];
                 worker.phase == WorkerPhase::Running
                     && worker.then.is_some()
-                    && self.others(*id).filter(|other| self.comes_after(*other, *id)).all(|other| {
-                        let other = &self.workers[other.index()];
-                        other.then.is_none() || is_down(other)
-                    })
+                    && self.are_down(self.affected(*id).into_iter().filter(|other| self.comes_after(*other, *id)))
             });
             match next {
                 Some(id) => self.close_intake(id, now, actions),
@@ -121,14 +133,9 @@ impl Lifecycle {
         }
         for id in self.ids() {
             let worker = &self.workers[id.index()];
-            let (waits, Some(Then::Restart { delay })) = (worker.phase == WorkerPhase::Restarting, worker.then) else {
-                continue;
-            };
-            let all_down = self.others(id).all(|other| {
-                let other = &self.workers[other.index()];
-                other.then.is_none() || is_down(other)
-            });
-            if waits && all_down && worker.deadline.is_none() && !worker.released {
+            let waits = worker.phase == WorkerPhase::Restarting && worker.deadline.is_none() && !worker.released;
+            let (true, Some(Then::Restart { delay })) = (waits, worker.then) else { continue };
+            if self.are_down(self.affected(id)) {
                 self.worker(id).deadline = Some(now.saturating_add(delay));
             }
         }
@@ -136,7 +143,7 @@ impl Lifecycle {
             let worker = &self.workers[id.index()];
             let before_it_are_up = self.others(id).filter(|other| self.comes_after(id, *other)).all(|other| {
                 let other = &self.workers[other.index()];
-                other.phase == WorkerPhase::Running || other.phase.is_terminal()
+                (other.phase == WorkerPhase::Running && !other.goes_down()) || other.phase.is_terminal()
             });
             if worker.phase == WorkerPhase::Restarting && worker.released && before_it_are_up {
                 let worker = self.worker(id);
@@ -145,5 +152,10 @@ impl Lifecycle {
                 self.begin_start(id, now, actions);
             }
         }
+    }
+
+    /// Whether none of them is still on its way down.
+    fn are_down(&self, workers: impl IntoIterator<Item = WorkerId>) -> bool {
+        workers.into_iter().all(|id| !self.workers[id.index()].goes_down())
     }
 }

@@ -264,6 +264,99 @@ fn f4_rest_for_one_takes_those_along_that_come_after_it() {
 }
 
 #[test]
+fn f4_a_member_that_comes_to_its_own_end_is_waited_for_and_stays_ended() {
+    let mut bench = group(RestartStrategy::OneForAll);
+    // "api" has done its work, and takes its leave when "cache" faults.
+    bench.input(Input::LanesEnded { worker: WorkerId(2), interrupted: false });
+    let closed = bench.input(Input::Faulted(WorkerId(1), cause()));
+    assert!(closed.contains(&Action::CloseIntake(WorkerId(1))));
+    bench.end(1, false);
+    assert_eq!(bench.phase(0), WorkerPhase::Running, "\"api\" comes after \"store\", and is not down");
+    bench.now = Duration::from_secs(5);
+    assert!(bench.input(Input::Closed(WorkerId(2), None)).contains(&Action::CloseIntake(WorkerId(0))));
+    bench.end(0, false);
+    let up = bench.pass_to_deadline();
+    assert_eq!(bench.now, Duration::from_secs(6), "a second after the last is down");
+    assert!(up.contains(&Action::Start(WorkerId(0))) && !up.contains(&Action::Start(WorkerId(1))));
+    assert!(bench.input(Input::Started(WorkerId(0))).contains(&Action::Start(WorkerId(1))));
+    bench.input(Input::Started(WorkerId(1)));
+    assert_eq!([0, 1, 2, 3].map(|id| bench.phase(id)), {
+        use WorkerPhase::{Running, Stopped};
+        [Running, Running, Stopped, Running]
+    });
+}
+
+#[test]
+fn f4_the_delay_counts_from_when_who_comes_to_its_own_end_is_down_or_left_behind() {
+    for answers in [true, false] {
+        let mut bench = group(RestartStrategy::RestForOne);
+        bench.input(Input::LanesEnded { worker: WorkerId(2), interrupted: false });
+        bench.input(Input::Faulted(WorkerId(1), cause()));
+        bench.end(1, false);
+        let leave = Duration::from_secs(if answers { 5 } else { 20 });
+        if answers {
+            bench.now = leave;
+            bench.input(Input::Closed(WorkerId(2), None));
+        } else {
+            assert!(bench.pass_to_deadline().contains(&Action::Abandon(WorkerId(2))));
+            assert_eq!(bench.now, leave);
+        }
+        assert!(bench.pass_to_deadline().contains(&Action::Start(WorkerId(1))));
+        assert_eq!(bench.now, leave + Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn f4_a_member_that_was_stopped_alone_is_waited_for_by_those_that_are_restarted() {
+    let mut bench = group(RestartStrategy::OneForAll);
+    bench.input(Input::StopWorkerAsked(WorkerId(2)));
+    bench.input(Input::Faulted(WorkerId(1), cause()));
+    bench.end(1, false);
+    assert_eq!((bench.phase(0), bench.phase(1)), (WorkerPhase::Running, WorkerPhase::Restarting));
+    assert!(bench.end(2, false).contains(&Action::CloseIntake(WorkerId(0))));
+    bench.end(0, false);
+    assert!(bench.pass_to_deadline().contains(&Action::Start(WorkerId(0))));
+    assert_eq!((bench.now, bench.phase(2)), (Duration::from_secs(1), WorkerPhase::Stopped));
+}
+
+#[test]
+fn f4_who_is_restarted_alone_does_not_wait_for_another_that_is() {
+    let mut bench = group(RestartStrategy::OneForOne);
+    // "cache" drains for as long as it may. "store" faults, too, and is down at once.
+    bench.input(Input::Faulted(WorkerId(1), cause()));
+    bench.input(Input::Faulted(WorkerId(0), cause()));
+    bench.end(0, false);
+    assert!(bench.pass_to_deadline().contains(&Action::Start(WorkerId(0))));
+    assert_eq!(bench.now, Duration::from_secs(2), "the second restart of the group");
+    assert_eq!(bench.phase(1), WorkerPhase::Draining);
+}
+
+#[test]
+fn f4_who_is_down_does_not_start_while_one_that_it_comes_after_has_yet_to_go_down() {
+    // The last two come after the second, and that after the first.
+    let strategy = RestartStrategy::RestForOne;
+    let after: [&[u32]; 4] = [&[], &[0], &[1], &[1]];
+    let mut bench = Bench::running(after.map(|after| member(after, strategy)).to_vec());
+    // The first takes the others with it, and is not to come back itself.
+    bench.input(Input::Faulted(WorkerId(0), cause()));
+    bench.input(Input::StopWorkerAsked(WorkerId(0)));
+    bench.end(0, false);
+    bench.end(2, false);
+    // The last drains for longer than the delay, and keeps the second at work.
+    bench.now = Duration::from_secs(10);
+    bench.input(Input::DeadlinePassed);
+    assert_eq!([0, 1, 2, 3].map(|id| bench.phase(id)), {
+        use WorkerPhase::{Draining, Failed, Restarting, Running};
+        [Failed, Running, Restarting, Draining]
+    });
+    bench.end(3, false);
+    bench.end(1, false);
+    assert!(bench.pass_to_deadline().contains(&Action::Start(WorkerId(1))));
+    assert_eq!(bench.now, Duration::from_secs(11), "a second after the last is down");
+    assert!(bench.input(Input::Started(WorkerId(1))).contains(&Action::Start(WorkerId(2))));
+}
+
+#[test]
 fn f5_a_group_counts_its_restarts_together_and_a_fault_on_the_way_down_is_part_of_one() {
     let mut bench = group(RestartStrategy::OneForAll);
     for round in 0..5 {
@@ -335,6 +428,7 @@ fn inputs(workers: u32) -> impl Strategy<Value = Vec<(Input, u64)>> {
         1 => id().prop_map(Input::PauseAsked),
         1 => id().prop_map(Input::ResumeAsked),
         1 => id().prop_map(Input::TriggerAsked),
+        1 => id().prop_map(Input::StopWorkerAsked),
         4 => Just(Input::DeadlinePassed),
     ];
     prop::collection::vec((input, 0u64..8_000), 0..40)
@@ -377,9 +471,13 @@ proptest! {
         let mut stopped = vec![0; plans.len()];
         let mut paused = vec![false; plans.len()];
         let mut asked_at = None;
+        // With which input each was started last, and was last down.
+        let (mut fed, mut started_at, mut down_at) = (0, vec![0; plans.len()], vec![0; plans.len()]);
         let mut feed = |bench: &mut Bench, input: Input| -> Result<(), TestCaseError> {
             let actions = bench.input(input);
+            fed += 1;
             let mut started_paused = None;
+            let mut started = Vec::new();
             for action in &actions {
                 if let Some(id) = started_paused.take() {
                     prop_assert_eq!(action, &Action::Pause(id), "a new life of a paused worker begins paused");
@@ -390,7 +488,10 @@ proptest! {
                         opened[id.index()] = true;
                         prop_assert!(asked_at.is_none(), "and never after a stop was asked");
                     }
-                    Action::Emit(Event::WorkerRestarting { worker, .. }) => opened[worker.index()] = false,
+                    Action::Emit(Event::WorkerRestarting { worker, .. }) => {
+                        opened[worker.index()] = false;
+                        down_at[worker.index()] = fed;
+                    }
                     Action::Emit(Event::HostStopping { .. }) => asked_at = Some(bench.now),
                     Action::Emit(Event::WorkerStopped { worker, phase }) => {
                         stopped[worker.index()] += 1;
@@ -401,10 +502,22 @@ proptest! {
                     }
                     Action::Pause(id) => paused[id.index()] = true,
                     Action::Resume(id) => paused[id.index()] = false,
-                    Action::Start(id) => started_paused = paused[id.index()].then_some(*id),
+                    Action::Start(id) => {
+                        started_paused = paused[id.index()].then_some(*id);
+                        started_at[id.index()] = fed;
+                        started.push(*id);
+                    }
                     Action::Emit(_) | Action::CloseIntake(_) | Action::Cancel(_)
                     | Action::Abort(_) | Action::Leave(_) | Action::Abandon(_) | Action::Trigger(_) => {}
                 }
+            }
+            for id in started {
+                let late = bench.machine.affected(id).into_iter().find(|other| {
+                    let phase = bench.phase(other.0);
+                    let is_down = phase == WorkerPhase::Restarting || phase.is_terminal();
+                    started_at[other.index()] < down_at[id.index()] && !is_down
+                });
+                prop_assert_eq!(late, None, "nobody starts before those are down that go down with it");
             }
             // Invariant 1: nothing is past its start that comes after something that never was ready.
             for (index, plan) in plans.iter().enumerate() {
