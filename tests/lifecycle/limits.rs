@@ -187,6 +187,28 @@ fn c12_a_worker_below_its_limit_says_nothing() {
 }
 
 #[test]
+fn c12_a_batch_whose_first_input_is_moved_aside_says_no_sooner_that_it_is_held_back() {
+    let outcome = Script::new().at(secs(40), Signal::Terminate).run_once(|world| {
+        let queue: SimQueue<u32> = world.queue("jobs");
+        for second in [10, 20, 30] {
+            let queue = queue.clone();
+            // Another lane than the one that has waited for them is in front, once the first is moved aside.
+            world.at(secs(second), "jobs", move || {
+                queue.seed_undecodable("expected a number, found \"seven\"");
+                queue.seed([1]);
+            });
+        }
+        world.node("node", move |node| {
+            let worker = node.host().batch_worker("jobs", queue.clone().source(), Batches::of(5), Bulk);
+            worker.rate_limit(RateLimit::of(1, secs(1))).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.count(|event| matches!(event, Event::BatchStarted { .. })), 3);
+    assert_eq!(said(&outcome), []);
+}
+
+#[test]
 fn c12_an_input_that_waits_in_its_lane_is_held_back() {
     let outcome = Script::new().at(millis(9_500), Signal::Terminate).run_once(|world| {
         world.node("node", |node| {

@@ -128,17 +128,17 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                 }
                 Some(_) | None => false,
             };
-            if let Some(pace) = &self.pace
-                && !{
-                    self.cx.asked_at = None;
-                    pace.before_offer(&self.cx).await
+            let mut turn = None;
+            if let Some(pace) = &self.pace {
+                self.cx.asked_at = None;
+                turn = pace.before_offer(&self.cx).await;
+                if turn.is_none() {
+                    self.give_up(asks_for_probe);
+                    if self.shared.control.worker.is_at_least(Level::Drain) {
+                        return LaneEnd { interrupted };
+                    }
+                    continue;
                 }
-            {
-                self.give_up(asks_for_probe);
-                if self.shared.control.worker.is_at_least(Level::Drain) {
-                    return LaneEnd { interrupted };
-                }
-                continue;
             }
             // Before the offer, so that its lease is held under the number of its attempt.
             self.shared.control.begin();
@@ -147,8 +147,8 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                 Ok(ready) => ready,
                 Err(no_cycle) => {
                     self.give_up(asks_for_probe);
-                    if let Some(pace) = &self.pace {
-                        pace.no_offer();
+                    if let (Some(pace), Some(turn)) = (&self.pace, turn) {
+                        pace.give_up(turn);
                     }
                     let control = &self.shared.control.worker;
                     match no_cycle {
@@ -164,25 +164,26 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                     continue;
                 }
             };
-            if let Some(pace) = &self.pace
-                && !pace.after_offer(&self.cx).await
-            {
-                self.give_up(asks_for_probe);
-                self.refuse(ready.claimed).await;
-                continue;
+            if let (Some(pace), Some(asked)) = (&self.pace, turn.take()) {
+                turn = pace.after_offer(asked, &self.cx).await;
+                if turn.is_none() {
+                    self.give_up(asks_for_probe);
+                    self.refuse(ready.claimed).await;
+                    continue;
+                }
             }
             let entry = match self.gate.as_ref().map_or(Admission::Run(Entry::UNGUARDED), |gate| gate.admit()) {
                 Admission::Run(entry) => entry,
                 Admission::Refused => {
-                    if let Some(pace) = &self.pace {
-                        pace.give_up();
+                    if let (Some(pace), Some(turn)) = (&self.pace, turn) {
+                        pace.give_up(turn);
                     }
                     self.refuse(ready.claimed).await;
                     continue;
                 }
             };
-            if let Some(pace) = &self.pace {
-                pace.begin(&self.cx);
+            if let (Some(pace), Some(turn)) = (&self.pace, turn) {
+                pace.begin(turn);
             }
             let Ready { input, attempt, claimed } = ready;
             let mut cycle = self.begin(attempt, claimed, entry);

@@ -3,7 +3,10 @@
 //! [`crate::lifecycle::rate_limit`] decides who may begin and [`crate::lifecycle::hold`] what is said of it; this file keeps
 //! their state for the lanes and does the waiting.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::{sync::Notify, time::Instant};
 
@@ -31,57 +34,66 @@ pub(crate) struct Pace {
 struct State {
     meter: Meter,
     hold: Hold,
-    /// By lane, when it last got a place.
-    placed: Vec<Option<Instant>>,
+}
+
+/// What a lane has of the limit from before it asks its source on: [`Pace::begin`] or [`Pace::give_up`].
+///
+/// It goes along with what is offered and not with the lane: a batch may begin with another one in front than has asked.
+#[must_use]
+pub(crate) struct Turn {
+    /// Since when it has a place, if it has one yet.
+    placed: Option<Instant>,
 }
 
 impl Pace {
     pub(crate) fn new(limit: RateLimit, source: SourceKind) -> Self {
         let before_offer = source == SourceKind::Queue;
-        let state = State { meter: Meter::new(limit), hold: Hold::default(), placed: Vec::new() };
+        let state = State { meter: Meter::new(limit), hold: Hold::default() };
         Self { state: Mutex::new(state), bell: Notify::new(), news: Notify::new(), before_offer }
     }
 
-    /// Waits for a place before the source is asked, where that is the time for it. Whether the lane may ask.
-    pub(crate) async fn before_offer(&self, cx: &LaneContext) -> bool {
-        !self.before_offer || self.place(cx, || cx.is_closed()).await
-    }
-
-    /// Nothing came of asking.
-    pub(crate) fn no_offer(&self) {
-        if self.before_offer {
-            self.give_up();
+    /// Waits for a place before the source is asked, where that is the time for it. `None` if the lane may not ask.
+    pub(crate) async fn before_offer(&self, cx: &LaneContext) -> Option<Turn> {
+        if !self.before_offer {
+            return Some(Turn { placed: None });
         }
+        let placed = self.place(cx, || cx.is_closed()).await?;
+        Some(Turn { placed: Some(placed) })
     }
 
-    /// Waits for a place once there is an offer, where that is the time for it. Whether its cycle may begin: not if the next
-    /// tick is to have its place.
-    pub(crate) async fn after_offer(&self, cx: &LaneContext) -> bool {
-        self.before_offer || self.place(cx, || cx.is_closed() || cx.attempt().is_cancelled()).await
+    /// Waits for a place once there is an offer, where that is the time for it. `None` if its cycle may not begin, because the
+    /// next tick is to have its place, say.
+    pub(crate) async fn after_offer(&self, turn: Turn, cx: &LaneContext) -> Option<Turn> {
+        if turn.placed.is_some() {
+            return Some(turn);
+        }
+        let placed = self.place(cx, || cx.is_closed() || cx.attempt().is_cancelled()).await?;
+        Some(Turn { placed: Some(placed) })
     }
 
-    /// The cycle of a lane that has a place begins.
-    pub(crate) fn begin(&self, cx: &LaneContext) {
+    /// The cycle begins.
+    pub(crate) fn begin(&self, Turn { placed }: Turn) {
         let now = Instant::now();
-        self.change(|State { meter, hold, placed }| {
-            let placed = placed.get(cx.index).copied().flatten().unwrap_or(now);
-            hold.begins(now.saturating_duration_since(placed), meter.refill());
+        let unused = placed.map_or(Duration::ZERO, |placed| now.saturating_duration_since(placed));
+        self.change(|State { meter, hold }| {
+            hold.begins(unused, meter.refill());
             meter.begin(now);
         });
     }
 
-    /// It does not begin.
-    pub(crate) fn give_up(&self) {
-        self.change(|state| state.meter.give_up());
+    /// It does not begin, or there is nothing that could.
+    pub(crate) fn give_up(&self, Turn { placed }: Turn) {
+        if placed.is_some() {
+            self.change(|state| state.meter.give_up());
+        }
     }
 
-    /// A life of the worker begins, with so many lanes: those of the one before have no places any more.
-    pub(crate) fn begin_life(&self, lanes: usize) {
+    /// A life of the worker begins: the lanes of the one before have no places any more.
+    pub(crate) fn begin_life(&self) {
         self.change(|state| {
             state.meter.begin_life();
             // A life that was left behind has not said it, and nobody is to hear of it now.
             let _ = state.hold.end_life(Instant::now());
-            state.placed = vec![None; lanes];
         });
     }
 
@@ -89,7 +101,7 @@ impl Pace {
     pub(crate) async fn tell(&self, cx: &SourceContext) {
         loop {
             let now = Instant::now();
-            let (say, wait) = self.with(|State { meter, hold, .. }| (hold.look(now), meter.wait(now)));
+            let (say, wait) = self.with(|State { meter, hold }| (hold.look(now), meter.wait(now)));
             match say {
                 Say::Reached => cx.emit(&Event::RateLimitReached { worker: cx.worker, wait }),
                 Say::Eased(after) => cx.emit(&Event::RateLimitEased { worker: cx.worker, after }),
@@ -106,16 +118,17 @@ impl Pace {
         }
     }
 
-    /// Waits for a place. `false` once that is over.
-    async fn place(&self, cx: &LaneContext, is_over: impl Fn() -> bool) -> bool {
+    /// Waits for a place, and says since when the lane has it. `None` once that is over.
+    async fn place(&self, cx: &LaneContext, is_over: impl Fn() -> bool) -> Option<Instant> {
         let mut waits = false;
         loop {
             // Made before the question, so that no change is missed.
             let changed = self.bell.notified();
-            let asking = self.ask(cx, is_over(), &mut waits);
+            let now = Instant::now();
+            let asking = self.ask(now, is_over(), &mut waits);
             match asking {
-                None => return false,
-                Some(Asking::Go) => return true,
+                None => return None,
+                Some(Asking::Go) => return Some(now),
                 Some(Asking::Until(time)) => tokio::select! {
                     biased;
                     () = cx.source.control().until(&is_over) => {}
@@ -132,10 +145,9 @@ impl Pace {
     }
 
     /// Asks for a place for a lane, and notes whether it waits for room now. `None` if that is over.
-    fn ask(&self, cx: &LaneContext, is_over: bool, waits: &mut bool) -> Option<Asking> {
-        let now = Instant::now();
+    fn ask(&self, now: Instant, is_over: bool, waits: &mut bool) -> Option<Asking> {
         let waited = *waits;
-        let asking = self.with(|State { meter, hold, placed }| {
+        let asking = self.with(|State { meter, hold }| {
             let asking = (!is_over).then(|| meter.ask(now));
             // What somebody else has is not what the limit keeps from it.
             *waits = matches!(asking, Some(Asking::Until(_)));
@@ -143,9 +155,6 @@ impl Pace {
                 (false, true) => hold.waits(),
                 (true, false) => hold.goes_on(now),
                 (false, false) | (true, true) => {}
-            }
-            if let (Some(Asking::Go), Some(placed)) = (asking, placed.get_mut(cx.index)) {
-                *placed = Some(now);
             }
             asking
         });

@@ -295,7 +295,7 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
     source.begin();
     let account = policy.retry_budget.map(|budget| Arc::new(Mutex::new(Account::new(budget, Instant::now()))));
     if let Some(pace) = &pace {
-        pace.begin_life(shared.len());
+        pace.begin_life();
     }
     let gate = policy.breaker.map(|breaker| Arc::new(Gate::new(breaker, source.kind())));
     let mut runs = Vec::with_capacity(shared.len());

@@ -35,7 +35,7 @@ use crate::{
         breaker::{self, Admission, Entry},
         settle::Decision,
     },
-    pace::Pace,
+    pace::{Pace, Turn},
     source::{BatchLane, Settling},
 };
 
@@ -163,14 +163,16 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 Some(_) | None => false,
             };
             let pace = self.lanes[0].pace.clone();
-            if let Some(pace) = &pace
-                && !pace.before_offer(&self.lanes[0].cx).await
-            {
-                self.lanes[0].give_up(asks_for_probe);
-                if control.is_at_least(Level::Drain) {
-                    return LaneEnd { interrupted };
+            let mut turn = None;
+            if let Some(pace) = &pace {
+                turn = pace.before_offer(&self.lanes[0].cx).await;
+                if turn.is_none() {
+                    self.lanes[0].give_up(asks_for_probe);
+                    if control.is_at_least(Level::Drain) {
+                        return LaneEnd { interrupted };
+                    }
+                    continue;
                 }
-                continue;
             }
             // Rule B1: a probe is one cycle.
             let (max, linger) =
@@ -190,8 +192,8 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             let begins = accepted && !self.ready.is_empty() && !control.is_closed();
             if !begins {
                 self.lanes[0].give_up(asks_for_probe);
-                if let Some(pace) = &pace {
-                    pace.no_offer();
+                if let (Some(pace), Some(turn)) = (&pace, turn.take()) {
+                    pace.give_up(turn);
                 }
             }
             if !accepted {
@@ -211,7 +213,8 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 continue;
             }
             self.set_apart().await;
-            let Some(entry) = self.admitted(gate.as_deref(), pace.as_deref(), asks_for_probe).await else {
+            let held = pace.as_deref().zip(turn);
+            let Some(entry) = self.admitted(gate.as_deref(), held, asks_for_probe).await else {
                 self.refuse_all_but(None).await;
                 continue;
             };
@@ -222,12 +225,18 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
 
     /// Whether what is ready may begin, and if so how it came past the breaker; of a probe all but the first are given back. If not,
     /// it keeps nobody else's place.
-    async fn admitted(&mut self, gate: Option<&Gate>, pace: Option<&Pace>, asks_for_probe: bool) -> Option<Entry> {
-        if let Some(pace) = pace
-            && !pace.after_offer(&self.lanes[0].cx).await
-        {
-            self.lanes[0].give_up(asks_for_probe);
-            return None;
+    async fn admitted(
+        &mut self,
+        gate: Option<&Gate>,
+        mut held: Option<(&Pace, Turn)>,
+        asks_for_probe: bool,
+    ) -> Option<Entry> {
+        if let Some((pace, asked)) = held.take() {
+            let Some(turn) = pace.after_offer(asked, &self.lanes[0].cx).await else {
+                self.lanes[0].give_up(asks_for_probe);
+                return None;
+            };
+            held = Some((pace, turn));
         }
         let admission = gate.map_or(Admission::Run(Entry::UNGUARDED), Gate::admit);
         let probe = admission == Admission::Run(Entry::Probe);
@@ -237,8 +246,8 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         match admission {
             // Intake may have closed while the others were given back.
             Admission::Run(entry) if !self.lanes[0].shared.control.worker.is_closed() => {
-                if let Some(pace) = pace {
-                    pace.begin(&self.lanes[0].cx);
+                if let Some((pace, turn)) = held {
+                    pace.begin(turn);
                 }
                 Some(entry)
             }
@@ -246,8 +255,8 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 if let Some(gate) = gate.filter(|_| probe) {
                     gate.withdraw();
                 }
-                if let Some(pace) = pace {
-                    pace.give_up();
+                if let Some((pace, turn)) = held {
+                    pace.give_up(turn);
                 }
                 None
             }
