@@ -113,8 +113,12 @@ impl Lifecycle {
 
     /// A worker that is down is not started again after all.
     pub(super) fn end_down(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
-        let failed = self.worker(id).cause.is_some();
-        self.end(id, if failed { WorkerPhase::Failed } else { WorkerPhase::Stopped }, actions);
+        self.end(id, self.last_if_down(id), actions);
+    }
+
+    /// How a worker ends that is not started again: a fault of its own was not dealt with.
+    pub(super) fn last_if_down(&self, id: WorkerId) -> WorkerPhase {
+        if self.workers[id.index()].cause.is_some() { WorkerPhase::Failed } else { WorkerPhase::Stopped }
     }
 
     /// Takes every step of a restart that the state allows by itself.

@@ -102,8 +102,8 @@ impl Lifecycle {
             return;
         }
         if worker.then.is_some() {
-            // Interrupted because its group goes down.
-            self.over(id, WorkerPhase::Stopped, actions);
+            // Interrupted because its group goes down, for good perhaps.
+            self.over(id, self.last_if_down(id), actions);
             return;
         }
         if host == HostPhase::Running {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::{GiveUp, Restart};
 
 fn plan(after: &[u32]) -> WorkerPlan {
     WorkerPlan {
@@ -374,6 +375,29 @@ fn f5_a_group_counts_its_restarts_together_and_a_fault_on_the_way_down_is_part_o
     }
     bench.input(Input::Faulted(WorkerId(2), cause()));
     assert_eq!(bench.machine.stopping().unwrap().0, StopReason::WorkerFault(WorkerId(2)));
+}
+
+#[test]
+fn f5_who_is_started_again_after_its_own_fault_when_its_group_is_given_up_has_failed() {
+    let once = Restart::default().intensity(1, Duration::from_secs(600)).then(GiveUp::Degrade);
+    let member = || WorkerPlan { on_fault: OnFault::Restart(once), ..member(&[], RestartStrategy::OneForAll) };
+    let mut bench = Bench::running(vec![member(), member(), member()]);
+    bench.input(Input::Faulted(WorkerId(0), cause()));
+    for worker in [0, 1, 2] {
+        bench.end(worker, false);
+    }
+    bench.pass_to_deadline();
+    bench.input(Input::Started(WorkerId(1)));
+    let given_up = bench.input(Input::Faulted(WorkerId(1), cause()));
+    for worker in [0, 2] {
+        assert!(given_up.contains(&Action::Abort(WorkerId(worker))));
+        bench.input(Input::StartFailed(WorkerId(worker), cause()));
+    }
+    bench.end(1, false);
+    assert_eq!([0, 1, 2].map(|id| bench.phase(id)), {
+        use WorkerPhase::{Failed, Stopped};
+        [Failed, Failed, Stopped]
+    });
 }
 
 #[test]
