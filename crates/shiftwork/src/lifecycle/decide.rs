@@ -154,6 +154,8 @@ struct WorkerState {
     deadline: Option<Duration>,
     /// Whether its intake was ever opened.
     ran: bool,
+    /// Whether it was opened in this life.
+    opened: bool,
     /// No cycle of it begins, in this life and those that follow.
     paused: bool,
     /// Whether cycles in flight had to be dropped.
@@ -206,6 +208,7 @@ impl Lifecycle {
                 phase: WorkerPhase::Pending,
                 deadline: None,
                 ran: false,
+                opened: false,
                 paused: false,
                 interrupted: false,
                 cause: None,

@@ -13,6 +13,7 @@ impl Lifecycle {
         let worker = self.worker(id);
         worker.phase = WorkerPhase::Starting;
         worker.interrupted = false;
+        worker.opened = false;
         worker.deadline = Some(now.saturating_add(worker.plan.start_timeout));
         actions.push(Action::Emit(Event::WorkerStarting { worker: id }));
         actions.push(Action::Start(id));
@@ -60,8 +61,9 @@ impl Lifecycle {
     }
 
     fn open_intake(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
-        self.worker(id).phase = WorkerPhase::Running;
-        self.worker(id).ran = true;
+        let worker = self.worker(id);
+        worker.phase = WorkerPhase::Running;
+        (worker.ran, worker.opened) = (true, true);
         actions.push(Action::Emit(Event::IntakeOpened { worker: id }));
         actions.push(Action::OpenIntake(id));
     }
@@ -72,7 +74,7 @@ impl Lifecycle {
         let (host, worker) = (self.host, self.worker(id));
         let opened = match worker.phase {
             WorkerPhase::Starting | WorkerPhase::Ready => false,
-            WorkerPhase::Closing if !worker.ran => false,
+            WorkerPhase::Closing if !worker.opened => false,
             WorkerPhase::Running | WorkerPhase::Draining | WorkerPhase::Cancelling | WorkerPhase::Aborting => true,
             WorkerPhase::Pending
             | WorkerPhase::Restarting

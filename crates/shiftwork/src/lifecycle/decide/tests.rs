@@ -378,6 +378,34 @@ fn f5_a_group_counts_its_restarts_together_and_a_fault_on_the_way_down_is_part_o
 }
 
 #[test]
+fn s8_a_service_that_is_ready_and_fails_in_a_later_life_as_it_is_to_end_is_not_waited_for() {
+    // With its group: "cache" says so just as "store" has faulted anew.
+    let mut bench = group(RestartStrategy::OneForAll);
+    bench.input(Input::Faulted(WorkerId(1), cause()));
+    for worker in [1, 2, 0] {
+        bench.end(worker, false);
+    }
+    bench.pass_to_deadline();
+    bench.input(Input::Started(WorkerId(0)));
+    bench.input(Input::Faulted(WorkerId(0), cause()));
+    bench.input(Input::Started(WorkerId(1)));
+    assert_eq!(bench.phase(1), WorkerPhase::Closing);
+    bench.input(Input::StartFailed(WorkerId(1), cause()));
+    assert_eq!(bench.phase(1), WorkerPhase::Restarting);
+
+    // And in a stop.
+    let mut bench = Bench::running(vec![WorkerPlan { on_fault: OnFault::restart(), ..plan(&[]) }]);
+    bench.input(Input::Faulted(WorkerId(0), cause()));
+    bench.end(0, false);
+    bench.pass_to_deadline();
+    bench.input(Input::StopAsked);
+    bench.input(Input::Started(WorkerId(0)));
+    bench.input(Input::StartFailed(WorkerId(0), cause()));
+    assert!(bench.machine.is_stopped());
+    assert_eq!(bench.phase(0), WorkerPhase::Failed);
+}
+
+#[test]
 fn f5_who_is_started_again_after_its_own_fault_when_its_group_is_given_up_has_failed() {
     let once = Restart::default().intensity(1, Duration::from_secs(600)).then(GiveUp::Degrade);
     let member = || WorkerPlan { on_fault: OnFault::Restart(once), ..member(&[], RestartStrategy::OneForAll) };
