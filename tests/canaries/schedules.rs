@@ -29,6 +29,7 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::D6, "a cycle is asked to end before the next tick is due", asked_too_soon),
     Canary::new(Rule::D6, "a cycle is asked to end for a tick that is held back", asked_in_a_pause),
     Canary::new(Rule::D6, "a tick waits for the retry of the one before", retried_instead),
+    Canary::new(Rule::T4, "a cycle that a tick has ended is said to have failed by itself", failed_for_the_next),
 ];
 
 fn scheduled(source: SourceKind) -> Declaration {
@@ -161,6 +162,18 @@ fn goes_on(story: &mut Story, wrong: bool) {
     let took = millis(if wrong { 13_003 } else { 13_002 });
     story.at(took).cycle_ends(A, 1, Some(FailureKind::Interrupted), took).settles(A, 1, Settle::Return);
     takes_over(story, 2, took - secs(10));
+}
+
+fn failed_for_the_next(story: &mut Story, wrong: bool) {
+    impatient(story);
+    asks_to_end(story.at(secs(10)));
+    let (kind, settle) = if wrong {
+        (FailureKind::Transient, Settle::Retry { delay: secs(1) })
+    } else {
+        (FailureKind::Interrupted, Settle::Return)
+    };
+    story.at(secs(11)).cycle_ends(A, 1, Some(kind), secs(11)).settles(A, 1, settle);
+    takes_over(story, 2, secs(1));
 }
 
 fn calendar_waits(story: &mut Story, wrong: bool) {

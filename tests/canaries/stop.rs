@@ -1,14 +1,17 @@
 //! T and V: how a host stops, and what it says of it.
 
+use std::time::Duration;
+
 use shiftwork::{
-    ExitStatus, FailureKind, OnFault, Rule, Signal,
+    Batches, ExitStatus, FailureKind, OnFault, Rule, Signal,
     event::{CycleId, Declaration, Doing, Event, NextSignal, Settle, StopReason, StopStep, WorkerPhase},
+    queue::FencingToken,
 };
-use shiftwork_sim::{What, millis, secs};
+use shiftwork_sim::{What, millis, record::Settled, secs};
 
 use crate::{
     Canary,
-    story::{A, B, Story, cause, worker},
+    story::{A, B, PARCEL, Story, cause, of_queue, worker},
 };
 
 pub(crate) const CANARIES: &[Canary] = &[
@@ -19,6 +22,9 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::T3, "a foreign worker takes longer than it declared", foreigner_over_budget),
     Canary::new(Rule::T3, "it did not stand still for that long", stood_still),
     Canary::new(Rule::T4, "an interrupted attempt is spent", interrupted_is_spent),
+    Canary::new(Rule::T4, "a cycle that was asked to end is said to have failed by itself", failed_when_asked),
+    Canary::new(Rule::T4, "a cycle that lost its lease is said to have failed by itself", failed_without_a_lease),
+    Canary::new(Rule::T4, "a batch that was asked to end is said to have failed by itself", batch_failed_when_asked),
     Canary::new(Rule::T5, "the next signal does something else", ladder),
     Canary::new(Rule::T5, "a third signal is not obeyed at once", third_signal),
     Canary::new(Rule::T6, "a task is left behind", task_left),
@@ -97,6 +103,47 @@ fn interrupted_is_spent(story: &mut Story, wrong: bool) {
     story.ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);
 }
 
+/// How a cycle ends that was asked to, and what is done about it.
+fn asked(wrong: bool) -> (FailureKind, Settle) {
+    if wrong {
+        (FailureKind::Transient, Settle::Retry { delay: secs(1) })
+    } else {
+        (FailureKind::Interrupted, Settle::Return)
+    }
+}
+
+fn failed_when_asked(story: &mut Story, wrong: bool) {
+    let (kind, settle) = asked(wrong);
+    story.runs(&[worker("a")]).cycle_starts(A, 1, 1).is_told_to_stop().closes(A);
+    story.at(secs(20)).tells(Event::WorkerCancelled { worker: A }).tells(straggler(secs(20)));
+    story.at(secs(21)).cycle_ends(A, 1, Some(kind), secs(21)).settles(A, 1, settle);
+    story.ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);
+}
+
+fn failed_without_a_lease(story: &mut Story, wrong: bool) {
+    let (kind, settle) = asked(wrong);
+    story.runs(&[of_queue("a")]).claimed().packing_starts(1);
+    // Another node has it by now.
+    story.inside(1, 1).claimed_again(2).inside(0, 1);
+    story.tells(Event::LeaseLost { worker: A, delivery: PARCEL, token: FencingToken(1) });
+    story.cycle_ends(A, 1, Some(kind), secs(0));
+    let (cycle, delivery, cause) = (Some(CycleId(1)), Some(PARCEL), cause(FailureKind::Transient));
+    story.tells(Event::SettleFailed { worker: A, cycle, delivery, settle, cause }).holds_the_parcel().stops();
+}
+
+/// What the call has said of its one input stands, whatever becomes of the call.
+fn batch_failed_when_asked(story: &mut Story, wrong: bool) {
+    let (kind, _) = asked(wrong);
+    let (first, cycles, took) = (CycleId(1), 1, secs(21));
+    story.runs(&[Declaration { batch: Some(Batches::of(1)), ..of_queue("a") }]).claimed();
+    story.tells(Event::BatchStarted { worker: A, first, cycles }).packing_starts(1).is_told_to_stop().closes(A);
+    story.at(secs(20)).tells(Event::WorkerCancelled { worker: A }).tells(straggler(secs(20))).at(took);
+    story.tells(Event::BatchEnded { worker: A, first, cycles, failure: Some(cause(kind)), took });
+    story.cycle_ends(A, 1, Some(FailureKind::Transient), took).stored(1, Settled::Retried);
+    story.packing_settles(1, Settle::Retry { delay: secs(1) }).holds_the_parcel();
+    story.ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);
+}
+
 fn ladder(story: &mut Story, wrong: bool) {
     let signal = Signal::Interrupt;
     let next = if wrong { NextSignal::Leave } else { NextSignal::Abort };
@@ -133,13 +180,18 @@ fn closes_too_soon(story: &mut Story, wrong: bool) {
     story.ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);
 }
 
+/// The first cycle is named when it is asked to end, as `age` old.
+fn straggler(age: Duration) -> Event {
+    let (step, doing) = (StopStep::Cancelled, Doing::Waiting);
+    Event::Straggler { worker: A, cycle: CycleId(1), attempt: 1, delivery: None, step, doing, age }
+}
+
 /// A cycle is asked to end, is named as `age` old, and does.
 fn straggles(story: &mut Story, age: Option<u64>) {
     story.runs(&[worker("a")]).cycle_starts(A, 1, 1).is_told_to_stop().closes(A);
     story.at(secs(20)).tells(Event::WorkerCancelled { worker: A });
     if let Some(age) = age {
-        let (step, doing, age) = (StopStep::Cancelled, Doing::Waiting, secs(age));
-        story.tells(Event::Straggler { worker: A, cycle: CycleId(1), attempt: 1, delivery: None, step, doing, age });
+        story.tells(straggler(secs(age)));
     }
     story.cycle_ends(A, 1, None, secs(20)).settles(A, 1, Settle::Ack);
     story.ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);

@@ -1,6 +1,7 @@
 //! C and D: how cycles follow from policies and schedules. What begins, runs and ends is kept here; what is asked of it by theme below.
 
 mod beginnings;
+mod interruptions;
 mod settlements;
 mod stragglers;
 mod ticks;
@@ -97,6 +98,8 @@ struct Running {
     attempt: u32,
     delivery: Option<DeliveryId>,
     panic_injected: bool,
+    /// It was asked to end: by the stop of its worker, for its lease, or for the next tick.
+    asked_to_end: bool,
 }
 
 impl CycleRules {
@@ -213,6 +216,7 @@ impl CycleRules {
                     attempt: *attempt,
                     delivery: *delivery,
                     panic_injected: false,
+                    asked_to_end: false,
                 };
                 self.worker(*worker).started(running, verdicts);
             }
@@ -227,12 +231,16 @@ impl CycleRules {
                 self.worker(*worker).escalations_due += i64::from(gives_up(*settle));
             }
             Event::LeaseGivenUp { worker, delivery, .. } => self.worker(*worker).given_up(*delivery, verdicts),
+            Event::LeaseLost { worker, delivery, .. } => self.worker(*worker).loses_lease(*delivery),
+            Event::CycleSuperseded { worker, cycle, .. } => self.worker(*worker).is_asked_to_end(*cycle),
             Event::RateLimitReached { worker, .. } => self.worker(*worker).limit_reached(verdicts),
             Event::RateLimitEased { worker, after } => self.worker(*worker).limit_eased(*after, verdicts),
             Event::BreakerOpened { worker, .. } => self.worker(*worker).paused = true,
             Event::WorkerPaused { worker } => self.worker(*worker).is_held(true, verdicts),
             Event::WorkerCancelled { worker } | Event::WorkerAborted { worker } => {
-                self.worker(*worker).step_of_stop(true, verdicts);
+                let worker = self.worker(*worker);
+                worker.step_of_stop(true, verdicts);
+                worker.all_are_asked_to_end();
             }
             Event::WorkerAbandoned { worker, phase } => {
                 // One that closes waits for its stop hook, of which no event speaks.
@@ -465,6 +473,7 @@ impl Worker {
             );
         }
         self.timed_out_in_time(cycle, failure, took, verdicts);
+        self.ends_as_asked(&running, failure, verdicts);
         if matches!(self.declared.source, SourceKind::Service { .. }) {
             // What follows is its fault policy's affair (F3): it has no input that could be settled.
             return;

@@ -1,10 +1,10 @@
-//! How cycles begin: no more often than they may, and in a batch together (C12, Q9, and C5 for the call of a batch).
+//! How cycles begin: no more often than they may, and in a batch together (C12, Q9, and C5 and T4 for the call of a batch).
 
 use std::time::Duration;
 
 use shiftwork::{FailureKind, Rule, event::CycleId};
 
-use super::{Verdicts, Worker};
+use super::{Verdicts, Worker, interruptions::comes_of_being_asked};
 
 /// How many beginnings are looked back at for the rate limit.
 const LOOK_BACK: usize = 256;
@@ -121,7 +121,7 @@ impl Worker {
         });
     }
 
-    /// Rule C5, for the call of a batch; what its cycles say of themselves is heard next.
+    /// Rules C5 and T4, for the call of a batch; what its cycles say of themselves is heard next.
     pub(super) fn batch_ended(&mut self, first: CycleId, failure: Option<FailureKind>, verdicts: &mut Verdicts<'_>) {
         let name = &self.declared.name;
         let batch = self.batches.iter_mut().find(|batch| batch.first == first.0 && batch.over.is_none());
@@ -138,6 +138,15 @@ impl Worker {
             !panic_injected || failure == Some(FailureKind::Panic),
             || format!("the batch of {name} from cycle {first} on panicked, and is said to have"),
             || format!("it is said to have ended: {failure:?}"),
+        );
+        let asked_to_end = batch.as_ref().is_some_and(|batch| {
+            comes_of_being_asked(failure) && self.running.iter().any(|it| it.asked_to_end && batch.has(it.cycle))
+        });
+        verdicts.demand(
+            Rule::T4,
+            !asked_to_end,
+            || format!("a batch of {name} that was asked to end, and fails, was interrupted"),
+            || format!("the one from cycle {first} on is said to have failed by itself: {failure:?}"),
         );
         if let Some(batch) = batch {
             batch.over = Some(verdicts.at);

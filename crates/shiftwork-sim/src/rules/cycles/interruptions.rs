@@ -1,0 +1,46 @@
+//! What a cycle is said to have ended as that was asked to end before (T4). What is done about it then follows from that, and is judged
+//! with the settlements.
+
+use shiftwork::{FailureKind, Rule, event::CycleId, queue::DeliveryId};
+
+use super::{Running, Verdicts, Worker};
+
+/// Whether somebody who was asked to end has most likely failed like this because of that.
+pub(super) fn comes_of_being_asked(failure: Option<FailureKind>) -> bool {
+    matches!(failure, Some(FailureKind::Transient | FailureKind::Timeout))
+}
+
+impl Worker {
+    /// Every cycle in flight is asked to end, because its worker stops.
+    pub(super) fn all_are_asked_to_end(&mut self) {
+        self.running.iter_mut().for_each(|running| running.asked_to_end = true);
+    }
+
+    /// This one is, because the next tick does not wait for it.
+    pub(super) fn is_asked_to_end(&mut self, cycle: CycleId) {
+        if let Some(running) = self.running.iter_mut().find(|running| running.cycle == cycle) {
+            running.asked_to_end = true;
+        }
+    }
+
+    /// The one with this delivery is, because its lease is lost.
+    pub(super) fn loses_lease(&mut self, delivery: DeliveryId) {
+        let mut with_it = self.running.iter_mut().filter(|running| running.delivery == Some(delivery));
+        // Of two (rule Q11) it is not known here whose the lost claim is.
+        if let (Some(running), None) = (with_it.next(), with_it.next()) {
+            running.asked_to_end = true;
+        }
+    }
+
+    /// Rule T4: who was asked to end and then fails is said to have been interrupted. Of a batch that is true of its call: what that
+    /// has said of an input stands (Q9).
+    pub(super) fn ends_as_asked(&self, running: &Running, failure: Option<FailureKind>, verdicts: &mut Verdicts<'_>) {
+        let judged = running.asked_to_end && self.declared.batch.is_none();
+        verdicts.demand(
+            Rule::T4,
+            !(judged && comes_of_being_asked(failure)),
+            || format!("a cycle of {} that was asked to end, and fails, was interrupted", self.declared.name),
+            || format!("cycle {} is said to have failed by itself: {failure:?}", running.cycle),
+        );
+    }
+}
