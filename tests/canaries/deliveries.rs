@@ -1,9 +1,9 @@
 //! Q: what becomes of deliveries.
 
 use shiftwork::{
-    Batches, FailureKind, Rule,
+    Batches, FailureKind, Retry, Rule,
     event::{CycleId, Declaration, Event, Settle},
-    queue::{DeliveryId, FencingToken},
+    queue::{DeadLetterCause, DeliveryId, FencingToken},
 };
 use shiftwork_sim::{QueueOperation, What, millis, record::Settled, secs};
 
@@ -16,6 +16,7 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::Q1, "it is acked though its cycle failed", acked_after_a_failure),
     Canary::new(Rule::Q1, "it is settled while its cycle runs", settled_too_soon),
     Canary::new(Rule::Q1, "it is acked without a cycle, while another node is foreign", acked_beside_a_foreigner),
+    Canary::new(Rule::Q1, "what no cycle ran for has spent an attempt", spent_unrun),
     Canary::new(Rule::Q2, "a stale claim settles it", settled_by_a_stale_claim),
     Canary::new(Rule::Q2, "one claim runs two cycles", two_cycles_of_one_claim),
     Canary::new(Rule::Q2, "a claim has no higher token", token_used_twice),
@@ -28,6 +29,10 @@ pub(crate) const CANARIES: &[Canary] = &[
         lease_kept_beside_a_foreigner,
     ),
     Canary::new(Rule::Q5, "it runs after all its crashes", crash_loop_goes_on),
+    Canary::new(Rule::Q5, "it is a crash loop before it has crashed so often", crash_loop_too_soon),
+    Canary::new(Rule::Q5, "a crash loop is said to be exhausted", crash_loop_misnamed),
+    Canary::new(Rule::C4, "it is bad input, and no cycle has said so", bad_input_unrun),
+    Canary::new(Rule::C7, "it is exhausted before its last attempt", exhausted_too_soon),
     Canary::new(Rule::Q6, "its cycle runs on without a lease", runs_on_without_a_lease),
     Canary::new(Rule::Q6, "the claim that was lost is the later one", later_claim_lost),
     Canary::new(Rule::Q7, "it overtakes another of its key", overtakes),
@@ -156,6 +161,64 @@ fn crash_loop_goes_on(story: &mut Story, wrong: bool) {
     story.queue(QueueOperation::Claimed { delivery: PARCEL, token: 4, attempt: 1, crashes, told: true });
     story.packing_starts(1).cycle_ends(A, 1, None, secs(0));
     story.stored(4, Settled::Acked).packing_settles(1, Settle::Ack).stops();
+}
+
+fn settled_unrun(story: &mut Story, settle: Settle) {
+    story.tells(Event::SettledUnrun { worker: A, delivery: PARCEL, settle });
+}
+
+fn spent_unrun(story: &mut Story, wrong: bool) {
+    story.runs(&[of_queue("a")]).claimed().stored(1, if wrong { Settled::Retried } else { Settled::Returned });
+    settled_unrun(story, if wrong { RETRY } else { Settle::Return });
+    story.holds_the_parcel().stops();
+}
+
+/// It is moved aside under this claim, no cycle having run.
+fn moved_aside(story: &mut Story, token: u64, cause: DeadLetterCause) {
+    story.stored(token, Settled::DeadLettered);
+    settled_unrun(story, Settle::DeadLetter { cause, pause: secs(0) });
+}
+
+/// It is given up so, after as many attempts.
+fn given_up(story: &mut Story, token: u64, why: DeadLetterCause, attempts: u32) {
+    moved_aside(story, token, why);
+    let cause = cause(FailureKind::Transient);
+    story.tells(Event::Escalated { worker: A, cycle: None, attempts, cause }).stops();
+}
+
+/// It is claimed for the fourth time, by a worker whose cap is three crashes.
+fn claimed_after_crashes(story: &mut Story, crashes: u32) {
+    story.runs(&[of_queue("a")]).queue(QueueOperation::Pushed(PARCEL));
+    story.queue(QueueOperation::Claimed { delivery: PARCEL, token: 4, attempt: 1, crashes, told: true });
+}
+
+fn crash_loop_too_soon(story: &mut Story, wrong: bool) {
+    claimed_after_crashes(story, if wrong { 2 } else { 3 });
+    given_up(story, 4, DeadLetterCause::CrashLoop, 0);
+}
+
+/// A foreigner has tried it once. It is claimed again by a worker that makes so many attempts.
+fn tried_once(story: &mut Story, attempts_max: u32, crashes: u32) {
+    foreigner(story).inside(1, 1).claimed().stored(1, Settled::Retried).inside(0, 1);
+    story.runs(&[Declaration { retry: Retry::default().attempts_max(attempts_max), ..of_queue("a") }]);
+    story.queue(QueueOperation::Claimed { delivery: PARCEL, token: 2, attempt: 2, crashes, told: true });
+}
+
+fn crash_loop_misnamed(story: &mut Story, wrong: bool) {
+    tried_once(story, 1, 3);
+    let why = if wrong { DeadLetterCause::Exhausted } else { DeadLetterCause::CrashLoop };
+    given_up(story, 2, why, 1);
+}
+
+fn exhausted_too_soon(story: &mut Story, wrong: bool) {
+    tried_once(story, if wrong { 2 } else { 1 }, 0);
+    given_up(story, 2, DeadLetterCause::Exhausted, 1);
+}
+
+fn bad_input_unrun(story: &mut Story, wrong: bool) {
+    story.runs(&[of_queue("a")]).claimed();
+    moved_aside(story, 1, if wrong { DeadLetterCause::Invalid } else { DeadLetterCause::Undecodable });
+    story.stops();
 }
 
 fn runs_on_without_a_lease(story: &mut Story, wrong: bool) {

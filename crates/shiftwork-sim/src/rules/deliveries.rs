@@ -2,6 +2,8 @@
 //!
 //! The queue says what was stored; the host says what ran. These rules hold the two together.
 
+mod unrun;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
@@ -9,7 +11,7 @@ use std::{
 
 use shiftwork::{
     FailureKind, Rule,
-    event::{CycleId, Event, WorkerId},
+    event::{CycleId, Declaration, Event, WorkerId},
     queue::DeliveryId,
 };
 
@@ -35,11 +37,19 @@ pub(super) struct DeliveryRules {
 #[derive(Default)]
 struct Node {
     life: u32,
-    crashes_max: Vec<u32>,
+    /// What each worker makes of a delivery that has a past.
+    limits: Vec<Limits>,
     /// It runs no host, and its cycles are not seen: Q1 and Q4 cannot be told of what it claims.
     unseen: bool,
     /// The last batch that each worker began: its first cycle, and how many there are.
     batches: BTreeMap<WorkerId, (u64, u64)>,
+}
+
+/// How much a worker tries with one delivery.
+#[derive(Clone, Copy)]
+struct Limits {
+    attempts_max: u32,
+    crashes_max: u32,
 }
 
 impl Node {
@@ -80,6 +90,8 @@ struct Claim {
     /// The store has forgotten it.
     forgotten: bool,
     lease_lost_at: Option<Duration>,
+    /// In which node it was settled, and how.
+    settled: Option<(NodeId, Settled)>,
 }
 
 impl Claim {
@@ -217,6 +229,7 @@ impl DeliveryRules {
                     Settled::Returned => {}
                 }
                 tracked.claim.holder = None;
+                tracked.claim.settled = node.map(|node| (node, how));
             }
             QueueOperation::StillLeased(delivery) => {
                 let Some(tracked) = self.deliveries.get(&delivery) else { return };
@@ -249,8 +262,9 @@ impl DeliveryRules {
     pub(super) fn on(&mut self, node: NodeId, event: &Event, verdicts: &mut Verdicts<'_>) {
         match event {
             Event::HostStarting { workers } => {
-                self.nodes.entry(node).or_default().crashes_max =
-                    workers.iter().map(|worker| worker.crashes_max).collect();
+                let limits =
+                    |it: &Declaration| Limits { attempts_max: it.retry.attempts(), crashes_max: it.crashes_max };
+                self.nodes.entry(node).or_default().limits = workers.iter().map(limits).collect();
             }
             Event::BatchStarted { worker, first, cycles } => {
                 let node = self.nodes.entry(node).or_default();
@@ -258,8 +272,7 @@ impl DeliveryRules {
             }
             Event::CycleStarted { worker, cycle, attempt, delivery: Some(delivery) } => {
                 let company = self.nodes.get(&node).map_or(1, |node| node.company(*worker, *cycle));
-                let crashes_max = self.nodes.get(&node).and_then(|node| node.crashes_max.get(worker.0 as usize));
-                let crashes_max = crashes_max.copied().unwrap_or(u32::MAX);
+                let crashes_max = self.limits(node, *worker).map_or(u32::MAX, |limits| limits.crashes_max);
                 let claim = self.deliveries.entry(*delivery).or_default().claim_of(node);
                 claim.starts += 1;
                 claim.running = true;
@@ -331,12 +344,19 @@ impl DeliveryRules {
                     claim.lease_lost_at = Some(verdicts.at);
                 }
             }
+            Event::SettledUnrun { worker, delivery, settle } => {
+                self.settled_unrun((node, *worker), *delivery, *settle, verdicts);
+            }
             Event::SettleFailed { delivery: Some(delivery), .. } => {
                 let claim = &mut self.deliveries.entry(*delivery).or_default().claim;
                 claim.given_up |= claim.is_held_by(node);
             }
             _ => {}
         }
+    }
+
+    fn limits(&self, node: NodeId, worker: WorkerId) -> Option<Limits> {
+        self.nodes.get(&node)?.limits.get(worker.0 as usize).copied()
     }
 
     pub(super) fn check_end(&mut self, held: &BTreeSet<DeliveryId>, verdicts: &mut Verdicts<'_>) {
