@@ -74,17 +74,16 @@ struct Worker {
     stopped: Option<WorkerPhase>,
     stopped_at: Duration,
     on_fault: OnFault,
-    /// When its restarts were announced.
-    restarts: Vec<Duration>,
     /// When the next life may begin.
     restart_at: Option<Duration>,
     group: Option<Membership>,
     standing: Standing,
     /// Its intake had closed with its group before the host began to stop.
     went_down: bool,
-    /// When its last fault was said that its group had not known of.
+    /// When its last fault was said that its group, if it has one, had not known of.
     faulted_at: Duration,
-    /// The faults of its group that were answered by a restart, if it was the one that faulted.
+    /// Its faults that were answered by a restart: when each was said, which is when its policy was asked. Its old life may have taken a
+    /// while to be gone, and only then is the restart said.
     granted: Vec<Duration>,
 }
 
@@ -348,7 +347,6 @@ impl LifeRules {
         );
         let grouped = self.group_restarts(id, verdicts);
         let worker = &mut self.workers[id.0 as usize];
-        worker.restarts.push(at);
         worker.restart_at = Some(at.saturating_add(delay));
         worker.standing = Standing::Down;
         worker.abandoned = false;
@@ -359,10 +357,10 @@ impl LifeRules {
             verdicts.demand(Rule::F1, false, || format!("{name} is not restarted"), || "it was".to_owned());
             return;
         };
-        // Announced when the old life was gone, which may be later than the fault that was counted: a window may seem
-        // to have one more than it had.
-        let recent = worker.restarts.iter().filter(|other| at - **other < policy.window()).count();
-        let most = policy.restarts_max() as usize + 1;
+        let faulted_at = worker.faulted_at;
+        worker.granted.push(faulted_at);
+        let recent = worker.granted.iter().filter(|it| faulted_at.saturating_sub(**it) < policy.window()).count();
+        let most = policy.restarts_max() as usize;
         verdicts.demand(
             Rule::F1,
             worker.faulted && recent <= most,

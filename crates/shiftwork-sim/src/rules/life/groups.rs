@@ -35,9 +35,13 @@ impl LifeRules {
     /// of a worker that was asked to end.
     pub(super) fn group_goes_down(&mut self, id: WorkerId, at: Duration) {
         let index = id.0 as usize;
-        let worker = &self.workers[index];
+        let worker = &mut self.workers[index];
+        if worker.group.is_none() {
+            worker.faulted_at = at;
+            return;
+        }
         let is_down = matches!(worker.standing, Standing::Going | Standing::Down);
-        if worker.group.is_none() || worker.stop_asked.is_some() || is_down {
+        if worker.stop_asked.is_some() || is_down {
             return;
         }
         let affected: Vec<usize> = self.affected(index).collect();
