@@ -18,6 +18,7 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::F1, "a restart whose start hook takes time comes too soon", restart_with_a_hook_too_soon),
     Canary::new(Rule::F1, "a worker is restarted whose policy does not say so", restart_unasked),
     Canary::new(Rule::F1, "a worker is restarted too often", restarted_too_often),
+    Canary::new(Rule::F1, "the delay of a restart does not grow", delay_does_not_grow),
     Canary::new(Rule::F2, "another worker's intake closes for a fault", neighbour_closes),
     Canary::new(Rule::F3, "a service returns unasked, and that is well", returns_unasked),
     Canary::new(Rule::F3, "a service fails, and that is no fault", fails_unsaid),
@@ -89,6 +90,16 @@ fn restarted_too_often(story: &mut Story, wrong: bool) {
     goes_down(story.at(secs(25)), A, 1);
     comes_up(story.at(secs(26)), A);
     restarts(story, A, 2, secs(if wrong { 64 } else { 65 }), secs(1));
+    story.stops();
+}
+
+fn delay_does_not_grow(story: &mut Story, wrong: bool) {
+    story.runs(&[restarting(Restart::default())]);
+    restarts(story, A, 1, secs(5), secs(1));
+    faults(story.at(secs(10)), A);
+    let delay = secs(if wrong { 1 } else { 2 });
+    story.closes(A).tells(Event::WorkerRestarting { worker: A, restarts: 2, delay });
+    comes_up(story.at(secs(12)), A);
     story.stops();
 }
 

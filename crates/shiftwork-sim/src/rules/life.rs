@@ -367,6 +367,13 @@ impl LifeRules {
             || format!("{name} is restarted after a fault, at most {most} times in {:?}", policy.window()),
             || format!("this is restart {recent}"),
         );
+        let expected = policy.delay(u32::try_from(recent).unwrap_or(u32::MAX));
+        verdicts.demand(
+            Rule::F1,
+            delay == expected,
+            || format!("{name} waits {expected:?} before restart {recent} of {:?}", policy.window()),
+            || format!("it waits {delay:?}"),
+        );
     }
 
     /// Rule F1: not before its delay is over.
