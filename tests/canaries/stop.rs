@@ -27,6 +27,10 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::T4, "a batch that was asked to end is said to have failed by itself", batch_failed_when_asked),
     Canary::new(Rule::T5, "the next signal does something else", ladder),
     Canary::new(Rule::T5, "a third signal is not obeyed at once", third_signal),
+    Canary::new(Rule::T5, "a signal after a SIGQUIT is not obeyed at once", after_a_quit),
+    Canary::new(Rule::T5, "a second signal in a stop for another reason is not obeyed at once", second_signal),
+    Canary::new(Rule::T5, "a signal in a stop for another reason does something else", ladder_of_another_stop),
+    Canary::new(Rule::T5, "an intake outlasts a second signal", closes_after_the_abort),
     Canary::new(Rule::T6, "a task is left behind", task_left),
     Canary::new(Rule::T6, "a foreign worker leaves a task behind", foreigner_leaves_a_task),
     Canary::new(Rule::T7, "intake closes before the delay is over", closes_too_soon),
@@ -154,11 +158,43 @@ fn ladder(story: &mut Story, wrong: bool) {
 
 fn third_signal(story: &mut Story, wrong: bool) {
     story.runs(&[worker("a")]).is_told_to_stop().closes(A);
-    for _ in 0..2 {
-        story.tells(Event::SignalReceived { signal: Signal::Terminate, next: NextSignal::Leave });
-    }
+    story.tells(again(Signal::Terminate));
+    ends_at_once(story.tells(again(Signal::Terminate)), wrong);
+}
+
+/// A signal, of which there are more than one.
+fn again(signal: Signal) -> Event {
+    Event::SignalReceived { signal, next: NextSignal::Leave }
+}
+
+/// The last worker ends, so long after a signal that lets nothing wait.
+fn ends_at_once(story: &mut Story, wrong: bool) {
     story.at(millis(if wrong { 151 } else { 150 }));
     story.ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);
+}
+
+fn after_a_quit(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a")]).tells(again(Signal::Quit)).begins_to_stop(StopReason::Signal(Signal::Quit)).closes(A);
+    ends_at_once(story.tells(again(Signal::Terminate)), wrong);
+}
+
+fn second_signal(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a")]).begins_to_stop(StopReason::Asked).closes(A).tells(again(Signal::Terminate));
+    ends_at_once(story.tells(again(Signal::Terminate)), wrong);
+}
+
+fn ladder_of_another_stop(story: &mut Story, wrong: bool) {
+    let next = if wrong { NextSignal::Abort } else { NextSignal::Leave };
+    story.runs(&[worker("a")]).begins_to_stop(StopReason::Asked).closes(A);
+    story.tells(Event::SignalReceived { signal: Signal::Terminate, next });
+    story.ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);
+}
+
+fn closes_after_the_abort(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a"), Declaration { after: vec![A], ..worker("b") }]).is_told_to_stop().closes(B);
+    story.at(secs(5)).tells(again(Signal::Terminate));
+    story.at(secs(if wrong { 6 } else { 5 })).closes(A).ends(A, WorkerPhase::Stopped).ends(B, WorkerPhase::Stopped);
+    story.exits(ExitStatus::Clean);
 }
 
 fn task_left(story: &mut Story, wrong: bool) {

@@ -28,7 +28,9 @@ pub(super) struct LifeRules {
     left_behind: bool,
     /// Nothing is expected to happen in order any more.
     disorderly: bool,
-    forced: bool,
+    /// Since when a signal has everything aborted.
+    aborting: Option<Duration>,
+    /// When a signal found that to be so already.
     left_at_once: Option<Duration>,
     /// The worker that was first said not to have started.
     start_failed: Option<WorkerId>,
@@ -388,22 +390,24 @@ impl LifeRules {
         );
     }
 
+    /// Rule T5: what a signal does depends on what was so before it, and each says what the next one will do.
     fn signal(&mut self, signal: Signal, next: NextSignal, verdicts: &mut Verdicts<'_>) {
         self.signals += 1;
-        let aborts = self.signals > 1 || signal == Signal::Quit;
-        let promised = if aborts { NextSignal::Leave } else { NextSignal::Abort };
-        // A stop for another reason is one step down the ladder already.
-        let known = self.stopping.is_none() || self.signals > 1;
+        let drains = self.signals == 1 && self.stopping.is_none() && signal != Signal::Quit;
+        let promised = if drains { NextSignal::Abort } else { NextSignal::Leave };
         verdicts.demand(
             Rule::T5,
-            !known || next == promised,
+            next == promised,
             || format!("signal {} says that the next one will {promised:?}", self.signals),
             || format!("it says {next:?}"),
         );
-        self.disorderly |= aborts || self.stopping.is_some();
-        self.forced |= aborts || self.stopping.is_some();
-        if self.signals == 3 {
-            self.left_at_once = Some(verdicts.at);
+        if drains {
+            return;
+        }
+        self.disorderly = true;
+        match self.aborting {
+            None => self.aborting = Some(verdicts.at),
+            Some(_) => self.left_at_once = self.left_at_once.or(Some(verdicts.at)),
         }
     }
 
@@ -492,7 +496,7 @@ impl LifeRules {
             verdicts.demand(
                 Rule::T5,
                 took <= SLACK + verdicts.held_up_since(at),
-                || "the third signal ends the host at once".to_owned(),
+                || "a signal that finds everything being aborted ends the host at once".to_owned(),
                 || format!("it took {took:?}"),
             );
         }
@@ -528,7 +532,7 @@ impl LifeRules {
             ExitStatus::WorkerFault
         } else if self.start_failed.is_some() {
             ExitStatus::StartFailure
-        } else if left_work && self.forced {
+        } else if left_work && self.aborting.is_some() {
             ExitStatus::Forced
         } else if left_work {
             ExitStatus::DrainTimedOut

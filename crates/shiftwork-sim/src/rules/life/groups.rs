@@ -1,4 +1,4 @@
-//! C1, F2, F4, F5, T2 and T7: when an intake closes, for whose fault, and how a group goes down and comes up.
+//! C1, F2, F4, F5, T2, T5 and T7: when an intake closes, for whose fault, and how a group goes down and comes up.
 
 use std::{sync::Arc, time::Duration};
 
@@ -76,8 +76,8 @@ impl LifeRules {
         );
     }
 
-    /// Rules C1, F2, F4 and T7: an intake closes for a stop, once its delay is over, for a fault of its own, or with its group
-    /// once those after it are down.
+    /// Rules C1, F2, F4, T5 and T7: an intake closes for a stop, once its delay is over, or when everything is aborted; for a fault of its
+    /// own, or with its group once those after it are down.
     pub(super) fn intake_closed(&mut self, id: WorkerId, verdicts: &mut Verdicts<'_>) {
         self.closes_in_time(id, verdicts);
         let index = id.0 as usize;
@@ -95,6 +95,12 @@ impl LifeRules {
             self.stopping.is_some() || worker.faulted || going || worker.stop_asked.is_some(),
             || format!("the intake of {name} closes for a stop, for its own fault, or with its group"),
             || "it closed for neither".to_owned(),
+        );
+        verdicts.demand(
+            Rule::T5,
+            self.aborting.is_none_or(|since| since == at),
+            || format!("the intake of {name} closes at once when everything is aborted, at {:?}", self.aborting),
+            || format!("it closed at {at:?}"),
         );
         let early = self.stopping.as_ref().filter(|it| at < it.at.saturating_add(it.delay));
         verdicts.demand(
