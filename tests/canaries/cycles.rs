@@ -37,6 +37,8 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::C11, "a cycle is cancelled for its progress before its time", stalled_too_soon),
     Canary::new(Rule::C12, "cycles begin too close to each other", too_close),
     Canary::new(Rule::C12, "cycles creep closer to each other", creeping),
+    Canary::new(Rule::C12, "a thousand cycles creep closer to each other", creeping_for_long),
+    Canary::new(Rule::C12, "a burst of hundreds has one more", burst_too_large),
     Canary::new(Rule::C12, "a rate limit holds back what has long been quiet", reached_in_quiet),
     Canary::new(Rule::C12, "a rate limit is reached twice", reached_twice),
     Canary::new(Rule::C12, "a rate limit eases that was not reached", eased_unreached),
@@ -139,6 +141,25 @@ fn too_close(story: &mut Story, wrong: bool) {
 fn creeping(story: &mut Story, wrong: bool) {
     // Each is far enough from the one before, and all of them are not.
     begin_at(story, if wrong { [0, 90, 180, 190] } else { [0, 90, 180, 270] });
+}
+
+/// A thousandth too close, each of them: over the first thousand that comes to as much as the burst has in hand.
+fn creeping_for_long(story: &mut Story, wrong: bool) {
+    let apart = Duration::from_micros(if wrong { 99_900 } else { 100_000 });
+    story.runs(&[limited()]);
+    for cycle in 0..=1_001_u32 {
+        story.at(apart * cycle).cycle(A, (u64::from(cycle) + 1, 1), None, Settle::Ack);
+    }
+    story.stops();
+}
+
+fn burst_too_large(story: &mut Story, wrong: bool) {
+    let cycles = if wrong { 301 } else { 300 };
+    story.runs(&[Declaration { rate_limit: Some(RateLimit::of(10, secs(1)).burst(300)), ..worker("a") }]);
+    for cycle in 1..=cycles {
+        story.cycle(A, (cycle, 1), None, Settle::Ack);
+    }
+    story.stops();
 }
 
 fn reached(story: &mut Story) -> &mut Story {

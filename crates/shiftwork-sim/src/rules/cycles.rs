@@ -7,7 +7,7 @@ mod stragglers;
 mod ticks;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
@@ -18,7 +18,7 @@ use shiftwork::{
 };
 
 use self::{
-    beginnings::Batch,
+    beginnings::{Batch, Beginnings},
     settlements::{Ended, Next, gives_up},
     ticks::{ScheduleView, TickSaid},
 };
@@ -76,8 +76,8 @@ struct Worker {
     put_off: BTreeSet<u32>,
     /// The batches that begin, run or end.
     batches: Vec<Batch>,
-    /// When its last cycles began; those of a batch count once.
-    began: VecDeque<Duration>,
+    /// How its cycles began, as far as its rate limit goes.
+    began: Option<Beginnings>,
     /// Since when its rate limit is said to hold it back.
     limited_since: Option<Duration>,
     /// This life of it was left behind.
@@ -302,7 +302,7 @@ impl Worker {
             retries_due: Vec::new(),
             put_off: BTreeSet::new(),
             batches: Vec::new(),
-            began: VecDeque::new(),
+            began: None,
             limited_since: None,
             abandoned: false,
         }

@@ -6,8 +6,17 @@ use shiftwork::{FailureKind, Rule, event::CycleId};
 
 use super::{Verdicts, Worker, interruptions::comes_of_being_asked};
 
-/// How many beginnings are looked back at for the rate limit.
-const LOOK_BACK: usize = 256;
+/// How the cycles of a worker with a rate limit began; those of a batch count once.
+///
+/// However many there were, one of them tells whether the limit is kept: the one since which there were most beyond what the time since then
+/// allows. What is too many since any other one is too many since that.
+pub(super) struct Beginnings {
+    /// The last.
+    last: Duration,
+    /// The one that tells, and how many there were since, itself included.
+    since: Duration,
+    count: u64,
+}
 
 /// A batch: cycles numbered in a row that begin at one instant, and end at one.
 pub(super) struct Batch {
@@ -32,22 +41,22 @@ impl Worker {
     /// Rule C12: no time that ends now has had more beginnings than the limit allows.
     pub(super) fn begins_in_time(&mut self, cycle: CycleId, verdicts: &mut Verdicts<'_>) {
         let Some(limit) = self.declared.rate_limit else { return };
-        let at = verdicts.at;
-        self.began.push_front(at);
-        self.began.truncate(LOOK_BACK);
-        let beginnings = (1..).zip(&self.began);
-        let broken =
-            beginnings.map(|(count, since)| (count, at - *since)).find(|(count, time)| *count > limit.at_most(*time));
-        let name = &self.declared.name;
+        let (at, name) = (verdicts.at, &self.declared.name);
+        let began = self.began.get_or_insert(Beginnings { last: at, since: at, count: 0 });
+        began.last = at;
+        began.count += 1;
+        let (count, time) = (began.count, at.saturating_sub(began.since));
+        let most = limit.at_most(time);
         verdicts.demand(
             Rule::C12,
-            broken.is_none(),
-            || {
-                let (_, time) = broken.unwrap_or_default();
-                format!("at most {} cycles of {name} begin within {time:?}", limit.at_most(time))
-            },
-            || format!("cycle {cycle} was number {}", broken.unwrap_or_default().0),
+            count <= most,
+            || format!("at most {most} cycles of {name} begin within {time:?}"),
+            || format!("cycle {cycle} was number {count}"),
         );
+        // The time since has allowed for all before this one, but for the burst, which is whole again: from here on this one tells.
+        if count - 1 <= most - limit.at_most(Duration::ZERO) {
+            (began.since, began.count) = (at, 1);
+        }
     }
 
     /// Rule C12: the limit is said to hold what it may hold, and once. Somebody must have begun so lately that there is not
@@ -55,7 +64,7 @@ impl Worker {
     pub(super) fn limit_reached(&mut self, verdicts: &mut Verdicts<'_>) {
         let (name, at) = (&self.declared.name, verdicts.at);
         let burst = self.declared.rate_limit.map(|limit| limit.at_most(Duration::ZERO));
-        let quiet = self.began.front().map(|began| at - *began);
+        let quiet = self.began.as_ref().map(|began| at.saturating_sub(began.last));
         let holds = self.declared.rate_limit.zip(quiet).is_some_and(|(limit, quiet)| {
             // Less than a millisecond is lost where a limit is no whole number of them.
             limit.at_most(quiet.saturating_sub(Duration::from_millis(1))) < 2 * burst.unwrap_or_default()
