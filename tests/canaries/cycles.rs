@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shiftwork::{
     ExitStatus, FailureKind, OnFault, RateLimit, Retry, Rule,
-    event::{CycleId, Declaration, Event, Settle, StopReason, WorkerPhase},
+    event::{CycleId, Declaration, Doing, Event, Settle, StopReason, StopStep, WorkerPhase},
     queue::{DeadLetterCause, DeliveryId},
 };
 use shiftwork_sim::{QueueOperation, What, millis, record::Settled, secs};
@@ -31,6 +31,7 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::C7, "a crash loop is not escalated", crash_loop_not_escalated),
     Canary::new(Rule::C8, "a cycle never ends", cycle_unsaid),
     Canary::new(Rule::C8, "nothing is said of a settlement", settlement_unsaid),
+    Canary::new(Rule::C8, "of a life that was left behind a cycle ends that had not begun", ends_late_unbegun),
     Canary::new(Rule::C9, "one cycle more than declared", one_too_many),
     Canary::new(Rule::C10, "what was put off is an attempt", snooze_spent),
     Canary::new(Rule::C10, "what was dropped is moved aside", discard_kept),
@@ -256,6 +257,23 @@ fn settlement_unsaid(story: &mut Story, wrong: bool) {
         story.settles(A, 1, Settle::Ack);
     }
     story.stops();
+}
+
+/// What is left behind may still come to its end in the same instant, when the next life is announced.
+fn ends_late_unbegun(story: &mut Story, wrong: bool) {
+    story.runs(&[Declaration { on_fault: OnFault::restart(), ..worker("a") }]).cycle_starts(A, 1, 1);
+    story.at(secs(5)).tells(Event::WorkerFaulted { worker: A, cause: cause(FailureKind::Fatal) }).closes(A);
+    story.at(secs(30)).tells(Event::WorkerAbandoned { worker: A, phase: WorkerPhase::Aborting });
+    let (step, doing, age) = (StopStep::Abandoned, Doing::Waiting, secs(30));
+    story.tells(Event::Straggler { worker: A, cycle: CycleId(1), attempt: 1, delivery: None, step, doing, age });
+    story.tells(Event::WorkerRestarting { worker: A, restarts: 1, delay: secs(1) });
+    let interrupted = Some(FailureKind::Interrupted);
+    if wrong {
+        story.cycle_ends(A, 2, interrupted, secs(30));
+    } else {
+        story.cycle_ends(A, 1, interrupted, secs(30)).settles(A, 1, Settle::Return);
+    }
+    story.at(secs(31)).starts(A).tells(Event::IntakeOpened { worker: A }).stops();
 }
 
 fn one_too_many(story: &mut Story, wrong: bool) {

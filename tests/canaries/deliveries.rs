@@ -1,8 +1,10 @@
 //! Q: what becomes of deliveries.
 
+use std::time::Duration;
+
 use shiftwork::{
-    Batches, FailureKind, Retry, Rule,
-    event::{CycleId, Declaration, Event, Settle},
+    Batches, FailureKind, OnFault, Retry, Rule,
+    event::{CycleId, Declaration, Doing, Event, Settle, StopStep, WorkerPhase},
     queue::{DeadLetterCause, DeliveryId, FencingToken},
 };
 use shiftwork_sim::{QueueOperation, What, millis, record::Settled, secs};
@@ -43,6 +45,7 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::Q9, "a batch ends of which not every cycle had begun", batch_half_begun),
     Canary::new(Rule::Q10, "a delivery that crashed before has company", crashed_in_company),
     Canary::new(Rule::Q11, "its worker begins again what it still works on", begins_again_what_it_works_on),
+    Canary::new(Rule::Q11, "its worker does so after a life that was left behind", begins_again_in_a_later_life),
 ];
 
 const TRANSIENT: Option<FailureKind> = Some(FailureKind::Transient);
@@ -356,10 +359,11 @@ fn crashed_in_company(story: &mut Story, wrong: bool) {
     story.stops();
 }
 
-fn begins_again_what_it_works_on(story: &mut Story, wrong: bool) {
-    story.runs(&[Declaration { concurrency: 2, ..of_queue("a") }]).claimed().packing_starts(1);
-    story.at(secs(40)).claimed_again(2);
-    story.tells(Event::LeaseLost { worker: A, delivery: PARCEL, token: FencingToken(1) });
+/// The first cycle has worked on it since then, under this claim. Its worker claims it again, and begins the second: before the first has
+/// ended, or after that.
+fn begins_again(story: &mut Story, since: Duration, token: u64, wrong: bool) {
+    story.at(since + secs(40)).claimed_again(token + 1);
+    story.tells(Event::LeaseLost { worker: A, delivery: PARCEL, token: FencingToken(token) });
     if wrong {
         story.packing_starts(2);
     }
@@ -369,8 +373,33 @@ fn begins_again_what_it_works_on(story: &mut Story, wrong: bool) {
     }
     let (cycle, delivery, cause) = (Some(CycleId(1)), Some(PARCEL), cause(FailureKind::Transient));
     story.tells(Event::SettleFailed { worker: A, cycle, delivery, settle: Settle::Return, cause });
-    story.at(secs(50)).cycle_ends(A, 2, None, secs(10));
-    story.stored(2, Settled::Acked).packing_settles(2, Settle::Ack).stops();
+    story.at(since + secs(50)).cycle_ends(A, 2, None, secs(10));
+    story.stored(token + 1, Settled::Acked).packing_settles(2, Settle::Ack).stops();
+}
+
+/// A worker that has two lanes, and is restarted.
+fn of_two_lanes() -> Declaration {
+    Declaration { concurrency: 2, on_fault: OnFault::restart(), ..of_queue("a") }
+}
+
+fn begins_again_what_it_works_on(story: &mut Story, wrong: bool) {
+    story.runs(&[of_two_lanes()]).claimed().packing_starts(1);
+    begins_again(story, secs(0), 1, wrong);
+}
+
+fn begins_again_in_a_later_life(story: &mut Story, wrong: bool) {
+    story.runs(&[of_two_lanes()]).claimed().packing_starts(1);
+    story.at(secs(5)).tells(Event::WorkerFaulted { worker: A, cause: cause(FailureKind::Fatal) }).closes(A);
+    // Left behind, the first cycle never ends.
+    story.at(secs(30)).tells(Event::WorkerAbandoned { worker: A, phase: WorkerPhase::Aborting });
+    let (step, doing, age) = (StopStep::Abandoned, Doing::Waiting, secs(30));
+    let (cycle, delivery) = (CycleId(1), Some(PARCEL));
+    story.tells(Event::Straggler { worker: A, cycle, attempt: 1, delivery, step, doing, age });
+    story.tells(Event::WorkerRestarting { worker: A, restarts: 1, delay: secs(1) });
+    story.at(secs(31)).starts(A).tells(Event::IntakeOpened { worker: A });
+    // The next one has its number.
+    story.at(secs(60)).claimed_again(2).packing_starts(1);
+    begins_again(story, secs(60), 2, wrong);
 }
 
 fn overtakes(story: &mut Story, wrong: bool) {

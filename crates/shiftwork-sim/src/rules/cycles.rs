@@ -252,7 +252,6 @@ impl CycleRules {
                 worker.limited_since = None;
                 worker.abandoned = true;
             }
-            Event::WorkerRestarting { worker, .. } => self.worker(*worker).forget_what_was_left(),
             Event::Straggler { worker, cycle, age, .. } => self.worker(*worker).straggler(*cycle, *age, verdicts),
             Event::WorkerStopped { worker, .. } => {
                 self.worker(*worker).all_named("its worker ended", verdicts);
@@ -308,8 +307,8 @@ impl Worker {
         }
     }
 
-    /// Another life follows. What one that was left behind had in flight is never said to be settled, and its cycles had the numbers that
-    /// the next ones will have.
+    /// What a life that was left behind had in flight is not said to be settled any more, and its cycles had the numbers that the next ones
+    /// will have. Not before those begin: in the instant in which it is left behind, some of it may still come to its end.
     fn forget_what_was_left(&mut self) {
         if std::mem::take(&mut self.abandoned) {
             self.running.clear();
@@ -320,6 +319,7 @@ impl Worker {
 
     /// Its first life, or a new one: the schedule and the attempts begin anew.
     fn begin_life(&mut self, at: Duration) {
+        self.forget_what_was_left();
         (self.probe, self.spared) = (None, 0);
         self.intake = Intake::Open;
         self.next = Next { attempt: 1, not_before: Duration::ZERO };

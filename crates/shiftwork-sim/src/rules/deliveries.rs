@@ -28,7 +28,8 @@ pub(super) struct DeliveryRules {
     /// The line of each delivery that has an ordering key, and the unsettled ones of each line, first to last.
     line_of: BTreeMap<DeliveryId, u64>,
     lines: BTreeMap<u64, VecDeque<DeliveryId>>,
-    /// Under which claim each cycle runs.
+    /// Under which claim each cycle runs. A process, and each life of a worker in it, counts them anew: what an earlier one has left is
+    /// taken out before.
     cycles: BTreeMap<(NodeId, WorkerId, CycleId), (DeliveryId, u64)>,
     /// The claims whose leases the store forgot.
     forgotten: BTreeSet<(DeliveryId, u64)>,
@@ -114,17 +115,38 @@ impl Tracked {
     fn with_token(&mut self, token: u64) -> Option<&mut Claim> {
         self.lapsed.iter_mut().chain([&mut self.claim]).find(|claim| claim.token == token)
     }
+
+    /// The cycle under this claim is over. When its lease was lost, if it was.
+    fn ends(&mut self, token: u64, succeeded: bool) -> Option<Duration> {
+        let claim = self.with_token(token)?;
+        (claim.running, claim.succeeded) = (false, succeeded);
+        let lost_at = claim.lease_lost_at.take();
+        self.lapsed.retain(|claim| claim.token != token);
+        lost_at
+    }
 }
 
 impl DeliveryRules {
     pub(super) fn boot(&mut self, id: NodeId) {
-        self.nodes.entry(id).or_default().life += 1;
+        let node = self.nodes.entry(id).or_default();
+        node.life += 1;
+        node.batches.clear();
         self.cycles.retain(|(node, _, _), _| *node != id);
         for tracked in self.deliveries.values_mut() {
             tracked.lapsed.retain(|claim| !claim.is_held_by(id));
             if tracked.claim.is_held_by(id) {
                 tracked.claim.running = false;
                 tracked.claim.lease_lost_at = None;
+            }
+        }
+    }
+
+    /// A life of a worker begins. What one that was left behind had in flight is not said to end any more.
+    fn begin_life(&mut self, node: NodeId, worker: WorkerId) {
+        let own = (node, worker, CycleId(0))..=(node, worker, CycleId(u64::MAX));
+        for (_, (delivery, token)) in self.cycles.extract_if(own, |_, _| true) {
+            if let Some(tracked) = self.deliveries.get_mut(&delivery) {
+                tracked.ends(token, false);
             }
         }
     }
@@ -266,6 +288,7 @@ impl DeliveryRules {
                     |it: &Declaration| Limits { attempts_max: it.retry.attempts(), crashes_max: it.crashes_max };
                 self.nodes.entry(node).or_default().limits = workers.iter().map(limits).collect();
             }
+            Event::IntakeOpened { worker } => self.begin_life(node, *worker),
             Event::BatchStarted { worker, first, cycles } => {
                 let node = self.nodes.entry(node).or_default();
                 node.batches.insert(*worker, (first.0, u64::from(*cycles)));
@@ -319,12 +342,8 @@ impl DeliveryRules {
             }
             Event::CycleEnded { worker, cycle, failure, .. } => {
                 let Some((delivery, token)) = self.cycles.remove(&(node, *worker, *cycle)) else { return };
-                let tracked = self.deliveries.entry(delivery).or_default();
-                let Some(claim) = tracked.with_token(token) else { return };
-                claim.running = false;
-                claim.succeeded = failure.as_ref().is_none_or(|cause| cause.kind == FailureKind::Discarded);
-                let lost_at = claim.lease_lost_at.take();
-                tracked.lapsed.retain(|claim| claim.token != token);
+                let succeeded = failure.as_ref().is_none_or(|cause| cause.kind == FailureKind::Discarded);
+                let lost_at = self.deliveries.entry(delivery).or_default().ends(token, succeeded);
                 let late = lost_at
                     .map(|lost| verdicts.at.saturating_sub(lost).saturating_sub(verdicts.held_up_since(lost)))
                     .unwrap_or_default();
