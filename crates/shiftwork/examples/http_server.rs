@@ -43,6 +43,9 @@ async fn health(State(host): State<HostHandle>) -> (StatusCode, &'static str) {
 }
 
 /// Puts the work where it outlasts the request, or says that there is too much of it.
+///
+/// It does not outlast the process: what waits in a [`MemoryQueue`] is gone with that. Where a 202 is a promise, the queue has to
+/// be a durable one.
 async fn accept(State(pictures): State<Arc<Pictures>>, Path(picture): Path<u32>) -> StatusCode {
     match pictures.push(vec![Message::new(picture)], System.now()).await {
         Ok(_) => StatusCode::ACCEPTED,
@@ -64,7 +67,8 @@ async fn main() -> HostReport {
         .concurrency(2)
         .service("http", move |cx| serve(cx, pictures.clone()))
         .handshake()
-        // It starts after the worker and stops before it: what it accepted is still worked on.
+        // It starts after the worker and stops before it, so that there is a worker for as long as there are requests. Then the
+        // cycles in flight finish; what still waits in the queue is not worked on any more.
         .after("thumbnails")
         .run_until_signal()
         .await
