@@ -30,12 +30,18 @@ fn manifests(folder: &Path) {
         "[package]\nname = \"xtask\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[dependencies]\n{dependencies}\n"
     );
     fs::write(folder.join("xtask/Cargo.toml"), manifest).unwrap();
-    let config =
-        "[alias]\nxtask = \"run --quiet --package xtask --\"\n\n[build]\nrustflags = [\"--cfg\", \"tokio_unstable\"]\n";
-    fs::write(folder.join(".cargo/config.toml"), config).unwrap();
+    fs::write(folder.join(".cargo/config.toml"), CONFIG).unwrap();
     // The versions that are on this machine.
     fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
 }
+
+/// The flag as `docs/simulation.md` says it.
+const CONFIG: &str = r#"[alias]
+xtask = "run --quiet --package xtask --"
+
+[target.'cfg(all())']
+rustflags = ["--cfg", "tokio_unstable"]
+"#;
 
 const MAIN: &str = r#"//! `cargo xtask`: a campaign over the scenarios of this workspace.
 
