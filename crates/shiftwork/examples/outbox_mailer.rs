@@ -14,6 +14,7 @@ use shiftwork::{Context, Failure, Host, HostReport, Retry, Schedule, Tick, Worke
 
 #[derive(Clone)]
 struct Mail {
+    id: u32,
     to: &'static str,
     text: &'static str,
 }
@@ -31,10 +32,18 @@ impl Mailer {
     }
 
     /// Stands for an SMTP client.
+    ///
+    /// A mail may go twice: when the process dies, or the cycle is dropped, after the server took it and before it is struck off. A
+    /// `Message-ID` that is made of its id tells whoever gets it again that it is the same mail.
     async fn send(&self, mail: &Mail) -> Result<(), std::io::Error> {
         tokio::time::sleep(Duration::from_millis(5)).await;
         println!("sent to {}: {}", mail.to, mail.text);
         Ok(())
+    }
+
+    /// Stands for a `DELETE`. By its id: another one may have become the first meanwhile.
+    fn strike_off(&self, id: u32) {
+        self.outbox().retain(|mail| mail.id != id);
     }
 }
 
@@ -53,7 +62,8 @@ impl Worker for Mailer {
             let Some(mail) = self.outbox().front().cloned() else { break };
             // Struck off only once it is sent: a cycle that fails here, panics or is dropped leaves it where it is.
             self.send(&mail).await?;
-            self.outbox().pop_front();
+            self.strike_off(mail.id);
+            cx.progress();
         }
         Ok(())
     }
@@ -66,13 +76,18 @@ impl Worker for Mailer {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> HostReport {
-    let mails = [("ada@example.org", "your order is on its way"), ("ben@example.org", "your invoice")];
-    let outbox: Outbox = Arc::new(Mutex::new(mails.map(|(to, text)| Mail { to, text }).into()));
+    let mails = [
+        Mail { id: 1, to: "ada@example.org", text: "your order is on its way" },
+        Mail { id: 2, to: "ben@example.org", text: "your invoice" },
+    ];
+    let outbox: Outbox = Arc::new(Mutex::new(mails.into()));
     Host::builder()
         // A pause between cycles, not a rate: a slow mail server is not asked more often for it.
         .worker("mailer", Schedule::with_delay(Duration::from_secs(1)), Mailer { outbox })
         .retry(Retry::exponential().attempts_max(10))
-        .cycle_timeout(Duration::from_secs(60))
+        // A long outbox takes as long as it takes: the limit is that of one mail.
+        .no_cycle_timeout()
+        .progress_timeout(Duration::from_secs(30))
         .run_until_signal()
         .await
 }
