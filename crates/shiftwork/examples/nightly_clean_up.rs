@@ -1,4 +1,5 @@
-//! Removes old files from a folder every night at three, in Vienna, whatever the clocks do.
+//! Removes old files from a folder every night at three, in Vienna, whatever the clocks do. Which night was the last one is kept in a
+//! file, so that those are made up for which passed while the program was down.
 //!
 //! ```sh
 //! cargo run -p shiftwork --example nightly_clean_up                    # at night
@@ -9,7 +10,7 @@ use std::{
     env,
     error::Error,
     fs, io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +18,9 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use shiftwork::{Context, Environment, Failure, Host, HostReport, Missed, Overlap, Schedule, System, Tick};
+use shiftwork::{
+    Context, Environment, Failure, Host, HostReport, Missed, Overlap, Schedule, System, Tick, queue::Timestamp,
+};
 
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -29,11 +32,37 @@ async fn clean_up(tick: Tick, cx: Context) -> Result<(), Failure> {
     let _tells = Tells(over.clone());
     // Files are read and removed on a thread that may block, so that this one keeps serving others.
     let now = now.as_duration().unsigned_abs();
-    let removed = tokio::task::spawn_blocking(move || remove_old(&folder, now, &over));
+    let removed = tokio::task::spawn_blocking(move || {
+        let removed = remove_old(&folder, now, &over)?;
+        // Only now: a night that was cut short is owed.
+        write_mark(tick.due)?;
+        Ok::<_, io::Error>(removed)
+    });
     // Two kinds of errors, two question marks: the thread's panic and the folder's trouble. Both are tried again.
     let removed = removed.await??;
-    println!("tick {} of {}: removed {removed} files", tick.number, tick.due);
+    println!("clean-up of {}: removed {removed} files, and made up for {} nights", tick.due, tick.missed);
     Ok(())
+}
+
+/// Where it is kept when the last clean-up was due.
+fn mark() -> PathBuf {
+    env::temp_dir().join("shiftwork-example.mark")
+}
+
+/// When that was; `None` before the first.
+fn read_mark() -> Result<Option<Timestamp>, Box<dyn Error>> {
+    match fs::read_to_string(mark()) {
+        Ok(due) => Ok(Some(due.trim().parse()?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Renamed to where it is read, so that it is never there in part.
+fn write_mark(due: Timestamp) -> io::Result<()> {
+    let new = mark().with_extension("new");
+    fs::write(&new, due.to_string())?;
+    fs::rename(new, mark())
 }
 
 /// Tells the thread that works for a cycle when that is over: past its timeout, say. The next one would have it beside itself.
@@ -83,6 +112,11 @@ async fn main() -> Result<HostReport, Box<dyn Error>> {
         // One clean-up makes up for all that were missed, and two at once would be in each other's way.
         .missed(Missed::Merge)
         .overlap(Overlap::Skip);
+    // Without it, no night is owed from before the program ran.
+    let at_night = match read_mark()? {
+        Some(last) => at_night.since(last),
+        None => at_night,
+    };
     match at_night.next_after(System.now()) {
         Some(due) => println!("next clean-up at {due}"),
         None => println!("there is no next clean-up"),

@@ -2,7 +2,12 @@
 //!
 //! Cargo builds the examples of a package whenever it builds all of its tests.
 
-use std::{env, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
@@ -13,6 +18,9 @@ use tokio::{
 
 /// Far longer than any of them takes: what runs into it hangs.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// Where they keep their files.
+const SCRATCH: &str = env!("CARGO_TARGET_TMPDIR");
 
 fn program(name: &str) -> PathBuf {
     let test = env::current_exe().expect("a test knows where it is");
@@ -43,6 +51,7 @@ async fn run(name: &str, arguments: &[&str], enough: Option<&str>) -> Ran {
 async fn run_with(name: &str, arguments: &[&str], enough: Option<&str>, on_line: impl AsyncFn(&str)) -> Ran {
     let mut child = Command::new(program(name))
         .args(arguments)
+        .env("TMPDIR", SCRATCH)
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -94,10 +103,19 @@ async fn the_bulk_loader_writes_many_at_a_time_and_moves_one_row_aside() {
 }
 
 #[tokio::test]
-async fn the_nightly_clean_up_runs_by_its_expression() {
-    let ran = run("nightly_clean_up", &["* * * * * *"], Some("tick 1 of ")).await;
+async fn the_nightly_clean_up_runs_by_its_expression_and_makes_up_for_nights_when_it_was_down() {
+    let mark = Path::new(SCRATCH).join("shiftwork-example.mark");
+    // It has never run.
+    drop(fs::remove_file(&mark));
+    let ran = run("nightly_clean_up", &["* * * * * *"], Some("clean-up of ")).await;
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.lines[0].starts_with("next clean-up at "), "{ran:?}");
+    assert!(mark.exists());
+    // Its last night was years ago.
+    fs::write(&mark, "2020-01-01T02:00:00Z").expect("it can be written");
+    let ran = run("nightly_clean_up", &["0 3 * * *"], Some("clean-up of ")).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.lines[1].ends_with(" nights") && !ran.lines[1].ends_with(" made up for 0 nights"), "{ran:?}");
 }
 
 #[tokio::test]
