@@ -51,14 +51,21 @@ async fn main() -> Result<HostReport, Box<dyn Error>> {
         .worker("charge", orders.clone().source(), charge)
         .retry(Retry::exponential())
         .cycle_timeout(Duration::from_secs(30))
-        // Called once for an order whose attempts are exhausted; page somebody here.
-        .on_escalation(|it| eprintln!("{}: {} after {} attempts", it.worker, it.cause.message, it.attempts))
+        // Called for an order that is given up: its attempts are exhausted, or it has ended its process again and again. Page
+        // somebody here.
+        .on_escalation(|it| eprintln!("{}: {} after {} failed attempts", it.worker, it.cause.message, it.attempts))
         .config(config)
         .run_until_signal()
         .await;
 
-    for letter in orders.dead_letters(None, 100).await? {
-        println!("moved aside as {}: {:?}", letter.cause, letter.payload);
+    // The report is the exit code, whatever becomes of this.
+    match orders.dead_letters(None, 100).await {
+        Ok(letters) => {
+            for letter in letters {
+                println!("moved aside as {}: {:?}", letter.cause, letter.payload);
+            }
+        }
+        Err(error) => eprintln!("could not read the dead letters: {error}"),
     }
     Ok(report)
 }
