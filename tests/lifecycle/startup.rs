@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use shiftwork::{
     Context, Continuous, ExitStatus, Failure, Schedule, Signal, Tick, Worker,
-    event::{Event, WorkerPhase},
+    event::{Event, StopReason, WorkerId, WorkerPhase},
 };
 use shiftwork_sim::{Script, World, millis, secs};
 
 use crate::worlds::{Notes, order_of, time_of};
 
-/// A worker with hooks: it notes them, and starts as the test says.
+/// A worker with hooks: it notes them, and starts and stops as the test says.
 struct Hooked {
     name: &'static str,
     starts_in: Duration,
     starts: bool,
+    stops_in: Duration,
     notes: Notes,
 }
 
@@ -37,6 +38,7 @@ impl Worker for Hooked {
     }
 
     async fn stop(&self) -> Result<(), Failure> {
+        tokio::time::sleep(self.stops_in).await;
         self.notes.add(format!("{} stopped", self.name));
         Ok(())
     }
@@ -49,20 +51,23 @@ struct Chain {
     broken: Option<&'static str>,
     /// The one whose start hook hangs.
     hanging: Option<&'static str>,
+    /// The one that takes five seconds to stop.
+    slow_to_stop: Option<&'static str>,
 }
 
 impl Chain {
     fn new() -> Self {
-        Self { notes: Notes::default(), broken: None, hanging: None }
+        Self { notes: Notes::default(), broken: None, hanging: None, slow_to_stop: None }
     }
 
     fn build(&self, world: &mut World) {
-        let (notes, broken, hanging) = (self.notes.clone(), self.broken, self.hanging);
+        let (notes, broken, hanging, slow_to_stop) = (self.notes.clone(), self.broken, self.hanging, self.slow_to_stop);
         world.node("node", move |node| {
             let hooked = |name: &'static str| Hooked {
                 name,
                 starts_in: if hanging == Some(name) { secs(1_000_000) } else { secs(1) },
                 starts: broken != Some(name),
+                stops_in: if slow_to_stop == Some(name) { secs(5) } else { Duration::ZERO },
                 notes: notes.clone(),
             };
             let every_second = || Schedule::every(secs(1));
@@ -102,7 +107,13 @@ fn s1_independent_workers_start_side_by_side() {
     let outcome = Script::new().at(secs(5), Signal::Terminate).run_once(|world| {
         let notes = notes.clone();
         world.node("node", move |node| {
-            let hooked = |name| Hooked { name, starts_in: secs(1), starts: true, notes: notes.clone() };
+            let hooked = |name| Hooked {
+                name,
+                starts_in: secs(1),
+                starts: true,
+                stops_in: Duration::ZERO,
+                notes: notes.clone(),
+            };
             node.host()
                 .worker("left", Schedule::every(secs(1)), hooked("left"))
                 .worker("right", Schedule::every(secs(1)), hooked("right"))
@@ -178,13 +189,17 @@ fn s4_those_that_wait_to_start_end_at_once_in_any_order() {
 
 #[test]
 fn s4_a_signal_during_start_does_not_hide_a_failed_start() {
-    let chain = Chain { broken: Some("store"), ..Chain::new() };
-    // In the very millisecond in which the start fails; which of the two is first is not for the test to say.
-    let outcome = Script::new().at(secs(1), Signal::Terminate).run_once(|world| chain.build(world));
+    // "cache" has failed at 2 s, and "store" is on its way down until 7 s.
+    let chain = Chain { broken: Some("cache"), slow_to_stop: Some("store"), ..Chain::new() };
+    let outcome = Script::new().at(secs(3), Signal::Terminate).run_once(|world| chain.build(world));
     outcome.assert_rules_kept();
+    assert_eq!(outcome.count(|event| matches!(event, Event::SignalReceived { .. })), 1);
+    assert_eq!(outcome.ended_at(), secs(7));
+    assert_eq!(chain.notes.all(), ["store ready", "store stopped"]);
     let report = outcome.report().unwrap();
-    let said = report.cause.is_some();
-    assert_eq!(report.exit, if said { ExitStatus::StartFailure } else { ExitStatus::Clean });
+    assert_eq!(report.reason, StopReason::StartFailure(WorkerId(CACHE)));
+    assert_eq!(&*report.cause.as_ref().unwrap().message, "cache has no database");
+    assert_eq!(report.exit.code(), 69);
 }
 
 #[test]
