@@ -323,18 +323,37 @@ fn t7_a_second_signal_and_a_quit_do_not_wait_for_the_delay() {
     }
 }
 
+/// Takes a second to start.
+struct Idle;
+
+impl Worker for Idle {
+    type Input = Tick;
+
+    async fn start(&self) -> Result<(), Failure> {
+        tokio::time::sleep(secs(1)).await;
+        Ok(())
+    }
+
+    async fn cycle(&self, _: Tick, _: &Context) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
 #[test]
 fn a_stop_right_after_the_start_says_that_nothing_ran() {
-    let outcome = Script::new().at(millis(0), Signal::Terminate).run_once(|world| {
-        world.node("node", |node| {
-            let idle = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
-            node.host().worker("idle", Schedule::every(secs(1)).first_after(secs(1)), idle).run_until_signal()
+    // Before its intake opens, and before its first tick is due.
+    for (at, phase) in [(millis(999), WorkerPhase::NeverStarted), (millis(1_001), WorkerPhase::Stopped)] {
+        let outcome = Script::new().at(at, Signal::Terminate).run_once(|world| {
+            world.node("node", |node| {
+                let schedule = Schedule::every(secs(1)).first_after(secs(1));
+                node.host().worker("idle", schedule, Idle).run_until_signal()
+            });
         });
-    });
-    outcome.assert_rules_kept();
-    if let Some(report) = outcome.report() {
-        assert_eq!(report.worker("idle").unwrap().cycles.started, 0);
-        assert_eq!(report.exit, ExitStatus::Clean);
+        outcome.assert_rules_kept();
+        assert_eq!(outcome.ended_at(), at);
+        let report = outcome.report().unwrap();
+        let idle = report.worker("idle").unwrap();
+        assert_eq!((report.exit, idle.phase, idle.cycles.started), (ExitStatus::Clean, phase, 0));
     }
 }
 
