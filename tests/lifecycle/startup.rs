@@ -1,14 +1,15 @@
 //! Order, readiness, failed and interrupted starts.
 
-use std::time::Duration;
+use std::{io, sync::Arc, time::Duration};
 
 use shiftwork::{
-    Context, Continuous, ExitStatus, Failure, Schedule, Signal, Tick, Worker,
+    Context, Continuous, Environment, ExitStatus, Failure, Host, Schedule, Signal, Signals, System, Tick, Worker,
     event::{Event, StopReason, WorkerId, WorkerPhase},
+    queue::Timestamp,
 };
 use shiftwork_sim::{Script, World, millis, secs};
 
-use crate::worlds::{Notes, order_of, time_of};
+use crate::worlds::{Count, Notes, order_of, time_of};
 
 /// A worker with hooks: it notes them, and starts and stops as the test says.
 struct Hooked {
@@ -267,6 +268,43 @@ fn a_mistake_in_the_build_is_a_failed_start_that_names_it() {
     assert_eq!(report.exit, ExitStatus::StartFailure);
     let circle = "workers come after each other in a circle: \"a\" after \"b\" after \"c\" after \"a\"";
     assert_eq!(&*report.cause.as_ref().unwrap().message, circle);
+}
+
+/// The machine's, which refuses signal handlers.
+struct Refusing;
+
+impl Environment for Refusing {
+    fn now(&self) -> Timestamp {
+        System.now()
+    }
+
+    fn seed(&self) -> u64 {
+        System.seed()
+    }
+
+    fn signals(&self) -> io::Result<Signals> {
+        Err(io::Error::other("too many open files"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_whose_signal_handlers_are_refused_never_starts_and_says_why() {
+    let (notes, events) = (Notes::default(), Count::default());
+    let (starts_in, stops_in) = (Duration::ZERO, Duration::ZERO);
+    let idle = Hooked { name: "idle", starts_in, starts: true, stops_in, notes: notes.clone() };
+    let heard = events.clone();
+    let listener = move |_: tokio::time::Instant, _: &Event| {
+        heard.up();
+    };
+    let host = Host::builder().environment(Arc::new(Refusing)).listener(listener);
+    let report = host.worker("idle", Schedule::every(secs(1)), idle).run_until_signal().await;
+    assert_eq!((report.exit.code(), report.reason), (69, StopReason::Unable));
+    let said = &*report.cause.as_ref().unwrap().message;
+    assert_eq!(said, "could not install the signal handlers: too many open files");
+    let idle = report.worker("idle").unwrap();
+    assert_eq!((idle.phase, idle.cycles.started), (WorkerPhase::NeverStarted, 0));
+    assert!(notes.all().is_empty(), "no hook and no cycle ran: {:?}", notes.all());
+    assert_eq!(events.get(), 0);
 }
 
 /// Hooks that panic before they return their future, as a plain function may.
