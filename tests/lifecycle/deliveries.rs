@@ -121,8 +121,21 @@ fn q11_a_batch_that_its_own_worker_claimed_again_has_one_call_at_a_time() {
             });
         });
     outcome.assert_rules_kept();
+    // The idle lanes claim the six again, and begin with the first of them: its older lease is lost, and takes the call with it.
+    assert_eq!(outcome.count(|event| matches!(event, Event::LeaseLost { .. })), 1);
+    let begun: Vec<_> = outcome
+        .events()
+        .filter_map(|(at, event)| match event {
+            Event::BatchStarted { cycles, .. } => Some((at, *cycles)),
+            _ => None,
+        })
+        .collect();
     // What was claimed again is not known to be innocent, and runs alone.
-    assert_eq!(outcome.report().unwrap().worker("rows").unwrap().cycles.succeeded, 6);
+    assert_eq!(begun.iter().map(|(_, cycles)| *cycles).collect::<Vec<_>>(), [6, 1, 1, 1, 1, 1, 1]);
+    let ended = time_of(&outcome, |event| matches!(event, Event::BatchEnded { failure: Some(_), .. })).unwrap();
+    assert!(ended >= secs(5) && ended <= begun[1].0, "ended at {ended:?}, and begun at {begun:?}");
+    let cycles = outcome.report().unwrap().worker("rows").unwrap().cycles;
+    assert_eq!((cycles.succeeded, cycles.interrupted), (6, 6));
 }
 
 /// A batch worker that takes its time.

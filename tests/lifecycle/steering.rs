@@ -103,21 +103,28 @@ fn p1_a_worker_that_opens_paused_is_late_for_its_ticks_and_misses_none() {
 
 #[test]
 fn p3_a_fixed_delay_begins_anew_after_a_trigger_though_a_tick_had_come_due() {
-    // Each comes due at 60 s, and its jitter is over before 90 s.
-    let acts: [&[(u64, Act)]; 4] = [
-        &[(62_000, |host, _| host.trigger("ticks").unwrap())],
-        &[(66_000, |host, _| host.trigger("ticks").unwrap())],
-        &[(70_000, |host, _| host.trigger("ticks").unwrap())],
-        &[(74_000, |host, _| host.trigger("ticks").unwrap())],
-    ];
-    for act in acts {
+    let trigger: Act = |host, _| host.trigger("ticks").unwrap();
+    let mut had_come_due = 0;
+    // The second tick comes due a minute after the first was served, and waits for its jitter to pass.
+    for second in (62..120).step_by(2) {
         let host = |host: HostBuilder| {
             let tick = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
             host.worker("ticks", Schedule::with_delay(secs(60)).jitter(secs(30)), tick).host()
         };
-        let (outcome, _) = run(Script::new().at(secs(400), Signal::Terminate), host, act);
+        let acts: &'static [(u64, Act)] = vec![(second * 1_000, trigger)].leak();
+        let (outcome, _) = run(Script::new().at(secs(400), Signal::Terminate), host, acts);
         outcome.assert_rules_kept();
+        assert_eq!(outcome.count(|event| matches!(event, Event::TickDue { triggered: true, .. })), 1);
+        let starts = starts(&outcome);
+        let served = starts.iter().position(|at| *at == secs(second)).unwrap();
+        had_come_due += u32::from(served == 1 && starts[0] + secs(60) <= secs(second));
+        let next = starts[served + 1];
+        assert!(
+            (secs(second + 60)..=secs(second + 90)).contains(&next),
+            "triggered at {second} s, and then at {next:?}"
+        );
     }
+    assert!(had_come_due > 0, "no trigger met a tick that had come due");
 }
 
 #[test]
