@@ -1,19 +1,27 @@
 //! A host's handle: stop, status, subscriptions.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicU64, Ordering},
 };
 
-use shiftwork::{Context, Continuous, ExitStatus, Failure, Heard, Host, Retry, Schedule, Tick, event::WorkerPhase};
+use shiftwork::{
+    Context, Continuous, Event, ExitStatus, Failure, Heard, Host, HostBuilder, Retry, Schedule, Tick,
+    event::WorkerPhase,
+};
 use shiftwork_sim::{millis, secs};
 
 fn host() -> Host {
+    with_worker(Host::builder())
+}
+
+/// A host whose worker fails at every other tick.
+fn with_worker(host: HostBuilder) -> Host {
     let work = |tick: Tick, _: Context| async move {
         if tick.number.is_multiple_of(2) { Err(Failure::transient("even ticks are bad luck")) } else { Ok(()) }
     };
     let once = Retry::exponential().attempts_max(1);
-    Host::builder().worker("odd", Schedule::every(secs(10)), work).retry(once).build().unwrap()
+    host.worker("odd", Schedule::every(secs(10)), work).retry(once).build().unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -51,19 +59,27 @@ async fn a_handle_tells_where_each_worker_stands() {
 
 #[tokio::test(start_paused = true)]
 async fn a_subscriber_hears_every_event_in_order() {
-    let mut host = host();
+    let said: Arc<Mutex<Vec<Event>>> = Arc::default();
+    let listener = said.clone();
+    let listener = move |_: tokio::time::Instant, event: &Event| listener.lock().unwrap().push(event.clone());
+    let mut host = with_worker(Host::builder().listener(listener));
     let handle = host.handle();
     let mut events = handle.subscribe();
-    let report = host.run_until(tokio::time::sleep(secs(1))).await;
+    let report = host.run_until(tokio::time::sleep(secs(15))).await;
     assert!(report.is_clean());
     drop(handle);
-    let mut names = Vec::new();
-    while let Some(Heard::Event(event)) = events.next().await {
-        names.push(event.name());
+    let mut heard = Vec::new();
+    while let Some(one) = events.next().await {
+        match one {
+            Heard::Event(event) => heard.push(event),
+            Heard::Missed(count) => panic!("it missed {count}"),
+        }
     }
-    assert_eq!(names.first(), Some(&"host_starting"));
-    assert_eq!(names.last(), Some(&"host_stopped"));
-    assert!(names.contains(&"cycle_ended"));
+    assert_eq!(heard, *said.lock().unwrap());
+    // Two ticks, of which one failed, from the host's first word to its last.
+    let names: Vec<&str> = heard.iter().map(Event::name).collect();
+    assert_eq!((names.first(), names.last()), (Some(&"host_starting"), Some(&"host_stopped")));
+    assert_eq!(names.iter().filter(|name| **name == "cycle_ended").count(), 2);
 }
 
 #[tokio::test(start_paused = true)]
