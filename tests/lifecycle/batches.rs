@@ -614,6 +614,10 @@ fn an_undecodable_input_is_moved_aside_and_its_batch_runs_without_it() {
     seen.outcome.assert_rules_kept();
     assert_eq!(seen.batches(), [(0, 4)]);
     assert_eq!(seen.written(), [1, 2, 3, 8]);
+    let letters = seen.queue.inspect_dead_letters();
+    let causes: Vec<DeadLetterCause> = letters.iter().map(|letter| letter.cause).collect();
+    assert_eq!(causes, [DeadLetterCause::Undecodable]);
+    assert_eq!(seen.queue.inspect_depth().unsettled(), 0);
 }
 
 #[test]
