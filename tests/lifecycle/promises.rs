@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use shiftwork::{
-    Context, Continuous, Environment, Event, ExitStatus, Failure, Host, QueueSourceExt, Retry, Schedule, System, Tick,
+    Context, Continuous, Environment, Event, ExitStatus, Failure, Host, Overlap, QueueSourceExt, Retry, Schedule,
+    ServiceContext, System, Tick,
     queue::{MemoryQueue, Message, Queue},
 };
 use shiftwork_sim::{Script, millis, secs, site};
@@ -157,6 +158,40 @@ async fn c8_a_worker_that_is_well_by_turns_leaves_out_no_more_than_its_failures(
             Err(format!("{said:?}, {unlogged}: {lines:#?}"))
         }
     });
+}
+
+/// In a world the simulator counts them; here tokio does.
+#[tokio::test(start_paused = true)]
+async fn t6_no_task_is_left_when_its_host_has_ended() {
+    let metrics = tokio::runtime::Handle::current().metrics();
+    let queue = MemoryQueue::new();
+    queue.push((1_u32..=10).map(Message::new).collect(), System.now()).await.unwrap();
+    let slow = |_: u32, _: Context| async {
+        tokio::time::sleep(secs(5)).await;
+        Ok::<(), Failure>(())
+    };
+    let stuck = |_: Tick, _: Context| std::future::pending::<Result<(), Failure>>();
+    let serve = |cx: ServiceContext| async move {
+        cx.stopped().await;
+        Ok::<(), Failure>(())
+    };
+    let host = Host::builder()
+        .worker("slow", queue.source(), slow)
+        .concurrency(4)
+        .worker("stuck", Schedule::every(secs(3_600)).overlap(Overlap::CancelPrevious), stuck)
+        .service("http", serve);
+    let mut at_work = 0;
+    let report = host
+        .run_until(async {
+            tokio::time::sleep(secs(1)).await;
+            at_work = metrics.num_alive_tasks();
+        })
+        .await;
+
+    assert!(at_work >= 8, "three workers and five lanes: {at_work}");
+    assert_eq!(report.worker("slow").unwrap().cycles.succeeded, 4);
+    assert_eq!(report.exit, ExitStatus::DrainTimedOut, "a cycle that never ends is dropped");
+    assert_eq!(metrics.num_alive_tasks(), 0);
 }
 
 #[tokio::test(start_paused = true)]
