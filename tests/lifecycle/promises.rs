@@ -160,6 +160,33 @@ async fn c8_a_worker_that_is_well_by_turns_leaves_out_no_more_than_its_failures(
     });
 }
 
+#[tokio::test(start_paused = true)]
+#[tracing_test::traced_test]
+async fn a_clean_stop_with_a_cycle_in_flight_warns_of_nothing() {
+    let queue = MemoryQueue::new();
+    queue.push((1_u32..=2).map(Message::new).collect(), System.now()).await.unwrap();
+    let query = |_: u32, _: Context| async {
+        tokio::time::sleep(secs(5)).await;
+        Ok::<(), Failure>(())
+    };
+    let pool = |cx: ServiceContext| async move {
+        cx.stopped().await;
+        Ok::<(), Failure>(())
+    };
+    let host = Host::builder().service("pool", pool).worker("queries", queue.source(), query).after("pool");
+    let report = host.run_until(tokio::time::sleep(secs(1))).await;
+
+    assert_eq!((report.exit, report.stopping), (ExitStatus::Clean, secs(4)), "the first query came to its end");
+    assert_eq!(report.worker("queries").unwrap().cycles.succeeded, 1);
+    logs_assert(|lines| {
+        // A line begins with its time and its level.
+        let level = |line: &str| line.split_whitespace().nth(1).map(str::to_owned);
+        let loud = lines.iter().filter(|line| matches!(level(line).as_deref(), Some("WARN" | "ERROR"))).count();
+        let stopped = lines.iter().any(|line| line.contains("host stopped") && level(line).as_deref() == Some("INFO"));
+        if loud == 0 && stopped { Ok(()) } else { Err(format!("{loud} warn: {lines:#?}")) }
+    });
+}
+
 /// In a world the simulator counts them; here tokio does.
 #[tokio::test(start_paused = true)]
 async fn t6_no_task_is_left_when_its_host_has_ended() {
