@@ -44,7 +44,7 @@ pub fn of(visits: &[Visit<'_>]) -> String {
                 area: visit.exhibit.area.as_str(),
                 expected_rule: visit.exhibit.rule,
                 needs_two_faults: visit.exhibit.needs_two_faults,
-                rule: catch.map(|catch| &*catch.rule),
+                rule: catch.map(|catch| catch.rule.name()),
                 worlds: catch.map(|catch| catch.worlds),
                 faults_found: catch.map(|catch| catch.faults_found),
                 shrink_worlds: catch.map(|catch| catch.shrink_worlds),

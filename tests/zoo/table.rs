@@ -33,7 +33,7 @@ impl fmt::Display for Text<'_> {
             table.add_row([
                 Cell::new(visit.exhibit.area.as_str()),
                 Cell::new(visit.exhibit.name),
-                of_catch(&|catch| catch.rule.clone()),
+                of_catch(&|catch| catch.rule.name().to_owned()),
                 of_catch(&|catch| catch.worlds.to_string()),
                 of_catch(&|catch| catch.faults_found.to_string()),
                 of_catch(&|catch| catch.plan.faults.len().to_string()),

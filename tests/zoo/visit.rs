@@ -42,7 +42,7 @@ pub struct Visit<'e> {
 #[derive(Debug)]
 pub struct Catch {
     /// The rule that broke first.
-    pub rule: String,
+    pub rule: RuleName,
     /// In which world, from 1.
     pub worlds: u64,
     /// How many faults the plan had then.
@@ -108,10 +108,10 @@ pub fn visit(exhibit: &Exhibit, rigour: Rigour) -> Visit<'_> {
     match &catch {
         None => complaints.push(Complaint::Missed),
         Some(catch) => {
-            if catch.rule != exhibit.rule {
+            if catch.rule.name() != exhibit.rule {
                 complaints.push(Complaint::AnotherRule);
             }
-            if catch.outcome.violations.first().is_none_or(|violation| violation.rule.name() != catch.rule) {
+            if !catch.outcome.broke_first(&catch.rule) {
                 complaints.push(Complaint::NotReproduced);
             }
         }
@@ -130,10 +130,10 @@ fn hunt(exhibit: &Exhibit, rigour: Rigour) -> Option<Catch> {
     let bug = exhibit.bug();
     (0..exhibit.budget).find_map(|seed| {
         let plan = generate(&bug, exhibit, seed).plan();
-        let rule: RuleName = explore::run_plan(&bug, &plan, false).violations.first()?.rule.clone();
+        let rule = explore::run_plan(&bug, &plan, false).violations.first()?.rule.clone();
         let shrunk = explore::shrink(&bug, &plan, &rule, rigour.shrink_worlds, &mut |_| {});
         Some(Catch {
-            rule: rule.name().to_owned(),
+            rule,
             worlds: seed + 1,
             faults_found: plan.faults.len(),
             plan: shrunk.outcome.plan.clone(),

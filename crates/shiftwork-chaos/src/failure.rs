@@ -64,7 +64,7 @@ impl Failure {
             seed: outcome.plan.seed,
             violation: violation.clone(),
             found: outcome.plan.clone(),
-            reproduced: smallest.violations.first().is_some_and(|again| again.rule == violation.rule),
+            reproduced: smallest.broke_first(&violation.rule),
             outcome: smallest,
             shrink_worlds: worlds,
             without,

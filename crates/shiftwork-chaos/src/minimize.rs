@@ -127,7 +127,7 @@ fn smaller(replay: &Replay<'_>, display: Display, err: &mut dyn Write) -> Smalle
     };
     let shrunk = explore::shrink(replay.scenario, &first.plan, &violation.rule, SHRINK_WORLDS_MAX, &mut tell);
     bar.finish_and_clear();
-    if shrunk.outcome.violations.first().is_none_or(|again| again.rule != violation.rule) {
+    if !shrunk.outcome.broke_first(&violation.rule) {
         return Smaller::Lost { rule: violation.rule };
     }
     Smaller::Shrunk { rule: violation.rule, shrunk: Box::new(shrunk) }

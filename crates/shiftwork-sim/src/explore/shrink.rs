@@ -76,12 +76,12 @@ pub fn shrink(
     worlds_max: u32,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Shrunk {
+    let mut breaks = |plan: &Plan| run_plan(scenario, plan, false).broke_first(rule);
+    let (smallest, worlds) = smallest(plan, &mut breaks, worlds_max, progress);
     let broken = |plan: &Plan| {
         let first = run_plan(scenario, plan, false).violations.into_iter().next();
         first.map(|violation| violation.rule)
     };
-    let mut breaks = |plan: &Plan| broken(plan).as_ref() == Some(rule);
-    let (smallest, worlds) = smallest(plan, &mut breaks, worlds_max, progress);
     let without = parts(&smallest).into_iter().map(|(what, plan)| Without { what, breaks: broken(&plan) }).collect();
     Shrunk { outcome: run_plan(scenario, &smallest, true), worlds, without }
 }

@@ -6,7 +6,7 @@ use shiftwork::{HostReport, event::Event};
 
 use super::Sight;
 use crate::{
-    Plan, Timeline, Violation,
+    Plan, RuleName, Timeline, Violation,
     rules::{Coverage, Sometimes, Transitions},
 };
 
@@ -64,6 +64,13 @@ impl Outcome {
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.violations.is_empty()
+    }
+
+    /// Whether this rule broke, and none before it: what a smaller plan must do to stand for a larger one, and a world that is run again to
+    /// be the same.
+    #[must_use]
+    pub fn broke_first(&self, rule: &RuleName) -> bool {
+        self.violations.first().is_some_and(|violation| violation.rule == *rule)
     }
 
     /// When a node last exited by itself; the end of the world if none ever did.
@@ -135,5 +142,27 @@ impl fmt::Display for Outcome {
             f.write_str(&self.timeline.tail(violation.at, 30))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shiftwork::{Context, Failure, Schedule, Tick};
+
+    use crate::{RuleName, Script, secs};
+
+    #[test]
+    fn only_one_rule_breaks_first() {
+        let outcome = Script::new().run(|world| {
+            world.node("node", |node| {
+                let idle = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+                node.host().worker("idle", Schedule::every(secs(10)), idle).run_until_signal()
+            });
+            world.always("nothing happens", |_| Err("something did".to_owned()));
+            world.always("nothing happens twice", |_| Err("it did".to_owned()));
+        });
+        let broke_first = |name: &str| outcome.broke_first(&RuleName::Scenario(name.to_owned()));
+        assert!(broke_first("nothing happens"), "{outcome}");
+        assert!(!broke_first("nothing happens twice") && !broke_first("nobody sleeps"), "{outcome}");
     }
 }
