@@ -47,6 +47,7 @@ mod visit;
 use std::{num::NonZeroUsize, process::ExitCode};
 
 use clap::Parser;
+use shiftwork_sim::panics;
 
 use crate::{exhibit::Exhibit, visit::Rigour};
 
@@ -110,7 +111,7 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    tour::silence_worlds();
+    panics::silence();
     let jobs = cli.jobs.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
     let rigour = Rigour { twin_worlds: cli.twin_worlds, ..Rigour::FULL };
     let visits = tour::tour(&chosen, rigour, jobs);
@@ -138,7 +139,7 @@ mod tests {
 
     #[test]
     fn every_bug_is_found_by_its_rule_and_every_twin_passes() {
-        tour::silence_worlds();
+        panics::silence();
         let visits = tour::tour(&all(), QUICK, std::thread::available_parallelism().unwrap());
         assert!(visits.iter().all(visit::Visit::is_good), "{}", table::Text { visits: &visits, worlds: false });
     }

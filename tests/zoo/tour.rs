@@ -2,7 +2,6 @@
 
 use std::{
     num::NonZeroUsize,
-    panic,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -42,15 +41,4 @@ pub fn tour<'e>(exhibits: &[&'e Exhibit], rigour: Rigour, jobs: NonZeroUsize) ->
         .into_iter()
         .map(|visit| visit.into_inner().unwrap_or_else(PoisonError::into_inner).expect("every exhibit was visited"))
         .collect()
-}
-
-/// Lets panics in worlds pass without a word: they are caught, and the outcome says what came of it. Worlds run on threads
-/// without a name.
-pub fn silence_worlds() {
-    let usual = panic::take_hook();
-    panic::set_hook(Box::new(move |panic| {
-        if thread::current().name().is_some() {
-            usual(panic);
-        }
-    }));
 }

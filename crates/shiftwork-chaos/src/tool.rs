@@ -4,17 +4,15 @@ use std::{
     ffi::OsString,
     fs,
     io::{self, IsTerminal, Write},
-    panic,
     path::PathBuf,
     process::{Command, ExitCode},
     sync::{Arc, atomic::AtomicBool},
-    thread,
     time::Duration,
 };
 
 use anstream::{AutoStream, ColorChoice};
 use clap::{CommandFactory, FromArgMatches};
-use shiftwork_sim::{Scenario, explore, watchdog};
+use shiftwork_sim::{Scenario, explore, panics, watchdog};
 
 use crate::{
     Campaign, CampaignReport, Verdict,
@@ -118,7 +116,7 @@ impl Tool {
             Err(error) => error.exit(),
         };
         if !cli.shows_panics() {
-            silence_worlds();
+            panics::silence();
         }
         let watched = watchdog::arm(STUCK_AFTER, |stuck| {
             eprintln!("a world does not go on: {} is polled for {:?}. Its plan:", stuck.task, stuck.lasted);
@@ -408,15 +406,4 @@ fn write_anew(file: &mut fs::File, text: &str) -> io::Result<()> {
 fn merge_files(args: &[OsString]) -> Option<Vec<PathBuf>> {
     let (first, files) = args.split_first()?;
     (first == "merge").then(|| files.iter().map(PathBuf::from).collect())
-}
-
-/// Lets panics in worlds pass without a word: worker code panics in thousands of them, the runtime catches it, and the report says
-/// what came of it. Worlds run on threads without a name.
-fn silence_worlds() {
-    let usual = panic::take_hook();
-    panic::set_hook(Box::new(move |panic| {
-        if thread::current().name().is_some() {
-            usual(panic);
-        }
-    }));
 }

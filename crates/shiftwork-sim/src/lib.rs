@@ -47,6 +47,7 @@
 //! | [`scenario`] | a way to build a world, with its own invariants |
 //! | [`control`] | what is held to make a world reproducible, and what is not |
 //! | [`watchdog`] | worlds that do not go on, seen from outside |
+//! | [`panics`] | panics in worlds, passed over |
 
 // Without tokio's hooks nobody tells what some of it is there for.
 #![cfg_attr(not(tokio_unstable), expect(dead_code, reason = "it serves what tokio's hooks tell"))]
@@ -69,6 +70,7 @@ pub mod foreign;
 mod interpose;
 pub mod ledger;
 pub mod order;
+pub mod panics;
 pub mod plan;
 pub mod queue;
 pub mod record;

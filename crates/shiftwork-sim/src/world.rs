@@ -414,6 +414,7 @@ fn start(plan: &Plan, options: Options, survey: bool, build: impl FnOnce(&mut Wo
         build(&mut world);
         drive::drive(world, plan, options)
     };
+    // On a thread without a name, by which its panics are known (`panics.rs`).
     std::thread::scope(|scope| match scope.spawn(world).join() {
         Ok(outcome) => outcome,
         Err(panic) => std::panic::resume_unwind(panic),

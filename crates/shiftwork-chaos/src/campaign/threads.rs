@@ -43,7 +43,7 @@ pub(crate) fn run_in_order<T: Send>(
         for index in 0..threads.get() {
             let sender = sender.clone();
             let spawned = thread::Builder::new()
-                // Named, so that panics of the tool are told from those in worlds (`tool.rs`).
+                // Named, so that panics of the tool are told from those in worlds (`shiftwork_sim::panics`).
                 .name(format!("campaign {index}"))
                 .spawn_scoped(scope, || run(sender));
             if let Err(error) = spawned {
