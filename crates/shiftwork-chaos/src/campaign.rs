@@ -7,7 +7,7 @@
 //! | `campaign/guided.rs` | worlds in rounds, each proposed from what those before have reached |
 //! | `campaign/order.rs` | which world is which: plans to replay first, then seeds, round robin over the scenarios |
 //! | `campaign/threads.rs` | the work on all cores, and its results in the order of the worlds |
-//! | `campaign/world.rs` | one world: run, counted, its failure shrunk, a crash of the tool caught |
+//! | `campaign/world.rs` | one world: run, counted, its failure shrunk, crashes of the tool caught |
 
 mod guided;
 pub(crate) mod order;
@@ -303,6 +303,7 @@ impl Tally {
                 faults,
                 sometimes,
                 failure,
+                crash,
                 plan: _,
                 reached: _,
             }) => {
@@ -312,8 +313,11 @@ impl Tally {
                 row.coverage.count(coverage);
                 row.faults.merge(&faults);
                 row.count_sometimes(sometimes);
-                row.runs.push((origin, seed, fingerprint));
+                row.runs.push((origin.clone(), seed, fingerprint));
                 self.fingerprints.push((number, fingerprint));
+                if let Some(message) = crash {
+                    self.crashes.push(ToolCrash { scenario: row.name, origin, seed, message });
+                }
                 if let Some(mut failure) = failure {
                     row.failures += 1;
                     watch.failed(&mut failure);

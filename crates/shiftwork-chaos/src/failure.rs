@@ -10,7 +10,7 @@ use shiftwork_sim::{
     explore::{self, Profile, Shrunk, Without},
 };
 
-use crate::{Verdict, report::Origin};
+use crate::{Verdict, campaign::world::guarded, report::Origin};
 
 /// A world in which a rule broke, and the smallest plan that was found to break it.
 #[derive(Debug)]
@@ -38,38 +38,43 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Shrinks what `outcome` found, unless its plan came from a file.
+    /// Shrinks what `outcome` found, unless its plan came from a file. If a scenario panics meanwhile, its panic comes beside the failure, with
+    /// the plan as it was found: the rule broke, whatever else does.
     pub(crate) fn shrunk(
         scenario: &dyn Scenario,
         origin: Origin,
         outcome: &Outcome,
         violation: &Violation,
         worlds_max: u32,
-    ) -> Self {
-        let Shrunk { outcome: smallest, worlds, without } = match &origin {
+    ) -> (Self, Option<String>) {
+        let again = || unshrunk(explore::run_plan(scenario, &outcome.plan, true));
+        let shrunk = guarded(|| match &origin {
             Origin::Generated(_) | Origin::Injected { .. } | Origin::Changed { .. } => {
                 explore::shrink(scenario, &outcome.plan, &violation.rule, worlds_max, &mut |_| {})
             }
-            Origin::Saved(_) => {
-                Shrunk { outcome: explore::run_plan(scenario, &outcome.plan, true), worlds: 0, without: Vec::new() }
-            }
-        };
+            Origin::Saved(_) => again(),
+        });
+        let crash = shrunk.as_ref().err().map(|panic| format!("as its failure was run again: {panic}"));
+        let shrunk = shrunk.or_else(|_| guarded(again));
+        let reproduced = shrunk.as_ref().is_ok_and(|shrunk| shrunk.outcome.broke_first(&violation.rule));
+        let Shrunk { outcome: smallest, worlds, without } = shrunk.unwrap_or_else(|_| unshrunk(outcome.clone()));
         let plan_file = match &origin {
             Origin::Generated(_) | Origin::Injected { .. } | Origin::Changed { .. } => None,
             Origin::Saved(file) => Some(file.clone()),
         };
-        Self {
+        let failure = Self {
             scenario: scenario.name(),
             origin,
             seed: outcome.plan.seed,
             violation: violation.clone(),
             found: outcome.plan.clone(),
-            reproduced: smallest.broke_first(&violation.rule),
+            reproduced,
             outcome: smallest,
             shrink_worlds: worlds,
             without,
             plan_file,
-        }
+        };
+        (failure, crash)
     }
 
     /// The rule that broke.
@@ -128,6 +133,11 @@ impl Failure {
             Origin::Saved(_) | Origin::Injected { .. } | Origin::Changed { .. } => None,
         }
     }
+}
+
+/// A world whose plan stays as it is.
+fn unshrunk(outcome: Outcome) -> Shrunk {
+    Shrunk { outcome, worlds: 0, without: Vec::new() }
 }
 
 pub(crate) fn replay_line(command: &str, file: &Path) -> String {

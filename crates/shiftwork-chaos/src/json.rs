@@ -40,7 +40,7 @@ pub struct Report {
     pub control: ControlInForce,
     /// In the order in which the program lists them.
     pub scenarios: Vec<ScenarioRow>,
-    /// Worlds in which the tool itself crashed.
+    /// Worlds in which the tool itself crashed, or did as their failure was shrunk.
     pub crashes: Vec<Crash>,
     /// Saved plans that could not be replayed any more.
     pub stale: Vec<StalePlan>,

@@ -19,7 +19,7 @@ pub struct CampaignReport {
     pub scenarios: Vec<ScenarioReport>,
     /// The rules that broke, in the order of the worlds.
     pub failures: Vec<Failure>,
-    /// The worlds in which the tool itself crashed.
+    /// The worlds in which the tool itself crashed, or did as their failure was shrunk.
     pub crashes: Vec<ToolCrash>,
     /// Saved plans that could not be replayed any more.
     pub stale: Vec<Stale>,
@@ -109,7 +109,7 @@ pub struct InjectionCounts {
     pub pairs: u64,
 }
 
-/// A world in which the tool itself crashed, not the code under test.
+/// A world in which the tool itself crashed, not the code under test, or as its failure was shrunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolCrash {
     /// Whose world.

@@ -1,4 +1,4 @@
-//! One world: run, counted, its failure shrunk, a crash of the tool caught.
+//! One world: run, counted, its failure shrunk, crashes of the tool caught.
 
 use std::{
     any::Any,
@@ -39,6 +39,8 @@ pub(crate) struct Ran {
     pub(crate) faults: FaultCounts,
     pub(crate) sometimes: Vec<Sometimes>,
     pub(crate) failure: Option<Box<Failure>>,
+    /// How the tool crashed in a world that came of the failure; the rule broke all the same.
+    pub(crate) crash: Option<String>,
     /// The plan as it was before the world ran, and what its world reached.
     pub(crate) plan: Plan,
     pub(crate) reached: Reached,
@@ -53,11 +55,15 @@ pub(crate) fn run(world: &WorldToRun<'_>, shrink_worlds_max: u32) -> WorldDone {
         let plan = plan(world);
         let outcome = explore::run_plan(world.scenario, &plan, false);
         took = stopwatch.elapsed();
-        let failure = outcome.violations.first().map(|violation| {
+        (plan, outcome)
+    });
+    let ran = ran.map(|(plan, outcome)| {
+        let shrunk = outcome.violations.first().map(|violation| {
             let origin = world.origin.clone();
-            Box::new(Failure::shrunk(world.scenario, origin, &outcome, violation, shrink_worlds_max))
+            Failure::shrunk(world.scenario, origin, &outcome, violation, shrink_worlds_max)
         });
-        count(plan, &outcome, failure)
+        let (failure, crash) = shrunk.unzip();
+        Ran { failure: failure.map(Box::new), crash: crash.flatten(), ..count(plan, &outcome) }
     });
     WorldDone { row: world.row, origin: world.origin.clone(), seed: world.seed(), took, ran }
 }
@@ -79,7 +85,7 @@ fn plan(world: &WorldToRun<'_>) -> Plan {
     }
 }
 
-fn count(plan: Plan, outcome: &Outcome, failure: Option<Box<Failure>>) -> Ran {
+fn count(plan: Plan, outcome: &Outcome) -> Ran {
     let mut faults = FaultCounts::default();
     for (fault, struck) in outcome.plan.faults.iter().zip(&outcome.stats.struck) {
         faults.count(&fault.kind, *struck);
@@ -91,7 +97,8 @@ fn count(plan: Plan, outcome: &Outcome, failure: Option<Box<Failure>>) -> Ran {
         coverage: outcome.stats.coverage,
         faults,
         sometimes: outcome.stats.sometimes.clone(),
-        failure,
+        failure: None,
+        crash: None,
         // With the times that came of it; what is made of it meets them again.
         plan: Plan { faults: outcome.plan.faults.clone(), timing: outcome.plan.timing, ..plan },
         reached: Reached::by(&outcome.stats),

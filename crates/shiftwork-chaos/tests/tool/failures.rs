@@ -2,9 +2,9 @@
 
 use std::{fs, path::PathBuf};
 
-use shiftwork_sim::{Fault, Plan, millis, site};
+use shiftwork_sim::{Fault, Plan, explore, millis, site};
 
-use crate::{Run, chaos, setup};
+use crate::{Run, chaos, scenarios::Brittle, setup};
 
 /// The arguments behind the command in the line that begins with `label`.
 fn printed_line(run: &Run, label: &str) -> Vec<String> {
@@ -73,6 +73,21 @@ fn a_world_that_cannot_be_built_is_a_crash_of_the_tool() {
     assert!(run.out.contains("cargo xtask chaos canary-unbuildable --seed 4 --profile harsh -v"), "{}", run.out);
     // The other worlds ran all the same.
     assert!(run.out.contains("the tool crashed, in 2 worlds. 4 worlds"), "{}", run.out);
+}
+
+#[test]
+fn a_rule_that_broke_is_told_and_its_plan_kept_though_the_tool_crashes_as_it_is_shrunk() {
+    let folder = setup();
+    let run = chaos(folder.path(), &["canary-brittle", "--seeds", "1"]);
+    assert_eq!(run.code, 70, "{}{}", run.out, run.err);
+    assert!(run.out.contains("failure 1 of 1") && run.out.contains("broken rule: all is well"), "{}", run.out);
+    let told = "the tool crashed in canary-brittle, seed 0, gentle: as its failure was run again: no second world";
+    assert!(run.out.contains(told), "{}", run.out);
+    let plans = saved_plans(&folder);
+    assert_eq!(plans.len(), 1, "{}", run.out);
+    let plan = Plan::from_json(&fs::read_to_string(&plans[0]).unwrap()).unwrap();
+    let found = explore::generate(&Brittle::default(), explore::Profile::Gentle, 0).plan();
+    assert_eq!((plan.seed, plan.faults.len()), (0, found.faults.len()), "as it was found: {plan}");
 }
 
 #[test]

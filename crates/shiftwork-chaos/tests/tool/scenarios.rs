@@ -23,6 +23,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(Unbuildable),
         Box::new(Fickle::default()),
         Box::new(Sights),
+        Box::new(Brittle::default()),
     ]
 }
 
@@ -251,5 +252,31 @@ impl Scenario for Sights {
         world.sometimes("a process starts", |record| matches!(record.what, What::Booted { .. }));
         world.sometimes("a process is killed", |record| record.what == What::Crashed);
         world.sometimes("a mail <comes back>", |_| false);
+    }
+}
+
+/// Breaks a rule in every world, and cannot be built the second time.
+#[derive(Default)]
+pub(crate) struct Brittle {
+    built: AtomicU64,
+}
+
+impl Scenario for Brittle {
+    fn name(&self) -> &'static str {
+        "canary-brittle"
+    }
+
+    fn about(&self) -> &'static str {
+        "panics when its failure is shrunk"
+    }
+
+    fn surface(&self) -> Surface {
+        surface()
+    }
+
+    fn build(&self, world: &mut World) {
+        assert!(self.built.fetch_add(1, Ordering::Relaxed) != 1, "no second world");
+        Mailer.build(world);
+        world.at_end("all is well", || Err("it never is".to_owned()));
     }
 }
