@@ -138,6 +138,21 @@ fn a_reader_of_the_report_that_has_gone_away_changes_no_verdict() {
 }
 
 #[test]
+fn a_reader_of_smaller_plans_that_has_gone_away_has_seen_what_it_wanted() {
+    let folder = folder();
+    std::fs::create_dir(folder.path().join("plans")).unwrap();
+    for name in ["a.json", "b.json"] {
+        std::fs::write(folder.path().join("plans").join(name), Plan::quiet("email", 1).to_json()).unwrap();
+    }
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let (code, said) = chaos_into(writer, folder.path(), &["--minimize", "plans", "--to-stdout"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("a.json") && !said.contains("could not write"), "{said}");
+    assert!(!said.contains("b.json"), "nobody waits for the others: {said}");
+}
+
+#[test]
 fn an_interrupted_campaign_ends_with_its_tables_so_far() {
     let folder = folder();
     let mut child = Command::new(env!("CARGO_BIN_EXE_chaos"))

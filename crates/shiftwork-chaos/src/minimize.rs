@@ -85,6 +85,10 @@ pub(crate) fn minimize(
             Destination::Stream(out) => writeln!(out, "{}", smallest.to_json().trim_end()),
         };
         if let Err(error) = written {
+            // A reader that has gone away has seen what it wanted.
+            if matches!(into, Destination::Stream(_)) && error.kind() == io::ErrorKind::BrokenPipe {
+                return verdict;
+            }
             drop(writeln!(err, "could not write {file}: {error}"));
             return Verdict::ToolCrashed;
         }
