@@ -37,7 +37,8 @@ pub(crate) enum Destination<'a> {
 const LINE_EVERY: u32 = 500;
 
 /// Makes the plans of `corpus` smaller, and tells `err` what came of each. [`Verdict::Kept`] when all of them were dealt with,
-/// whatever they break; one whose scenario panics is told, and the others are dealt with all the same.
+/// whatever they break. One that breaks its rule only once has lost determinism; it is told, as one is whose scenario panics, and the
+/// others are dealt with all the same.
 pub(crate) fn minimize(
     corpus: &Corpus<'_>,
     mut into: Destination<'_>,
@@ -51,7 +52,7 @@ pub(crate) fn minimize(
     let mut verdict = Verdict::Kept;
     for replay in &corpus.replays {
         if stop.load(Ordering::Relaxed) {
-            return Verdict::Interrupted;
+            return verdict.max(Verdict::Interrupted);
         }
         let file = replay.file.display();
         let smallest = match world::guarded(|| smaller(replay, display, err)) {
@@ -66,6 +67,7 @@ pub(crate) fn minimize(
             }
             Ok(Smaller::Lost { rule }) => {
                 drop(writeln!(err, "{file} stays as it is: it broke {rule} once, and not when it was run again"));
+                verdict = verdict.max(Verdict::DeterminismLost);
                 replay.plan.clone()
             }
             Ok(Smaller::Shrunk { rule, shrunk }) => {

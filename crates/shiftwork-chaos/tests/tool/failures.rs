@@ -157,6 +157,23 @@ fn a_plan_whose_scenario_panics_is_told_and_the_others_are_made_smaller() {
     assert!(smaller.faults.len() < too_large().faults.len(), "{smaller}");
 }
 
+#[test]
+fn a_plan_that_breaks_its_rule_only_once_has_lost_determinism_and_the_others_are_made_smaller() {
+    let folder = setup();
+    fs::create_dir(folder.path().join("corpus")).unwrap();
+    let corpus = |name: &str| folder.path().join("corpus").join(name);
+    let fickle = Plan::quiet("canary-fickle", 1).to_json();
+    fs::write(corpus("a.json"), &fickle).unwrap();
+    fs::write(corpus("b.json"), too_large().to_json()).unwrap();
+    let run = chaos(folder.path(), &["--minimize", "DIR/corpus"]);
+    assert_eq!(run.code, 4, "{}", run.err);
+    let told = "a.json stays as it is: it broke nobody was first once, and not when it was run again";
+    assert!(run.err.contains(told), "{}", run.err);
+    assert_eq!(fs::read_to_string(corpus("a.json")).unwrap(), fickle);
+    let smaller = Plan::from_json(&fs::read_to_string(corpus("b.json")).unwrap()).unwrap();
+    assert!(smaller.faults.len() < too_large().faults.len(), "{smaller}");
+}
+
 /// A plan that breaks a rule of `canary-twice`, with more in it than that takes.
 fn too_large() -> Plan {
     let mut plan = crate::a_mail_sent_twice();
