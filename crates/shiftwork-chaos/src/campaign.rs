@@ -247,6 +247,8 @@ impl<'a> Campaign<'a> {
             stale: self.corpus.stale.clone(),
             determinism,
             search: self.search,
+            seeds: self.seeds,
+            profile: self.profile,
             shard: self.shard,
             ended,
             control: control::in_force(),

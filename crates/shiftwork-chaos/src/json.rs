@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use shiftwork_sim::{FaultKind, Plan, control::Control, rules::Moment};
 
 use crate::{
-    CampaignReport, Failure, Search,
+    CampaignReport, Failure, Search, Seeds,
     determinism::{Determinism, Parting, Place},
     failure::profile_name,
     report::{CoverageCounts, InjectionCounts, Origin, ScenarioReport, ToolCrash},
@@ -31,6 +31,12 @@ pub struct Report {
     /// How its worlds were chosen: `random`, `exhaustive` or `guided`. Absent in a file of before there was this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<String>,
+    /// Which seeds it has of each scenario, all shards together. Absent in a file of before there was this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seeds: Option<SeedsRow>,
+    /// How much went wrong: `gentle`, `harsh` or `hostile`; `null` where that follows the seed.
+    #[serde(default)]
+    pub profile: Option<String>,
     /// Which part of the campaign it is; 1 of 1 is all of it. Absent in a file of before there was this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<ShardRow>,
@@ -46,6 +52,15 @@ pub struct Report {
     pub stale: Vec<StalePlan>,
     /// What the second run of every world came to; `null` if there was none.
     pub determinism: Option<SecondRunResult>,
+}
+
+/// Which seeds a campaign has of each scenario.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeedsRow {
+    /// The first one; that of every world of an exhaustive campaign.
+    pub first: u64,
+    /// How many they are; `null` where the clock decides, and in an exhaustive campaign.
+    pub count: Option<u64>,
 }
 
 /// A part of a campaign.
@@ -100,7 +115,7 @@ pub struct ScenarioRow {
 }
 
 /// What an exhaustive campaign tries in a scenario.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InjectionRow {
     /// How many injection points its base worlds have.
     pub points: u64,
@@ -233,6 +248,8 @@ impl Report {
             verdict: verdict.as_str().to_owned(),
             exit_code: verdict.code(),
             search: Some(search(report.search).to_owned()),
+            seeds: Some(seeds(report)),
+            profile: report.profile.map(|profile| profile_name(profile).to_owned()),
             shard: Some(ShardRow { number: report.shard.number(), of: report.shard.of() }),
             ended: report.ended.as_str().to_owned(),
             control: ControlInForce { task_order, entropy, time },
@@ -282,6 +299,14 @@ fn search(search: Search) -> &'static str {
         Search::Random => "random",
         Search::Exhaustive(_) => "exhaustive",
         Search::Guided => "guided",
+    }
+}
+
+fn seeds(report: &CampaignReport) -> SeedsRow {
+    match (report.search, report.seeds) {
+        (Search::Exhaustive(what), _) => SeedsRow { first: what.seed, count: None },
+        (Search::Random | Search::Guided, Seeds::Counted { first, count }) => SeedsRow { first, count: Some(count) },
+        (Search::Random | Search::Guided, Seeds::Timed { first, .. }) => SeedsRow { first, count: None },
     }
 }
 

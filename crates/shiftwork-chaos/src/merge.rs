@@ -9,7 +9,7 @@ use shiftwork_sim::rules::Transitions;
 
 use crate::{
     Verdict,
-    json::{Crash, FailureRow, Report, ScenarioRow, SecondRunResult, ShardRow, hex},
+    json::{Crash, FailureRow, InjectionRow, Report, ScenarioRow, SecondRunResult, SeedsRow, ShardRow, hex},
     report::{Ended, hash_of_runs},
 };
 
@@ -17,8 +17,8 @@ use crate::{
 ///
 /// # Errors
 ///
-/// With one line, when there is none, when two have different scenarios or searches, when two ran the same world (they are not shards of one
-/// campaign), or when one of its shards is not among them.
+/// With one line, when there is none, when two are of different campaigns (scenarios, search, seeds, profile, what there is to try), when two
+/// ran the same world (they are not shards of one campaign), or when one of its shards is not among them.
 pub fn merge(reports: impl IntoIterator<Item = Report>) -> Result<Report, String> {
     let mut reports = reports.into_iter();
     let mut whole = reports.next().ok_or("there is no report to merge")?;
@@ -61,7 +61,7 @@ fn sum_of(shards: &[Option<ShardRow>]) -> Result<Option<ShardRow>, String> {
     let Some(shards) = shards.iter().copied().collect::<Option<Vec<_>>>() else { return Ok(None) };
     let Some(of) = shards.first().map(|shard| shard.of) else { return Ok(None) };
     if let Some(other) = shards.iter().find(|shard| shard.of != of) {
-        return Err(format!("the reports are not of one campaign: one has {of} shards, another {}", other.of));
+        return Err(not_one_campaign(&format!("one has {of} shards, another {}", other.of)));
     }
     let there: BTreeSet<u64> = shards.iter().map(|shard| shard.number).collect();
     let missing: Vec<String> =
@@ -72,20 +72,60 @@ fn sum_of(shards: &[Option<ShardRow>]) -> Result<Option<ShardRow>, String> {
     Err(format!("the reports are not the whole campaign: there is none of shard {}", missing.join(", ")))
 }
 
-fn add(whole: &mut Report, part: Report) -> Result<(), String> {
+/// Refuses reports that differ in what all shards of a campaign have in common.
+fn of_one_campaign(one: &Report, other: &Report) -> Result<(), String> {
     let names = |report: &Report| report.scenarios.iter().map(|row| row.name.clone()).collect::<Vec<_>>();
-    let (ours, theirs) = (names(whole), names(&part));
+    let (ours, theirs) = (names(one), names(other));
     if ours != theirs {
         let (ours, theirs) = (ours.join(", "), theirs.join(", "));
-        return Err(format!(
-            "the reports are not of one campaign: the scenarios of one are {ours}; of another, {theirs}"
-        ));
+        return Err(not_one_campaign(&format!("the scenarios of one are {ours}; of another, {theirs}")));
     }
-    if whole.search != part.search {
+    if one.search != other.search {
         let word = |search: &Option<String>| search.clone().unwrap_or_else(|| "not known".to_owned());
-        let (ours, theirs) = (word(&whole.search), word(&part.search));
-        return Err(format!("the reports are not of one campaign: the search of one is {ours}; of another, {theirs}"));
+        let (ours, theirs) = (word(&one.search), word(&other.search));
+        return Err(not_one_campaign(&format!("the search of one is {ours}; of another, {theirs}")));
     }
+    if one.seeds != other.seeds {
+        let (ours, theirs) = (seed_words(one.seeds), seed_words(other.seeds));
+        return Err(not_one_campaign(&format!("one was run with {ours}, another with {theirs}")));
+    }
+    if one.profile != other.profile {
+        let word = |profile: &Option<String>| match profile {
+            Some(profile) => format!("--profile {profile}"),
+            None => "no --profile".to_owned(),
+        };
+        let (ours, theirs) = (word(&one.profile), word(&other.profile));
+        return Err(not_one_campaign(&format!("one was run with {ours}, another with {theirs}")));
+    }
+    for (row, more) in one.scenarios.iter().zip(&other.scenarios) {
+        if row.injections != more.injections {
+            let (name, ours, theirs) = (&row.name, injection_words(row.injections), injection_words(more.injections));
+            return Err(not_one_campaign(&format!("of {name} one tries {ours}; another, {theirs}")));
+        }
+    }
+    Ok(())
+}
+
+fn not_one_campaign(why: &str) -> String {
+    format!("the reports are not of one campaign: {why}")
+}
+
+/// The options that choose these seeds.
+fn seed_words(seeds: Option<SeedsRow>) -> String {
+    match seeds {
+        None => "seeds that it does not tell".to_owned(),
+        Some(SeedsRow { first, count: None }) => format!("--first-seed {first}"),
+        Some(SeedsRow { first, count: Some(count) }) => format!("--first-seed {first} --seeds {count}"),
+    }
+}
+
+fn injection_words(injections: Option<InjectionRow>) -> String {
+    let Some(InjectionRow { points, points_left_out, worlds, pairs }) = injections else { return "nothing".to_owned() };
+    format!("{points} points of which {points_left_out} are left out, in {worlds} worlds of which {pairs} are pairs")
+}
+
+fn add(whole: &mut Report, part: Report) -> Result<(), String> {
+    of_one_campaign(whole, &part)?;
     let verdict = verdict(&whole.verdict)?.max(verdict(&part.verdict)?);
     (whole.verdict, whole.exit_code) = (verdict.as_str().to_owned(), verdict.code());
     whole.ended = ended(&whole.ended)?.max(ended(&part.ended)?).as_str().to_owned();

@@ -9,7 +9,7 @@ use shiftwork_sim::{
     rules::{Coverage, Moment, Sometimes, Transitions},
 };
 
-use crate::{Failure, Search, Shard, Verdict, corpus::Stale, determinism::Determinism};
+use crate::{Failure, Search, Seeds, Shard, Verdict, corpus::Stale, determinism::Determinism};
 
 /// What became of a campaign.
 #[derive(Debug)]
@@ -27,6 +27,10 @@ pub struct CampaignReport {
     pub determinism: Option<Determinism>,
     /// How its worlds were chosen.
     pub search: Search,
+    /// Which seeds of each scenario, all shards together.
+    pub seeds: Seeds,
+    /// How much went wrong; `None`: by the seed.
+    pub profile: Option<Profile>,
     /// Which part of the campaign it is.
     pub shard: Shard,
     /// Why it ended.

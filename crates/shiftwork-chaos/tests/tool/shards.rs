@@ -4,10 +4,12 @@ use std::{
     ffi::OsString,
     fs,
     io::{self, Write},
+    time::Duration,
 };
 
-use serde_json::Value;
-use shiftwork_chaos::Tool;
+use serde_json::{Value, json};
+use shiftwork_chaos::{Campaign, Seeds, Tool, json::Report};
+use shiftwork_sim::Scenario;
 
 use crate::{Run, chaos, merge, scenarios, setup};
 
@@ -113,4 +115,48 @@ fn what_cannot_be_merged_is_refused_by_name() {
     shard(&folder, "guided.json", &["--guided", "--shard", "2/8"]);
     refused(&["DIR/one.json", "DIR/guided.json"], &["the search of one is random; of another, guided"]);
     refused(&["DIR/one.json", "DIR/other.json"], &["mailer, canary-twice, canary-sights; of another, mailer"]);
+}
+
+#[test]
+fn shards_of_different_campaigns_are_refused_with_what_differs() {
+    let folder = setup();
+    let part = |name: &str, args: &[&str]| {
+        let run = chaos(folder.path(), &[&["mailer", "--json", "-"][..], args].concat());
+        assert_eq!(run.code, 0, "{args:?}: {}", run.err);
+        fs::write(folder.path().join(name), run.out).unwrap();
+    };
+    let refused = |one: &[&str], other: &[&str], said: &str| {
+        part("1.json", &[&["--shard", "1/9"][..], one].concat());
+        part("2.json", &[&["--shard", "2/9"][..], other].concat());
+        let run = merge(&folder, &["DIR/1.json", "DIR/2.json"]);
+        assert_eq!((run.code, run.out.as_str()), (2, ""), "{one:?} and {other:?}");
+        assert!(run.err.contains("not of one campaign") && run.err.contains(said), "{said:?} is not in {}", run.err);
+    };
+    let seeds = ["--seeds", "4"];
+    refused(&seeds, &["--seeds", "6"], "with --first-seed 0 --seeds 4, another with --first-seed 0 --seeds 6");
+    refused(&seeds, &["--seeds", "4", "--first-seed", "9"], "--seeds 4, another with --first-seed 9 --seeds 4");
+    refused(&seeds, &["--seeds", "4", "--profile", "harsh"], "with no --profile, another with --profile harsh");
+    let exhaustive = ["--exhaustive", "--worlds-max", "50"];
+    let later = [&exhaustive[..], &["--first-seed", "3"]].concat();
+    refused(&exhaustive, &later, "with --first-seed 0, another with --first-seed 3");
+    let pairs = [&exhaustive[..], &["--pairs", "5"]].concat();
+    refused(&exhaustive, &pairs, "of which 0 are pairs; another, ");
+}
+
+#[test]
+fn a_report_says_which_seeds_it_has_and_how_much_went_wrong() {
+    let folder = setup();
+    let check = |args: &[&str], seeds: Value, profile: Value| {
+        let run = chaos(folder.path(), &[&["mailer", "--json", "-"][..], args].concat());
+        let report = json(&run.out);
+        assert_eq!((&report["seeds"], &report["profile"]), (&seeds, &profile), "{args:?}");
+    };
+    check(&["--seeds", "4", "--shard", "2/2"], json!({"first": 0, "count": 4}), Value::Null);
+    check(&["--seed", "7", "--profile", "harsh"], json!({"first": 7, "count": 1}), "harsh".into());
+    let exhaustive = ["--exhaustive", "--worlds-max", "1", "--first-seed", "3", "--shard", "1/99"];
+    check(&exhaustive, json!({"first": 3, "count": null}), Value::Null);
+    let mut timed = Campaign::over([&scenarios::Mailer as &dyn Scenario]);
+    timed.seeds = Seeds::Timed { first: 7, time: Duration::ZERO };
+    let seeds = Report::of(&timed.run()).seeds.unwrap();
+    assert_eq!((seeds.first, seeds.count), (7, None));
 }
