@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Of how many worlds that differed the place is looked for: they tend to have one reason.
-const PARTINGS_MAX: usize = 5;
+pub(crate) const PARTINGS_MAX: usize = 5;
 
 /// What the second run of every world came to.
 #[derive(Debug, Default)]

@@ -179,21 +179,31 @@ pub struct FailureRow {
     pub plan_file: Option<String>,
 }
 
-/// A world in which the tool itself crashed.
+/// Which world of a campaign.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Crash {
+pub struct WorldRow {
     /// Whose world.
     pub scenario: String,
     /// Its seed.
     pub seed: u64,
     /// Its profile; `null` for a plan that was not generated.
+    #[serde(default)]
     pub profile: Option<String>,
     /// Its number among all that an exhaustive campaign tries, or the seed for which a guided one made its plan out of others; else
     /// `null`.
+    #[serde(default)]
     pub number: Option<u64>,
     /// The file of its plan, if that was a saved one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_file: Option<String>,
+}
+
+/// A world in which the tool itself crashed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Crash {
+    /// Which; its fields are the crash's own.
+    #[serde(flatten)]
+    pub world: WorldRow,
     /// What the panic said.
     pub message: String,
 }
@@ -214,7 +224,7 @@ pub struct SecondRunResult {
     pub worlds: u64,
     /// How many of them differed.
     pub differed: u64,
-    /// The first few that did.
+    /// The first few that did, in the order of the worlds.
     pub partings: Vec<PartingRow>,
     /// Why some could not be compared.
     pub problem: Option<String>,
@@ -223,10 +233,9 @@ pub struct SecondRunResult {
 /// A world that ran twice and differed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PartingRow {
-    /// Whose world.
-    pub scenario: String,
-    /// Its seed.
-    pub seed: u64,
+    /// Which; its fields are the parting's own. Of a file of before there were these fields, only its scenario and seed are known.
+    #[serde(flatten)]
+    pub world: WorldRow,
     /// The fingerprint of the first run.
     pub first: String,
     /// The fingerprint of the second run.
@@ -399,18 +408,21 @@ fn failure_row(failure: &Failure) -> FailureRow {
     }
 }
 
-fn crash(crash: &ToolCrash) -> Crash {
-    Crash {
-        scenario: crash.scenario.to_owned(),
-        seed: crash.seed,
-        profile: profile(&crash.origin),
-        number: number(&crash.origin),
-        plan_file: match &crash.origin {
+fn world_row(scenario: &str, seed: u64, origin: &Origin) -> WorldRow {
+    WorldRow {
+        scenario: scenario.to_owned(),
+        seed,
+        profile: profile(origin),
+        number: number(origin),
+        plan_file: match origin {
             Origin::Saved(file) => Some(file.to_string_lossy().into_owned()),
             Origin::Generated(_) | Origin::Injected { .. } | Origin::Changed { .. } => None,
         },
-        message: crash.message.clone(),
     }
+}
+
+fn crash(crash: &ToolCrash) -> Crash {
+    Crash { world: world_row(crash.scenario, crash.seed, &crash.origin), message: crash.message.clone() }
 }
 
 fn second_run(determinism: &Determinism) -> SecondRunResult {
@@ -432,8 +444,7 @@ fn parting_row(parting: &Parting) -> PartingRow {
         Place::Record { .. } | Place::NotAgain | Place::Unknown(_) => None,
     };
     PartingRow {
-        scenario: parting.scenario.to_owned(),
-        seed: parting.seed,
+        world: world_row(parting.scenario, parting.seed, &parting.origin),
         first: hex(parting.first),
         second: hex(parting.second),
         record,

@@ -1,7 +1,7 @@
 //! The reports of all shards as one: `merge A.json B.json …`.
 //!
-//! The sum of the shards of a campaign is the report of the whole one, byte for byte, if no shard was cut short: worlds are put back
-//! into their order, and hashes over them are taken anew.
+//! The sum of the shards of a campaign is the report of the whole one, byte for byte, if its worlds are deterministic and no shard was cut
+//! short, its second run included: worlds are put back into their order, and hashes over them are taken anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,8 @@ use shiftwork_sim::rules::Transitions;
 
 use crate::{
     Verdict,
-    json::{Crash, FailureRow, InjectionRow, Report, ScenarioRow, SecondRunResult, SeedsRow, ShardRow, hex},
+    determinism::PARTINGS_MAX,
+    json::{FailureRow, InjectionRow, Report, ScenarioRow, SecondRunResult, SeedsRow, ShardRow, WorldRow, hex},
     report::{Ended, hash_of_runs},
 };
 
@@ -20,6 +21,9 @@ use crate::{
 /// With one line, when there is none, when two are of different campaigns (scenarios, search, seeds, profile, what there is to try), when two
 /// ran the same world (they are not shards of one campaign), or when one of its shards is not among them.
 pub fn merge(reports: impl IntoIterator<Item = Report>) -> Result<Report, String> {
+    let mut reports: Vec<Report> = reports.into_iter().collect();
+    // What comes of it does not depend on the order in which they were named.
+    reports.sort_by_key(|report| report.shard.map(|shard| shard.number));
     let mut reports = reports.into_iter();
     let mut whole = reports.next().ok_or("there is no report to merge")?;
     let mut shards = vec![whole.shard];
@@ -32,14 +36,19 @@ pub fn merge(reports: impl IntoIterator<Item = Report>) -> Result<Report, String
     }
     whole.shard = sum_of(&shards)?;
     let scenarios: Vec<String> = whole.scenarios.iter().map(|row| row.name.clone()).collect();
-    let place = |crash: &Crash| {
-        let scenario = scenarios.iter().position(|name| *name == crash.scenario);
+    let place = |world: &WorldRow| {
+        let scenario = scenarios.iter().position(|name| *name == world.scenario);
         // An exhaustive campaign runs one scenario after the other, another one all of them in turn.
-        let first = crash.number.and(scenario);
-        let made = crash.profile.is_some() || crash.number.is_some();
-        (made, crash.plan_file.clone(), first, crash.number.unwrap_or(crash.seed), scenario)
+        let first = world.number.and(scenario);
+        let made = world.profile.is_some() || world.number.is_some();
+        (made, world.plan_file.clone(), first, world.number.unwrap_or(world.seed), scenario)
     };
-    whole.crashes.sort_by_key(place);
+    whole.crashes.sort_by_key(|crash| place(&crash.world));
+    if let Some(determinism) = &mut whole.determinism {
+        determinism.partings.sort_by_key(|parting| place(&parting.world));
+        // The first few of all are among the first few of each.
+        determinism.partings.truncate(PARTINGS_MAX);
+    }
     whole.stale.sort_by(|one, other| one.file.cmp(&other.file));
     whole.stale.dedup_by(|one, other| one.file == other.file);
     Ok(whole)
@@ -205,7 +214,10 @@ fn both(mut one: SecondRunResult, other: SecondRunResult) -> SecondRunResult {
     one.worlds += other.worlds;
     one.differed += other.differed;
     one.partings.extend(other.partings);
-    one.problem = one.problem.or(other.problem);
+    one.problem = match (one.problem.take(), other.problem) {
+        (Some(one), Some(other)) if one != other => Some(format!("{one}; {other}")),
+        (one, other) => one.or(other),
+    };
     one
 }
 

@@ -160,3 +160,30 @@ fn a_report_says_which_seeds_it_has_and_how_much_went_wrong() {
     let seeds = Report::of(&timed.run()).seeds.unwrap();
     assert_eq!((seeds.first, seeds.count), (7, None));
 }
+
+#[test]
+fn worlds_that_differed_are_in_the_order_of_the_whole_campaign_and_no_more_than_it_would_have_told() {
+    let folder = setup();
+    let seeds_of = |report: &Value| -> Vec<u64> {
+        let partings = report["determinism"]["partings"].as_array().unwrap();
+        partings.iter().map(|parting| parting["seed"].as_u64().unwrap()).collect()
+    };
+    let mut seeds = Vec::new();
+    for (part, file) in [("1/2", "1.json"), ("2/2", "2.json")] {
+        let args = ["canary-chance", "--seeds", "12", "--verify-determinism", "--json", "-", "--shard", part];
+        let run = chaos(folder.path(), &args);
+        assert_eq!(run.code, 4, "{}", run.err);
+        let mut report = json(&run.out);
+        seeds.extend(seeds_of(&report));
+        report["determinism"]["problem"] = format!("{part} had one").into();
+        fs::write(folder.path().join(file), report.to_string()).unwrap();
+    }
+    assert!(seeds.len() > 5 && !seeds.is_sorted(), "{seeds:?}");
+    seeds.sort_unstable();
+    let merged = merge(&folder, &["DIR/2.json", "DIR/1.json"]);
+    assert_eq!(merged.code, 4, "{}", merged.err);
+    let merged = json(&merged.out);
+    assert_eq!(seeds_of(&merged), seeds[..5]);
+    assert_eq!(merged["determinism"]["worlds"], 12);
+    assert_eq!(merged["determinism"]["problem"], "1/2 had one; 2/2 had one");
+}
