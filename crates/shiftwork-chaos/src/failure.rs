@@ -111,12 +111,7 @@ impl Failure {
     }
 
     fn file_name(&self) -> String {
-        let world = match self.origin {
-            Origin::Generated(_) | Origin::Saved(_) => self.seed.to_string(),
-            Origin::Injected { number } => format!("x{number}"),
-            Origin::Changed { number } => format!("g{number}"),
-        };
-        format!("{}-{}-{world}.json", self.scenario, in_a_file_name(self.rule().name()))
+        file_name(self.scenario, self.rule(), self.seed, &self.origin)
     }
 
     /// The line that replays the smallest plan, if that is in a file. `command` is what starts the program.
@@ -135,6 +130,17 @@ impl Failure {
     }
 }
 
+/// A name that says which world the plan is of, so that campaigns under another profile or from another base seed leave it alone.
+fn file_name(scenario: &str, rule: &RuleName, seed: u64, origin: &Origin) -> String {
+    let world = match origin {
+        Origin::Generated(profile) => format!("{}-{seed}", profile_name(*profile)),
+        Origin::Injected { number } => format!("{seed}-x{number}"),
+        Origin::Changed { number } => format!("{seed}-g{number}"),
+        Origin::Saved(_) => seed.to_string(),
+    };
+    format!("{}-{}-{world}.json", in_a_file_name(scenario), in_a_file_name(rule.name()))
+}
+
 /// A world whose plan stays as it is.
 fn unshrunk(outcome: Outcome) -> Shrunk {
     Shrunk { outcome, worlds: 0, without: Vec::new() }
@@ -145,7 +151,7 @@ pub(crate) fn replay_line(command: &str, file: &Path) -> String {
 }
 
 pub(crate) fn again_line(command: &str, scenario: &str, seed: u64, profile: Profile) -> String {
-    format!("{command} {scenario} --seed {seed} --profile {}", profile_name(profile))
+    format!("{command} {} --seed {seed} --profile {}", in_a_shell(scenario), profile_name(profile))
 }
 
 /// The word for a profile at the command line and in files.
@@ -157,10 +163,11 @@ pub(crate) fn profile_name(profile: Profile) -> &'static str {
     }
 }
 
-/// A rule's name without what a file's name should not have: a scenario's own invariant is called by a sentence.
-fn in_a_file_name(rule: &str) -> String {
+/// A scenario's or a rule's name without what a file's name should not have: some scenarios are called by a path, and a scenario's own
+/// invariant by a sentence.
+fn in_a_file_name(called: &str) -> String {
     let mut name = String::new();
-    for c in rule.chars().take(60) {
+    for c in called.chars().take(60) {
         if c.is_alphanumeric() {
             name.extend(c.to_lowercase());
         } else if !name.is_empty() && !name.ends_with('-') {
@@ -171,7 +178,7 @@ fn in_a_file_name(rule: &str) -> String {
 }
 
 /// A word as a shell reads it back.
-fn in_a_shell(word: &str) -> String {
+pub(crate) fn in_a_shell(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+=:@,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
@@ -192,9 +199,29 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_named_after_its_world_and_lies_in_its_folder() {
+        let check = |scenario: &str, origin: Origin, name: &str| {
+            assert_eq!(file_name(scenario, &RuleName::Scenario("Paid once!".to_owned()), 7, &origin), name);
+        };
+        check("orders", Origin::Generated(Profile::Harsh), "orders-paid-once-harsh-7.json");
+        check("orders", Origin::Generated(Profile::Hostile), "orders-paid-once-hostile-7.json");
+        check("orders", Origin::Injected { number: 12 }, "orders-paid-once-7-x12.json");
+        check("orders", Origin::Changed { number: 12 }, "orders-paid-once-7-g12.json");
+        check("billing/charge", Origin::Generated(Profile::Harsh), "billing-charge-paid-once-harsh-7.json");
+        check("../billing", Origin::Generated(Profile::Harsh), "billing-paid-once-harsh-7.json");
+    }
+
+    #[test]
+    fn the_line_of_a_world_as_it_was_found_can_be_pasted() {
+        let line = |scenario: &str| again_line("cargo xtask chaos", scenario, 7, Profile::Harsh);
+        assert_eq!(line("billing/charge"), "cargo xtask chaos billing/charge --seed 7 --profile harsh");
+        assert_eq!(line("it's paid"), r"cargo xtask chaos 'it'\''s paid' --seed 7 --profile harsh");
+    }
+
+    #[test]
     fn a_replay_line_can_be_pasted() {
         let line = |file: &str| replay_line("cargo xtask chaos", Path::new(file));
-        assert_eq!(line(".chaos/email-t1-7.json"), "cargo xtask chaos --plan .chaos/email-t1-7.json");
+        assert_eq!(line(".chaos/email-t1-harsh-7.json"), "cargo xtask chaos --plan .chaos/email-t1-harsh-7.json");
         assert_eq!(line("my plans/it's.json"), r"cargo xtask chaos --plan 'my plans/it'\''s.json'");
     }
 }

@@ -15,7 +15,7 @@ use shiftwork_sim::{
 use crate::{
     CampaignReport, Failure, Verdict,
     determinism::{Determinism, Parting, Place},
-    failure::{again_line, profile_name, replay_line},
+    failure::{again_line, in_a_shell, profile_name, replay_line},
     report::{CoverageCounts, Ended, FaultCount, FaultCounts, InjectionCounts, Origin, ToolCrash},
 };
 
@@ -219,8 +219,10 @@ impl Text<'_> {
         let line = match from {
             Origin::Generated(profile) => again_line(self.command, scenario, *seed, *profile),
             Origin::Saved(file) => replay_line(self.command, file),
-            Origin::Injected { .. } => format!("{} {scenario} --exhaustive --first-seed {seed}", self.command),
-            Origin::Changed { .. } => format!("{} {scenario} --guided", self.command),
+            Origin::Injected { .. } => {
+                format!("{} {} --exhaustive --first-seed {seed}", self.command, in_a_shell(scenario))
+            }
+            Origin::Changed { .. } => format!("{} {} --guided", self.command, in_a_shell(scenario)),
         };
         writeln!(f, "again, with the place of the panic: {HEADING}{line} -v{HEADING:#}")
     }

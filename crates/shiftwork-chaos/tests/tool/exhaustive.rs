@@ -41,7 +41,7 @@ fn a_failure_is_shrunk_saved_under_its_number_and_replayed() {
     assert!(run.out.contains("shrunk from 1 fault to 1"), "{}", run.out);
     let saved: Vec<_> = fs::read_dir(folder.path().join(".chaos")).unwrap().map(|it| it.unwrap().file_name()).collect();
     let [file] = &saved[..] else { panic!("{saved:?}") };
-    assert!(file.to_string_lossy().starts_with("canary-twice-no-mail-is-sent-twice-x"), "{file:?}");
+    assert!(file.to_string_lossy().starts_with("canary-twice-no-mail-is-sent-twice-0-x"), "{file:?}");
     let again = chaos(folder.path(), &["--plan", &format!("DIR/.chaos/{}", file.to_string_lossy())]);
     assert_eq!(again.code, 1, "{}{}", again.out, again.err);
 }

@@ -34,7 +34,7 @@ fn a_planted_bug_is_found_shrunk_saved_and_replayed() {
     let plans = saved_plans(&folder);
     assert_eq!(plans.len(), 1);
     let name = plans[0].file_name().unwrap().to_string_lossy().into_owned();
-    assert!(name.starts_with("canary-twice-no-mail-is-sent-twice-"), "{name}");
+    assert!(name.starts_with("canary-twice-no-mail-is-sent-twice-harsh-"), "{name}");
     let plan = Plan::from_json(&fs::read_to_string(&plans[0]).unwrap()).unwrap();
     assert!(plan.faults.len() <= 2, "{plan}");
     let does_not_hear = |name: &str| ["reply_lost", "panic_at_poll", "drop_at_poll"].contains(&name);
