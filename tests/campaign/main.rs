@@ -154,6 +154,12 @@ fn a_reader_of_smaller_plans_that_has_gone_away_has_seen_what_it_wanted() {
 
 #[test]
 fn an_interrupted_campaign_ends_with_its_tables_so_far() {
+    for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
+        interrupted_campaign(signal);
+    }
+}
+
+fn interrupted_campaign(signal: rustix::process::Signal) {
     let folder = folder();
     let mut child = Command::new(env!("CARGO_BIN_EXE_chaos"))
         .args(["email", "--time", "3600", "--json", "report.json"])
@@ -168,9 +174,9 @@ fn an_interrupted_campaign_ends_with_its_tables_so_far() {
         std::thread::yield_now();
     }
     let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{}", text(&output));
+    assert_eq!(output.status.code(), Some(130), "{signal:?}: {}", text(&output));
     assert!(text(&output).contains("all rules were kept until it was interrupted"), "{}", text(&output));
     assert!(text(&output).contains("scenario"), "the tables are there: {}", text(&output));
     let report = std::fs::read_to_string(folder.path().join("report.json")).unwrap();

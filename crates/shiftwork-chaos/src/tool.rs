@@ -128,7 +128,7 @@ impl Tool {
         }
         let stop = Arc::new(AtomicBool::new(false));
         if let Err(error) = interruption::listen(&stop) {
-            eprintln!("Ctrl-C ends the campaign without a report: {error}");
+            eprintln!("Ctrl-C and SIGTERM end the campaign without a report: {error}");
         }
         let display = match (cli.is_quiet(), io::stderr().is_terminal()) {
             (true, _) => Display::Nothing,
