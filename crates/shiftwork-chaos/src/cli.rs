@@ -50,7 +50,7 @@ pub(crate) struct Cli {
 
     /// Shrink saved plans again and write them back: a file, a folder of them, or "corpus" for the program's own. A plan
     /// that breaks no rule any more stays as it is
-    #[arg(long, value_name = "FILE|corpus", conflicts_with_all = ["scenarios", "seeds", "first_seed", "seed", "time", "profile", "plan", "json", "report", "trace", "junit", "shard", "verify_determinism"])]
+    #[arg(long, value_name = "FILE|corpus", conflicts_with_all = ["scenarios", "seeds", "first_seed", "seed", "time", "profile", "exhaustive", "guided", "list", "plan", "json", "report", "trace", "junit", "shard", "verify_determinism", "jobs", "save", "max_failures"])]
     minimize: Option<PathBuf>,
 
     /// With --minimize: write the plans to standard output, one after the other, and leave the files alone

@@ -18,6 +18,7 @@ use crate::{
     Campaign, CampaignReport, Verdict,
     campaign::world,
     cli::{CampaignRequest, Cli, JsonTarget, MinimizeRequest, Request, UsageError, Written, WrittenWhat, is_hidden},
+    corpus::Corpus,
     determinism::{ChildProcess, SecondRun, answer_on_stdio},
     exhibit, exit, interruption, json, junit, merge, minimize, page,
     progress::{Display, Progress},
@@ -244,6 +245,7 @@ impl Tool {
                 }
             }
             Ok(Request::Minimize(MinimizeRequest { corpus, to_stdout })) => {
+                tell_misfits(&corpus, err);
                 let into = if to_stdout { minimize::Destination::Stream(out) } else { minimize::Destination::Files };
                 minimize::minimize(&corpus, into, surroundings.display, &surroundings.stop, err).code()
             }
@@ -279,11 +281,7 @@ impl Tool {
             detail,
             is_replay,
         } = request;
-        for replay in &corpus.replays {
-            if let Some(reason) = replay.misfit() {
-                drop(writeln!(err, "{} may be stale: {reason}", replay.file.display()));
-            }
-        }
+        tell_misfits(&corpus, err);
         let mut campaign = Campaign::over(scenarios);
         campaign.corpus = corpus;
         campaign.search = search;
@@ -374,6 +372,15 @@ impl std::fmt::Debug for Tool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<_> = self.scenarios.iter().map(|scenario| scenario.name()).collect();
         f.debug_struct("Tool").field("scenarios", &names).field("command", &self.command).finish_non_exhaustive()
+    }
+}
+
+/// Plans that are run although their scenario does not know everything in them: those that were named one by one.
+fn tell_misfits(corpus: &Corpus<'_>, err: &mut dyn Write) {
+    for replay in &corpus.replays {
+        if let Some(reason) = replay.misfit() {
+            drop(writeln!(err, "{} may be stale: {reason}", replay.file.display()));
+        }
     }
 }
 

@@ -224,13 +224,31 @@ fn a_corpus_is_minimized_plan_by_plan_or_shown_smaller() {
 }
 
 #[test]
+fn a_plan_that_no_longer_fits_is_told_before_it_is_made_smaller() {
+    let folder = setup();
+    let mut plan = Plan::quiet("mailer", 1);
+    plan.faults = vec![Fault::new(1, site("fax").hang())];
+    fs::write(folder.path().join("plan.json"), plan.to_json()).unwrap();
+    let run = chaos(folder.path(), &["--minimize", "DIR/plan.json"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let told = "plan.json may be stale: it strikes fax, which mailer does not have; it has smtp";
+    assert!(run.err.contains(told), "{}", run.err);
+}
+
+#[test]
 fn what_cannot_be_minimized_is_refused_by_name() {
     let folder = setup();
     fs::write(folder.path().join("bad.json"), "nonsense").unwrap();
-    let cases: [(&[&str], &str); 4] = [
+    let cases: [(&[&str], &str); 10] = [
         (&["--minimize", "DIR/bad.json"], "bad.json: not a plan"),
         (&["--minimize", "DIR/nowhere.json"], "cannot minimize"),
         (&["--minimize", "DIR/bad.json", "--seeds", "3"], "--minimize"),
+        (&["--minimize", "DIR/bad.json", "--exhaustive"], "cannot be used with"),
+        (&["--minimize", "DIR/bad.json", "--guided"], "cannot be used with"),
+        (&["--minimize", "DIR/bad.json", "--list"], "cannot be used with"),
+        (&["--minimize", "DIR/bad.json", "--jobs", "2"], "cannot be used with"),
+        (&["--minimize", "DIR/bad.json", "--save", "DIR"], "cannot be used with"),
+        (&["--minimize", "DIR/bad.json", "--max-failures", "2"], "cannot be used with"),
         (&["--to-stdout"], "--minimize"),
     ];
     for (args, said) in cases {

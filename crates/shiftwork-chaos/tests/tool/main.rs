@@ -29,7 +29,8 @@ struct Run {
 fn chaos(folder: &Path, args: &[&str]) -> Run {
     let save = folder.join(".chaos");
     let mut args: Vec<_> = args.iter().map(|arg| arg.replace("DIR", &folder.to_string_lossy())).collect();
-    if !args.iter().any(|arg| arg == "--save") {
+    // What makes saved plans smaller saves none.
+    if !args.iter().any(|arg| arg == "--save" || arg == "--minimize") {
         args.extend(["--save".to_owned(), save.to_string_lossy().into_owned()]);
     }
     let (mut out, mut err) = (Vec::new(), Vec::new());
