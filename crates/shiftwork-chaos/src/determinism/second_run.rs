@@ -121,6 +121,22 @@ impl SecondRun for InProcess<'_> {
         stop: &AtomicBool,
         told: &mut dyn FnMut(usize, Answer),
     ) -> Result<(), String> {
+        self.run_until_told_enough(questions, jobs, stop, &mut |index, answer| {
+            told(index, answer);
+            ControlFlow::Continue(())
+        })
+    }
+}
+
+impl InProcess<'_> {
+    /// As [`SecondRun::run`], until `told` has had enough.
+    fn run_until_told_enough(
+        &self,
+        questions: &[Question],
+        jobs: NonZeroUsize,
+        stop: &AtomicBool,
+        told: &mut dyn FnMut(usize, Answer) -> ControlFlow<()>,
+    ) -> Result<(), String> {
         let reversed = |number: u64| usize::try_from(number).ok().map_or(0, |number| questions.len() - 1 - number);
         let mut problem = Ok(());
         threads::run_in_order(
@@ -129,10 +145,7 @@ impl SecondRun for InProcess<'_> {
             &|| stop.load(Ordering::Relaxed),
             &|number| self.answer(&questions[reversed(number)]),
             &mut |number, answer| match answer {
-                Ok(answer) => {
-                    told(reversed(number), answer);
-                    ControlFlow::Continue(())
-                }
+                Ok(answer) => told(reversed(number), answer),
                 Err(error) => {
                     problem = Err(error);
                     ControlFlow::Break(())
@@ -141,9 +154,7 @@ impl SecondRun for InProcess<'_> {
         );
         problem
     }
-}
 
-impl InProcess<'_> {
     fn answer(&self, question: &Question) -> Result<Answer, String> {
         let (name, source) = match &question.world {
             WorldSpec::Generated { scenario, seed, profile } => {
@@ -246,7 +257,7 @@ impl SecondRun for ChildProcess {
 }
 
 /// The other side of [`ChildProcess`]: reads all questions, runs their worlds, the last one first, and writes the answers,
-/// until `stop` is set.
+/// until `stop` is set or nobody reads them any more.
 ///
 /// # Errors
 ///
@@ -263,13 +274,17 @@ pub fn answer_on_stdio(
     let questions: Result<Vec<Question>, _> = text.lines().map(serde_json::from_str).collect();
     let questions = questions.map_err(|error| format!("not a list of worlds: {error}"))?;
     let mut written = Ok(());
-    let run = InProcess::new(scenarios).run(&questions, jobs, stop, &mut |index, answer| {
+    let run = InProcess::new(scenarios).run_until_told_enough(&questions, jobs, stop, &mut |index, answer| {
         let Answer { fingerprint, records, polls } = answer;
         let line = AnswerLine { index, fingerprint: format!("{fingerprint:016x}"), records, polls };
         let line = serde_json::to_string(&line).unwrap_or_default();
         // A line break first: worker code may have printed half a line.
-        if let Err(error) = output.write_all(format!("\n{line}\n").as_bytes()) {
-            written = Err(format!("an answer could not be written: {error}"));
+        match output.write_all(format!("\n{line}\n").as_bytes()) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                written = Err(format!("an answer could not be written: {error}"));
+                ControlFlow::Break(())
+            }
         }
     });
     run.and(written)

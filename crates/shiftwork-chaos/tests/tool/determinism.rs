@@ -1,10 +1,16 @@
 //! `--verify-determinism`: worlds run twice, in this process and in another one.
 
-use std::{env, fs, io, num::NonZeroUsize, process::Command, sync::atomic::AtomicBool};
+use std::{
+    env, fs,
+    io::{self, Write},
+    num::NonZeroUsize,
+    process::Command,
+    sync::atomic::AtomicBool,
+};
 
 use shiftwork_chaos::{
     Campaign, Seeds, Verdict,
-    determinism::{ChildProcess, Place, SecondRun, answer_on_stdio},
+    determinism::{ChildProcess, Place, Question, SecondRun, WorldSpec, answer_on_stdio},
 };
 use shiftwork_sim::{Plan, Scenario};
 
@@ -103,6 +109,33 @@ fn a_process_that_fails_is_a_crash_of_the_tool() {
     assert_eq!(report.verdict(), Verdict::ToolCrashed);
     let problem = report.determinism.unwrap().problem.unwrap();
     assert!(problem.contains("could not be started"), "{problem}");
+}
+
+/// A stream whose reader has gone away, and how often it was written to all the same.
+struct Unread(u32);
+
+impl Write for Unread {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        self.0 += 1;
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_second_run_whose_first_run_has_gone_away_does_not_go_on() {
+    let question = |seed| Question { world: WorldSpec::Saved(Plan::quiet("mailer", seed)), records: false };
+    let line = |seed| serde_json::to_string(&question(seed)).unwrap() + "\n";
+    let questions: String = (0..5).map(line).collect();
+    let mut output = Unread(0);
+    let stop = AtomicBool::new(false);
+    let answered =
+        answer_on_stdio(&scenarios::all(), NonZeroUsize::MIN, &stop, questions.as_bytes(), &mut output).unwrap_err();
+    assert!(answered.starts_with("an answer could not be written: "), "{answered}");
+    assert_eq!(output.0, 1, "it tries no other answer");
 }
 
 #[test]
