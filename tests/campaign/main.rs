@@ -112,7 +112,11 @@ fn bad_usage_is_one_clear_line_and_exit_code_two() {
 
 /// Runs the program with this as its standard output: its exit code, and what it wrote to standard error.
 fn chaos_into(output: impl Into<Stdio>, folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chaos"));
+    run_into(output, env!("CARGO_BIN_EXE_chaos"), folder, arguments)
+}
+
+fn run_into(output: impl Into<Stdio>, program: &str, folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(program);
     let run = command.args(arguments).current_dir(folder).stdout(output).output().unwrap();
     (run.status.code(), text(&run))
 }
@@ -150,6 +154,15 @@ fn a_reader_of_smaller_plans_that_has_gone_away_has_seen_what_it_wanted() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("a.json") && !said.contains("could not write"), "{said}");
     assert!(!said.contains("b.json"), "nobody waits for the others: {said}");
+}
+
+#[test]
+fn a_reader_of_the_zoos_list_that_has_gone_away_is_no_crash() {
+    let folder = folder();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let (code, said) = run_into(writer, env!("CARGO_BIN_EXE_zoo"), folder.path(), &["--list"]);
+    assert_eq!((code, said.as_str()), (Some(0), ""));
 }
 
 #[test]

@@ -18,7 +18,7 @@
 //! | 0 | every bug was found by its rule, and every twin passed |
 //! | 1 | a bug was missed, another rule broke, one fault was enough where two are said to be needed, or a twin failed |
 //! | 2 | the command line cannot be used, or names no exhibit |
-//! | 101 | the program itself crashed |
+//! | 101 | the program itself crashed, or its result could not be written |
 
 #![expect(
     unreachable_pub,
@@ -44,12 +44,19 @@ mod table;
 mod tour;
 mod visit;
 
-use std::{num::NonZeroUsize, process::ExitCode};
+use std::{
+    io::{self, Write},
+    num::NonZeroUsize,
+    process::ExitCode,
+};
 
 use clap::Parser;
 use shiftwork_sim::panics;
 
 use crate::{exhibit::Exhibit, visit::Rigour};
+
+/// The exit code of a panic, and of what is no better.
+const CRASHED: u8 = 101;
 
 /// Every exhibit, by the part of a worker's life where it strikes.
 fn all() -> Vec<&'static Exhibit> {
@@ -106,21 +113,32 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     if cli.list {
-        for exhibit in &chosen {
-            println!("{:<13}  {:<36}  {}", exhibit.area.as_str(), exhibit.name, exhibit.about);
-        }
-        return ExitCode::SUCCESS;
+        let line =
+            |exhibit: &&Exhibit| format!("{:<13}  {:<36}  {}\n", exhibit.area.as_str(), exhibit.name, exhibit.about);
+        return write(&chosen.iter().map(line).collect::<String>(), ExitCode::SUCCESS);
     }
     panics::silence();
     let jobs = cli.jobs.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
     let rigour = Rigour { twin_worlds: cli.twin_worlds, ..Rigour::FULL };
     let visits = tour::tour(&chosen, rigour, jobs);
-    if cli.json {
-        println!("{}", json::of(&visits));
+    let text = if cli.json {
+        format!("{}\n", json::of(&visits))
     } else {
-        print!("{}", table::Text { visits: &visits, worlds: cli.worlds });
+        table::Text { visits: &visits, worlds: cli.worlds }.to_string()
+    };
+    write(&text, if visits.iter().all(visit::Visit::is_good) { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Writes the result, and returns the code that it has. A reader that has gone away has seen what it wanted.
+fn write(text: &str, code: ExitCode) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("zoo: could not write to standard output: {error}");
+            ExitCode::from(CRASHED)
+        }
+        Ok(()) | Err(_) => code,
     }
-    if visits.iter().all(visit::Visit::is_good) { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
 fn is_meant(exhibit: &Exhibit, words: &[String]) -> bool {
