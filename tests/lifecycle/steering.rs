@@ -182,6 +182,20 @@ fn jobs(script: Script, acts: &'static [(u64, Act)]) -> (Outcome, Notes, shiftwo
 }
 
 #[test]
+fn p1_a_worker_is_paused_and_resumed_in_the_delay_before_the_drain_too() {
+    let script = Script::new().at(millis(3_200), Signal::Terminate);
+    let delayed = |host: HostBuilder| every(1)(host.stop_budget(StopBudget::default().before_drain(secs(10))));
+    let (outcome, _) = run(
+        script,
+        delayed,
+        &[(4_500, |host, _| host.pause("ticks").unwrap()), (8_500, |host, _| host.resume("ticks").unwrap())],
+    );
+    outcome.assert_rules_kept();
+    let before = (0..=4).map(secs);
+    assert_eq!(starts(&outcome), before.chain([millis(8_500)]).chain((9..=13).map(secs)).collect::<Vec<_>>());
+}
+
+#[test]
 fn p2_a_cycle_in_flight_goes_on_under_its_lease_and_nothing_more_is_claimed() {
     let (outcome, _, queue) =
         jobs(Script::new().at(secs(100), Signal::Terminate), &[(10_000, |host, _| host.pause("jobs").unwrap())]);

@@ -10,7 +10,7 @@ pub struct Transitions([u64; 3]);
 
 impl Transitions {
     /// Every transition that the lifecycle has, as events tell it: a worker that closes says so only by its end.
-    pub const POSSIBLE: [(WorkerPhase, WorkerPhase); 33] = [
+    pub const POSSIBLE: [(WorkerPhase, WorkerPhase); 35] = [
         (WorkerPhase::Pending, WorkerPhase::Starting),
         (WorkerPhase::Pending, WorkerPhase::NeverStarted),
         (WorkerPhase::Starting, WorkerPhase::Ready),
@@ -18,6 +18,9 @@ impl Transitions {
         (WorkerPhase::Starting, WorkerPhase::NeverStarted),
         (WorkerPhase::Ready, WorkerPhase::Running),
         (WorkerPhase::Ready, WorkerPhase::NeverStarted),
+        // One that is ready in a later life when its host stops.
+        (WorkerPhase::Ready, WorkerPhase::Stopped),
+        (WorkerPhase::Ready, WorkerPhase::Aborted),
         // A service that did not hold out until its host ran.
         (WorkerPhase::Ready, WorkerPhase::Failed),
         (WorkerPhase::Running, WorkerPhase::Draining),

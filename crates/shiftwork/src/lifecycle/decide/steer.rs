@@ -6,28 +6,31 @@ use super::{Action, HostPhase, Lifecycle, StopAlone, Then};
 use crate::event::{Event, WorkerId, WorkerPhase};
 
 impl Lifecycle {
-    /// Rule P1: at once, whatever the phase; a worker that has not run yet opens paused.
+    /// Rule P1: at once, whatever the phase; a worker that has not run yet opens paused. In a stop, for as long as it runs on.
     pub(super) fn pause(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
-        let stopping = self.stopping.is_some();
-        let worker = self.worker(id);
-        if stopping || worker.paused || worker.phase.is_terminal() {
+        if !self.is_steered(id) || self.worker(id).paused {
             return;
         }
-        worker.paused = true;
+        self.worker(id).paused = true;
         actions.push(Action::Pause(id));
         actions.push(Action::Emit(Event::WorkerPaused { worker: id }));
     }
 
     pub(super) fn resume(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
-        let stopping = self.stopping.is_some();
-        let worker = self.worker(id);
-        if stopping || !worker.paused || worker.phase.is_terminal() {
+        if !self.is_steered(id) || !self.worker(id).paused {
             return;
         }
-        worker.paused = false;
+        self.worker(id).paused = false;
         // Said first: a cycle may begin as soon as it is done.
         actions.push(Action::Emit(Event::WorkerResumed { worker: id }));
         actions.push(Action::Resume(id));
+    }
+
+    /// Whether a pause of it begins or ends: not once it can take in no more.
+    fn is_steered(&mut self, id: WorkerId) -> bool {
+        let stopping = self.stopping.is_some();
+        let phase = self.worker(id).phase;
+        if stopping { phase == WorkerPhase::Running } else { !phase.is_terminal() }
     }
 
     pub(super) fn trigger(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
