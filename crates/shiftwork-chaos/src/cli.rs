@@ -54,7 +54,7 @@ pub(crate) struct Cli {
     minimize: Option<PathBuf>,
 
     /// With --minimize: write the plans to standard output, one after the other, and leave the files alone
-    #[arg(long, requires = "minimize")]
+    #[arg(long)]
     to_stdout: bool,
 
     /// As many seeds as can begin within so many seconds
@@ -251,6 +251,10 @@ impl Cli {
     ) -> Result<Request<'a>, UsageError> {
         let all_cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let jobs = self.jobs.unwrap_or_else(all_cores);
+        // Not left to the parser, which lets it be where something else is said that goes without --minimize.
+        if self.to_stdout && self.minimize.is_none() {
+            return Err(UsageError("--to-stdout is what --minimize does with its plans: say --minimize, too".to_owned()));
+        }
         if self.list {
             return Ok(Request::List);
         }
