@@ -41,6 +41,8 @@ pub struct Sites {
     pub queues: &'static [&'static str],
     /// The names of its nodes, if there are several.
     pub nodes: &'static [&'static str],
+    /// The names of those that a worker is stubborn by, of which alone a fault has its cycles ignore that they are asked to end.
+    pub stubborn: &'static [&'static str],
     /// How long faults may begin, in seconds.
     pub horizon_secs: u64,
 }
@@ -127,13 +129,17 @@ impl Scenario for Specimen<'_> {
     }
 
     fn surface(&self) -> Surface {
-        let Sites { dependencies, queues, nodes: _, horizon_secs } = &self.exhibit.sites;
+        let Sites { dependencies, queues, nodes: _, stubborn: _, horizon_secs } = &self.exhibit.sites;
         let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
         Surface { dependencies: names(dependencies), queues: names(queues), horizon: secs(*horizon_secs) }
     }
 
     fn nodes(&self) -> Vec<String> {
         self.exhibit.sites.nodes.iter().map(ToString::to_string).collect()
+    }
+
+    fn stubborn(&self) -> Vec<String> {
+        self.exhibit.sites.stubborn.iter().map(ToString::to_string).collect()
     }
 
     fn bend(&self, mix: FaultMix) -> FaultMix {

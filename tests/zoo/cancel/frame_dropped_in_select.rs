@@ -18,7 +18,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a half-read frame is dropped when the other branch of a `select!` is ready",
     area: Area::Cancel,
     rule: RULE,
-    sites: Sites { dependencies: &[], queues: &["wire"], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &[], queues: &["wire"], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Harsh,
     budget: 400,
     needs_two_faults: false,

@@ -17,7 +17,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "requests that were seen are forgotten after an hour of wall time",
     area: Area::Clock,
     rule: RULE,
-    sites: Sites { dependencies: &["payments"], queues: &[], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &["payments"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Hostile,
     budget: 3000,
     needs_two_faults: true,

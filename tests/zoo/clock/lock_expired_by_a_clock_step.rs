@@ -18,7 +18,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a lock row expires at a wall time, though its holder is still at work",
     area: Area::Clock,
     rule: RULE,
-    sites: Sites { dependencies: &["files"], queues: &[], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &["files"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Hostile,
     budget: 4000,
     needs_two_faults: true,

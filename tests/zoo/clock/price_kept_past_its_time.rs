@@ -18,7 +18,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "the age of a cached price is told by the wall clock",
     area: Area::Clock,
     rule: RULE,
-    sites: Sites { dependencies: &["market"], queues: &[], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &["market"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Harsh,
     budget: 600,
     needs_two_faults: false,

@@ -17,7 +17,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "what cannot be sent is kept, however much it becomes",
     area: Area::Concurrency,
     rule: RULE,
-    sites: Sites { dependencies: &["collector"], queues: &[], nodes: &[], horizon_secs: 120 },
+    sites: Sites { dependencies: &["collector"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 120 },
     profile: Profile::Hostile,
     budget: 400,
     needs_two_faults: false,

@@ -17,7 +17,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a list is read, worked, and written back without what was added meanwhile",
     area: Area::Concurrency,
     rule: RULE,
-    sites: Sites { dependencies: &["smtp"], queues: &[], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &["smtp"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Harsh,
     budget: 400,
     needs_two_faults: false,

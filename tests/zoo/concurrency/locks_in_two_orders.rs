@@ -15,7 +15,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "two workers take the same two locks, each in its own order",
     area: Area::Concurrency,
     rule: "L1",
-    sites: Sites { dependencies: &["database"], queues: &[], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &["database"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Harsh,
     budget: 400,
     needs_two_faults: false,

@@ -16,7 +16,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a notification that comes between the look and the wait is lost",
     area: Area::Concurrency,
     rule: "L1",
-    sites: Sites { dependencies: &["table"], queues: &[], nodes: &[], horizon_secs: 40 },
+    sites: Sites { dependencies: &["table"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 40 },
     profile: Profile::Hostile,
     budget: 600,
     needs_two_faults: false,

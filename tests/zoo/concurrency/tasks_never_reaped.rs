@@ -16,7 +16,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "finished tasks are kept, because nobody asks for their results",
     area: Area::Concurrency,
     rule: RULE,
-    sites: Sites { dependencies: &[], queues: &[], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &[], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Gentle,
     budget: 50,
     needs_two_faults: false,

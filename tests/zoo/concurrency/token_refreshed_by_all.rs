@@ -18,7 +18,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "every lane that finds the token expired asks for a new one",
     area: Area::Concurrency,
     rule: RULE,
-    sites: Sites { dependencies: &["login", "api"], queues: &[], nodes: &[], horizon_secs: 40 },
+    sites: Sites { dependencies: &["login", "api"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 40 },
     profile: Profile::Gentle,
     budget: 50,
     needs_two_faults: false,

@@ -15,7 +15,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "the cursor is moved before the event is applied",
     area: Area::Crash,
     rule: RULE,
-    sites: Sites { dependencies: &["log"], queues: &[], nodes: &[], horizon_secs: 40 },
+    sites: Sites { dependencies: &["log"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 40 },
     profile: Profile::Harsh,
     budget: 200,
     needs_two_faults: false,

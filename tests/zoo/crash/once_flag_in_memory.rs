@@ -17,7 +17,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "what was done once is remembered by the process",
     area: Area::Crash,
     rule: RULE,
-    sites: Sites { dependencies: &["mail"], queues: &[], nodes: &[], horizon_secs: 40 },
+    sites: Sites { dependencies: &["mail"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 40 },
     profile: Profile::Harsh,
     budget: 200,
     needs_two_faults: false,

@@ -17,7 +17,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "the recovery after a crash forgets what it recovers before it has",
     area: Area::Crash,
     rule: RULE,
-    sites: Sites { dependencies: &["bank"], queues: &[], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &["bank"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Hostile,
     budget: 4000,
     needs_two_faults: true,

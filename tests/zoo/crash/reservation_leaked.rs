@@ -15,7 +15,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a reservation of a process that died is never released",
     area: Area::Crash,
     rule: "L1",
-    sites: Sites { dependencies: &["checkout"], queues: &[], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &["checkout"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Hostile,
     budget: 3000,
     needs_two_faults: true,

@@ -15,7 +15,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a file is emptied, and then written",
     area: Area::Crash,
     rule: RULE,
-    sites: Sites { dependencies: &["disk"], queues: &[], nodes: &[], horizon_secs: 40 },
+    sites: Sites { dependencies: &["disk"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 40 },
     profile: Profile::Harsh,
     budget: 300,
     needs_two_faults: false,

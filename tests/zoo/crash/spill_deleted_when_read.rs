@@ -17,7 +17,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "what was spilled in an outage is deleted before it has been sent",
     area: Area::Crash,
     rule: RULE,
-    sites: Sites { dependencies: &["collector"], queues: &[], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &["collector"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Hostile,
     budget: 4000,
     needs_two_faults: true,

@@ -17,7 +17,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a row is struck off when it is buffered, not when it is stored",
     area: Area::Crash,
     rule: RULE,
-    sites: Sites { dependencies: &["store"], queues: &[], nodes: &[], horizon_secs: 40 },
+    sites: Sites { dependencies: &["store"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 40 },
     profile: Profile::Harsh,
     budget: 300,
     needs_two_faults: false,

@@ -15,7 +15,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a flag against a second run stays set when the first one panics or is dropped",
     area: Area::Failure,
     rule: "L1",
-    sites: Sites { dependencies: &["api"], queues: &[], nodes: &[], horizon_secs: 40 },
+    sites: Sites { dependencies: &["api"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 40 },
     profile: Profile::Harsh,
     budget: 400,
     needs_two_faults: false,

@@ -17,7 +17,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a bad message is dropped when the place for bad messages is down",
     area: Area::Failure,
     rule: RULE,
-    sites: Sites { dependencies: &["archive"], queues: &[], nodes: &[], horizon_secs: 40 },
+    sites: Sites { dependencies: &["archive"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 40 },
     profile: Profile::Harsh,
     budget: 200,
     needs_two_faults: false,

@@ -17,7 +17,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "when both ways of telling somebody fail, nobody notices",
     area: Area::Failure,
     rule: RULE,
-    sites: Sites { dependencies: &["pager", "mail"], queues: &[], nodes: &[], horizon_secs: 40 },
+    sites: Sites { dependencies: &["pager", "mail"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 40 },
     profile: Profile::Hostile,
     budget: 1000,
     needs_two_faults: true,

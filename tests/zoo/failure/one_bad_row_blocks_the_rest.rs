@@ -15,7 +15,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a row that can never be read is tried first, for ever",
     area: Area::Failure,
     rule: "L1",
-    sites: Sites { dependencies: &["database"], queues: &[], nodes: &[], horizon_secs: 30 },
+    sites: Sites { dependencies: &["database"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 30 },
     profile: Profile::Gentle,
     budget: 20,
     needs_two_faults: false,

@@ -15,7 +15,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a panic under a lock makes every later cycle panic",
     area: Area::Failure,
     rule: "L1",
-    sites: Sites { dependencies: &[], queues: &[], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &[], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Harsh,
     budget: 400,
     needs_two_faults: false,

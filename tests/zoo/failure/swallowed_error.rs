@@ -17,7 +17,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "an error is logged, and the row struck off all the same",
     area: Area::Failure,
     rule: RULE,
-    sites: Sites { dependencies: &["smtp"], queues: &[], nodes: &[], horizon_secs: 40 },
+    sites: Sites { dependencies: &["smtp"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 40 },
     profile: Profile::Harsh,
     budget: 200,
     needs_two_faults: false,

@@ -15,7 +15,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "credentials are read at the start, and never again",
     area: Area::Failure,
     rule: "L1",
-    sites: Sites { dependencies: &["api"], queues: &[], nodes: &[], horizon_secs: 40 },
+    sites: Sites { dependencies: &["api"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 40 },
     profile: Profile::Gentle,
     budget: 20,
     needs_two_faults: false,

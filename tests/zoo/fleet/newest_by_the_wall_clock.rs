@@ -18,7 +18,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "of two values the store keeps the one with the later wall time",
     area: Area::Fleet,
     rule: RULE,
-    sites: Sites { dependencies: &["store"], queues: &[], nodes: NODES, horizon_secs: 60 },
+    sites: Sites { dependencies: &["store"], queues: &[], nodes: NODES, stubborn: &[], horizon_secs: 60 },
     profile: Profile::Harsh,
     budget: 200,
     needs_two_faults: false,

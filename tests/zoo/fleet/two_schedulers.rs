@@ -20,7 +20,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "each of two nodes looks whether a slot was billed, and then bills it",
     area: Area::Fleet,
     rule: RULE,
-    sites: Sites { dependencies: &["books"], queues: &[], nodes: NODES, horizon_secs: 60 },
+    sites: Sites { dependencies: &["books"], queues: &[], nodes: NODES, stubborn: &[], horizon_secs: 60 },
     profile: Profile::Gentle,
     budget: 50,
     needs_two_faults: false,

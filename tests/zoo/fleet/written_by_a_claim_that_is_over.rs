@@ -17,7 +17,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a write does not carry the fencing token of its claim",
     area: Area::Fleet,
     rule: RULE,
-    sites: Sites { dependencies: &["shelf"], queues: &["documents"], nodes: NODES, horizon_secs: 60 },
+    sites: Sites { dependencies: &["shelf"], queues: &["documents"], nodes: NODES, stubborn: &[], horizon_secs: 60 },
     profile: Profile::Harsh,
     budget: 1000,
     needs_two_faults: false,

@@ -21,7 +21,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a message is acknowledged when it is received, and then worked on",
     area: Area::Foreign,
     rule: RULE,
-    sites: Sites { dependencies: &[], queues: &["messages", "backend"], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &[], queues: &["messages", "backend"], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Harsh,
     budget: 300,
     needs_two_faults: false,

@@ -19,7 +19,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a `select!` drops a future that has taken a message off its channel",
     area: Area::Foreign,
     rule: "L1",
-    sites: Sites { dependencies: &[], queues: &["directory"], nodes: &[], horizon_secs: 40 },
+    sites: Sites { dependencies: &[], queues: &["directory"], nodes: &[], stubborn: &[], horizon_secs: 40 },
     profile: Profile::Harsh,
     budget: 1000,
     needs_two_faults: false,

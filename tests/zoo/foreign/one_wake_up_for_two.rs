@@ -13,7 +13,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a consumer takes one thing each time it is notified",
     area: Area::Foreign,
     rule: "L1",
-    sites: Sites { dependencies: &[], queues: &["backend"], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &[], queues: &["backend"], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Harsh,
     budget: 300,
     needs_two_faults: false,

@@ -15,7 +15,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a stop is told by `notify_waiters`, which a busy worker does not hear",
     area: Area::Foreign,
     rule: "T3",
-    sites: Sites { dependencies: &[], queues: &["backend"], nodes: &[], horizon_secs: 30 },
+    sites: Sites { dependencies: &[], queues: &["backend"], nodes: &[], stubborn: &[], horizon_secs: 30 },
     profile: Profile::Harsh,
     budget: 100,
     needs_two_faults: false,

@@ -12,7 +12,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "settlements are sent by tasks that nobody waits for",
     area: Area::Queue,
     rule: "Q4",
-    sites: Sites { dependencies: &["packing"], queues: &["parcels"], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &["packing"], queues: &["parcels"], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Hostile,
     budget: 3000,
     needs_two_faults: true,

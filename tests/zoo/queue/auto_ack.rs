@@ -14,7 +14,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a client acknowledges what it receives",
     area: Area::Queue,
     rule: "Q1",
-    sites: Sites { dependencies: &["packing"], queues: &["parcels"], nodes: &[], horizon_secs: 40 },
+    sites: Sites { dependencies: &["packing"], queues: &["parcels"], nodes: &[], stubborn: &[], horizon_secs: 40 },
     profile: Profile::Gentle,
     budget: 20,
     needs_two_faults: false,

@@ -15,7 +15,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a claim that takes long is dropped, with the rows that it has locked",
     area: Area::Queue,
     rule: "Q4",
-    sites: Sites { dependencies: &["packing"], queues: &["parcels"], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &["packing"], queues: &["parcels"], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Hostile,
     budget: 3000,
     needs_two_faults: true,

@@ -19,7 +19,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a store that does not answer is taken for one that says no",
     area: Area::Queue,
     rule: RULE,
-    sites: Sites { dependencies: &["packing"], queues: &["parcels"], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &["packing"], queues: &["parcels"], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Harsh,
     budget: 400,
     needs_two_faults: false,

@@ -15,7 +15,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "an update that was retried overwrites a later one",
     area: Area::Queue,
     rule: RULE,
-    sites: Sites { dependencies: &["directory"], queues: &[], nodes: &[], horizon_secs: 40 },
+    sites: Sites { dependencies: &["directory"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 40 },
     profile: Profile::Harsh,
     budget: 300,
     needs_two_faults: false,

@@ -14,7 +14,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a client claims ahead, and keeps what is left when it stops",
     area: Area::Queue,
     rule: "Q4",
-    sites: Sites { dependencies: &["packing"], queues: &["parcels"], nodes: &[], horizon_secs: 40 },
+    sites: Sites { dependencies: &["packing"], queues: &["parcels"], nodes: &[], stubborn: &[], horizon_secs: 40 },
     profile: Profile::Harsh,
     budget: 300,
     needs_two_faults: false,

@@ -18,7 +18,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "the delay grows with each failure, and never shrinks again",
     area: Area::Retry,
     rule: RULE,
-    sites: Sites { dependencies: &["api"], queues: &[], nodes: &[], horizon_secs: 120 },
+    sites: Sites { dependencies: &["api"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 120 },
     profile: Profile::Harsh,
     budget: 300,
     needs_two_faults: false,

@@ -16,7 +16,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a hand-written breaker opens, and has no way back",
     area: Area::Retry,
     rule: "L1",
-    sites: Sites { dependencies: &["api"], queues: &[], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &["api"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Harsh,
     budget: 400,
     needs_two_faults: false,

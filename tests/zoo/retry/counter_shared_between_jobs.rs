@@ -17,7 +17,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "one counter of failures serves for all jobs",
     area: Area::Retry,
     rule: RULE,
-    sites: Sites { dependencies: &["api"], queues: &[], nodes: &[], horizon_secs: 40 },
+    sites: Sites { dependencies: &["api"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 40 },
     profile: Profile::Harsh,
     budget: 400,
     needs_two_faults: false,

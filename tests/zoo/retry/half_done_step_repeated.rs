@@ -17,7 +17,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a retry begins at the first of two steps, which was done",
     area: Area::Retry,
     rule: RULE,
-    sites: Sites { dependencies: &["bank", "ledger"], queues: &[], nodes: &[], horizon_secs: 40 },
+    sites: Sites { dependencies: &["bank", "ledger"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 40 },
     profile: Profile::Harsh,
     budget: 200,
     needs_two_faults: false,

@@ -17,7 +17,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "each attempt has an idempotency key of its own",
     area: Area::Retry,
     rule: RULE,
-    sites: Sites { dependencies: &["payments"], queues: &[], nodes: &[], horizon_secs: 40 },
+    sites: Sites { dependencies: &["payments"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 40 },
     profile: Profile::Harsh,
     budget: 400,
     needs_two_faults: false,

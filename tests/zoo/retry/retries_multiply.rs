@@ -16,7 +16,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a client that retries runs inside of a worker that retries",
     area: Area::Retry,
     rule: RULE,
-    sites: Sites { dependencies: &["api"], queues: &[], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &["api"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Hostile,
     budget: 600,
     needs_two_faults: false,

@@ -13,7 +13,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a call is repeated at once until it succeeds",
     area: Area::Retry,
     rule: "L2",
-    sites: Sites { dependencies: &["api"], queues: &[], nodes: &[], horizon_secs: 40 },
+    sites: Sites { dependencies: &["api"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 40 },
     profile: Profile::Harsh,
     budget: 200,
     needs_two_faults: false,

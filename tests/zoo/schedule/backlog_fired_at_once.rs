@@ -18,7 +18,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "every tick that was missed is made up for, one after the other",
     area: Area::Schedule,
     rule: RULE,
-    sites: Sites { dependencies: &["sensor"], queues: &[], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &["sensor"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Harsh,
     budget: 400,
     needs_two_faults: false,

@@ -18,7 +18,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a loop sleeps for the period after its work",
     area: Area::Schedule,
     rule: RULE,
-    sites: Sites { dependencies: &["sensor"], queues: &[], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &["sensor"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Harsh,
     budget: 200,
     needs_two_faults: false,

@@ -15,7 +15,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a report is made if the clock shows exactly its time",
     area: Area::Schedule,
     rule: "L1",
-    sites: Sites { dependencies: &["api"], queues: &[], nodes: &[], horizon_secs: 200 },
+    sites: Sites { dependencies: &["api"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 200 },
     profile: Profile::Harsh,
     budget: 400,
     needs_two_faults: false,

@@ -17,7 +17,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "what was billed last is known only to the process",
     area: Area::Schedule,
     rule: RULE,
-    sites: Sites { dependencies: &[], queues: &[], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &[], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Hostile,
     budget: 4000,
     needs_two_faults: true,

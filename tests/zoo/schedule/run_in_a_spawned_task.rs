@@ -18,7 +18,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a tick spawns its work and is done",
     area: Area::Schedule,
     rule: RULE,
-    sites: Sites { dependencies: &["api"], queues: &[], nodes: &[], horizon_secs: 40 },
+    sites: Sites { dependencies: &["api"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 40 },
     profile: Profile::Harsh,
     budget: 300,
     needs_two_faults: false,

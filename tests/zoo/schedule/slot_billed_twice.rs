@@ -15,7 +15,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "another slot than the last one is taken for a new one",
     area: Area::Schedule,
     rule: RULE,
-    sites: Sites { dependencies: &[], queues: &[], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &[], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Harsh,
     budget: 400,
     needs_two_faults: false,

@@ -13,7 +13,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a first start is marked as done before it is",
     area: Area::Start,
     rule: "L1",
-    sites: Sites { dependencies: &["database"], queues: &[], nodes: &[], horizon_secs: 30 },
+    sites: Sites { dependencies: &["database"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 30 },
     profile: Profile::Hostile,
     budget: 2000,
     needs_two_faults: false,

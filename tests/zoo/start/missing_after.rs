@@ -17,7 +17,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a worker starts beside the one whose work its start needs",
     area: Area::Start,
     rule: RULE,
-    sites: Sites { dependencies: &["database", "broker"], queues: &[], nodes: &[], horizon_secs: 30 },
+    sites: Sites { dependencies: &["database", "broker"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 30 },
     profile: Profile::Harsh,
     budget: 400,
     needs_two_faults: false,

@@ -18,7 +18,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a start hook says that it is ready though it never got its connection",
     area: Area::Start,
     rule: RULE,
-    sites: Sites { dependencies: &["broker"], queues: &[], nodes: &[], horizon_secs: 40 },
+    sites: Sites { dependencies: &["broker"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 40 },
     profile: Profile::Harsh,
     budget: 400,
     needs_two_faults: false,

@@ -16,7 +16,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a start hook spawns a loop that nobody ends",
     area: Area::Start,
     rule: "T6",
-    sites: Sites { dependencies: &[], queues: &[], nodes: &[], horizon_secs: 30 },
+    sites: Sites { dependencies: &[], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 30 },
     profile: Profile::Gentle,
     budget: 20,
     needs_two_faults: false,

@@ -12,7 +12,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a call may take for ever, and one day does",
     area: Area::Stop,
     rule: RULE,
-    sites: Sites { dependencies: &["api"], queues: &[], nodes: &[], horizon_secs: 120 },
+    sites: Sites { dependencies: &["api"], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 120 },
     profile: Profile::Hostile,
     budget: 600,
     needs_two_faults: false,

@@ -15,7 +15,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "an audit entry is written by a task that nobody waits for",
     area: Area::Stop,
     rule: "T6",
-    sites: Sites { dependencies: &["payments"], queues: &["audit"], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &["payments"], queues: &["audit"], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Hostile,
     budget: 3000,
     needs_two_faults: true,

@@ -15,7 +15,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "the wait for the next poll is inside of the cycle",
     area: Area::Stop,
     rule: RULE,
-    sites: Sites { dependencies: &[], queues: &[], nodes: &[], horizon_secs: 120 },
+    sites: Sites { dependencies: &[], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 120 },
     profile: Profile::Gentle,
     budget: 20,
     needs_two_faults: false,

@@ -21,7 +21,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a stop hook waits for the end of a channel whose sender it holds",
     area: Area::Stop,
     rule: RULE,
-    sites: Sites { dependencies: &[], queues: &[], nodes: &[], horizon_secs: 30 },
+    sites: Sites { dependencies: &[], queues: &[], nodes: &[], stubborn: &[], horizon_secs: 30 },
     profile: Profile::Gentle,
     budget: 20,
     needs_two_faults: false,

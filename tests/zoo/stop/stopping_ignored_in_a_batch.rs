@@ -15,7 +15,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
     about: "a batch is worked to its end though the worker was asked to stop",
     area: Area::Stop,
     rule: RULE,
-    sites: Sites { dependencies: &[], queues: &["database"], nodes: &[], horizon_secs: 60 },
+    sites: Sites { dependencies: &[], queues: &["database"], nodes: &[], stubborn: &[], horizon_secs: 60 },
     profile: Profile::Harsh,
     budget: 200,
     needs_two_faults: false,
