@@ -150,6 +150,8 @@ fn is_meant(exhibit: &Exhibit, words: &[String]) -> bool {
 mod tests {
     use std::{collections::BTreeSet, path::Path};
 
+    use shiftwork_sim::FaultName;
+
     use super::*;
 
     /// A first look at everything; `cargo xtask zoo` looks closely.
@@ -185,6 +187,21 @@ mod tests {
         let wrong = Exhibit { needs_two_faults: true, ..*single };
         let visit = visit::visit(&wrong, QUICK);
         assert!(matches!(visit.complaints[..], [visit::Complaint::OneFaultIsEnough(_)]), "{:?}", visit.complaints);
+    }
+
+    #[test]
+    fn a_bug_that_needs_a_kind_of_fault_is_missed_without_it() {
+        panics::silence();
+        let needs: [(&str, &'static [FaultName]); 2] = [
+            ("lock-file-of-a-living-process", &[FaultName::Pause, FaultName::IgnoreCancel]),
+            ("reply-left-on-the-connection", &[FaultName::DropAtPoll]),
+        ];
+        for (name, leaves_out) in needs {
+            let exhibit = all().into_iter().find(|exhibit| exhibit.name == name).unwrap();
+            let without = Exhibit { leaves_out, ..*exhibit };
+            let visit = visit::visit(&without, QUICK);
+            assert!(matches!(visit.complaints[..], [visit::Complaint::Missed]), "{name}: {:?}", visit.complaints);
+        }
     }
 
     #[test]
