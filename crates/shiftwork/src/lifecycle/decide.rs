@@ -323,8 +323,8 @@ impl Lifecycle {
         if self.worker(id).then.is_none() {
             match self.react(id, now) {
                 Reaction::StopHost => self.stop(StopReason::WorkerFault(id), now, actions),
-                Reaction::Degrade => self.take_down(id, Then::End, actions),
-                Reaction::Restart { delay } => self.take_down(id, Then::Restart { delay }, actions),
+                Reaction::Degrade => self.take_down(id, Then::End, now, actions),
+                Reaction::Restart { delay } => self.take_down(id, Then::Restart { delay }, now, actions),
             }
         }
         if self.worker(id).phase == WorkerPhase::Running {

@@ -75,7 +75,7 @@ impl Lifecycle {
     }
 
     /// Lets everybody whom the fault of `id` affects go down, and says what is to follow.
-    pub(super) fn take_down(&mut self, id: WorkerId, then: Then, actions: &mut Vec<Action>) {
+    pub(super) fn take_down(&mut self, id: WorkerId, then: Then, now: Duration, actions: &mut Vec<Action>) {
         for other in self.affected(id) {
             let worker = self.worker(other);
             let goes = match worker.phase {
@@ -93,10 +93,17 @@ impl Lifecycle {
             if !goes || worker.alone.is_some() {
                 continue;
             }
-            // What was to end is not started again by another one's fault.
-            if worker.then != Some(Then::End) {
-                worker.then = Some(then);
-            }
+            // What was to end is not started again by another one's fault, and what is down waits no shorter than it has said.
+            worker.then = Some(match (worker.then, then) {
+                (Some(Then::End), _) | (_, Then::End) => Then::End,
+                (Some(Then::Restart { delay: said }), Then::Restart { delay })
+                    if worker.phase == WorkerPhase::Restarting =>
+                {
+                    let left = worker.deadline.map_or(said, |due| due.saturating_sub(now));
+                    Then::Restart { delay: delay.max(left) }
+                }
+                (_, then @ Then::Restart { .. }) => then,
+            });
             if worker.phase == WorkerPhase::Starting && other != id {
                 // Its start hook is dropped; what it says then is not its fault.
                 actions.push(Action::Abort(other));

@@ -333,6 +333,33 @@ fn f4_who_is_restarted_alone_does_not_wait_for_another_that_is() {
 }
 
 #[test]
+fn f1_who_is_down_waits_as_long_as_it_has_said_though_another_fault_asks_for_less() {
+    let on_fault = OnFault::Restart(Restart::default().intensity(5, Duration::from_secs(10)));
+    let member = |after: &[u32]| WorkerPlan { on_fault, ..member(after, RestartStrategy::RestForOne) };
+    let mut bench = Bench::running(vec![member(&[]), member(&[0])]);
+    // The second faults again and again, and is to wait 8 s after its fourth.
+    for (at, delay) in [(0, 1), (1_500, 2), (4_000, 4), (8_500, 8)] {
+        bench.now = Duration::from_millis(at);
+        bench.input(Input::Faulted(WorkerId(1), cause()));
+        bench.end(1, false);
+        assert_eq!(bench.machine.deadline(), Some(bench.now + Duration::from_secs(delay)));
+        if at < 8_500 {
+            bench.pass_to_deadline();
+            bench.input(Input::Started(WorkerId(1)));
+        }
+    }
+    // The faults of long ago are forgotten when the first one faults, which waits for 2 s.
+    bench.now = Duration::from_millis(14_100);
+    bench.input(Input::Faulted(WorkerId(0), cause()));
+    bench.end(0, false);
+    assert!(bench.pass_to_deadline().contains(&Action::Start(WorkerId(0))));
+    assert_eq!(bench.now, Duration::from_millis(16_100));
+    assert!(!bench.input(Input::Started(WorkerId(0))).contains(&Action::Start(WorkerId(1))));
+    assert!(bench.pass_to_deadline().contains(&Action::Start(WorkerId(1))));
+    assert_eq!(bench.now, Duration::from_millis(16_500));
+}
+
+#[test]
 fn f4_who_is_down_does_not_start_while_one_that_it_comes_after_has_yet_to_go_down() {
     // The last two come after the second, and that after the first.
     let strategy = RestartStrategy::RestForOne;
