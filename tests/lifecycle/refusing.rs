@@ -11,7 +11,7 @@ use std::{
 };
 
 use shiftwork::{
-    Context, Failure, QueueSourceExt, Retry, Signal,
+    Batch, BatchContext, BatchWorker, Batches, Context, Failure, QueueSourceExt, RateLimit, Retry, Signal,
     event::Event,
     queue::{
         Claim, DeadLetter, Delivery, DeliveryId, Depth, Lease, Message, Pushed, Queue, QueueError, Settlement,
@@ -27,6 +27,8 @@ use crate::worlds::{attempts, time_of};
 struct Refusing {
     store: SimQueue<u32>,
     settlement_of: Option<u32>,
+    /// It refuses that of what it could not decode, too.
+    settlement_of_undecodable: bool,
     /// How many renewals stay without an answer.
     renewals: Arc<AtomicU32>,
     refused: Arc<Mutex<Option<DeliveryId>>>,
@@ -36,7 +38,15 @@ struct Refusing {
 
 impl Refusing {
     fn new(store: SimQueue<u32>) -> Self {
-        Self { store, settlement_of: None, renewals: Arc::default(), refused: Arc::default(), renewed: Arc::default() }
+        let (refused, renewed) = (Arc::default(), Arc::default());
+        Self {
+            store,
+            settlement_of: None,
+            settlement_of_undecodable: false,
+            renewals: Arc::default(),
+            refused,
+            renewed,
+        }
     }
 }
 
@@ -52,7 +62,11 @@ impl Queue<u32> for Refusing {
     ) -> Result<Option<Timestamp>, QueueError> {
         let next = self.store.claim(claim, claimed).await?;
         for delivery in claimed.iter() {
-            if delivery.payload.as_ref().ok() == self.settlement_of.as_ref() {
+            let refuses = match &delivery.payload {
+                Ok(job) => self.settlement_of == Some(*job),
+                Err(_) => self.settlement_of_undecodable,
+            };
+            if refuses {
                 *self.refused.lock().unwrap() = Some(delivery.lease.delivery);
             }
         }
@@ -100,6 +114,17 @@ impl Queue<u32> for Refusing {
     }
 }
 
+/// Is done with a batch at once.
+struct Quick;
+
+impl BatchWorker for Quick {
+    type Input = u32;
+
+    async fn cycle(&self, _: &mut Batch<u32>, _: &BatchContext) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
 /// Three jobs, one after the other, each of which takes so long.
 fn run(settlement_of: Option<u32>, renewals: u32, takes: u64, lease: u64) -> Outcome {
     Script::new().at(secs(400), Signal::Terminate).run_once(move |world| {
@@ -124,6 +149,26 @@ fn a_settlement_that_is_always_refused_holds_its_lane_no_longer_than_its_lease()
     assert!(given_up.is_some_and(|at| at <= secs(121)), "{given_up:?}");
     // The others have their turn then.
     assert!(outcome.count(|event| matches!(event, Event::Settled { .. })) >= 2);
+}
+
+#[test]
+fn a_dead_letter_that_is_refused_keeps_no_place_of_a_rate_limit_from_other_batches() {
+    let outcome = Script::new().at(secs(60), Signal::Terminate).run_once(|world| {
+        let store: SimQueue<u32> = world.queue("jobs");
+        store.seed_undecodable("half a row");
+        let later = store.clone();
+        world.at(secs(5), "jobs", move || later.seed(1..=3));
+        let queue = Refusing { settlement_of_undecodable: true, ..Refusing::new(store) };
+        world.node("node", move |node| {
+            node.host()
+                .batch_worker("jobs", queue.clone().source().lease(secs(30)), Batches::of(3), Quick)
+                .concurrency(2)
+                .rate_limit(RateLimit::of(1, secs(1)))
+                .run_until_signal()
+        });
+    });
+    let began = time_of(&outcome, |event| matches!(event, Event::BatchStarted { .. }));
+    assert!(began.is_some_and(|at| at <= secs(7)), "{began:?}");
 }
 
 #[test]

@@ -182,19 +182,21 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 lane.take(max, linger, &mut self.taken, cx).await
             };
             let took_any = !self.taken.is_empty();
+            let mut aside = Vec::new();
             let accepted = match asked {
-                Ok(()) => self.accept().await,
+                Ok(()) => self.accept(&mut aside),
                 Err(failure) => {
                     (self.lanes[0].fault)(failure.cause());
                     false
                 }
             };
-            let begins = accepted && !self.ready.is_empty() && !control.is_closed();
+            let begins = accepted && !self.ready.is_empty();
             if !begins {
-                self.lanes[0].give_up(asks_for_probe);
-                if let (Some(pace), Some(turn)) = (&pace, turn.take()) {
-                    pace.give_up(turn);
-                }
+                // Before any are moved aside: a store may take its time for them.
+                self.begins_not(pace.as_deref().zip(turn.take()), asks_for_probe);
+            }
+            if !aside.is_empty() {
+                self.set_all_aside(aside).await;
             }
             if !accepted {
                 self.refuse_all_but(None).await;
@@ -208,7 +210,12 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 return LaneEnd { interrupted };
             }
             if !begins {
-                // Nothing is left of it, or intake closed while it waited to be filled.
+                // Nothing is left of it.
+                continue;
+            }
+            if control.is_closed() {
+                // That was while it waited to be filled.
+                self.begins_not(pace.as_deref().zip(turn.take()), asks_for_probe);
                 self.refuse_all_but(None).await;
                 continue;
             }
@@ -220,6 +227,14 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             };
             interrupted |= self.run_batch(entry).await;
             tokio::task::coop::consume_budget().await;
+        }
+    }
+
+    /// No batch comes of what was asked for: it is for others to ask.
+    fn begins_not(&self, held: Option<(&Pace, Turn)>, asks_for_probe: bool) {
+        self.lanes[0].give_up(asks_for_probe);
+        if let Some((pace, turn)) = held {
+            pace.give_up(turn);
         }
     }
 
@@ -263,10 +278,9 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         }
     }
 
-    /// Gives each input that was taken to a lane, and moves aside what gets no cycle. Whether the source can go on.
-    async fn accept(&mut self) -> bool {
+    /// Gives each input that was taken to a lane; `aside` are those that get no cycle. Whether the source can go on.
+    fn accept(&mut self, aside: &mut Vec<(usize, SetAside)>) -> bool {
         // Each has its lane before anything is waited for: what is in none is not renewed.
-        let mut aside = Vec::new();
         // A source that gives more than it was asked for has nobody to take it.
         for (place, (taken, lane)) in self.taken.drain(..).zip(&mut self.lanes).enumerate() {
             // Whatever time its last settlement was at.
@@ -282,9 +296,6 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                     return false;
                 }
             }
-        }
-        if !aside.is_empty() {
-            self.set_all_aside(aside).await;
         }
         true
     }
