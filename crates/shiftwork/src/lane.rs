@@ -389,12 +389,14 @@ impl<W, L: Lane> LaneRun<L, W> {
     }
 
     /// The last word on an input whose attempts are exhausted.
-    fn escalate_if(&self, decision: Decision, cause: Option<Cause>, ended: &Cycle) {
+    fn escalate_if(&mut self, decision: Decision, cause: Option<Cause>, ended: &Cycle) {
         if let (true, Some(cause)) = (decision.escalate, cause) {
             let (cycle, attempts) = (Some(ended.cycle), ended.attempt);
             let escalated = Event::Escalated { worker: self.id, cycle, attempts, cause: cause.clone() };
             self.emit(Instant::now(), &escalated);
             self.escalate(ended.claimed.map(|claimed| claimed.lease.delivery), attempts, cause);
+            // The hook is the program's, and has taken its time.
+            self.cx.asked_at = None;
         }
     }
 
