@@ -49,31 +49,40 @@ struct KeptTimer {
     sleep: Option<Pin<Box<Sleep>>>,
     /// Whom it was last told to wake.
     waker: Option<Waker>,
-    /// Whether it will.
-    wakes: bool,
+    /// How often in a row, since it was last moved.
+    told: u8,
 }
+
+/// How often a timer is told whom to wake before it is believed to know. A poll of a task that tokio makes for a dump of it tells the
+/// timer nothing, and looks like any other from here.
+const TOLD_ENOUGH: u8 = 2;
 
 impl KeptTimer {
     fn poll_until(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { sleep, waker, wakes } = self;
+        let Self { sleep, waker, told } = self;
         let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
         let is_known = waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
         loop {
             let ran_out = sleep.is_elapsed();
             if sleep.deadline() > due || (ran_out && sleep.deadline() < due) {
                 sleep.as_mut().reset(due);
-            } else if *wakes && is_known && !ran_out {
+                *told = 0;
+            } else if is_known && !ran_out && *told >= TOLD_ENOUGH {
                 return Poll::Pending;
             }
-            *wakes = false;
             if sleep.as_mut().poll(cx).is_pending() {
                 // A task that has no budget left for it is woken to look again, and the timer knows nothing of that.
-                *wakes = has_budget_remaining();
-                if *wakes && !is_known {
+                *told = if !has_budget_remaining() {
+                    0
+                } else if is_known {
+                    *told + 1
+                } else {
                     *waker = Some(cx.waker().clone());
-                }
+                    1
+                };
                 return Poll::Pending;
             }
+            *told = 0;
             if sleep.deadline() >= due {
                 return Poll::Ready(());
             }

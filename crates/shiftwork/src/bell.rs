@@ -85,8 +85,11 @@ impl Place {
         // Those of one task are as good as each other. Dropped where the lock is released: it may be the last of its task.
         let _left = {
             let mut places = self.bell.places();
-            let is_taken = of == self.bell.rings.load(Ordering::Relaxed);
-            let place = places.iter().position(|other| is_taken && other.will_wake(&waker));
+            if of != self.bell.rings.load(Ordering::Relaxed) {
+                // A ring has emptied it: those that are there now are others'.
+                return;
+            }
+            let place = places.iter().position(|other| other.will_wake(&waker));
             place.map(|place| places.remove(place))
         };
     }
