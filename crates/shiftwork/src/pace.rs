@@ -34,6 +34,8 @@ pub(crate) struct Pace {
 struct State {
     meter: Meter,
     hold: Hold,
+    /// Counts the lives of the worker.
+    life: u64,
 }
 
 /// What a lane has of the limit from before it asks its source on: [`Pace::begin`] or [`Pace::give_up`].
@@ -41,14 +43,14 @@ struct State {
 /// It goes along with what is offered and not with the lane: a batch may begin with another one in front than has asked.
 #[must_use]
 pub(crate) struct Turn {
-    /// Since when it has a place, if it has one yet.
-    placed: Option<Instant>,
+    /// Since when it has a place, if it has one yet, and in which life of the worker.
+    placed: Option<(Instant, u64)>,
 }
 
 impl Pace {
     pub(crate) fn new(limit: RateLimit, source: SourceKind) -> Self {
         let before_offer = source == SourceKind::Queue;
-        let state = State { meter: Meter::new(limit), hold: Hold::default() };
+        let state = State { meter: Meter::new(limit), hold: Hold::default(), life: 0 };
         Self { state: Mutex::new(state), bell: Notify::new(), news: Notify::new(), before_offer }
     }
 
@@ -74,8 +76,12 @@ impl Pace {
     /// The cycle begins.
     pub(crate) fn begin(&self, Turn { placed }: Turn) {
         let now = Instant::now();
-        let unused = placed.map_or(Duration::ZERO, |placed| now.saturating_duration_since(placed));
-        self.change(|State { meter, hold }| {
+        self.change(|State { meter, hold, life }| {
+            // A life that was left behind has no places any more, and what it does is not held against the next.
+            if placed.is_some_and(|(_, of)| of != *life) {
+                return;
+            }
+            let unused = placed.map_or(Duration::ZERO, |(since, _)| now.saturating_duration_since(since));
             hold.begins(unused, meter.refill());
             meter.begin(now);
         });
@@ -83,14 +89,19 @@ impl Pace {
 
     /// It does not begin, or there is nothing that could.
     pub(crate) fn give_up(&self, Turn { placed }: Turn) {
-        if placed.is_some() {
-            self.change(|state| state.meter.give_up());
+        if let Some((_, life)) = placed {
+            self.change(|state| {
+                if life == state.life {
+                    state.meter.give_up();
+                }
+            });
         }
     }
 
     /// A life of the worker begins: the lanes of the one before have no places any more.
     pub(crate) fn begin_life(&self) {
         self.change(|state| {
+            state.life += 1;
             state.meter.begin_life();
             // A life that was left behind has not said it, and nobody is to hear of it now.
             let _ = state.hold.end_life(Instant::now());
@@ -101,7 +112,7 @@ impl Pace {
     pub(crate) async fn tell(&self, cx: &SourceContext) {
         loop {
             let now = Instant::now();
-            let (say, wait) = self.with(|State { meter, hold }| (hold.look(now), meter.wait(now)));
+            let (say, wait) = self.with(|State { meter, hold, life: _ }| (hold.look(now), meter.wait(now)));
             match say {
                 Say::Reached => cx.emit(&Event::RateLimitReached { worker: cx.worker, wait }),
                 Say::Eased(after) => cx.emit(&Event::RateLimitEased { worker: cx.worker, after }),
@@ -118,8 +129,8 @@ impl Pace {
         }
     }
 
-    /// Waits for a place, and says since when the lane has it. `None` once that is over.
-    async fn place(&self, cx: &LaneContext, is_over: impl Fn() -> bool) -> Option<Instant> {
+    /// Waits for a place, and says since when the lane has it, and in which life. `None` once that is over.
+    async fn place(&self, cx: &LaneContext, is_over: impl Fn() -> bool) -> Option<(Instant, u64)> {
         let mut waits = false;
         loop {
             // Made before the question, so that no change is missed.
@@ -128,14 +139,14 @@ impl Pace {
             let asking = self.ask(now, is_over(), &mut waits);
             match asking {
                 None => return None,
-                Some(Asking::Go) => return Some(now),
-                Some(Asking::Until(time)) => tokio::select! {
+                Some((Asking::Go, life)) => return Some((now, life)),
+                Some((Asking::Until(time), _)) => tokio::select! {
                     biased;
                     () = cx.source.control().until(&is_over) => {}
                     () = changed => {}
                     () = tokio::time::sleep_until(time) => {}
                 },
-                Some(Asking::Wait) => tokio::select! {
+                Some((Asking::Wait, _)) => tokio::select! {
                     biased;
                     () = cx.source.control().until(&is_over) => {}
                     () = changed => {}
@@ -145,12 +156,12 @@ impl Pace {
     }
 
     /// Asks for a place for a lane, and notes whether it waits for room now. `None` if that is over.
-    fn ask(&self, now: Instant, is_over: bool, waits: &mut bool) -> Option<Asking> {
+    fn ask(&self, now: Instant, is_over: bool, waits: &mut bool) -> Option<(Asking, u64)> {
         let waited = *waits;
-        let asking = self.with(|State { meter, hold }| {
-            let asking = (!is_over).then(|| meter.ask(now));
+        let asking = self.with(|State { meter, hold, life }| {
+            let asking = (!is_over).then(|| (meter.ask(now), *life));
             // What somebody else has is not what the limit keeps from it.
-            *waits = matches!(asking, Some(Asking::Until(_)));
+            *waits = matches!(asking, Some((Asking::Until(_), _)));
             match (waited, *waits) {
                 (false, true) => hold.waits(),
                 (true, false) => hold.goes_on(now),
