@@ -11,8 +11,8 @@ use shiftwork_benches::{
     worlds::{self, Waits},
 };
 
-const SIDES: &str =
-    "reads, cycle, loop, queue, channel, tick, interval, world, world-of-calls, bare-world, careful-world";
+const SIDES: &str = "reads, cycle, loop, queue, channel, tick, interval, world, world-of-calls, bare-world, careful-world, \
+     unsimulated-world";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         "world" => worlds::on_shiftwork(Waits::Sleep, count),
         "world-of-calls" => worlds::on_shiftwork(Waits::Call, count),
         "careful-world" => worlds::by_careful_hand(Waits::Sleep, count),
+        "unsimulated-world" => worlds::unsimulated(Waits::Sleep, count),
         "bare-world" => worlds::by_hand(Waits::Sleep, count),
         other => {
             eprintln!("there is no side {other:?}: it is one of {SIDES}");

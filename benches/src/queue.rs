@@ -4,13 +4,7 @@
 //! hand takes them from an unbounded channel. It keeps no job while it is worked on: what it was doing when it panicked
 //! or was stopped is gone, where the queue gives it out again.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use shiftwork::{
     Batch, BatchContext, BatchWorker, Batches, Context, Environment, Failure, Host, HostReport, QueueSourceExt, System,
@@ -27,10 +21,23 @@ use crate::{
     guard::{Counts, guarded, work},
 };
 
-/// Works jobs off and says when the last one is done.
+/// Works jobs off and says when the last one is done, which is the one that was pushed last.
 struct Clerk {
-    left: AtomicU64,
+    last: u64,
     done: Arc<Notify>,
+}
+
+impl Clerk {
+    fn of(jobs: u64) -> (Self, Arc<Notify>) {
+        let done = Arc::new(Notify::new());
+        (Self { last: jobs.saturating_sub(1), done: done.clone() }, done)
+    }
+
+    fn is_done_with(&self, job: u64) {
+        if job == self.last {
+            self.done.notify_one();
+        }
+    }
 }
 
 impl Worker for Clerk {
@@ -38,9 +45,7 @@ impl Worker for Clerk {
 
     async fn cycle(&self, job: u64, _: &Context) -> Result<(), Failure> {
         work(job).await?;
-        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.done.notify_one();
-        }
+        self.is_done_with(job);
         Ok(())
     }
 }
@@ -58,8 +63,7 @@ pub async fn push(queue: &MemoryQueue<u64>, jobs: u64) {
 
 /// A host with one worker, until it has worked off the `jobs` jobs of a queue.
 pub async fn drain(queue: MemoryQueue<u64>, jobs: u64) -> HostReport {
-    let done = Arc::new(Notify::new());
-    let clerk = Clerk { left: AtomicU64::new(jobs), done: done.clone() };
+    let (clerk, done) = Clerk::of(jobs);
     Host::builder().worker("clerk", queue.source(), clerk).run_until(async { done.notified().await }).await
 }
 
@@ -94,10 +98,7 @@ impl BatchWorker for Clerks {
         for job in jobs.iter_mut() {
             work(job.input).await?;
             job.done();
-        }
-        let many = jobs.len() as u64;
-        if self.0.left.fetch_sub(many, Ordering::Relaxed) == many {
-            self.0.done.notify_one();
+            self.0.is_done_with(job.input);
         }
         Ok(())
     }
@@ -115,9 +116,8 @@ pub fn in_batches(runtime: &Runtime, jobs: u64) -> Duration {
     let began = clock::now();
     let report = runtime.block_on(async {
         push(&queue, jobs).await;
-        let done = Arc::new(Notify::new());
-        let clerks = Clerks(Clerk { left: AtomicU64::new(jobs), done: done.clone() });
-        let host = Host::builder().batch_worker("clerks", queue.clone().source(), Batches::of(BATCH), clerks);
+        let (clerk, done) = Clerk::of(jobs);
+        let host = Host::builder().batch_worker("clerks", queue.clone().source(), Batches::of(BATCH), Clerks(clerk));
         host.run_until(async { done.notified().await }).await
     });
     let took = began.elapsed();

@@ -4,13 +4,14 @@
 //! A cycle waits, in one of two ways: a sleep of its own, or a call to a dependency of the world, which is two sleeps
 //! (there and back) and three records. Beside it stands what nobody can be faster than on tokio: a paused runtime with
 //! nothing in it but three loops that wait as often, without a host, rules, a fingerprint or a thread for each world. And
-//! beside that the loops of somebody who would also like to stop them, and to hear of a panic.
+//! beside that the loops of somebody who would also like to stop them, and to hear of a panic. What the simulator itself
+//! costs is told by the same host on such a runtime, as a test runs it that nobody simulates.
 
 use std::{sync::Arc, time::Duration};
 
-use shiftwork::{Context, Failure, HostBuilder, Schedule, Signal, Tick, Worker};
+use shiftwork::{Context, Failure, Host, HostBuilder, HostReport, Schedule, Signal, Tick, Worker};
 use shiftwork_sim::{
-    Dependency, Fault, Node, Outcome, Plan,
+    Dependency, Fault, Outcome, Plan,
     dependency::Latency,
     millis, secs,
     world::{self, Options},
@@ -52,10 +53,15 @@ pub fn on_shiftwork(waits: Waits, worlds: u64) -> Duration {
     for seed in 0..worlds {
         let outcome = run(waits, seed);
         outcome.assert_rules_kept();
-        let workers = outcome.report().map_or(&[][..], |report| &report.workers);
-        assert_eq!(workers.iter().map(|worker| worker.cycles.succeeded).sum::<u64>(), CYCLES * WORKERS.len() as u64);
+        assert_ran(outcome.report().expect("the host has ended"));
     }
     began.elapsed()
+}
+
+/// That every cycle was run.
+fn assert_ran(report: &HostReport) {
+    let succeeded = report.workers.iter().map(|worker| worker.cycles.succeeded);
+    assert_eq!(succeeded.sum::<u64>(), CYCLES * WORKERS.len() as u64);
 }
 
 /// One world.
@@ -68,12 +74,13 @@ pub fn run(waits: Waits, seed: u64) -> Outcome {
             Waits::Sleep => None,
             Waits::Call => Some(world.dependency_with("called", Latency::constant(THERE + BACK))),
         };
-        world.node("node", move |node| host(&node, called.as_ref()).run_until_signal());
+        world.node("node", move |node| host(node.host(), waits, called.as_ref()).run_until_signal());
     })
 }
 
 /// One of the three workers.
 struct Beat {
+    waits: Waits,
     called: Option<Dependency>,
 }
 
@@ -82,17 +89,32 @@ impl Worker for Beat {
 
     async fn cycle(&self, _: Tick, _: &Context) -> Result<(), Failure> {
         match &self.called {
-            None => sleep(THERE + BACK).await,
+            None => wait(self.waits).await,
             Some(called) => called.call(async {}).await?,
         }
         Ok(())
     }
 }
 
-fn host(node: &Node, called: Option<&Dependency>) -> HostBuilder {
-    WORKERS.into_iter().fold(node.host(), |host, name| {
-        host.worker(name, Schedule::every(PERIOD), Beat { called: called.cloned() }).host()
+fn host(host: HostBuilder, waits: Waits, called: Option<&Dependency>) -> HostBuilder {
+    WORKERS.into_iter().fold(host, |host, name| {
+        host.worker(name, Schedule::every(PERIOD), Beat { waits, called: called.cloned() }).host()
     })
+}
+
+/// The same host on a bare runtime of its own for each world, told to stop when that of the worlds is.
+///
+/// # Panics
+///
+/// When a cycle is missing.
+#[must_use]
+pub fn unsimulated(waits: Waits, worlds: u64) -> Duration {
+    let began = clock::now();
+    for _ in 0..worlds {
+        let run = async { host(Host::builder(), waits, None).run_until(sleep(Duration::from_millis(STOP_MS))).await };
+        assert_ran(&paused().block_on(run));
+    }
+    began.elapsed()
 }
 
 /// The loops alone, on a runtime of their own for each world.

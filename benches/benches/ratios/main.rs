@@ -133,8 +133,10 @@ fn rows() -> Vec<Row> {
             elsewhere: false,
             budget: None,
         },
-        world("10 s world / bare tokio, cycles sleep", Some(2.0), Waits::Sleep, worlds::by_hand),
-        world("10 s world / bare tokio, cycles call", None, Waits::Call, worlds::by_hand),
+        world("10 s world / its host on bare tokio, cycles sleep", Some(2.0), Waits::Sleep, worlds::unsimulated),
+        world("10 s world / its host on bare tokio, cycles call", None, Waits::Call, worlds::unsimulated),
+        world("10 s world / bare loops, cycles sleep", Some(2.0), Waits::Sleep, worlds::by_hand),
+        world("10 s world / bare loops, cycles call", None, Waits::Call, worlds::by_hand),
         world("10 s world / careful loops, cycles sleep", None, Waits::Sleep, worlds::by_careful_hand),
         Row {
             name: "10 s world / turmoil, cycles sleep",

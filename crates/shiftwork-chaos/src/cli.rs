@@ -253,7 +253,9 @@ impl Cli {
         let jobs = self.jobs.unwrap_or_else(all_cores);
         // Not left to the parser, which lets it be where something else is said that goes without --minimize.
         if self.to_stdout && self.minimize.is_none() {
-            return Err(UsageError("--to-stdout is what --minimize does with its plans: say --minimize, too".to_owned()));
+            return Err(UsageError(
+                "--to-stdout is what --minimize does with its plans: say --minimize, too".to_owned(),
+            ));
         }
         if self.list {
             return Ok(Request::List);
