@@ -132,8 +132,12 @@ impl Targets {
             }
             Spot::CallPolled(site) => {
                 let polls = point.nth.saturating_add(1);
-                let panics = |site: &Site| FaultKind::PanicAtPoll { site: site.name.clone(), polls };
-                self.site(site).filter(|site| !site.is_queue).map(|site| vec![at(panics(site))]).into_iter().collect()
+                let Some(Site { name, is_queue: false }) = self.site(site) else { return Vec::new() };
+                let site = || name.clone();
+                vec![
+                    vec![at(FaultKind::PanicAtPoll { site: site(), polls })],
+                    vec![at(FaultKind::DropAtPoll { site: site(), polls })],
+                ]
             }
         };
         all.retain(|faults| faults.iter().all(|fault| self.mix.weight_of(fault.kind.kind()) > 0));
