@@ -11,8 +11,8 @@ use shiftwork_benches::{
     worlds::{self, Waits},
 };
 
-const SIDES: &str = "reads, cycle, loop, queue, channel, tick, interval, world, world-of-calls, bare-world, careful-world, \
-     unsimulated-world";
+const SIDES: &str = "reads, cycle, cycle-with-policies, loop, queue, channel, tick, interval, world, world-of-calls, \
+                     unsimulated-world, bare-world, careful-world";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
     black_box(match side.as_str() {
         "reads" => clock::read_twice(count),
         "cycle" => continuous::on_shiftwork(count),
+        "cycle-with-policies" => continuous::with_every_policy(count),
         "loop" => continuous::by_hand(count),
         "queue" => queue::on_shiftwork(&one_thread(), count),
         "channel" => queue::by_hand(&one_thread(), count),

@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
-use shiftwork::{Context, Continuous, Failure, Host, Worker};
+use shiftwork::{
+    Breaker, Context, Continuous, Failure, Host, HostBuilder, RateLimit, RetryBudget, Worker, WorkerBuilder,
+};
 
 use crate::{
     clock,
@@ -35,8 +37,36 @@ impl Worker for Idle {
 /// When not all of the cycles succeeded.
 #[must_use]
 pub fn on_shiftwork(cycles: u64) -> Duration {
+    run(cycles, WorkerBuilder::host)
+}
+
+/// The same with every policy that a worker can have.
+///
+/// # Panics
+///
+/// As [`on_shiftwork`].
+#[must_use]
+pub fn with_every_policy(cycles: u64) -> Duration {
+    run(cycles, every_policy)
+}
+
+/// Gives a worker every policy that it can have and has not by default, with nothing for any of them to do: a breaker, a limit on the
+/// time without progress, a rate limit far off, a retry budget, a classification of errors, a hook for escalations.
+#[must_use]
+pub fn every_policy(worker: WorkerBuilder) -> HostBuilder {
+    worker
+        .breaker(Breaker::after(5))
+        .progress_timeout(Duration::from_secs(60))
+        .rate_limit(RateLimit::of(u32::MAX, Duration::from_secs(1)))
+        .retry_budget(RetryBudget::per_second(10))
+        .classify(|_| None)
+        .on_escalation(|_| {})
+        .host()
+}
+
+fn run(cycles: u64, policies: fn(WorkerBuilder) -> HostBuilder) -> Duration {
     let times = NonZeroU64::new(cycles).expect("at least one cycle is measured");
-    let host = Host::builder().worker("idle", Continuous::times(times), Idle);
+    let host = policies(Host::builder().worker("idle", Continuous::times(times), Idle));
     let runtime = one_thread();
     let began = clock::now();
     let report = runtime.block_on(host.run_until(pending()));

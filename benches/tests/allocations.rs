@@ -21,11 +21,14 @@ use std::{
 };
 
 use shiftwork::{
-    Context, Continuous, Failure, Host, HostBuilder, OnFault, QueueSourceExt, Restart, ServiceContext, Source,
-    queue::MemoryQueue,
+    Context, Continuous, Failure, Host, HostBuilder, OnFault, QueueSourceExt, Restart, Retry, Schedule, ServiceContext,
+    Source, WorkerBuilder, queue::MemoryQueue,
 };
-use shiftwork_benches::{one_thread, paused, queue};
-use tokio::{runtime::Handle, sync::Notify};
+use shiftwork_benches::{continuous::every_policy, one_thread, paused, queue};
+use tokio::{
+    runtime::{Handle, Runtime},
+    sync::Notify,
+};
 
 /// What this thread's allocations come to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -125,15 +128,25 @@ impl Watch {
 
 /// Runs a host with a worker on `source` until the last watched cycle.
 fn watch<S: Source>(source: S, cycle: impl Fn(&Watch, S::Input) + Send + Sync + 'static) -> [Allocated; 2] {
+    watch_on(&one_thread(), source, cycle, WorkerBuilder::host)
+}
+
+/// The same on a runtime, and with policies, of the test's own.
+fn watch_on<S: Source>(
+    runtime: &Runtime,
+    source: S,
+    cycle: impl Fn(&Watch, S::Input) + Send + Sync + 'static,
+    policies: fn(WorkerBuilder) -> HostBuilder,
+) -> [Allocated; 2] {
     let watch = Arc::new(Watch::default());
     let watched = watch.clone();
     let worker = move |input: S::Input, _: Context| {
         cycle(&watched, input);
         async { Ok::<(), Failure>(()) }
     };
-    let host = Host::builder().worker("watched", source, worker);
+    let host = policies(Host::builder().worker("watched", source, worker));
     ALLOCATED.set(Allocated::default());
-    let report = one_thread().block_on(host.run_until(watch.done.notified()));
+    let report = runtime.block_on(host.run_until(watch.done.notified()));
     assert!(report.is_clean() && report.workers[0].cycles.failed == 0, "{report:?}");
     *watch.seen()
 }
@@ -148,6 +161,53 @@ fn the_count_sees_an_allocation() {
 fn a_continuous_cycle_allocates_nothing() {
     let [first, last] = watch(Continuous::new(), |watch, ()| watch.cycle());
     assert_eq!(first, last);
+}
+
+#[test]
+fn a_cycle_under_every_policy_allocates_nothing() {
+    let [first, last] = watch_on(&one_thread(), Continuous::new(), |watch, ()| watch.cycle(), every_policy);
+    assert_eq!(first, last);
+}
+
+#[test]
+fn a_tick_and_its_wait_allocate_nothing() {
+    let [first, last] =
+        watch_on(&paused(), Schedule::every(Duration::from_millis(1)), |watch, _| watch.cycle(), WorkerBuilder::host);
+    assert_eq!(first, last);
+}
+
+#[test]
+fn a_queue_job_of_one_lane_of_many_allocates_nothing_either() {
+    let queue = MemoryQueue::new();
+    one_thread().block_on(queue::push(&queue, LAST + FIRST));
+    let [first, last] =
+        watch_on(&one_thread(), queue.source(), |watch, _: u64| watch.cycle(), |it| it.concurrency(4).host());
+    assert_eq!(first.times, last.times);
+}
+
+/// A failure allocates, its message for one. Nothing of it is kept.
+#[test]
+fn memory_is_flat_over_a_hundred_thousand_failures() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (looks, done, cycles) = (seen.clone(), Arc::new(Notify::new()), AtomicU64::new(0));
+    let ended = done.clone();
+    let fails = move |_: (), _: Context| {
+        let cycle = cycles.fetch_add(1, Ordering::Relaxed) + 1;
+        if [1_000, 100_000].contains(&cycle) {
+            looks.lock().unwrap_or_else(PoisonError::into_inner).push(InUse::now());
+        }
+        if cycle == 100_000 {
+            ended.notify_one();
+        }
+        async move { Err::<(), Failure>(Failure::transient(format!("attempt {cycle}"))) }
+    };
+    let retry = Retry::exponential().attempts_max(3).initial(Duration::from_millis(1)).max(Duration::from_millis(1));
+    let host = Host::builder().worker("fails", Continuous::new(), fails).retry(retry);
+    ALLOCATED.set(Allocated::default());
+    let report = paused().block_on(host.run_until(done.notified()));
+    assert!(report.workers[0].cycles.failed >= 99_999, "{report:?}");
+    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    seen[1].assert_flat_since(seen[0], 99_000);
 }
 
 #[test]

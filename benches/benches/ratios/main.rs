@@ -100,6 +100,14 @@ fn rows() -> Vec<Row> {
             budget: Some(3.0),
         },
         Row {
+            name: "continuous cycle, every policy / two clock reads",
+            count: 100_000,
+            shiftwork: Box::new(continuous::with_every_policy),
+            by_hand: Box::new(clock::read_twice),
+            elsewhere: false,
+            budget: None,
+        },
+        Row {
             name: "continuous cycle / loop",
             count: 100_000,
             shiftwork: Box::new(continuous::on_shiftwork),
