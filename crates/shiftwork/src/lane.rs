@@ -130,8 +130,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             };
             let mut turn = None;
             if let Some(pace) = &self.pace {
-                self.cx.asked_at = None;
-                turn = pace.before_offer(&self.cx).await;
+                turn = pace.before_offer(&mut self.cx).await;
                 if turn.is_none() {
                     self.give_up(asks_for_probe);
                     if self.shared.control.worker.is_at_least(Level::Drain) {
@@ -165,7 +164,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                 }
             };
             if let (Some(pace), Some(asked)) = (&self.pace, turn.take()) {
-                turn = pace.after_offer(asked, &self.cx).await;
+                turn = pace.after_offer(asked, &mut self.cx).await;
                 if turn.is_none() {
                     self.give_up(asks_for_probe);
                     self.refuse(ready.claimed).await;
@@ -182,11 +181,13 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                     continue;
                 }
             };
+            // What was settled last, and what was offered since, took no time if the clock was not read again.
+            let began = self.cx.asked_at.take().unwrap_or_else(Instant::now);
             if let (Some(pace), Some(turn)) = (&self.pace, turn) {
-                pace.begin(turn);
+                pace.begin(turn, began);
             }
             let Ready { input, attempt, claimed } = ready;
-            let mut cycle = self.begin(attempt, claimed, entry);
+            let mut cycle = self.begin(began, attempt, claimed, entry);
             let result = self.run_cycle(input, &cycle).await;
             interrupted |= self.end(result, &mut cycle).await;
             if !tokio::task::coop::has_budget_remaining() {
@@ -208,10 +209,8 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
     }
 
     /// A cycle begins: says so, and where others see it.
-    fn begin(&mut self, attempt: u32, claimed: Option<Claimed>, entry: Entry) -> Cycle {
+    fn begin(&mut self, began: Instant, attempt: u32, claimed: Option<Claimed>, entry: Entry) -> Cycle {
         let (worker, cycle) = (self.id, self.cycles.next());
-        // What was settled last, and what was offered since, took no time if the clock was not read again.
-        let began = self.cx.asked_at.take().unwrap_or_else(Instant::now);
         if attempt == 1 {
             self.first_began = began;
         }

@@ -36,6 +36,19 @@ struct State {
     hold: Hold,
     /// Counts the lives of the worker.
     life: u64,
+    /// How many lanes wait for a change; more if one was dropped as it did.
+    waiting: u32,
+}
+
+/// What a lane that asks for a place waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    /// For nothing, yet.
+    No,
+    /// For what somebody else has.
+    ForAnother,
+    /// For room, from which the limit holds it back.
+    ForRoom,
 }
 
 /// What a lane has of the limit from before it asks its source on: [`Pace::begin`] or [`Pace::give_up`].
@@ -50,33 +63,36 @@ pub(crate) struct Turn {
 impl Pace {
     pub(crate) fn new(limit: RateLimit, source: SourceKind) -> Self {
         let before_offer = source == SourceKind::Queue;
-        let state = State { meter: Meter::new(limit), hold: Hold::default(), life: 0 };
+        let state = State { meter: Meter::new(limit), hold: Hold::default(), life: 0, waiting: 0 };
         Self { state: Mutex::new(state), bell: Notify::new(), news: Notify::new(), before_offer }
     }
 
     /// Waits for a place before the source is asked, where that is the time for it. `None` if the lane may not ask.
-    pub(crate) async fn before_offer(&self, cx: &LaneContext) -> Option<Turn> {
+    pub(crate) async fn before_offer(&self, cx: &mut LaneContext) -> Option<Turn> {
         if !self.before_offer {
             return Some(Turn { placed: None });
         }
-        let placed = self.place(cx, || cx.is_closed()).await?;
+        let known = cx.asked_at.take();
+        let placed = self.place(cx, known, || cx.is_closed()).await?;
+        cx.asked_at = Some(placed.0);
         Some(Turn { placed: Some(placed) })
     }
 
     /// Waits for a place once there is an offer, where that is the time for it. `None` if its cycle may not begin, because the
     /// next tick is to have its place, say.
-    pub(crate) async fn after_offer(&self, turn: Turn, cx: &LaneContext) -> Option<Turn> {
+    pub(crate) async fn after_offer(&self, turn: Turn, cx: &mut LaneContext) -> Option<Turn> {
         if turn.placed.is_some() {
             return Some(turn);
         }
-        let placed = self.place(cx, || cx.is_closed() || cx.attempt().is_cancelled()).await?;
+        let known = cx.asked_at.take();
+        let placed = self.place(cx, known, || cx.is_closed() || cx.attempt().is_cancelled()).await?;
+        cx.asked_at = Some(placed.0);
         Some(Turn { placed: Some(placed) })
     }
 
-    /// The cycle begins.
-    pub(crate) fn begin(&self, Turn { placed }: Turn) {
-        let now = Instant::now();
-        self.change(|State { meter, hold, life }| {
+    /// The cycle begins now.
+    pub(crate) fn begin(&self, Turn { placed }: Turn, now: Instant) {
+        self.change(|State { meter, hold, life, waiting: _ }| {
             // A life that was left behind has no places any more, and what it does is not held against the next.
             if placed.is_some_and(|(_, of)| of != *life) {
                 return;
@@ -112,7 +128,7 @@ impl Pace {
     pub(crate) async fn tell(&self, cx: &SourceContext) {
         loop {
             let now = Instant::now();
-            let (say, wait) = self.with(|State { meter, hold, life: _ }| (hold.look(now), meter.wait(now)));
+            let (say, wait) = self.with(|State { meter, hold, life: _, waiting: _ }| (hold.look(now), meter.wait(now)));
             match say {
                 Say::Reached => cx.emit(&Event::RateLimitReached { worker: cx.worker, wait }),
                 Say::Eased(after) => cx.emit(&Event::RateLimitEased { worker: cx.worker, after }),
@@ -129,13 +145,18 @@ impl Pace {
         }
     }
 
-    /// Waits for a place, and says since when the lane has it, and in which life. `None` once that is over.
-    async fn place(&self, cx: &LaneContext, is_over: impl Fn() -> bool) -> Option<(Instant, u64)> {
-        let mut waits = false;
+    /// Waits for a place, and says since when the lane has it, which is now, and in which life. `known` is now, if that is known.
+    async fn place(
+        &self,
+        cx: &LaneContext,
+        mut known: Option<Instant>,
+        is_over: impl Fn() -> bool,
+    ) -> Option<(Instant, u64)> {
+        let mut waits = Waits::No;
         loop {
             // Made before the question, so that no change is missed.
             let changed = self.bell.notified();
-            let now = Instant::now();
+            let now = known.take().unwrap_or_else(Instant::now);
             let asking = self.ask(now, is_over(), &mut waits);
             match asking {
                 None => return None,
@@ -155,29 +176,43 @@ impl Pace {
         }
     }
 
-    /// Asks for a place for a lane, and notes whether it waits for room now. `None` if that is over.
-    fn ask(&self, now: Instant, is_over: bool, waits: &mut bool) -> Option<(Asking, u64)> {
+    /// Asks for a place for a lane, and notes what it waits for now. `None` if that is over.
+    fn ask(&self, now: Instant, is_over: bool, waits: &mut Waits) -> Option<(Asking, u64)> {
         let waited = *waits;
-        let asking = self.with(|State { meter, hold, life }| {
+        let asking = self.with(|State { meter, hold, life, waiting }| {
             let asking = (!is_over).then(|| (meter.ask(now), *life));
-            // What somebody else has is not what the limit keeps from it.
-            *waits = matches!(asking, Some((Asking::Until(_), _)));
-            match (waited, *waits) {
+            *waits = match asking {
+                None | Some((Asking::Go, _)) => Waits::No,
+                // What somebody else has is not what the limit keeps from it.
+                Some((Asking::Wait, _)) => Waits::ForAnother,
+                Some((Asking::Until(_), _)) => Waits::ForRoom,
+            };
+            match (waited == Waits::No, *waits == Waits::No) {
+                (true, false) => *waiting += 1,
+                (false, true) => *waiting = waiting.saturating_sub(1),
+                (true, true) | (false, false) => {}
+            }
+            match (waited == Waits::ForRoom, *waits == Waits::ForRoom) {
                 (false, true) => hold.waits(),
                 (true, false) => hold.goes_on(now),
                 (false, false) | (true, true) => {}
             }
             asking
         });
-        if *waits && !waited {
+        if *waits == Waits::ForRoom && waited != Waits::ForRoom {
             self.news.notify_one();
         }
         asking
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
-        self.with(change);
-        self.bell.notify_waiters();
+        let somebody_waits = self.with(|state| {
+            change(state);
+            state.waiting > 0
+        });
+        if somebody_waits {
+            self.bell.notify_waiters();
+        }
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {

@@ -165,7 +165,10 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             let pace = self.lanes[0].pace.clone();
             let mut turn = None;
             if let Some(pace) = &pace {
-                turn = pace.before_offer(&self.lanes[0].cx).await;
+                let cx = &mut self.lanes[0].cx;
+                // Its last settlement was with the others, at some time.
+                cx.asked_at = None;
+                turn = pace.before_offer(cx).await;
                 if turn.is_none() {
                     self.lanes[0].give_up(asks_for_probe);
                     if control.is_at_least(Level::Drain) {
@@ -247,7 +250,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         asks_for_probe: bool,
     ) -> Option<Entry> {
         if let Some((pace, asked)) = held.take() {
-            let Some(turn) = pace.after_offer(asked, &self.lanes[0].cx).await else {
+            let Some(turn) = pace.after_offer(asked, &mut self.lanes[0].cx).await else {
                 self.lanes[0].give_up(asks_for_probe);
                 return None;
             };
@@ -262,7 +265,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             // Intake may have closed while the others were given back.
             Admission::Run(entry) if !self.lanes[0].shared.control.worker.is_closed() => {
                 if let Some((pace, turn)) = held {
-                    pace.begin(turn);
+                    pace.begin(turn, Instant::now());
                 }
                 Some(entry)
             }
