@@ -8,6 +8,7 @@ use std::{
 use shiftwork::{
     Context, Failure, Missed, Overlap, Schedule, Signal, Tick,
     event::{Event, WorkerPhase},
+    queue::Timestamp,
 };
 use shiftwork_sim::{
     Outcome, Script,
@@ -221,6 +222,73 @@ fn a_two_week_backlog_fired_at_once() {
     outcome.assert_rules_kept();
     assert_eq!(starts(&outcome), [secs(0), secs(1), secs(2)]);
     assert_eq!(ticks.iter().map(|tick| tick.missed).collect::<Vec<_>>(), [333, 0, 0]);
+}
+
+/// Runs a schedule for a day from `begins_at`, with cycles that take no time.
+fn a_day_from(begins_at: Timestamp, schedule: Schedule) -> (Outcome, Vec<Tick>) {
+    let ticks: Arc<Mutex<Vec<Tick>>> = Arc::default();
+    let inside = ticks.clone();
+    let outcome = Script::new().at(secs(24 * 3600), Signal::Terminate).run_once(move |world| {
+        world.begins_at(begins_at);
+        world.node("node", move |node| {
+            let ticks = inside.clone();
+            let note = move |tick: Tick, _: Context| {
+                ticks.lock().unwrap().push(tick);
+                async { Ok::<(), Failure>(()) }
+            };
+            node.host().worker("nightly", schedule.clone(), note).run_until_signal()
+        });
+    });
+    let ticks = ticks.lock().unwrap().clone();
+    (outcome, ticks)
+}
+
+#[test]
+fn d5_a_month_of_downtime_over_a_change_of_the_clocks_owes_each_night_once() {
+    struct Change {
+        down_since: &'static str,
+        up_at: &'static str,
+        /// When the last three of the thirty nights were due. The clocks changed in the last of them.
+        owed: [&'static str; 3],
+        /// The night after, which the process is up for.
+        next: &'static str,
+        next_in: Duration,
+    }
+    // There was no 02:30 on 29 March, and the nights before were an hour behind.
+    let forward = Change {
+        down_since: "2026-02-27T12:00:00Z",
+        up_at: "2026-03-29T12:00:00Z",
+        owed: ["2026-03-27T01:30:00Z", "2026-03-28T01:30:00Z", "2026-03-29T01:00:00Z"],
+        next: "2026-03-30T00:30:00Z",
+        next_in: secs(12 * 3600 + 1_800),
+    };
+    // On 25 October there were two.
+    let back = Change {
+        down_since: "2026-09-25T12:00:00Z",
+        up_at: "2026-10-25T12:00:00Z",
+        owed: ["2026-10-23T00:30:00Z", "2026-10-24T00:30:00Z", "2026-10-25T00:30:00Z"],
+        next: "2026-10-26T01:30:00Z",
+        next_in: secs(13 * 3600 + 1_800),
+    };
+    for Change { down_since, up_at, owed: [first, second, third], next, next_in } in [forward, back] {
+        let [since, begins_at]: [Timestamp; 2] = [down_since, up_at].map(|time| time.parse().unwrap());
+        for (missed, expected) in [
+            (Missed::Merge, vec![(third, 30, 29), (next, 31, 0)]),
+            (Missed::Skip, vec![(next, 31, 30)]),
+            (Missed::CatchUp { max: 3 }, vec![(first, 28, 27), (second, 29, 0), (third, 30, 0), (next, 31, 0)]),
+        ] {
+            let nightly = cron("30 2 * * *").zone("Europe/Vienna").unwrap().since(since).missed(missed);
+            let (outcome, ticks) = a_day_from(begins_at, nightly);
+            outcome.assert_rules_kept();
+            let due = due(&ticks);
+            let told: Vec<_> =
+                ticks.iter().zip(&due).map(|(tick, due)| (due.as_str(), tick.number, tick.missed)).collect();
+            assert_eq!(told, expected, "{missed:?} from {up_at}");
+            // What is owed is served as the process begins, and what comes due then in its time.
+            let (last, owed) = starts(&outcome).split_last().map(|(last, owed)| (*last, owed.to_vec())).unwrap();
+            assert_eq!((last, owed), (next_in, vec![secs(0); expected.len() - 1]), "{missed:?} from {up_at}");
+        }
+    }
 }
 
 #[test]
