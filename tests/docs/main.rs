@@ -1,4 +1,4 @@
-//! What the pages in `docs/` must have in common with the code: rules, phases, exit codes, defaults and links.
+//! What the pages in `docs/` must have in common with the code and its tests: rules, phases, exit codes, defaults and links.
 //!
 //! The snippets of the pages are doc tests of `tests/scenarios/lib.rs`; `page` reads a page.
 
@@ -11,7 +11,7 @@ mod links;
 mod observability;
 mod page;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 use page::{Page, bare};
 use shiftwork::{ExitStatus, Rule, event::WorkerPhase};
@@ -23,6 +23,41 @@ fn the_lifecycle_has_every_rule_with_its_title_in_order_and_no_other() {
     let written: Vec<&str> = page.headings(4).collect();
     let rules: Vec<String> = Rule::ALL.iter().map(|rule| format!("{}: {}", rule.id(), rule.title())).collect();
     assert_eq!(written, rules);
+}
+
+/// The names of the lifecycle tests.
+fn lifecycle_tests() -> Vec<String> {
+    let files = fs::read_dir(page::root().join("tests/lifecycle")).expect("the lifecycle tests are a folder");
+    let files = files.map(|entry| entry.expect("it can be listed").path());
+    let code = files.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let code = code.map(|path| fs::read_to_string(&path).expect("a test is text"));
+    let names = |code: String| {
+        let (mut names, mut is_test) = (Vec::new(), false);
+        for line in code.lines() {
+            // Other attributes may stand between.
+            is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+            if !line.starts_with("#[") {
+                let name = line.trim_start_matches("async ").strip_prefix("fn ").filter(|_| is_test);
+                names.extend(name.map(str::to_owned));
+                is_test = false;
+            }
+        }
+        names
+    };
+    code.flat_map(names).collect()
+}
+
+#[test]
+fn every_rule_has_a_test_that_names_it() {
+    let tests = lifecycle_tests();
+    assert!(tests.len() > Rule::ALL.len(), "{tests:?}");
+    for rule in Rule::ALL {
+        let prefix = format!("{}_", rule.id().to_lowercase());
+        assert!(
+            tests.iter().any(|test| test.starts_with(&prefix)),
+            "no test in tests/lifecycle has a name that begins with {prefix}: {rule}"
+        );
+    }
 }
 
 #[test]

@@ -199,7 +199,7 @@ fn q1_a_crash_between_effect_and_ack_repeats_the_work_and_loses_nothing() {
 }
 
 #[test]
-fn a_crash_loses_nothing_that_was_in_flight() {
+fn q3_a_crash_loses_nothing_that_was_in_flight() {
     let (outcome, seen) = Jobs { jobs: 50, concurrency: 10, lease: secs(10), ..Jobs::default() }
         .run(|build| Script::new().at(secs(2), plan::crash(secs(1))).run(build));
     outcome.assert_rules_kept();

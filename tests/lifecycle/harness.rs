@@ -8,7 +8,7 @@ use shiftwork_sim::{Ledger, Outcome, Record, Script, What, World, millis, secs, 
 use crate::worlds::Jobs;
 
 #[test]
-fn a_program_that_panics_has_lost_its_verdict() {
+fn v1_a_program_that_panics_has_lost_its_verdict() {
     let outcome = Script::new().run_once(|world| {
         world.node("node", |node| async move {
             tokio::time::sleep(secs(1)).await;
@@ -20,7 +20,7 @@ fn a_program_that_panics_has_lost_its_verdict() {
 }
 
 #[test]
-fn a_node_that_exits_for_ever_ends_the_world() {
+fn l1_a_node_that_exits_for_ever_ends_the_world() {
     let outcome = Script::new().heal_at(secs(5)).run(|world| {
         world.node("node", |node| {
             let refuses = |_: Tick, _: Context| async { Err(Failure::fatal("no licence")) };
@@ -137,7 +137,7 @@ fn what_need_not_have_followed_yet_when_a_script_ends_is_not_missed() {
 }
 
 #[test]
-fn a_loop_that_never_lets_time_pass_is_found() {
+fn l2_a_loop_that_never_lets_time_pass_is_found() {
     let outcome = Script::new().at(secs(10), Signal::Terminate).run_once(|world| {
         world.node("node", |node| {
             let eager = |(): (), _: Context| async { Ok::<(), Failure>(()) };

@@ -1,4 +1,4 @@
-//! How often cycles may begin.
+//! How often cycles may begin, and how many run at once.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use shiftwork::{
 };
 use shiftwork_sim::{Outcome, Script, SimQueue, What, millis, plan, record::QueueOperation, secs};
 
-use crate::worlds::attempts;
+use crate::worlds::{Jobs, attempts};
 
 /// A queue of so many jobs, each of which takes a second, for eight lanes with a limit.
 fn limited(jobs: u32, limit: RateLimit, lease: Duration, script: Script) -> Outcome {
@@ -31,6 +31,26 @@ fn limited(jobs: u32, limit: RateLimit, lease: Duration, script: Script) -> Outc
 /// When cycles began, in milliseconds.
 fn began(outcome: &Outcome) -> Vec<u128> {
     attempts(outcome).into_iter().map(|(at, _)| at.as_millis()).collect()
+}
+
+#[test]
+fn c9_as_many_cycles_run_side_by_side_as_declared_and_no_more() {
+    for concurrency in [1, 3] {
+        let (outcome, seen) = Jobs { jobs: 10, concurrency, ..Jobs::default() }
+            .run(|build| Script::new().at(secs(60), Signal::Terminate).run_once(build));
+        outcome.assert_rules_kept();
+        assert_eq!(seen.done().len(), 10);
+        let (mut side_by_side, mut most) = (0_usize, 0);
+        for (_, event) in outcome.events() {
+            match event {
+                Event::CycleStarted { .. } => side_by_side += 1,
+                Event::CycleEnded { .. } => side_by_side -= 1,
+                _ => {}
+            }
+            most = most.max(side_by_side);
+        }
+        assert_eq!(most, concurrency);
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@
 //! | `shutdown.rs` | drain, cancel, abort, signals, stop hooks |
 //! | `schedules.rs` | ticks: drift, overlap, missed |
 //! | `batches.rs` | batch workers: verdicts one by one, bad company |
-//! | `limits.rs` | how often cycles may begin |
+//! | `limits.rs` | how often cycles may begin, and how many run at once |
 //! | `siblings.rs` | what shares a thread with a poll that blocks it for a moment |
 //! | `promises.rs` | mocks, captured logs and futures polled by hand |
 //! | `process.rs` | a real process that does not end by itself |

@@ -142,7 +142,7 @@ fn due(ticks: &[Tick]) -> Vec<String> {
 }
 
 #[test]
-fn overlap_on_slow_runs() {
+fn d2_overlap_on_slow_runs() {
     // Cycles of 25 s on a rate of 10 s: two run at once only where that is asked for, and where there is room.
     for (lanes, overlap, expected, misses) in [
         (3, Overlap::Wait, [0, 25, 50, 75], true),
@@ -191,7 +191,7 @@ fn a_fixed_offset_instead_of_a_zone() {
 }
 
 #[test]
-fn a_tick_in_the_gap_comes_right_after_it_and_one_in_the_fold_comes_once() {
+fn d5_a_tick_in_the_gap_comes_right_after_it_and_one_in_the_fold_comes_once() {
     let schedule = cron("30 2 * * *").zone("Europe/Vienna").unwrap();
     let (outcome, ticks) = days(schedule, 300, Script::new());
     outcome.assert_rules_kept();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use shiftwork::{
-    Context, ExitStatus, Failure, QueueSourceExt, Retry, Schedule, Signal, StopBudget, Tick, Worker,
+    Context, ExitStatus, Failure, OnFault, QueueSourceExt, Retry, Schedule, Signal, StopBudget, Tick, Worker,
     event::{Doing, Event, NextSignal, Settle, StopStep, WorkerPhase},
 };
 use shiftwork_sim::{Script, SimQueue, dependency::Latency, millis, plan, secs, site};
@@ -493,6 +493,40 @@ fn a_pool_is_closed_only_after_the_last_cycle_that_uses_it_is_settled() {
     let settled = outcome.events().filter(|(_, event)| matches!(event, Event::Settled { .. })).map(|(at, _)| at).max();
     let closed = time_of(&outcome, |event| matches!(event, Event::IntakeClosed { worker, .. } if worker.0 == 0));
     assert!(settled <= closed, "the pool stops last: {settled:?}, {closed:?}");
+}
+
+#[test]
+fn v1_each_worker_has_one_verdict_and_the_report_has_them_in_the_order_of_the_program() {
+    let outcome = Script::new().at(secs(10), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| {
+            let stuck = |_: Tick, _: Context| std::future::pending::<Result<(), Failure>>();
+            let fails = |_: Tick, _: Context| async { Err::<(), Failure>(Failure::fatal("no licence")) };
+            let works = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+            let every_minute = || Schedule::every(secs(60));
+            node.host()
+                .worker("stuck", every_minute(), stuck)
+                .worker("fails", every_minute(), fails)
+                .on_fault(OnFault::Degrade)
+                .worker("works", every_minute(), works)
+                .after("stuck")
+                .run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let ended = order_of(&outcome, |event| match event {
+        Event::WorkerStopped { worker, .. } => Some(*worker),
+        _ => None,
+    });
+    assert_eq!(ended, [1, 2, 0]);
+    let report = outcome.report().unwrap();
+    let verdict = |name| {
+        let worker = report.worker(name).unwrap();
+        (worker.phase, worker.cycles.started, worker.cause.as_ref().map(|cause| &*cause.message))
+    };
+    assert_eq!(report.workers.iter().map(|worker| &*worker.name).collect::<Vec<_>>(), ["stuck", "fails", "works"]);
+    assert_eq!(verdict("stuck"), (WorkerPhase::Aborted, 1, None));
+    assert_eq!(verdict("fails"), (WorkerPhase::Failed, 1, Some("no licence")));
+    assert_eq!(verdict("works"), (WorkerPhase::Stopped, 1, None));
 }
 
 #[test]
