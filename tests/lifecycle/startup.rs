@@ -3,7 +3,8 @@
 use std::{io, sync::Arc, time::Duration};
 
 use shiftwork::{
-    Context, Continuous, Environment, ExitStatus, Failure, Host, Schedule, Signal, Signals, System, Tick, Worker,
+    Context, Continuous, Environment, ExitStatus, Failure, Host, HostBuilder, Schedule, Signal, Signals, System, Tick,
+    Worker,
     event::{Event, StopReason, WorkerId, WorkerPhase},
     queue::Timestamp,
 };
@@ -268,6 +269,47 @@ fn a_mistake_in_the_build_is_a_failed_start_that_names_it() {
     assert_eq!(report.exit, ExitStatus::StartFailure);
     let circle = "workers come after each other in a circle: \"a\" after \"b\" after \"c\" after \"a\"";
     assert_eq!(&*report.cause.as_ref().unwrap().message, circle);
+}
+
+/// What each worker is called, and what it comes after.
+type Workers = [(&'static str, Option<&'static str>)];
+
+/// A host of workers that do nothing.
+fn idle_host(workers: &Workers) -> HostBuilder {
+    let idle = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+    workers.iter().fold(Host::builder(), |host, (name, after)| {
+        let worker = host.worker(name, Schedule::every(secs(1)), idle);
+        match after {
+            Some(other) => worker.after(other).host(),
+            None => worker.host(),
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn s1_workers_that_do_not_fit_together_are_refused_by_name() {
+    let cases: [(&Workers, &str); 4] = [
+        (
+            &[("mails", Some("databse")), ("database", None)],
+            r#"worker "mails" comes after "databse", which does not exist: there are ["mails", "database"]"#,
+        ),
+        (&[("mails", Some("mails"))], r#"workers come after each other in a circle: "mails" after "mails""#),
+        (
+            &[("orders", Some("mails")), ("mails", Some("database")), ("database", Some("mails"))],
+            r#"workers come after each other in a circle: "mails" after "database" after "mails""#,
+        ),
+        (
+            &[("mails", None), ("database", None), ("mails", Some("database"))],
+            r#"two workers are called "mails": give one another name"#,
+        ),
+    ];
+    for (workers, message) in cases {
+        assert_eq!(idle_host(workers).build().unwrap_err().to_string(), message);
+        // The same for who does not look at the error: it is the report's.
+        let report = idle_host(workers).run_until_signal().await;
+        assert_eq!((report.exit.code(), report.reason), (69, StopReason::Unable));
+        assert_eq!(&*report.cause.as_ref().unwrap().message, message);
+    }
 }
 
 /// The machine's, which refuses signal handlers.
