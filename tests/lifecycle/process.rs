@@ -6,6 +6,7 @@ use rustix::process::{Pid, Signal as Kill, kill_process};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::Command,
+    time::Instant,
 };
 
 /// What a real run came to.
@@ -13,6 +14,9 @@ use tokio::{
 struct Real {
     events: Vec<String>,
     code: Option<i32>,
+    /// How long it was there after it had been told to end, or its host had begun to stop, whichever came first. A process is
+    /// not ended while another host runs in it, so from the end of that at the earliest.
+    lingered: Duration,
 }
 
 impl Real {
@@ -22,6 +26,10 @@ impl Real {
         at(first).zip(at(second)).is_some_and(|(first, second)| first < second)
     }
 }
+
+/// How long a process may be there after it was told to end. It is promised to end within a second: 0.6 s for its stop, and 0.4 s of
+/// grace. What nobody can hear, its last words, it waits for for another second, and the machine may be busy.
+const LINGERS_MAX: Duration = Duration::from_secs(3);
 
 /// Runs a program. `signals` are sent one after the other, each once the event before it was seen.
 async fn run_program(program: &str, arguments: &[&str], signals: &[(&str, Kill)]) -> Real {
@@ -34,11 +42,19 @@ async fn run_program(program: &str, arguments: &[&str], signals: &[(&str, Kill)]
     let pid = Pid::from_raw(i32::try_from(child.id().expect("it runs")).unwrap()).unwrap();
     let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
     let mut signals = signals.iter().peekable();
-    let mut events = Vec::new();
+    let (mut events, mut told) = (Vec::new(), None);
     let run = async {
         while let Some(line) = lines.next_line().await.unwrap() {
             if let Some((_, signal)) = signals.next_if(|(after, _)| *after == line) {
                 kill_process(pid, *signal).unwrap();
+                told.get_or_insert_with(Instant::now);
+            }
+            match &*line {
+                "host_stopping" => {
+                    told.get_or_insert_with(Instant::now);
+                }
+                "other_stopped" => told = Some(Instant::now()),
+                _ => {}
             }
             events.push(line);
         }
@@ -46,42 +62,39 @@ async fn run_program(program: &str, arguments: &[&str], signals: &[(&str, Kill)]
     };
     let code = tokio::time::timeout(Duration::from_secs(30), run).await.expect("it ends within its budget");
     assert!(signals.next().is_none(), "every signal was sent: {events:?}");
-    Real { events, code }
+    let lingered = told.expect("it was told to end, or its host stopped").elapsed();
+    Real { events, code, lingered }
 }
 
-/// Runs the program that is stuck in what is said. It has a second to end: 0.6 s for its stop, and 0.4 s of grace.
+/// Runs the program that is stuck in what is said, and ends in time all the same.
 async fn run_stuck(stuck: &str, signals: &[(&str, Kill)]) -> Real {
-    run_program(env!("CARGO_BIN_EXE_stuck"), &[stuck], signals).await
+    let real = run_program(env!("CARGO_BIN_EXE_stuck"), &[stuck], signals).await;
+    assert!(real.lingered <= LINGERS_MAX, "{stuck}: {real:?}");
+    real
 }
 
 #[tokio::test]
 async fn t9_a_cycle_that_never_yields_is_named_and_its_process_ends_in_time() {
     let blocked = "cycle_blocked: worker 0, cycle 1";
-    let began = tokio::time::Instant::now();
     let real = run_stuck("cycle", &[(blocked, Kill::TERM)]).await;
     assert_eq!(real.code, Some(75), "{:?}", real.events);
     // The host itself heard of no signal: its only thread is blocked.
     let expected = [blocked, "straggler: worker 0, cycle 1, running", "host_overdue"];
     assert_eq!(real.events[real.events.len() - 3..], expected);
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
 async fn t9_a_process_whose_cycle_never_yields_tells_that_it_was_interrupted_twice() {
-    let began = tokio::time::Instant::now();
     let blocked = "cycle_blocked: worker 0, cycle 1";
     let real = run_stuck("cycle", &[(blocked, Kill::QUIT)]).await;
     assert_eq!(real.code, Some(130), "{:?}", real.events);
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
 async fn t9_a_blocked_cycle_that_holds_what_a_listener_waits_for_does_not_keep_the_process() {
-    let began = tokio::time::Instant::now();
     let real = run_stuck("output", &[("cycle_started", Kill::TERM)]).await;
     assert_eq!(real.code, Some(75), "{:?}", real.events);
     assert_eq!(real.events.last().map(String::as_str), Some("cycle_started"), "nothing could be printed any more");
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
