@@ -10,7 +10,11 @@ use shiftwork::{
     event::{Event, Settle},
     queue::{DeadLetterCause, FailureKind, Message, Queue},
 };
-use shiftwork_sim::{Plan, Script, What, World, millis, plan, record::QueueOperation, secs, site};
+use shiftwork_sim::{
+    Plan, Script, What, World, millis, plan,
+    record::{QueueOperation, Settled},
+    secs, site,
+};
 
 use crate::worlds::{Jobs, Seen, attempts, names, time_of};
 
@@ -172,6 +176,67 @@ fn an_undecodable_payload_is_moved_aside_and_nobody_else_notices() {
     assert_eq!(unrun, Some(DeadLetterCause::Undecodable));
     let report = outcome.report().unwrap();
     assert_eq!(report.worker("jobs").unwrap().cycles.succeeded, 2);
+}
+
+#[test]
+fn c4_a_damaged_row_that_comes_beside_slow_siblings_is_moved_aside_at_once_and_holds_up_nobody() {
+    let surroundings = |world: &mut World, seen: &Seen| {
+        let (damaged, next) = (seen.queue.clone(), seen.queue.clone());
+        world.at(secs(3), "a damaged row", move || damaged.seed_undecodable("expected a number, found \"seven\""));
+        world.at(secs(4), "a job", move || next.seed([3]));
+    };
+    let (outcome, seen) = Jobs { jobs: 2, takes: secs(10), concurrency: 3, surroundings, ..Jobs::default() }
+        .run(|build| Script::new().at(secs(60), Signal::Terminate).run_once(build));
+    outcome.assert_rules_kept();
+    let aside = time_of(&outcome, |event| {
+        let Event::SettledUnrun { settle: Settle::DeadLetter { cause, .. }, .. } = event else { return false };
+        *cause == DeadLetterCause::Undecodable
+    });
+    assert_eq!(aside, Some(secs(3)));
+    let letters = seen.dead_letters();
+    assert_eq!((letters.len(), letters[0].payload.is_err()), (1, true));
+    // The two that were at work stay at it, and the lane that met the row takes what comes next.
+    assert_eq!(attempts(&outcome), [(secs(0), 1), (secs(0), 1), (secs(4), 1)]);
+    let mut done = seen.done();
+    done.sort_unstable();
+    assert_eq!(done, [1, 2, 3]);
+    assert_eq!(outcome.count(|event| matches!(event, Event::LeaseLost { .. })), 0);
+}
+
+#[test]
+fn c4_a_damaged_row_over_which_the_process_dies_is_moved_aside_all_the_same() {
+    // The store is slow, so that the claim of the row is answered at 4.2 s; whoever asks it next, to store the dead letter, is killed
+    // before or after that is done.
+    for after_effect in [false, true] {
+        let surroundings = |world: &mut World, seen: &Seen| {
+            let damaged = seen.queue.clone();
+            world.at(millis(3_200), "a damaged row", move || damaged.seed_undecodable("half a row"));
+        };
+        let (outcome, seen) =
+            Jobs { jobs: 2, takes: secs(10), concurrency: 3, surroundings, ..Jobs::default() }.run(|build| {
+                Script::new()
+                    .at(millis(3_100), site("jobs").slow(secs(1)).lasting(secs(3)))
+                    .at(millis(4_500), site("jobs").crash(after_effect))
+                    .at(secs(100), Signal::Terminate)
+                    .run_once(build)
+            });
+        outcome.assert_rules_kept();
+        let crashed = outcome.timeline.time_of(|what| matches!(what, What::Crashed)).unwrap();
+        assert!((millis(4_500)..secs(6)).contains(&crashed), "while the dead letter is stored: {crashed:?}");
+        let stored =
+            |what: &What| matches!(what, What::Queue(QueueOperation::Settled { how: Settled::DeadLettered, .. }));
+        let stored = outcome.timeline.time_of(stored).unwrap();
+        assert_eq!(stored <= crashed, after_effect, "stored at {stored:?}, and crashed at {crashed:?}");
+        let letters = seen.dead_letters();
+        assert_eq!((letters.len(), letters[0].cause), (1, DeadLetterCause::Undecodable));
+        assert_eq!(letters[0].crashes, u32::from(!after_effect));
+        // Its siblings are done in the next life, and no attempt of theirs was spent.
+        let mut done = seen.done();
+        done.sort_unstable();
+        assert_eq!((done, outcome.stats.boots), (vec![1, 2], 2));
+        assert!(attempts(&outcome).iter().all(|(_, attempt)| *attempt == 1), "{:?}", attempts(&outcome));
+        assert_eq!(seen.queue.inspect_depth().unsettled(), 0);
+    }
 }
 
 #[test]
