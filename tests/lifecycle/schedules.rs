@@ -179,6 +179,47 @@ fn drift() {
     }
 }
 
+/// Further away than one of tokio's timers reaches, which is two years and two months.
+const FIVE_YEARS: Duration = secs(5 * 365 * 24 * 3600);
+
+#[test]
+fn d1_a_period_may_be_longer_than_a_timer_reaches() {
+    let end = FIVE_YEARS * 2 + secs(3600);
+    let (outcome, ticks) = ticks_on(1, Schedule::every(FIVE_YEARS), secs(60), Script::new().at(end, Signal::Terminate));
+    outcome.assert_rules_kept();
+    assert_eq!(starts(&outcome), [Duration::ZERO, FIVE_YEARS, FIVE_YEARS * 2]);
+    // With the leap days of 2028 and 2032.
+    assert_eq!(due(&ticks), ["2026-01-01T00:00:00Z", "2030-12-31T00:00:00Z", "2035-12-30T00:00:00Z"]);
+    assert!(ticks.iter().all(|tick| tick.missed == 0));
+    assert_eq!(outcome.ended_at(), end);
+}
+
+#[test]
+fn d1_a_period_without_an_end_has_one_tick_and_can_be_stopped() {
+    // Later than what stands in for the end of a clock that does not reach so far: thirty years.
+    let end = secs(31 * 365 * 24 * 3600);
+    let for_ever = || Schedule::every(Duration::MAX);
+    for schedule in [for_ever(), for_ever().overlap(Overlap::Skip), for_ever().missed(Missed::Skip)] {
+        let (outcome, ticks) = ticks_on(1, schedule, secs(60), Script::new().at(end, Signal::Terminate));
+        outcome.assert_rules_kept();
+        assert_eq!(starts(&outcome), [Duration::ZERO]);
+        assert_eq!((ticks[0].number, ticks[0].missed), (1, 0));
+        assert_eq!(outcome.ended_at(), end);
+        assert!(outcome.report().unwrap().is_clean());
+    }
+}
+
+#[test]
+fn d5_a_one_off_may_be_further_away_than_a_timer_reaches() {
+    let once = Schedule::once_at("2031-01-01T00:00:00Z".parse().unwrap());
+    let far = FIVE_YEARS + secs(24 * 3600);
+    let (outcome, ticks) = ticks_on(1, once, secs(60), Script::new().at(far + secs(3600), Signal::Terminate));
+    outcome.assert_rules_kept();
+    assert_eq!((starts(&outcome), due(&ticks)), (vec![far], vec!["2031-01-01T00:00:00Z".to_owned()]));
+    // It has come to its end before anybody asks it to.
+    assert_eq!(outcome.ended_at(), far + secs(60));
+}
+
 #[test]
 fn a_fixed_offset_instead_of_a_zone() {
     let schedule = cron("0 3 * * *").zone("Europe/Vienna").unwrap();

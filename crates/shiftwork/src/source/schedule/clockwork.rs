@@ -238,7 +238,8 @@ impl Drive {
                         let room = next.map(|next| next.saturating_sub(due));
                         Look::Came(Came { at, late: now.saturating_sub(due), due: None, missed, room })
                     }
-                    Decision::Wait { until } => Look::Wait(later(*begin, until)),
+                    // Counted from now, so that a time that the clock does not reach never comes.
+                    Decision::Wait { until } => Look::Wait(later(at, until.saturating_sub(now))),
                     Decision::End => Look::End,
                 }
             }
