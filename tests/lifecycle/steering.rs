@@ -196,6 +196,26 @@ fn p1_a_worker_is_paused_and_resumed_in_the_delay_before_the_drain_too() {
 }
 
 #[test]
+fn t7_a_host_says_that_it_stops_from_the_first_moment_of_the_delay_before_the_drain() {
+    fn note(host: &HostHandle, notes: &Notes) {
+        let health = host.health();
+        notes.add(format!("{health}, to be sent work: {}", health.is_ready()));
+    }
+    let delayed = |host: HostBuilder| every(1)(host.stop_budget(StopBudget::default().before_drain(secs(10))));
+    let (outcome, notes) = run(
+        Script::new().at(millis(3_200), Signal::Terminate),
+        delayed,
+        &[(3_199, note), (3_201, note), (13_199, note)],
+    );
+    outcome.assert_rules_kept();
+    let stopping = "stopping, to be sent work: false";
+    assert_eq!(notes.all(), ["ready, to be sent work: true", stopping, stopping]);
+    // Work goes on all the same, until the delay is over.
+    assert_eq!(starts(&outcome), (0..=13).map(secs).collect::<Vec<_>>());
+    assert_eq!(outcome.ended_at(), millis(13_200));
+}
+
+#[test]
 fn p2_a_cycle_in_flight_goes_on_under_its_lease_and_nothing_more_is_claimed() {
     let (outcome, _, queue) =
         jobs(Script::new().at(secs(100), Signal::Terminate), &[(10_000, |host, _| host.pause("jobs").unwrap())]);
