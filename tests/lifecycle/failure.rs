@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use shiftwork::{
     Breaker, Context, Continuous, ExitStatus, Failure, FailureClass, Overlap, QueueSourceExt, Retry, RetryBudget,
     Schedule, Signal, Tick,
-    event::{Event, StopReason},
+    event::{Event, Settle, StopReason},
     queue::{DeadLetterCause, FailureKind},
 };
 use shiftwork_sim::{Script, millis, plan, secs, site};
@@ -282,6 +282,44 @@ fn c7_whoever_asked_is_told_of_each_exhausted_input_and_may_panic() {
     outcome.assert_rules_kept();
     assert_eq!(notes.all(), ["fails after 2: transient: tick 1", "fails after 2: transient: tick 2"]);
     assert_eq!(outcome.report().unwrap().exit, ExitStatus::Clean);
+}
+
+#[test]
+fn c7_whoever_asked_is_told_of_a_crash_loop_and_of_which_delivery() {
+    let notes = Notes::default();
+    let inside = notes.clone();
+    // Three processes die in the call of the one job.
+    let script = (0..3).fold(Script::new(), |script, _| script.at(secs(0), site("backend").crash(false)));
+    let outcome = script.at(secs(100), Signal::Terminate).run_once(move |world| {
+        let backend = world.dependency("backend");
+        let queue = world.queue::<u32>("jobs");
+        queue.seed([1]);
+        world.node("node", move |node| {
+            let (backend, notes) = (backend.clone(), inside.clone());
+            let calls = move |_: u32, _: Context| {
+                let backend = backend.clone();
+                async move { Ok::<(), Failure>(backend.call(async {}).await?) }
+            };
+            node.host()
+                .worker("jobs", queue.clone().source().lease(secs(10)), calls)
+                .on_escalation(move |escalation| {
+                    let shiftwork::Escalation { worker, delivery, attempts, cause, .. } = escalation;
+                    notes.add(format!("{worker}, {delivery:?}, after {attempts}: {cause}"));
+                })
+                .run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.stats.boots, 4);
+    let moved_aside = outcome.events().find_map(|(_, event)| match event {
+        Event::SettledUnrun {
+            delivery, settle: Settle::DeadLetter { cause: DeadLetterCause::CrashLoop, .. }, ..
+        } => Some(*delivery),
+        _ => None,
+    });
+    assert!(moved_aside.is_some());
+    let told = format!("jobs, {moved_aside:?}, after 0: transient: 3 leases of it lapsed without a settlement");
+    assert_eq!(notes.all(), [told]);
 }
 
 #[test]
