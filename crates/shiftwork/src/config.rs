@@ -108,8 +108,8 @@ section! {
         pub progress_timeout: Option<Option<Duration>> = OrNone(Time::from_millis(1)),
         /// How long the start hook may take.
         pub start_timeout: Option<Duration> = Time::from_millis(1),
-        /// How long its cycles may drain, within the host's time to drain; all of that where it is left out.
-        pub drain: Option<Duration> = Time::from_millis(0),
+        /// How long its cycles may drain, within the host's time to drain; all of that without a limit of its own.
+        pub drain: Option<Option<Duration>> = OrNone(Time::from_millis(0)),
         /// How many lapsed leases make a delivery a crash loop.
         pub crashes_max: Option<u32> = Count::from(1),
         /// What the host does when the worker cannot go on.

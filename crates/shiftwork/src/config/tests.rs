@@ -6,9 +6,20 @@ use shiftwork_queue::MemoryQueue;
 
 use super::*;
 use crate::{
-    Breaker, Context, Event, Failure, GiveUp, Group, Host, HostBuilder, Missed, OnFault, Overlap, QueueSourceExt,
-    Restart, RestartStrategy, Retry, Schedule, Tick, Watchdog,
+    Batch, BatchContext, BatchWorker, Batches, Breaker, Context, Event, Failure, GiveUp, Group, Host, HostBuilder,
+    Missed, OnFault, Overlap, QueueSourceExt, RateLimit, Restart, RestartStrategy, Retry, RetryBudget, Schedule, Tick,
+    Watchdog,
 };
+
+struct InBatches;
+
+impl BatchWorker for InBatches {
+    type Input = u32;
+
+    async fn cycle(&self, _: &mut Batch<u32>, _: &BatchContext) -> Result<(), Failure> {
+        Ok(())
+    }
+}
 
 /// A worker of each sort.
 fn host() -> HostBuilder {
@@ -23,6 +34,7 @@ fn host() -> HostBuilder {
             Ok(())
         })
         .worker("clean up", Schedule::every(Duration::from_secs(60)).overlap(Overlap::Skip), on_tick)
+        .batch_worker("import", MemoryQueue::<u32>::new().source(), Batches::of(20), InBatches)
         .host()
         .group("payments", Group::one_for_all())
 }
@@ -116,6 +128,37 @@ fn ticks_that_cannot_come_due_while_a_cycle_is_at_work_cannot_end_it() {
 }
 
 #[test]
+fn every_limit_that_code_sets_is_taken_away_by_a_word() {
+    let some_time = Duration::from_secs(9);
+    let limited = || {
+        let work = |_: u32, _: Context| async { Ok::<(), Failure>(()) };
+        Host::builder()
+            .worker("charge", MemoryQueue::<u32>::new().source().measure_every(some_time), work)
+            .cycle_timeout(some_time)
+            .progress_timeout(some_time)
+            .drain(some_time)
+            .retry(Retry::default().total_max(some_time))
+            .breaker(Breaker::default())
+            .rate_limit(RateLimit::default())
+            .retry_budget(RetryBudget::default())
+    };
+    let keys = Config::keys();
+    let may_be_absent = keys.iter().filter(|key| key.accepts.ends_with("or \"none\""));
+    let may_be_absent: Vec<&str> =
+        may_be_absent.map(|key| key.path.strip_prefix("worker.NAME.").expect("a worker's limit")).collect();
+    assert!(may_be_absent.contains(&"drain"), "{may_be_absent:?}");
+    let without = |host: Host| {
+        let charge = serde_json::to_value(&host.config().worker["charge"]).unwrap();
+        let is_none = |key: &&str| charge.pointer(&format!("/{}", key.replace('.', "/"))) == Some(&Value::from("none"));
+        may_be_absent.iter().copied().filter(is_none).collect::<Vec<&str>>()
+    };
+    assert_eq!(without(limited().build().unwrap()), [""; 0], "code sets each of them");
+    let none: String = may_be_absent.iter().map(|key| format!("{key} = \"none\"\n")).collect();
+    let config = read(&format!("[worker.charge]\n{none}")).unwrap();
+    assert_eq!(without(limited().config(config).build().unwrap()), may_be_absent);
+}
+
+#[test]
 fn a_later_file_is_laid_over_an_earlier_one() {
     let site = read("[worker.charge]\nconcurrency = 8\nbreaker = \"none\"").unwrap();
     let machine = read("[worker.charge]\nconcurrency = 2").unwrap();
@@ -198,7 +241,7 @@ fn a_mistake_is_told_by_its_key_and_by_what_is_accepted() {
         // From here on only the host knows.
         (
             "[worker.charg]",
-            "worker.charg: there is no worker of this name; there are [\"charge\", \"http\", \"clean up\"]",
+            "worker.charg: there is no worker of this name; there are [\"charge\", \"http\", \"clean up\", \"import\"]",
         ),
         (
             "[worker.http]\nconcurrency = 2\ndrain = \"1s\"",
@@ -450,41 +493,94 @@ prop_compose! {
     }
 }
 
-fn worker(schedule: Option<ScheduleConfig>, queue: QueueConfig) -> impl Strategy<Value = WorkerConfig> {
-    let words = [FaultWord::StopHost, FaultWord::Degrade, FaultWord::Restart];
+prop_compose! {
+    fn batch()(size in of(1usize..=1_000), linger in of(time(0))) -> BatchesConfig {
+        BatchesConfig { size, linger }
+    }
+}
+
+prop_compose! {
+    fn rate_limit()(cycles in of(count(1)), per in of(time(1)), burst in of(count(1))) -> RateLimitConfig {
+        RateLimitConfig { cycles, per, burst }
+    }
+}
+
+prop_compose! {
+    fn retry_budget()(
+        per_second in of(count(1)), burst in of(count(1)), share_percent in of(0u8..=100),
+    ) -> RetryBudgetConfig {
+        RetryBudgetConfig { per_second, burst, share_percent }
+    }
+}
+
+/// What only workers of one sort have.
+#[derive(Debug, Clone)]
+enum Own {
+    Deliveries { queue: QueueConfig, batch: BatchesConfig },
+    Ticks(ScheduleConfig),
+}
+
+/// A worker of cycles, with so many of them side by side at most.
+fn worker(lanes_max: usize, own: Own) -> impl Strategy<Value = WorkerConfig> {
+    let words = [None, Some(FaultWord::StopHost), Some(FaultWord::Degrade), Some(FaultWord::Restart)];
     let fault = (prop::sample::select(words.to_vec()), restart());
-    let times = (of(of(time(1))), of(time(1)), of(time(0)));
-    let is_schedule = schedule.is_some();
-    let lanes_max: usize = if is_schedule { 1 } else { 1_000_000 };
+    let times = (of(of(time(1))), of(of(time(1))), of(time(1)), of(of(time(0))));
     let counts = (of(1..=lanes_max), of(count(1)));
-    (fault, times, counts, retry(), of(of(breaker()))).prop_map(move |(fault, times, counts, retry, breaker)| {
+    let limits = (of(of(breaker())), of(of(rate_limit())), of(of(retry_budget())));
+    (fault, times, counts, retry(), limits).prop_map(move |(fault, times, counts, retry, limits)| {
+        let (on_fault, restart) = fault;
+        let (cycle_timeout, progress_timeout, start_timeout, drain) = times;
+        let (concurrency, crashes_max) = counts;
+        let (breaker, rate_limit, retry_budget) = limits;
+        let (crashes_max, batch, queue, schedule) = match own.clone() {
+            Own::Deliveries { queue, batch } => (crashes_max, batch, queue, ScheduleConfig::default()),
+            Own::Ticks(schedule) => (None, BatchesConfig::default(), QueueConfig::default(), schedule),
+        };
         WorkerConfig {
-            concurrency: counts.0,
-            batch: BatchesConfig::default(),
-            cycle_timeout: times.0,
-            progress_timeout: times.0.map(|it| it.map(|it| it * 2)),
-            start_timeout: times.1,
-            drain: times.2,
-            crashes_max: counts.1.filter(|_| !is_schedule),
-            on_fault: Some(fault.0),
-            restart: if fault.0 == FaultWord::Restart { fault.1 } else { RestartConfig::default() },
+            concurrency,
+            batch,
+            cycle_timeout,
+            progress_timeout,
+            start_timeout,
+            drain,
+            crashes_max,
+            on_fault,
+            restart: if on_fault == Some(FaultWord::Restart) { restart } else { RestartConfig::default() },
             retry,
             breaker,
-            rate_limit: Some(counts.1.map(|cycles| RateLimitConfig { cycles: Some(cycles), ..Default::default() })),
-            retry_budget: Some(counts.1.map(|burst| RetryBudgetConfig { burst: Some(burst), ..Default::default() })),
-            schedule: schedule.clone().unwrap_or_default(),
-            queue: queue.clone(),
+            rate_limit,
+            retry_budget,
+            schedule,
+            queue,
         }
     })
 }
 
+/// A service: of what a worker has, what is not of cycles.
+fn service() -> impl Strategy<Value = WorkerConfig> {
+    worker(1, Own::Ticks(ScheduleConfig::default())).prop_map(|mut section| {
+        section.leave_out_what_is_of_cycles();
+        section
+    })
+}
+
 fn config() -> impl Strategy<Value = Config> {
-    let charge = queue().prop_flat_map(|queue| worker(None, queue));
-    let clean_up = schedule().prop_flat_map(|schedule| worker(Some(schedule), QueueConfig::default()));
-    (stop(), watchdog(), charge, clean_up, group()).prop_map(|(stop, watchdog, charge, clean_up, group)| Config {
-        host: HostConfig { stop, watchdog },
-        worker: [("charge".to_owned(), charge), ("clean up".to_owned(), clean_up)].into(),
-        group: [("payments".to_owned(), group)].into(),
+    let charge = queue().prop_flat_map(|queue| {
+        let batch = BatchesConfig::default();
+        worker(LANES_MAX, Own::Deliveries { queue, batch })
+    });
+    let clean_up = schedule().prop_flat_map(|schedule| worker(1, Own::Ticks(schedule)));
+    // A thousand of the largest batches are all that a worker may have in hand.
+    let import = (queue(), batch()).prop_flat_map(|(queue, batch)| worker(1_000, Own::Deliveries { queue, batch }));
+    let workers = (charge, service(), clean_up, import);
+    (stop(), watchdog(), workers, group()).prop_map(|(stop, watchdog, workers, group)| {
+        let (charge, http, clean_up, import) = workers;
+        let workers = [("charge", charge), ("http", http), ("clean up", clean_up), ("import", import)];
+        Config {
+            host: HostConfig { stop, watchdog },
+            worker: workers.into_iter().map(|(name, section)| (name.to_owned(), section)).collect(),
+            group: [("payments".to_owned(), group)].into(),
+        }
     })
 }
 

@@ -189,7 +189,7 @@ impl Policy {
         self.cycle_timeout = cycle_timeout.unwrap_or(self.cycle_timeout);
         self.progress_timeout = progress_timeout.unwrap_or(self.progress_timeout);
         self.start_timeout = start_timeout.unwrap_or(self.start_timeout);
-        self.drain = drain.or(self.drain);
+        self.drain = drain.unwrap_or(self.drain);
         self.crashes_max = crashes_max.unwrap_or(self.crashes_max).max(1);
         self.retry = retry.over(self.retry);
         self.breaker = match breaker {
@@ -242,7 +242,7 @@ impl Policy {
             cycle_timeout: Some(*cycle_timeout),
             progress_timeout: Some(*progress_timeout),
             start_timeout: Some(*start_timeout),
-            drain: *drain,
+            drain: Some(*drain),
             crashes_max: Some(*crashes_max),
             on_fault: Some(on_fault),
             restart,
