@@ -23,6 +23,7 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::C2, "there are more attempts than the policy has", too_many_attempts),
     Canary::new(Rule::C3, "a retry comes before its time", retry_too_soon),
     Canary::new(Rule::C3, "a retry waits less than the policy says", delay_too_short),
+    Canary::new(Rule::C3, "a retry waits longer than anything may ask for", delay_too_long),
     Canary::new(Rule::C4, "bad input is tried again", bad_input_again),
     Canary::new(Rule::C5, "a panic is told as a success", panic_swallowed),
     Canary::new(Rule::C6, "a cycle runs past its timeout", past_its_timeout),
@@ -101,6 +102,12 @@ fn delay_too_short(story: &mut Story, wrong: bool) {
     // A second, and a fifth of it to either side.
     let delay = millis(if wrong { 799 } else { 800 });
     story.runs(&[worker("a")]).cycle(A, (1, 1), TRANSIENT, Settle::Retry { delay }).stops();
+}
+
+fn delay_too_long(story: &mut Story, wrong: bool) {
+    let delay = if wrong { millis(60_001) } else { secs(60) };
+    let declared = Declaration { retry: Retry::default().asked_max(secs(60)), ..worker("a") };
+    story.runs(&[declared]).cycle(A, (1, 1), TRANSIENT, Settle::Retry { delay }).stops();
 }
 
 fn bad_input_again(story: &mut Story, wrong: bool) {

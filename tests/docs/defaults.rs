@@ -77,6 +77,7 @@ fn expected() -> Vec<(&'static str, String)> {
         ("Retry::factor", retry["factor"].to_string()),
         ("Retry::max", time(&retry["max"])),
         ("Retry::jitter_percent", retry["jitter_percent"].to_string()),
+        ("Retry::asked_max", Retry::default().asked().map_or_else(|| "none".to_owned(), seconds)),
         ("Retry::total_max", Retry::default().total().map_or_else(|| "none".to_owned(), seconds)),
         ("WorkerBuilder::breaker", "for a queue worker".to_owned()),
         ("Breaker::after", breaker["failures"].to_string()),

@@ -127,6 +127,17 @@ fn c3_a_retry_waits_as_long_as_the_other_side_asked() {
 }
 
 #[test]
+fn c3_a_retry_waits_no_longer_for_the_other_side_than_the_policy_lets_it() {
+    let work = |_: u32, cx: &Context| {
+        if cx.attempt() == 1 { Err(Failure::retry_after(secs(30), "rate limited")) } else { Ok(()) }
+    };
+    let (outcome, _) = Jobs { work, retry: Retry::default().asked_max(secs(10)), ..Jobs::default() }
+        .run(|build| Script::new().at(secs(60), Signal::Terminate).run_once(build));
+    outcome.assert_rules_kept();
+    assert_eq!(attempts(&outcome), [(secs(0), 1), (secs(10), 2)]);
+}
+
+#[test]
 fn one_deliverys_retries_leave_anothers_attempts_alone() {
     let work = |job: u32, _: &Context| if job == 1 { Err(Failure::transient("always")) } else { Ok(()) };
     let (outcome, seen) = Jobs { jobs: 5, takes: millis(0), work, ..Jobs::default() }

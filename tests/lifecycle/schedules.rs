@@ -6,7 +6,7 @@ use std::{
 };
 
 use shiftwork::{
-    Context, Failure, Missed, Overlap, Schedule, Signal, Tick,
+    Context, Failure, Missed, Overlap, Retry, Schedule, Signal, Tick,
     event::{Event, WorkerPhase},
     queue::Timestamp,
 };
@@ -102,16 +102,23 @@ fn retries_of_a_tick_follow_the_policy_and_delay_no_later_tick_for_long() {
 }
 
 #[test]
-fn a_retry_that_is_asked_to_wait_for_ever_harms_nobody() {
-    let outcome = Script::new().at(secs(600), Signal::Terminate).run_once(|world| {
-        world.node("node", |node| {
-            let never = |_: Tick, _: Context| async { Err(Failure::retry_after(Duration::MAX, "come back never")) };
-            let schedule = Schedule::every(secs(10)).first_after(secs(1));
-            node.host().worker("never", schedule, never).cycle_timeout(Duration::MAX).run_until_signal()
+fn a_retry_that_is_asked_to_wait_for_ever_is_made_after_an_hour_and_without_a_limit_harms_nobody() {
+    for (retry, expected) in [
+        (Retry::default(), vec![secs(1), secs(3_601)]),
+        // The schedule is parked for good, by its own policy; it stops when it is told to.
+        (Retry::default().no_asked_max(), vec![secs(1)]),
+    ] {
+        let outcome = Script::new().at(secs(5_000), Signal::Terminate).run_once(move |world| {
+            world.node("node", move |node| {
+                let never = |_: Tick, _: Context| async { Err(Failure::retry_after(Duration::MAX, "come back never")) };
+                let schedule = Schedule::every(secs(10)).first_after(secs(1));
+                let worker = node.host().worker("never", schedule, never).cycle_timeout(Duration::MAX);
+                worker.retry(retry).run_until_signal()
+            });
         });
-    });
-    outcome.assert_rules_kept();
-    assert_eq!(outcome.count(|event| matches!(event, Event::CycleStarted { .. })), 1);
+        outcome.assert_rules_kept();
+        assert_eq!(starts(&outcome), expected);
+    }
 }
 
 #[test]

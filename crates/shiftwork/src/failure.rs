@@ -85,8 +85,9 @@ impl Failure {
     }
 
     /// Transient, and the other side said when to come back: the retry waits at least `delay`, even where the
-    /// backoff would be shorter. It is believed whatever it says, beyond [`Retry::max`](crate::Retry::max) too: cap what comes
-    /// out of somebody's header. A retry that would begin after [`Retry::total_max`](crate::Retry::total_max) is not made.
+    /// backoff would be shorter. It is believed beyond [`Retry::max`](crate::Retry::max), and up to
+    /// [`Retry::asked_max`](crate::Retry::asked_max): 1 hour by default. A retry that would begin after
+    /// [`Retry::total_max`](crate::Retry::total_max) is not made.
     pub fn retry_after(delay: Duration, error: impl Into<BoxError>) -> Self {
         Self { delay: Some(delay), ..Self::transient(error) }
     }

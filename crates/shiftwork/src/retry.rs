@@ -32,6 +32,7 @@ pub struct Retry {
     factor: u32,
     max_ms: u64,
     jitter_percent: u8,
+    asked_max_ms: Option<u64>,
     total_max_ms: Option<u64>,
 }
 
@@ -44,11 +45,13 @@ section! {
         pub initial: Option<Duration> = Time::from_millis(1),
         /// What each further delay is multiplied by.
         pub factor: Option<u32> = Count::from(1),
-        /// The longest delay of the backoff, before jitter. What [`Failure::retry_after`](crate::Failure::retry_after) asks for may be
-    /// longer.
+        /// The longest delay of the backoff, before jitter. What a failure asks for may be longer.
         pub max: Option<Duration> = Time::from_millis(1),
         /// How far a delay is spread to either side, in percent of it.
         pub jitter_percent: Option<u8> = Count::between(0, 100),
+        /// The longest delay that [`Failure::retry_after`](crate::Failure::retry_after) may ask for; what asks for more waits so
+        /// long.
+        pub asked_max: Option<Option<Duration>> = OrNone(Time::from_millis(1)),
         /// How long there may be attempts at one input.
         pub total_max: Option<Option<Duration>> = OrNone(Time::from_millis(1)),
     }
@@ -57,13 +60,14 @@ section! {
 impl RetryConfig {
     /// Lays what is written over a policy.
     pub(crate) fn over(&self, base: Retry) -> Retry {
-        let Self { attempts_max, initial, factor, max, jitter_percent, total_max } = *self;
+        let Self { attempts_max, initial, factor, max, jitter_percent, asked_max, total_max } = *self;
         Retry {
             attempts_max: attempts_max.unwrap_or(base.attempts_max).max(1),
             initial_ms: initial.map_or(base.initial_ms, millis).max(1),
             factor: factor.unwrap_or(base.factor).max(1),
             max_ms: max.map_or(base.max_ms, millis).max(1),
             jitter_percent: jitter_percent.unwrap_or(base.jitter_percent).min(100),
+            asked_max_ms: asked_max.map_or(base.asked_max_ms, |asked| asked.map(|asked| millis(asked).max(1))),
             total_max_ms: total_max.map_or(base.total_max_ms, |total| total.map(|total| millis(total).max(1))),
         }
     }
@@ -77,13 +81,14 @@ impl From<RetryConfig> for Retry {
 
 impl From<Retry> for RetryConfig {
     fn from(retry: Retry) -> Self {
-        let Retry { attempts_max, initial_ms, factor, max_ms, jitter_percent, total_max_ms } = retry;
+        let Retry { attempts_max, initial_ms, factor, max_ms, jitter_percent, asked_max_ms, total_max_ms } = retry;
         Self {
             attempts_max: Some(attempts_max),
             initial: Some(Duration::from_millis(initial_ms)),
             factor: Some(factor),
             max: Some(Duration::from_millis(max_ms)),
             jitter_percent: Some(jitter_percent),
+            asked_max: Some(asked_max_ms.map(Duration::from_millis)),
             total_max: Some(total_max_ms.map(Duration::from_millis)),
         }
     }
@@ -91,7 +96,15 @@ impl From<Retry> for RetryConfig {
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { attempts_max: 5, initial_ms: 1_000, factor: 2, max_ms: 300_000, jitter_percent: 20, total_max_ms: None }
+        Self {
+            attempts_max: 5,
+            initial_ms: 1_000,
+            factor: 2,
+            max_ms: 300_000,
+            jitter_percent: 20,
+            asked_max_ms: Some(3_600_000),
+            total_max_ms: None,
+        }
     }
 }
 
@@ -142,6 +155,46 @@ impl Retry {
     pub fn jitter_percent(mut self, percent: u8) -> Self {
         self.jitter_percent = percent.min(100);
         self
+    }
+
+    /// How long a failure may ask its retry to wait ([`Failure::retry_after`](crate::Failure::retry_after)), in whole
+    /// milliseconds; 1 hour by default. At least 1 ms.
+    ///
+    /// What asks for more waits so long, and may ask again. A wait comes out of somebody's header most often, and a wrong one
+    /// would park the lane of a schedule for good. The backoff is not cut, and neither is what a cycle says by itself
+    /// ([`Failure::snooze`](crate::Failure::snooze)).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use shiftwork::Retry;
+    ///
+    /// let retry = Retry::exponential().asked_max(Duration::from_secs(600));
+    /// assert_eq!(retry.grants(Duration::from_secs(30)), Duration::from_secs(30));
+    /// assert_eq!(retry.grants(Duration::from_secs(86_400)), Duration::from_secs(600));
+    /// ```
+    #[must_use]
+    pub fn asked_max(mut self, delay: Duration) -> Self {
+        self.asked_max_ms = Some(millis(delay).max(1));
+        self
+    }
+
+    /// Lets a failure ask its retry to wait for as long as it likes.
+    #[must_use]
+    pub fn no_asked_max(mut self) -> Self {
+        self.asked_max_ms = None;
+        self
+    }
+
+    /// How long a failure may ask its retry to wait; `None` is without limit.
+    #[must_use]
+    pub fn asked(&self) -> Option<Duration> {
+        self.asked_max_ms.map(Duration::from_millis)
+    }
+
+    /// How long a retry waits for a failure that asked for `delay`, if the backoff is not longer.
+    #[must_use]
+    pub fn grants(&self, delay: Duration) -> Duration {
+        self.asked().map_or(delay, |longest| delay.min(longest))
     }
 
     /// How long there may be attempts at one input, in whole milliseconds; without limit by default. At least 1 ms.
@@ -248,6 +301,13 @@ mod tests {
         assert!(
             refusal(r#"{"total_max": "0s"}"#).starts_with("total_max is \"0s\"; accepted is a time of at least 1ms")
         );
+        assert!(
+            refusal(r#"{"asked_max": "0s"}"#).starts_with("asked_max is \"0s\"; accepted is a time of at least 1ms")
+        );
+        assert_eq!(read(r#"{"asked_max": "none"}"#), Ok(Retry::default().no_asked_max()));
+        let cut = Retry::default().asked_max(Duration::from_secs(90));
+        assert_eq!(read(r#"{"asked_max": "1m 30s"}"#), Ok(cut));
+        assert_eq!(read(&serde_json::to_string(&cut.no_asked_max()).unwrap()), Ok(cut.no_asked_max()));
         let limited = Retry::default().total_max(Duration::from_secs(60));
         assert_eq!(read(r#"{"total_max": "1m"}"#), Ok(limited));
         assert_eq!(read(&serde_json::to_string(&limited).unwrap()), Ok(limited));

@@ -192,7 +192,7 @@ fn a_mistake_is_told_by_its_key_and_by_what_is_accepted() {
         (
             "[worker.charge.retry]\nattempts = 3",
             "worker.charge.retry.attempts does not exist; accepted here are attempts_max, initial, factor, max, \
-             jitter_percent and total_max",
+             jitter_percent, asked_max and total_max",
         ),
         (
             "[worker.charge]\nconcurrency = 0",
@@ -410,9 +410,9 @@ fn limited() -> impl Strategy<Value = (Option<Duration>, Option<Duration>)> {
 prop_compose! {
     fn retry()(
         attempts_max in of(count(1)), (initial, max) in limited(), factor in of(count(1)),
-        jitter_percent in of(0u8..=100), total_max in of(of(time(1))),
+        jitter_percent in of(0u8..=100), asked_max in of(of(time(1))), total_max in of(of(time(1))),
     ) -> RetryConfig {
-        RetryConfig { attempts_max, initial, factor, max, jitter_percent, total_max }
+        RetryConfig { attempts_max, initial, factor, max, jitter_percent, asked_max, total_max }
     }
 }
 

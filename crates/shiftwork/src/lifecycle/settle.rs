@@ -66,13 +66,14 @@ pub(crate) fn decide(retry: &Retry, ended: Ended, chance: f64) -> Decision {
     let plain = |settle| Decision { settle, escalate: false, fault: false };
     // Worked out only when it is needed: a success pays for no powers and no floats.
     let backoff = || retry.delay(ended.attempt, chance);
-    let delay = || backoff().max(delay_asked(ended));
+    let granted = || retry.grants(ended.asked_delay.unwrap_or_default());
+    let delay = || backoff().max(granted());
     let aside = |cause| Settle::DeadLetter { cause, pause: delay() };
     match ended.failure {
         None => Decision::SUCCESS,
-        // Who said when to come back is believed, whatever interrupted it afterwards.
+        // Who said when to come back is believed as far as ever, whatever interrupted it afterwards.
         Some(FailureKind::Interrupted) => {
-            plain(ended.asked_delay.map_or(Settle::Return, |delay| Settle::Snooze { delay: delay.max(SNOOZE_MIN) }))
+            plain(ended.asked_delay.map_or(Settle::Return, |_| Settle::Snooze { delay: granted().max(SNOOZE_MIN) }))
         }
         Some(FailureKind::Snoozed) => {
             plain(Settle::Snooze { delay: ended.asked_delay.unwrap_or_default().max(SNOOZE_MIN) })
@@ -80,7 +81,7 @@ pub(crate) fn decide(retry: &Retry, ended: Ended, chance: f64) -> Decision {
         Some(FailureKind::Discarded) => plain(Settle::Discard),
         Some(FailureKind::Invalid) => plain(aside(DeadLetterCause::Invalid)),
         Some(FailureKind::Transient | FailureKind::Panic | FailureKind::Timeout) if ended.spared.is_some() => {
-            plain(Settle::Snooze { delay: ended.spared.unwrap_or_default().max(delay_asked(ended)) })
+            plain(Settle::Snooze { delay: ended.spared.unwrap_or_default().max(granted()) })
         }
         // The fault is the worker's, but the input may be what sets it off: the attempt counts.
         Some(kind @ (FailureKind::Transient | FailureKind::Fatal | FailureKind::Panic | FailureKind::Timeout)) => {
@@ -98,10 +99,6 @@ pub(crate) fn decide(retry: &Retry, ended: Ended, chance: f64) -> Decision {
 
 /// What comes again at once, again and again, would be a hot loop.
 const SNOOZE_MIN: Duration = Duration::from_millis(1);
-
-fn delay_asked(ended: Ended) -> Duration {
-    ended.asked_delay.unwrap_or_default()
-}
 
 #[cfg(test)]
 mod tests {
@@ -157,6 +154,26 @@ mod tests {
     }
 
     #[test]
+    fn a_delay_that_the_other_side_asked_for_is_cut_and_what_was_not_asked_for_is_not() {
+        let asks = |retry: Retry, kind| {
+            let asked_delay = Some(Duration::from_secs(90));
+            decide(&retry, Ended { asked_delay, ..ended(3, Some(kind)) }, 0.5).settle
+        };
+        let cut = |seconds| Retry::default().asked_max(Duration::from_secs(seconds));
+        assert_eq!(asks(cut(60), FailureKind::Transient), Settle::Retry { delay: Duration::from_secs(60) });
+        // The backoff after the third attempt is 4 s.
+        assert_eq!(asks(cut(2), FailureKind::Transient), Settle::Retry { delay: Duration::from_secs(4) });
+        assert_eq!(asks(cut(60), FailureKind::Interrupted), Settle::Snooze { delay: Duration::from_secs(60) });
+        assert_eq!(asks(cut(60), FailureKind::Snoozed), Settle::Snooze { delay: Duration::from_secs(90) });
+        let for_ever = Ended { asked_delay: Some(Duration::MAX), ..ended(1, Some(FailureKind::Transient)) };
+        let decided = |retry: Retry| decide(&retry, for_ever, 0.5).settle;
+        assert_eq!(decided(Retry::default()), Settle::Retry { delay: Duration::from_secs(3_600) });
+        assert_eq!(decided(Retry::default().no_asked_max()), Settle::Retry { delay: Duration::MAX });
+        let probe = Ended { spared: Some(Duration::from_secs(5)), ..for_ever };
+        assert_eq!(decide(&cut(60), probe, 0.5).settle, Settle::Snooze { delay: Duration::from_secs(60) });
+    }
+
+    #[test]
     fn no_attempt_begins_after_the_total_time() {
         let retry = Retry::exponential().total_max(Duration::from_secs(10));
         let after = |elapsed| Ended { elapsed: Duration::from_secs(elapsed), ..ended(2, Some(FailureKind::Transient)) };
@@ -200,6 +217,25 @@ mod tests {
                     prop_assert!(false, "it failed");
                 }
             }
+        }
+
+        #[test]
+        fn a_retry_waits_no_less_than_its_backoff_and_no_longer_than_it_may(
+            attempt in 1u32..20, asked_ms in prop::option::of(0u64..10_000_000),
+            asked_max_ms in prop::option::of(1u64..10_000_000), chance in 0.0f64..=1.0,
+        ) {
+            let retry = Retry::exponential().attempts_max(20);
+            let longest = asked_max_ms.map(Duration::from_millis);
+            let retry = longest.map_or(retry.no_asked_max(), |longest| retry.asked_max(longest));
+            let asked_delay = asked_ms.map(Duration::from_millis);
+            let asked = Ended { asked_delay, ..ended(attempt, Some(FailureKind::Transient)) };
+            let Settle::Retry { delay } = decide(&retry, asked, chance).settle else {
+                return Err(TestCaseError::fail("there are attempts left"));
+            };
+            let (low, high) = retry.bounds(attempt);
+            prop_assert!(low <= delay);
+            prop_assert!(delay <= high || Some(delay) == asked_delay || Some(delay) == longest);
+            prop_assert!(longest.is_none_or(|longest| delay <= longest.max(high)));
         }
 
         #[test]

@@ -81,11 +81,20 @@ impl Worker {
         let next = match settle {
             Settle::Retry { delay } => {
                 self.retries_within_budget(ended.at.saturating_add(delay), verdicts);
-                let (low, _) = self.declared.retry.bounds(ended.attempt);
+                let (low, high) = self.declared.retry.bounds(ended.attempt);
                 verdicts.demand(
                     Rule::C3,
                     delay >= low,
                     || format!("{} waits at least {low:?} after attempt {}", self.declared.name, ended.attempt),
+                    || format!("it waits {delay:?}"),
+                );
+                // Nobody else knows what the failure asked for, but it is granted no more than this. A budget may add to it.
+                let asked = self.declared.retry.asked().filter(|_| self.declared.retry_budget.is_none());
+                let longest = asked.map_or(Duration::MAX, |asked| asked.max(high));
+                verdicts.demand(
+                    Rule::C3,
+                    delay <= longest,
+                    || format!("{} waits at most {longest:?} after attempt {}", self.declared.name, ended.attempt),
                     || format!("it waits {delay:?}"),
                 );
                 // From the end of the cycle: a store that needed several tries does not add to the delay.
