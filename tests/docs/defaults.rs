@@ -1,19 +1,20 @@
-//! The table of defaults, held against a host, a world and the policies as they are when nobody sets anything.
+//! The table of defaults, held against a host, a world and the policies as they are when nobody sets anything; and that of
+//! what nobody can set, held against the constants of the code.
 
-use std::{sync::mpsc, time::Duration};
+use std::{fs, sync::mpsc, time::Duration};
 
 use jiff::SignedDuration;
 use serde_json::Value;
 use shiftwork::{
-    Batches, Breaker, Context, Failure, Host, IntoWorker, OnFault, QueueSourceExt, RateLimit, Restart, Retry,
-    RetryBudget, Schedule, Signal, Source, StopBudget, Tick, TickPolicy, Watchdog, Worker,
+    Batches, Breaker, Cause, Context, Failure, Host, IntoWorker, OnFault, QueueSourceExt, RateLimit, Restart, Retry,
+    RetryBudget, Schedule, Signal, Source, StopBudget, Subscription, Tick, TickPolicy, Watchdog, Worker,
     event::{Declaration, Event, SourceKind},
-    queue::MemoryQueue,
+    queue::{MemoryQueue, memory::HISTORY_MAX},
 };
 use shiftwork_sim::{Script, secs};
 use tokio::time::Instant;
 
-use crate::page::{Page, bare};
+use crate::page::{Page, bare, root};
 
 #[test]
 fn the_defaults_are_those_of_the_code() {
@@ -21,6 +22,75 @@ fn the_defaults_are_those_of_the_code() {
     let written: Vec<(&str, &str)> = table.iter().map(|row| (bare(&row[0]), &*row[1])).collect();
     let expected = expected();
     assert_eq!(written, expected.iter().map(|(name, value)| (*name, &**value)).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_fixed_is_as_the_code_has_it() {
+    let table = Page::read("docs/lifecycle.md").table("fixed");
+    let written: Vec<(&str, &str)> = table.iter().map(|row| (&*row[0], &*row[1])).collect();
+    let expected = fixed();
+    assert_eq!(written, expected.iter().map(|(name, value)| (*name, &**value)).collect::<Vec<_>>());
+}
+
+/// Every row of what nobody can set, in order.
+fn fixed() -> Vec<(&'static str, String)> {
+    let queue = |name| constant("source/queue.rs", name);
+    let series = |name| constant("source/schedule/series.rs", name);
+    let quota = |name| constant("log/quota.rs", name);
+    let inputs = constant("host/builder/policy.rs", "LANES_MAX");
+    vec![
+        ("the grace of a cycle that the next tick ends (D6)", constant("source/schedule/supersede.rs", "GRACE_MAX")),
+        ("between two looks at the wall clock (D5)", constant("source/schedule/clockwork.rs", "LOOK_EVERY")),
+        ("a step back of the wall clock that is taken for a correction (D5)", series("REWIND")),
+        ("how late a tick may be with `Missed::Skip` (D3)", series("GRACE")),
+        ("ticks of a backlog that are counted one by one (D3)", series("BACKLOG_MAX")),
+        ("renewals in the time of a lease (Q6)", queue("RENEWALS")),
+        ("tries in the time of a renewal, after one has failed (Q6)", queue("TRIES")),
+        ("the first pause after a store has failed", queue("OUTAGE_PAUSE")),
+        ("the longest pause after a store has failed", queue("OUTAGE_PAUSE_MAX")),
+        ("patience with a store that is asked how full it is", constant("source/queue/measure.rs", "PATIENCE")),
+        ("failed probes in a row that cost no attempt (B1)", constant("lifecycle/breaker.rs", "PROBES_SPARED")),
+        ("without a lane that waits, until a rate limit has eased (C12)", constant("lifecycle/hold.rs", "QUIET")),
+        ("in which the same line is logged once", quota("WINDOW")),
+        ("lines of one sort with other texts in that time", quota("LINES_MAX")),
+        ("events that a subscriber may be behind", count(Subscription::CAPACITY as u64)),
+        ("bytes of what a failure says that are kept", count(Cause::MESSAGE_MAX as u64)),
+        ("failures that `MemoryQueue` keeps of a delivery", count(HISTORY_MAX as u64)),
+        ("inputs of one batch", constant("lifecycle/batch.rs", "SIZE_MAX")),
+        ("inputs that one worker has in hand", inputs),
+        ("for dropped tasks to be gone (T6)", constant("host/unit.rs", "REAP")),
+        ("for the last words of a process that is ended (T9)", constant("host/watch.rs", "LAST_WORDS")),
+    ]
+}
+
+/// The value of a constant of the runtime. It is its file's own affair, so that it is read there.
+fn constant(file: &str, name: &str) -> String {
+    let path = root().join("crates/shiftwork/src").join(file);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("could not read {file}: {error}"));
+    let mark = format!("const {name}: ");
+    let declared = text.lines().find(|line| line.contains(mark.as_str()));
+    let value = declared.and_then(|line| line.split_once(" = ")).and_then(|(_, value)| value.strip_suffix(';'));
+    let value = value.unwrap_or_else(|| panic!("{file} has no constant {name}"));
+    let of = |unit: &str| value.strip_prefix(unit).and_then(|rest| rest.strip_suffix(')')).map(product);
+    match (of("Duration::from_secs("), of("Duration::from_millis(")) {
+        (Some(seconds), _) if seconds.is_multiple_of(3_600) => format!("{} h", seconds / 3_600),
+        (Some(seconds), _) => format!("{seconds} s"),
+        (None, Some(millis)) => format!("{millis} ms"),
+        (None, None) => count(product(value)),
+    }
+}
+
+/// Numbers as they are written in code, multiplied.
+fn product(factors: &str) -> u64 {
+    let number = |text: &str| text.replace('_', "").parse::<u64>();
+    factors.split(" * ").map(|text| number(text).unwrap_or_else(|error| panic!("{text}: {error}"))).product()
+}
+
+/// A number as a page has it, in groups of three digits.
+fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy);
+    groups.collect::<Vec<_>>().join(",")
 }
 
 /// Every row, in order.

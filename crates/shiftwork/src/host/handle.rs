@@ -27,9 +27,6 @@ use crate::{
     failure::is_failing,
 };
 
-/// How many events a subscriber may be behind before it misses some: a second or so of a busy host.
-const SUBSCRIPTION_CAPACITY: usize = 4_096;
-
 /// What a handle can ask of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Command {
@@ -108,7 +105,7 @@ impl HostHandle {
             failing: workers.iter().map(|_| AtomicBool::new(false)).collect(),
             succeeded: workers.iter().map(|_| AtomicU64::new(0)).collect(),
             origin: Instant::now(),
-            events: broadcast::Sender::new(SUBSCRIPTION_CAPACITY),
+            events: broadcast::Sender::new(Subscription::CAPACITY),
         };
         (Self { commands, board: Arc::new(board) }, receiver)
     }
@@ -401,6 +398,9 @@ pub enum Heard {
 }
 
 impl Subscription {
+    /// How many events a subscriber may be behind before it misses some: 4,096, a second or so of a busy host.
+    pub const CAPACITY: usize = 4_096;
+
     /// The next event, or how many were missed before it. `None` after [`Event::HostStopped`], which is the last one, and once the
     /// host and its handles are gone. A subscription that was made after the last event waits for as long as there is a handle.
     ///

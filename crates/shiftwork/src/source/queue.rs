@@ -53,6 +53,18 @@ const LEASE_MIN: Duration = Duration::from_millis(3);
 /// What tokio's timers resolve.
 const POLL_MIN: Duration = Duration::from_millis(1);
 
+/// How often a lease is renewed in its time: two renewals may fail before it lapses.
+const RENEWALS: u32 = 3;
+
+/// How often it is tried in the time of one renewal, once one has failed.
+const TRIES: u32 = 4;
+
+/// How long a store that has failed is left alone, from the first failure on; it doubles.
+const OUTAGE_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long at most, so that the end of a long outage is noticed soon.
+const OUTAGE_PAUSE_MAX: Duration = Duration::from_secs(30);
+
 /// Starts a cycle for each delivery of a queue.
 pub struct QueueSource<Q, T> {
     queue: Arc<Q>,
@@ -118,7 +130,7 @@ impl<T: Send + 'static, Q: Queue<T>> QueueSource<Q, T> {
         let options = Options {
             lease: Duration::from_secs(30),
             poll: Duration::from_secs(1),
-            outage: Retry::exponential().initial(Duration::from_millis(100)).max(Duration::from_secs(30)),
+            outage: Retry::exponential().initial(OUTAGE_PAUSE).max(OUTAGE_PAUSE_MAX),
             measure: Some(Duration::from_secs(15)),
         };
         let queue = Arc::new(queue);
@@ -227,13 +239,13 @@ impl<T: Send + 'static, Q: Queue<T>> Source for QueueSource<Q, T> {
 
 impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
     async fn renew_for_ever(&self, cx: &SourceContext) {
-        let interval = (self.options.lease / 3).max(Duration::from_millis(1));
+        let interval = (self.options.lease / RENEWALS).max(Duration::from_millis(1));
         let bounds = Bounds { cycle: cx.cycle_timeout, progress: cx.progress_timeout, grace: interval };
         let mut tenures: Vec<Option<Tenure>> = vec![None; cx.lanes.len()];
         let mut consecutive = 0u32;
         loop {
             // After a failure the next try comes sooner, so that several fit into what is left of the lease.
-            let pause = if consecutive == 0 { interval } else { interval / 4 };
+            let pause = if consecutive == 0 { interval } else { interval / TRIES };
             tokio::time::sleep(pause).await;
             let slots = self.slots().clone();
             let now = Instant::now();

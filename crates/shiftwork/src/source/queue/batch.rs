@@ -12,7 +12,7 @@ use std::{collections::VecDeque, pin::pin, sync::atomic::Ordering, time::Duratio
 use shiftwork_queue::{Delivery, Lease, Queue};
 use tokio::time::Instant;
 
-use super::{Claimer, QueueLane, Shared, own::was_claimed_before};
+use super::{Claimer, QueueLane, RENEWALS, Shared, own::was_claimed_before};
 use crate::{
     Failure,
     lifecycle::batch::runs_alone,
@@ -116,7 +116,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
         taken: &mut Vec<Delivery<T>>,
         cx: &LaneContext,
     ) {
-        let until = source::later(Instant::now(), linger.min(self.options.lease / 3));
+        let until = source::later(Instant::now(), linger.min(self.options.lease / RENEWALS));
         // A careful claim was of one, whatever else was there.
         let mut again = was_careful;
         loop {

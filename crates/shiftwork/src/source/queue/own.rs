@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 use shiftwork_queue::{Lease, Queue};
 use tokio::time::Instant;
 
-use super::{Shared, lease::Held, lease::Slot, same_claim};
+use super::{RENEWALS, Shared, lease::Held, lease::Slot, same_claim};
 use crate::{
     event::Event,
     source::{self, LaneContext},
@@ -36,7 +36,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
         let older = |slot: &Slot| {
             slot.held().filter(|held| held.lease.delivery == lease.delivery && !same_claim(&held.lease, &lease))
         };
-        let until = source::later(Instant::now(), self.options.lease / 3);
+        let until = source::later(Instant::now(), self.options.lease / RENEWALS);
         for (lane, slot) in slots.iter().enumerate() {
             let Some(Held { attempt, lease: Lease { delivery, token, .. } }) = older(slot) else { continue };
             let control = &cx.source.lanes[lane].control;
