@@ -68,6 +68,96 @@ impl Depth {
 
 /// A store of messages with leases. The module page states the rules that every implementation keeps.
 ///
+/// What works with one queue works with any:
+///
+/// ```
+/// use shiftwork_queue::{DeadLetterCause, MemoryQueue, Queue, QueueError, Timestamp};
+///
+/// /// Once an outage is over: what it has used up the attempts of is tried again, and bad input waits for a person.
+/// async fn requeue_exhausted<T: Send + 'static>(queue: &impl Queue<T>, now: Timestamp) -> Result<u32, QueueError> {
+///     let (mut after, mut requeued) = (None, 0);
+///     loop {
+///         let letters = queue.dead_letters(after, 100).await?;
+///         let Some(last) = letters.last() else { return Ok(requeued) };
+///         after = Some(last.id);
+///         for letter in letters.iter().filter(|letter| letter.cause == DeadLetterCause::Exhausted) {
+///             requeued += u32::from(queue.requeue(letter.id, now).await?);
+///         }
+///     }
+/// }
+///
+/// # tokio_test::block_on(async {
+/// let queue = MemoryQueue::<String>::new();
+/// assert_eq!(requeue_exhausted(&queue, Timestamp::UNIX_EPOCH).await?, 0);
+/// # Ok::<(), QueueError>(())
+/// # }).unwrap();
+/// ```
+///
+/// And a backend of one's own begins like this, here over a table with a row for each delivery:
+///
+/// ```no_run
+/// use std::collections::VecDeque;
+///
+/// use shiftwork_queue::{
+///     Claim, DeadLetter, Delivery, DeliveryId, Depth, Lease, Message, Pushed, Queue, QueueError, Settlement, Timestamp,
+/// };
+///
+/// struct Table;
+///
+/// impl<T: Send + 'static> Queue<T> for Table {
+///     async fn push(&self, messages: Vec<Message<T>>, now: Timestamp) -> Result<Vec<Pushed>, QueueError> {
+///         todo!("in one transaction: a row for each, or the one that has its unique key already")
+///     }
+///
+///     async fn claim(
+///         &self,
+///         claim: Claim,
+///         claimed: &mut VecDeque<Delivery<T>>,
+///     ) -> Result<Option<Timestamp>, QueueError> {
+///         todo!("the first rows that are due or whose lease has lapsed: a higher token, and a crash more if it had")
+///     }
+///
+///     async fn renew(&self, leases: &[Lease], until: Timestamp) -> Result<Vec<Lease>, QueueError> {
+///         todo!("a later end where the row has the lease's token; the others are lost")
+///     }
+///
+///     async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<(), QueueError> {
+///         // Each only where the row has the lease's token; where it has not, `QueueError::lease_lost`.
+///         match settlement {
+///             Settlement::Ack => todo!("the row is deleted"),
+///             Settlement::Retry { at, failure } => todo!("a failure more, and due at that time"),
+///             Settlement::DeadLetter { cause, failure } => todo!("moved aside, with its history"),
+///             Settlement::Return => todo!("due now; nothing is counted"),
+///             Settlement::Snooze { until } => todo!("due then; nothing is counted"),
+///         }
+///     }
+///
+///     fn changed(&self) -> impl Future<Output = ()> + Send + 'static {
+///         std::future::pending() // a store that cannot notify: whoever claims asks again after a while
+///     }
+///
+///     async fn depth(&self, now: Timestamp) -> Result<Depth, QueueError> {
+///         todo!("rows, counted by their state")
+///     }
+///
+///     async fn dead_letters(&self, after: Option<DeliveryId>, limit: usize) -> Result<Vec<DeadLetter<T>>, QueueError> {
+///         todo!("by their ids, a page at a time")
+///     }
+///
+///     async fn requeue(&self, id: DeliveryId, now: Timestamp) -> Result<bool, QueueError> {
+///         todo!("due now, with fresh counts and its history")
+///     }
+///
+///     async fn discard(&self, id: DeliveryId) -> Result<bool, QueueError> {
+///         todo!("the dead letter is deleted")
+///     }
+///
+///     async fn prune(&self, before: Timestamp, limit: usize) -> Result<usize, QueueError> {
+///         todo!("the oldest dead letters are deleted")
+///     }
+/// }
+/// ```
+///
 /// # Cancel safety
 ///
 /// A dropped future leaves open whether the operation happened; each says what that means for it. Callers let a started

@@ -17,6 +17,38 @@ use crate::{
 };
 
 /// A cycle's view of its surroundings. Cheap to clone: one reference count.
+///
+/// A cycle of many steps says that it gets on, and looks whether it should:
+///
+/// ```
+/// use std::time::Duration;
+/// use shiftwork::{Context, Failure, Host, Schedule, Tick};
+///
+/// async fn import(_: Tick, cx: Context) -> Result<(), Failure> {
+///     for page in 0..1_000 {
+///         if cx.stopping() {
+///             return Ok(()); // between two steps: the rest is for the next start
+///         }
+///         tokio::select! {
+///             imported = import_page(page) => imported?,
+///             // In the middle of one, when the time to drain is over: a moment to put things in order.
+///             () = cx.cancelled() => return Err(Failure::interrupted(format!("stopped in page {page}"))),
+///         }
+///         cx.progress();
+///     }
+///     Ok(())
+/// }
+/// # async fn import_page(_: u32) -> Result<(), std::io::Error> {
+/// #     Ok(())
+/// # }
+///
+/// let host = Host::builder()
+///     .worker("import", Schedule::every(Duration::from_secs(3600)), import)
+///     .no_cycle_timeout() // it may take hours
+///     .progress_timeout(Duration::from_secs(60)) // but no page takes a minute
+///     .build();
+/// assert!(host.is_ok());
+/// ```
 #[derive(Clone)]
 pub struct Context {
     lane: Arc<LaneShared>,

@@ -16,6 +16,52 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, time::Instant};
 
 /// Wall time, chance and signals.
+///
+/// A program that handles its signals itself hands them on:
+///
+/// ```
+/// use std::{
+///     io,
+///     sync::{Arc, Mutex},
+/// };
+///
+/// use shiftwork::{
+///     Environment, Failure, Host, ServiceContext, Signal, Signals, System, event::StopReason, queue::Timestamp,
+/// };
+/// use tokio::sync::mpsc;
+///
+/// /// The machine's clock and chance, and the signals that the program lets through.
+/// struct Embedded(Mutex<Option<mpsc::UnboundedReceiver<Signal>>>);
+///
+/// impl Environment for Embedded {
+///     fn now(&self) -> Timestamp {
+///         System.now()
+///     }
+///
+///     fn seed(&self) -> u64 {
+///         System.seed()
+///     }
+///
+///     fn signals(&self) -> io::Result<Signals> {
+///         let signals = self.0.lock().map_or(None, |mut signals| signals.take());
+///         signals.map(Signals::injected).ok_or_else(|| io::Error::other("another host has them"))
+///     }
+/// }
+///
+/// async fn serve(cx: ServiceContext) -> Result<(), Failure> {
+///     cx.stopped().await;
+///     Ok(())
+/// }
+///
+/// # tokio_test::block_on(async {
+/// let (signals, receiver) = mpsc::unbounded_channel();
+/// let environment = Arc::new(Embedded(Mutex::new(Some(receiver))));
+/// let host = Host::builder().environment(environment).service("serve", serve);
+/// signals.send(Signal::Terminate).expect("the environment has the other end");
+/// let report = host.run_until_signal().await;
+/// assert_eq!(report.reason, StopReason::Signal(Signal::Terminate));
+/// # });
+/// ```
 pub trait Environment: Send + Sync + 'static {
     /// The wall time. It may step forward or back; nothing in the runtime assumes that it does not.
     fn now(&self) -> Timestamp;

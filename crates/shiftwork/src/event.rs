@@ -527,6 +527,39 @@ impl Event {
 /// It runs in the middle of the runtime's own work: it must be quick and must not block. One that panics is logged as an error and told no
 /// more; everybody else goes on.
 /// A listener costs one dynamic call an event; a host without one makes none.
+///
+/// A closure will do. A type of its own hands on what takes time:
+///
+/// ```
+/// use std::num::NonZeroU64;
+///
+/// use shiftwork::{Cause, Context, Continuous, Event, Failure, FailureKind, Host, Listener};
+/// use tokio::{sync::mpsc, time::Instant};
+///
+/// /// What a cycle has failed with, for a task that may take its time with it.
+/// struct Failures(mpsc::UnboundedSender<Cause>);
+///
+/// impl Listener for Failures {
+///     fn on(&self, _: Instant, event: &Event) {
+///         if let Event::CycleEnded { failure: Some(cause), .. } = event {
+///             // When nobody hears of it any more, the host goes on.
+///             drop(self.0.send(cause.clone()));
+///         }
+///     }
+/// }
+///
+/// async fn fetch((): (), _: Context) -> Result<(), Failure> {
+///     Err(Failure::invalid("no such page"))
+/// }
+///
+/// # tokio_test::block_on(async {
+/// let (sender, mut failures) = mpsc::unbounded_channel();
+/// let once = Continuous::times(NonZeroU64::MIN);
+/// let host = Host::builder().listener(Failures(sender)).worker("fetch", once, fetch);
+/// assert!(host.run_until(std::future::pending()).await.is_clean(), "a failed cycle is no fault");
+/// assert_eq!(failures.recv().await.map(|cause| cause.kind), Some(FailureKind::Invalid));
+/// # });
+/// ```
 pub trait Listener: Send + Sync + 'static {
     /// `event` happened at `at`.
     fn on(&self, at: Instant, event: &Event);

@@ -37,6 +37,102 @@ use crate::{
 pub(crate) const TIMER: Duration = Duration::from_millis(1);
 
 /// What starts cycles.
+///
+/// A source of one's own makes lanes that offer inputs. What a lane has offered stays with it until it is settled for good:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use shiftwork::{
+///     BoxError, Context, Failure, Host, Source,
+///     event::Settle,
+///     source::{Lane, LaneContext, Offer},
+/// };
+/// use tokio::{
+///     sync::{Mutex, mpsc},
+///     time::Instant,
+/// };
+///
+/// type Texts = Arc<Mutex<mpsc::UnboundedReceiver<String>>>;
+///
+/// /// A cycle for each text that comes through a channel.
+/// struct Channel(Texts);
+///
+/// struct ChannelLane {
+///     texts: Texts,
+///     /// What is worked on, which attempt at it is next, and not before when.
+///     text: Option<String>,
+///     attempt: u32,
+///     not_before: Option<Instant>,
+/// }
+///
+/// impl Source for Channel {
+///     type Input = String;
+///     type Lane = ChannelLane;
+///
+///     fn lane(&self, _: &LaneContext) -> ChannelLane {
+///         ChannelLane { texts: self.0.clone(), text: None, attempt: 1, not_before: None }
+///     }
+/// }
+///
+/// impl Lane for ChannelLane {
+///     type Input = String;
+///
+///     async fn next(&mut self, cx: &LaneContext) -> Result<Option<Offer<String>>, Failure> {
+///         if let Some(time) = self.not_before {
+///             cx.wait_until(time).await;
+///         }
+///         if cx.is_closed() {
+///             return Ok(None); // only a pause, perhaps: what the lane has, it keeps
+///         }
+///         if self.text.is_none() {
+///             let mut texts = self.texts.lock().await;
+///             tokio::select! {
+///                 biased;
+///                 () = cx.closed() => return Ok(None),
+///                 text = texts.recv() => self.text = text,
+///             }
+///         }
+///         // Without a text the channel is at its end, and so is the worker.
+///         Ok(self.text.clone().map(|text| Offer::of(text, self.attempt)))
+///     }
+///
+///     async fn settle(&mut self, settle: Settle, _: Option<&Failure>, _: &LaneContext) -> Result<(), BoxError> {
+///         match settle {
+///             Settle::Retry { delay } => {
+///                 self.attempt += 1;
+///                 self.not_before = Instant::now().checked_add(delay);
+///             }
+///             Settle::Snooze { delay } => self.not_before = Instant::now().checked_add(delay),
+///             Settle::Return => {}
+///             // A store of one's own would keep a dead letter, with what the cycle failed with.
+///             Settle::Ack | Settle::Discard | Settle::DeadLetter { .. } => {
+///                 (self.text, self.attempt, self.not_before) = (None, 1, None);
+///             }
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// async fn print(text: String, cx: Context) -> Result<(), Failure> {
+///     println!("{text}, at attempt {}", cx.attempt());
+///     Ok(())
+/// }
+///
+/// # tokio_test::block_on(async {
+/// let (sender, texts) = mpsc::unbounded_channel();
+/// for text in ["one", "two", "three"] {
+///     sender.send(text.to_owned())?;
+/// }
+/// drop(sender);
+/// let channel = Channel(Arc::new(Mutex::new(texts)));
+/// let host = Host::builder().worker("print", channel, print).concurrency(2);
+/// let report = host.run_until(std::future::pending()).await;
+/// assert!(report.is_clean());
+/// assert_eq!(report.worker("print").map(|worker| worker.cycles.succeeded), Some(3));
+/// # Ok::<(), mpsc::error::SendError<String>>(())
+/// # }).unwrap();
+/// ```
 pub trait Source: Send + Sync + 'static {
     /// What a cycle gets.
     type Input: Send + 'static;
@@ -97,7 +193,8 @@ pub trait Source: Send + Sync + 'static {
     }
 }
 
-/// One of the parallel strands of a worker: offers, one after the other, each settled before the next.
+/// One of the parallel strands of a worker: offers, one after the other, each settled before the next. [`Source`] has an
+/// example.
 pub trait Lane: Send + 'static {
     /// What a cycle gets.
     type Input: Send + 'static;

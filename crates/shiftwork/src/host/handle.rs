@@ -38,6 +38,36 @@ pub(super) enum Command {
 }
 
 /// A handle to a host. Cheap to clone; it outlives the host harmlessly.
+///
+/// ```
+/// use std::time::Duration;
+/// use shiftwork::{Context, ControlError, Event, Failure, Heard, Health, Host, Schedule, Tick};
+///
+/// # tokio_test::block_on(async {
+/// # let clean_up = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+/// let hour = Duration::from_secs(3600);
+/// let mut host = Host::builder().worker("clean-up", Schedule::every(hour).first_after(hour), clean_up).build()?;
+/// let handle = host.handle();
+/// let mut events = handle.subscribe();
+/// // Stands for what an operator does on a page of yours.
+/// let operator = async {
+///     while let Some(heard) = events.next().await {
+///         match heard {
+///             Heard::Event(Event::IntakeOpened { .. }) => handle.trigger("clean-up")?, // not in an hour, but now
+///             Heard::Event(Event::Settled { .. }) => handle.stop(),
+///             Heard::Event(_) | Heard::Missed(_) => {}
+///         }
+///     }
+///     Ok::<(), ControlError>(())
+/// };
+/// let (report, operated) = tokio::join!(host.run_until(std::future::pending()), operator);
+/// operated?;
+/// assert_eq!(report.worker("clean-up").map(|worker| worker.cycles.succeeded), Some(1));
+/// assert_eq!(handle.health(), Health::Stopping);
+/// assert!(handle.pause("clean up").unwrap_err().is_unknown(), "its name has a hyphen");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct HostHandle {
     commands: mpsc::UnboundedSender<Command>,
@@ -247,7 +277,8 @@ impl HostHandle {
         judge(self.board.lock().host, &workers)
     }
 
-    /// Hears every event from here on. A subscriber that is slow never slows a worker: it is told how many it missed.
+    /// Hears every event from here on. A subscriber that is slow never slows a worker: one that is more than 4,096 events behind
+    /// ([`Subscription::CAPACITY`]) misses the oldest, and is told how many.
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
         Subscription { events: self.board.events.subscribe(), over: false }
@@ -380,7 +411,26 @@ impl fmt::Display for ControlError {
 
 impl Error for ControlError {}
 
-/// The events of a host, for one subscriber.
+/// The events of a host, for one subscriber. It may be [`CAPACITY`](Self::CAPACITY) events behind.
+///
+/// ```
+/// use shiftwork::{Failure, Heard, Host};
+///
+/// # tokio_test::block_on(async {
+/// let mut host = Host::builder().job("migrate", |_| async { Ok::<(), Failure>(()) }).build()?;
+/// let mut events = host.handle().subscribe();
+/// assert!(host.run_until(std::future::pending()).await.is_clean());
+/// let mut names = Vec::new();
+/// while let Some(heard) = events.next().await {
+///     match heard {
+///         Heard::Event(event) => names.push(event.name()),
+///         Heard::Missed(events) => eprintln!("too slow: {events} events are gone"),
+///     }
+/// }
+/// assert_eq!((names.first(), names.last()), (Some(&"host_starting"), Some(&"host_stopped")));
+/// # Ok::<(), shiftwork::BuildError>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 pub struct Subscription {
     events: broadcast::Receiver<Event>,

@@ -17,6 +17,21 @@ use crate::{
 ///
 /// [`Default`] is to stop the host: an orchestrator that starts the process again, from scratch and with a backoff of its own, is the
 /// supervisor that most services have. A fault never exits 0, whichever it is.
+///
+/// ```
+/// use shiftwork::{Context, Failure, Host, OnFault, QueueSourceExt, queue::MemoryQueue};
+///
+/// # let orders = MemoryQueue::<u32>::new();
+/// # let work = |_: u32, _: Context| async { Ok::<(), Failure>(()) };
+/// let host = Host::builder()
+///     .worker("charge", orders.clone().source(), work) // without it the process is of no use
+///     .worker("thumbnails", orders.clone().source(), work)
+///     .on_fault(OnFault::Degrade)
+///     .worker("prices", orders.source(), work)
+///     .on_fault(OnFault::restart())
+///     .build();
+/// assert!(host.is_ok());
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFault {
@@ -41,6 +56,22 @@ impl OnFault {
 ///
 /// [`Default`] is after 1 s, doubling, at most 30 s, and at most 5 times in 5 minutes; then the host is stopped. A worker that faults
 /// once a day is restarted for ever; one that cannot start is given up after about half a minute.
+///
+/// ```
+/// use std::time::Duration;
+/// use shiftwork::{GiveUp, OnFault, Restart};
+///
+/// // Its other side is away for minutes now and then, and the others can do without it.
+/// let restart = Restart::default()
+///     .initial(Duration::from_secs(5))
+///     .max(Duration::from_secs(60))
+///     .intensity(10, Duration::from_secs(3600))
+///     .then(GiveUp::Degrade);
+/// assert_eq!(restart.delay(2), Duration::from_secs(10));
+/// assert_eq!(restart.delay(9), Duration::from_secs(60));
+/// let on_fault = OnFault::Restart(restart);
+/// # let _ = on_fault;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "RestartConfig", into = "RestartConfig")]
 pub struct Restart {

@@ -24,6 +24,16 @@ const BLOCKED_MIN: Duration = Duration::from_millis(10);
 /// [`Default`] says so after 1 s, and ends a process 2 s after the budget of its stop: 27 s after a SIGTERM, and before
 /// the 30 s after which Kubernetes kills. A blocked thread runs no timer and hears no signal, so this is done by a thread
 /// of its own, on the machine's clock. In a world there is none.
+///
+/// ```
+/// use std::time::Duration;
+/// use shiftwork::{Host, Watchdog};
+///
+/// // `main` uploads its metrics when the host has stopped; the orchestrator waits for a minute.
+/// let watchdog = Watchdog::default().blocked_after(Duration::from_millis(200)).grace(Duration::from_secs(30));
+/// let host = Host::builder().watchdog(watchdog);
+/// # let _ = host;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "WatchdogConfig", into = "WatchdogConfig")]
 pub struct Watchdog {

@@ -17,6 +17,24 @@ use crate::{
 /// count begins anew after the policy's delay: a failed cycle never ends its worker, and never makes a hot loop.
 ///
 /// With a concurrency above 1 each lane goes on by itself.
+///
+/// ```
+/// use std::num::NonZeroU64;
+/// use shiftwork::{Context, Continuous, Failure, Host};
+///
+/// // A cycle waits for its work by itself, and then does a piece of it. That is where it can be interrupted.
+/// async fn pull((): (), cx: Context) -> Result<(), Failure> {
+///     tokio::task::yield_now().await;
+///     println!("piece {}", cx.cycle());
+///     Ok(())
+/// }
+///
+/// # tokio_test::block_on(async {
+/// let thrice = Continuous::times(NonZeroU64::new(3).expect("three is not zero"));
+/// let report = Host::builder().worker("pull", thrice, pull).run_until(std::future::pending()).await;
+/// assert_eq!(report.worker("pull").map(|worker| worker.cycles.succeeded), Some(3));
+/// # });
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Continuous {
     cycles_max: Option<NonZeroU64>,

@@ -66,6 +66,31 @@ const OUTAGE_PAUSE: Duration = Duration::from_millis(100);
 const OUTAGE_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Starts a cycle for each delivery of a queue.
+///
+/// ```
+/// use std::time::Duration;
+/// use shiftwork::{
+///     Context, Failure, Host, QueueSourceExt,
+///     queue::{MemoryQueue, Message, Queue, Timestamp},
+/// };
+///
+/// async fn charge(order: u64, cx: Context) -> Result<(), Failure> {
+///     // The same delivery at each attempt: a key by which the other side knows what it has done already.
+///     println!("charging order {order}, under the key {:?}", cx.delivery());
+///     Ok(())
+/// }
+///
+/// let orders = MemoryQueue::<u64>::new();
+/// // So long waits a delivery whose process was killed.
+/// let source = orders.clone().source().lease(Duration::from_secs(60));
+/// let host = Host::builder().worker("charge", source, charge).concurrency(8).build();
+/// assert!(host.is_ok());
+/// # tokio_test::block_on(async {
+/// // Elsewhere in the program, by who has kept a handle.
+/// orders.push_one(Message::new(17), Timestamp::now()).await?;
+/// # Ok::<(), shiftwork::queue::QueueError>(())
+/// # }).unwrap();
+/// ```
 pub struct QueueSource<Q, T> {
     queue: Arc<Q>,
     options: Options,
