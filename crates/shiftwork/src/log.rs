@@ -310,7 +310,7 @@ impl Log {
                 info!(worker = self.name(*worker), ?after, "breaker closed: work goes on");
             }
             Event::LeaseGivenUp { worker, delivery, after } => {
-                let Some(unlogged) = self.admit(*worker, Sort::LeaseGivenUp, at, ()) else { return };
+                let Some(unlogged) = self.admit(*worker, Sort::LeaseGivenUp, at, delivery) else { return };
                 let (worker, delivery) = (self.name(*worker), delivery.0);
                 error!(worker, delivery, ?after, unlogged, "the cycle does not end: its lease is renewed no more");
             }
@@ -386,7 +386,7 @@ impl Log {
                 warn!(worker, cycle, attempt, delivery, step, doing, ?age, "cycle is still in flight");
             }
             Event::CycleBlocked { worker, cycle, attempt, delivery, blocked } => {
-                let Some(unlogged) = self.admit(*worker, Sort::Blocked, at, ()) else { return };
+                let Some(unlogged) = self.admit(*worker, Sort::Blocked, at, (cycle, delivery)) else { return };
                 let (worker, cycle, delivery) = (self.name(*worker), cycle.0, delivery.map(|id| id.0));
                 error!(worker, cycle, attempt, delivery, ?blocked, unlogged, "cycle blocks its thread");
             }
@@ -410,3 +410,6 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,3 +99,28 @@ pub enum SourceKind {
     /// A source of the user's own.
     Other,
 }
+
+#[cfg(test)]
+impl Declaration {
+    /// A worker that nothing is said of but its name and its source, for tests.
+    pub(crate) fn plain(name: &str, source: SourceKind) -> Self {
+        Self {
+            name: name.into(),
+            after: Vec::new(),
+            concurrency: 1,
+            batch: None,
+            start_timeout: Duration::from_secs(30),
+            handshake: false,
+            retry: Retry::default(),
+            breaker: None,
+            rate_limit: None,
+            retry_budget: None,
+            cycle_timeout: None,
+            progress_timeout: None,
+            crashes_max: 3,
+            on_fault: OnFault::default(),
+            group: None,
+            source,
+        }
+    }
+}
