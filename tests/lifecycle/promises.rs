@@ -1,11 +1,21 @@
 //! Mocks, captured logs and futures polled by hand: the same workers, in a test without a world.
 
-use std::time::Duration;
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use shiftwork::{
     Context, Continuous, Environment, Event, ExitStatus, Failure, Host, Overlap, QueueSourceExt, Retry, Schedule,
     ServiceContext, System, Tick,
-    queue::{MemoryQueue, Message, Queue},
+    queue::{
+        Claim, DeadLetter, Delivery, DeliveryId, Depth, Lease, MemoryQueue, Message, Pushed, Queue, QueueError,
+        Settlement, Timestamp,
+    },
 };
 use shiftwork_sim::{Script, millis, secs, site};
 use shiftwork_tests::email::{self, Mail, MockMailer, Outbox};
@@ -156,6 +166,95 @@ async fn c8_a_worker_that_is_well_by_turns_leaves_out_no_more_than_its_failures(
             Ok(())
         } else {
             Err(format!("{said:?}, {unlogged}: {lines:#?}"))
+        }
+    });
+}
+
+/// A store that refuses every other claim.
+struct EveryOther {
+    store: MemoryQueue<u32>,
+    claims: AtomicUsize,
+}
+
+impl Queue<u32> for EveryOther {
+    async fn push(&self, messages: Vec<Message<u32>>, now: Timestamp) -> Result<Vec<Pushed>, QueueError> {
+        self.store.push(messages, now).await
+    }
+
+    async fn claim(
+        &self,
+        claim: Claim,
+        claimed: &mut VecDeque<Delivery<u32>>,
+    ) -> Result<Option<Timestamp>, QueueError> {
+        if self.claims.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            return Err(QueueError::unavailable("the pool is exhausted"));
+        }
+        self.store.claim(claim, claimed).await
+    }
+
+    async fn renew(&self, leases: &[Lease], until: Timestamp) -> Result<Vec<Lease>, QueueError> {
+        self.store.renew(leases, until).await
+    }
+
+    async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<(), QueueError> {
+        self.store.settle(lease, settlement, now).await
+    }
+
+    fn changed(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.store.changed()
+    }
+
+    async fn depth(&self, now: Timestamp) -> Result<Depth, QueueError> {
+        self.store.depth(now).await
+    }
+
+    async fn dead_letters(&self, after: Option<DeliveryId>, limit: usize) -> Result<Vec<DeadLetter<u32>>, QueueError> {
+        self.store.dead_letters(after, limit).await
+    }
+
+    async fn requeue(&self, id: DeliveryId, now: Timestamp) -> Result<bool, QueueError> {
+        self.store.requeue(id, now).await
+    }
+
+    async fn discard(&self, id: DeliveryId) -> Result<bool, QueueError> {
+        self.store.discard(id).await
+    }
+
+    async fn prune(&self, before: Timestamp, limit: usize) -> Result<usize, QueueError> {
+        self.store.prune(before, limit).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[tracing_test::traced_test]
+async fn a_store_that_refuses_every_other_claim_is_two_lines_a_minute_that_count_the_others() {
+    let events = Arc::new(AtomicUsize::new(0));
+    let counts = events.clone();
+    let store = EveryOther { store: MemoryQueue::new(), claims: AtomicUsize::new(0) };
+    let host = Host::builder()
+        .listener(move |_: tokio::time::Instant, event: &Event| {
+            if let Event::SourceFailed { .. } | Event::SourceRecovered { .. } = event {
+                counts.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+        .worker("jobs", store.source().poll_interval(millis(100)), |_: u32, _: Context| async {
+            Ok::<(), Failure>(())
+        });
+    let report = host.run_until(tokio::time::sleep(secs(150))).await;
+
+    assert_eq!(report.exit, ExitStatus::Clean);
+    let events = events.load(Ordering::Relaxed);
+    assert!(events > 1_000, "{events}");
+    logs_assert(|lines| {
+        let with = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+        let said = ["could not read the source", "source recovered"].map(with);
+        let count = |line: &&str| line.split("unlogged=").nth(1)?.split_whitespace().next()?.parse::<usize>().ok();
+        let unlogged: usize = lines.iter().filter_map(count).sum();
+        // At 0, 1 and 2 minutes; what came after that is said at the end.
+        if said == [3, 3] && 6 + unlogged == events {
+            Ok(())
+        } else {
+            Err(format!("{said:?} and {unlogged} of {events}: {lines:#?}"))
         }
     });
 }

@@ -10,7 +10,7 @@ use std::{
     hash::Hash,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
 };
 
@@ -39,6 +39,12 @@ struct OfWorker {
     failures: AtomicU64,
     /// When it was last said to be well again, in nanoseconds since the origin; 0 is never.
     recovered: AtomicU64,
+    /// After how many failures in a row its breaker opens: those on top are probes that failed.
+    opens_after: u32,
+    /// Whether the last word on its breaker is that intake pauses.
+    said_open: AtomicBool,
+    /// Whether the last word on its source is that it cannot be read.
+    said_unreadable: AtomicBool,
     quotas: [Quota; Sort::COUNT],
 }
 
@@ -65,10 +71,15 @@ enum Sort {
     RateLimitEased,
     Blocked,
     LeaseGivenUp,
+    SourceFailed,
+    SourceRecovered,
+    BreakerOpened,
+    ProbeFailed,
+    BreakerClosed,
 }
 
 impl Sort {
-    const COUNT: usize = FailureKind::ALL.len() + 14;
+    const COUNT: usize = FailureKind::ALL.len() + 19;
 
     fn index(self) -> usize {
         let rest = match self {
@@ -87,6 +98,11 @@ impl Sort {
             Sort::RateLimitEased => 11,
             Sort::Blocked => 12,
             Sort::LeaseGivenUp => 13,
+            Sort::SourceFailed => 14,
+            Sort::SourceRecovered => 15,
+            Sort::BreakerOpened => 16,
+            Sort::ProbeFailed => 17,
+            Sort::BreakerClosed => 18,
         };
         FailureKind::ALL.len() + rest
     }
@@ -100,6 +116,9 @@ impl Log {
             health: AtomicU8::new(if matches!(worker.source, SourceKind::Service { .. }) { HEALTHY } else { NEW }),
             failures: AtomicU64::new(0),
             recovered: AtomicU64::new(0),
+            opens_after: worker.breaker.map_or(u32::MAX, |breaker| breaker.failures()),
+            said_open: AtomicBool::new(false),
+            said_unreadable: AtomicBool::new(false),
             quotas: Default::default(),
         };
         Self { workers: workers.iter().map(of).collect(), origin: Instant::now() }
@@ -112,6 +131,11 @@ impl Log {
     /// Whether a line of this sort may be written now; see [`Quota::admit`].
     fn admit(&self, worker: WorkerId, sort: Sort, at: Instant, text: impl Hash) -> Option<Option<u64>> {
         self.workers[worker.index()].quotas[sort.index()].admit(at, text)
+    }
+
+    /// Whether a line of this sort may be written that takes back what was `said`; see [`Quota::admit_answer`].
+    fn admit_answer(&self, worker: WorkerId, sort: Sort, said: &AtomicBool) -> Option<Option<u64>> {
+        self.workers[worker.index()].quotas[sort.index()].admit_answer(said.swap(false, Ordering::Relaxed))
     }
 
     #[inline]
@@ -301,13 +325,25 @@ impl Log {
                 info!(worker = self.name(*worker), ?after, unlogged, "rate limit holds nothing back any more");
             }
             Event::BreakerOpened { worker, failures, probe_in } => {
-                warn!(worker = self.name(*worker), failures, ?probe_in, "breaker opened: intake pauses");
+                let of = &self.workers[worker.index()];
+                if *failures > of.opens_after {
+                    let Some(unlogged) = self.admit(*worker, Sort::ProbeFailed, at, failures) else { return };
+                    of.said_open.store(true, Ordering::Relaxed);
+                    warn!(worker = &*of.name, failures, ?probe_in, unlogged, "probe failed: intake stays paused");
+                } else {
+                    // Each is news, and may be the one that lasts.
+                    let Some(unlogged) = self.admit(*worker, Sort::BreakerOpened, at, at) else { return };
+                    of.said_open.store(true, Ordering::Relaxed);
+                    warn!(worker = &*of.name, failures, ?probe_in, unlogged, "breaker opened: intake pauses");
+                }
             }
             Event::BreakerProbing { worker, cycle } => {
                 trace!(worker = self.name(*worker), cycle = cycle.0, "breaker probes");
             }
             Event::BreakerClosed { worker, after } => {
-                info!(worker = self.name(*worker), ?after, "breaker closed: work goes on");
+                let said = &self.workers[worker.index()].said_open;
+                let Some(unlogged) = self.admit_answer(*worker, Sort::BreakerClosed, said) else { return };
+                info!(worker = self.name(*worker), ?after, unlogged, "breaker closed: work goes on");
             }
             Event::LeaseGivenUp { worker, delivery, after } => {
                 let Some(unlogged) = self.admit(*worker, Sort::LeaseGivenUp, at, delivery) else { return };
@@ -324,16 +360,17 @@ impl Log {
                 warn!(worker = self.name(*worker), error = &*cause.message, unlogged, "could not renew leases");
             }
             Event::SourceFailed { worker, consecutive, delay, cause } => {
-                warn!(
-                    worker = self.name(*worker),
-                    consecutive,
-                    ?delay,
-                    error = &*cause.message,
-                    "could not read the source"
-                );
+                // How long it lasts is news, so that an outage does not fall silent.
+                let text = (consecutive, &cause.message);
+                let Some(unlogged) = self.admit(*worker, Sort::SourceFailed, at, text) else { return };
+                self.workers[worker.index()].said_unreadable.store(true, Ordering::Relaxed);
+                let (worker, error) = (self.name(*worker), &*cause.message);
+                warn!(worker, consecutive, ?delay, error, unlogged, "could not read the source");
             }
             Event::SourceRecovered { worker, failures } => {
-                info!(worker = self.name(*worker), failures, "source recovered");
+                let said = &self.workers[worker.index()].said_unreadable;
+                let Some(unlogged) = self.admit_answer(*worker, Sort::SourceRecovered, said) else { return };
+                info!(worker = self.name(*worker), failures, unlogged, "source recovered");
             }
             Event::QueueMeasured { worker, depth, oldest } => {
                 let Depth { ready, delayed, leased, dead, oldest_due: _ } = *depth;

@@ -3,10 +3,12 @@
 //! 1. The first line of a sort is written at once.
 //! 2. For a minute from there, the same text is not written again, and other texts are up to [`LINES_MAX`] lines in all.
 //! 3. What is left out is counted, and the count is handed to the next line that is written.
+//! 4. A line that takes another one back is written if that one was, and only then: the last word is not of a trouble that
+//!    is over.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -39,7 +41,7 @@ impl Quota {
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         let text = hasher.finish();
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.written();
         let open = written.since.is_some_and(|since| at.saturating_duration_since(since) < WINDOW);
         if open && (written.text == text || written.lines >= LINES_MAX) {
             written.unlogged += 1;
@@ -51,12 +53,32 @@ impl Quota {
         }
         written.lines += 1;
         written.text = text;
-        Some(Some(std::mem::take(&mut written.unlogged)).filter(|unlogged| *unlogged > 0))
+        Some(written.take_unlogged())
+    }
+
+    /// As [`admit`](Self::admit), for a line that takes another one back, which was written or not.
+    pub(super) fn admit_answer(&self, was_written: bool) -> Option<Option<u64>> {
+        let mut written = self.written();
+        if !was_written {
+            written.unlogged += 1;
+            return None;
+        }
+        Some(written.take_unlogged())
     }
 
     /// Begins anew; how many were left out.
     pub(super) fn reset(&self) -> u64 {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).unlogged
+        std::mem::take(&mut *self.written()).unlogged
+    }
+
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Written {
+    fn take_unlogged(&mut self) -> Option<u64> {
+        Some(std::mem::take(&mut self.unlogged)).filter(|unlogged| *unlogged > 0)
     }
 }
 
@@ -83,5 +105,16 @@ mod tests {
         let said = (0..100).filter(|number| quota.admit(now, number).is_some()).count();
         assert_eq!(said, 10);
         assert_eq!(quota.reset(), 90);
+    }
+
+    #[test]
+    fn what_takes_a_line_back_is_said_if_that_was_whatever_the_time() {
+        let quota = Quota::default();
+        let answers = [false, false, true, true, false];
+        assert_eq!(
+            answers.map(|was_written| quota.admit_answer(was_written)),
+            [None, None, Some(Some(2)), Some(None), None]
+        );
+        assert_eq!(quota.reset(), 1);
     }
 }

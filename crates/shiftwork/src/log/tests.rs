@@ -11,7 +11,7 @@ use tracing::{
 };
 
 use super::*;
-use crate::event::CycleId;
+use crate::{Breaker, Cause, event::CycleId};
 
 const A: WorkerId = WorkerId(0);
 
@@ -111,6 +111,78 @@ fn each_delivery_that_blocks_or_outstays_its_lease_is_named_once_a_minute() {
             "ERROR the cycle does not end: its lease is renewed no more worker=\"a\" delivery=7 after=30s",
             "ERROR the cycle does not end: its lease is renewed no more worker=\"a\" delivery=8 after=30s unlogged=1",
             "ERROR the cycle does not end: its lease is renewed no more worker=\"a\" delivery=8 after=30s",
+        ]
+    );
+}
+
+#[test]
+fn a_source_that_fails_by_turns_is_said_once_a_minute_and_the_last_word_is_right() {
+    let failed = |consecutive| Event::SourceFailed {
+        worker: A,
+        consecutive,
+        delay: Duration::from_millis(100),
+        cause: Cause { kind: FailureKind::Transient, message: "refused".into() },
+    };
+    let recovered = |failures| Event::SourceRecovered { worker: A, failures };
+    let events = [
+        (0, failed(1)),
+        (0, recovered(1)),
+        (1, failed(1)),
+        (1, recovered(1)),
+        (2, failed(1)),
+        (3, failed(2)),
+        (4, recovered(2)),
+        (61, failed(1)),
+        (61, recovered(1)),
+    ];
+    assert_eq!(
+        written(&of_queue(), events),
+        [
+            "WARN could not read the source worker=\"a\" consecutive=1 delay=100ms error=\"refused\"",
+            "INFO source recovered worker=\"a\" failures=1",
+            "WARN could not read the source worker=\"a\" consecutive=2 delay=100ms error=\"refused\" unlogged=2",
+            "INFO source recovered worker=\"a\" failures=2 unlogged=1",
+            "WARN could not read the source worker=\"a\" consecutive=1 delay=100ms error=\"refused\"",
+            "INFO source recovered worker=\"a\" failures=1",
+        ]
+    );
+}
+
+fn opened(failures: u32) -> Event {
+    Event::BreakerOpened { worker: A, failures, probe_in: Duration::from_secs(5) }
+}
+
+const CLOSED: Event = Event::BreakerClosed { worker: A, after: Duration::from_secs(20) };
+
+fn with_breaker() -> Declaration {
+    Declaration { breaker: Some(Breaker::after(2)), ..of_queue() }
+}
+
+#[test]
+fn a_probe_that_failed_is_not_another_breaker_that_opened() {
+    let events = [(0, opened(2)), (5, opened(3)), (15, opened(4)), (20, CLOSED), (21, opened(2)), (22, opened(3))];
+    assert_eq!(
+        written(&with_breaker(), events),
+        [
+            "WARN breaker opened: intake pauses worker=\"a\" failures=2 probe_in=5s",
+            "WARN probe failed: intake stays paused worker=\"a\" failures=3 probe_in=5s",
+            "WARN probe failed: intake stays paused worker=\"a\" failures=4 probe_in=5s",
+            "INFO breaker closed: work goes on worker=\"a\" after=20s",
+            "WARN breaker opened: intake pauses worker=\"a\" failures=2 probe_in=5s",
+            "WARN probe failed: intake stays paused worker=\"a\" failures=3 probe_in=5s",
+        ]
+    );
+}
+
+#[test]
+fn a_breaker_that_opens_every_second_is_ten_lines_a_minute_and_as_many_for_its_ends() {
+    let lines = written(&with_breaker(), (0..=60).flat_map(|second| [(second, opened(2)), (second, CLOSED)]));
+    assert_eq!(lines.len(), 2 * 11, "{lines:#?}");
+    assert_eq!(
+        lines[2 * 10..],
+        [
+            "WARN breaker opened: intake pauses worker=\"a\" failures=2 probe_in=5s unlogged=50",
+            "INFO breaker closed: work goes on worker=\"a\" after=20s unlogged=50",
         ]
     );
 }
