@@ -36,6 +36,26 @@ fn code(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("could not read {path}: {error}"))
 }
 
+/// The code of the runtime, file by file, without its tests.
+fn runtime() -> Vec<String> {
+    let mut folders = vec!["crates/shiftwork/src".to_owned()];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        let entries =
+            fs::read_dir(root().join(&folder)).unwrap_or_else(|error| panic!("could not list {folder}: {error}"));
+        for entry in entries.map_while(Result::ok) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let path = format!("{folder}/{name}");
+            if entry.path().is_dir() {
+                folders.push(path);
+            } else if name.ends_with(".rs") && name != "tests.rs" {
+                files.push(code(&path));
+            }
+        }
+    }
+    files
+}
+
 #[test]
 fn every_event_is_written_once_with_its_fields() {
     let source = code("crates/shiftwork/src/event.rs");
@@ -69,9 +89,10 @@ fn every_event_is_written_once_with_its_fields() {
 #[test]
 fn every_line_of_the_log_is_written_once_with_its_level() {
     let mut in_code: Vec<(String, String)> = Vec::new();
-    for path in ["crates/shiftwork/src/log.rs", "crates/shiftwork/src/host/shell.rs"] {
+    for source in runtime() {
         // Each call on one line, with its text right before its end.
-        let source = code(path).lines().map(str::trim).collect::<Vec<_>>().join(" ").replace("\" )", "\")");
+        let lines: Vec<&str> = source.lines().map(str::trim).filter(|line| !line.starts_with("//")).collect();
+        let source = lines.join(" ").replace("\" )", "\")");
         for level in ["error", "warn", "info", "debug", "trace"] {
             for call in source.split(&format!("{level}!(")).skip(1) {
                 // A line's text is its macro's last argument.

@@ -170,6 +170,30 @@ async fn c8_a_worker_that_is_well_by_turns_leaves_out_no_more_than_its_failures(
     });
 }
 
+#[tokio::test(start_paused = true)]
+#[tracing_test::traced_test]
+async fn what_panics_beside_each_cycle_is_a_line_a_minute_that_names_the_worker() {
+    let fails = |_: Tick, _: Context| async { Err(Failure::unclassified("disk is full")) };
+    let host = Host::builder()
+        .worker("indexer", Schedule::every(secs(1)), fails)
+        .retry(Retry::never())
+        .classify(|_| panic!("no such error"))
+        .on_escalation(|_| panic!("the pager is out"));
+    let report = host.run_until(tokio::time::sleep(millis(90_500))).await;
+
+    assert_eq!(report.worker("indexer").unwrap().cycles.failed, 91);
+    logs_assert(|lines| {
+        let of = |text: &str| lines.iter().filter(|line| line.contains(text)).collect::<Vec<_>>();
+        let said = [
+            of("the classification of an error panicked worker=\"indexer\" error=\"no such error ("),
+            of("the escalation hook panicked worker=\"indexer\" error=\"the pager is out ("),
+        ];
+        // At 0 and 1 minutes.
+        let right = said.iter().all(|lines| lines.len() == 2 && lines[1].contains("unlogged=59"));
+        if right { Ok(()) } else { Err(format!("{said:#?}")) }
+    });
+}
+
 /// A store that refuses every other claim.
 struct EveryOther {
     store: MemoryQueue<u32>,

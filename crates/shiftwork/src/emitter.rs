@@ -11,9 +11,9 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    Environment,
+    Cause, Environment,
     event::{Declaration, Event, Listener, WorkerId},
-    log::Log,
+    log::{Callback, Log},
     panics,
     report::CycleCounts,
     tally::{Tallies, Tally},
@@ -42,7 +42,8 @@ impl Ear {
         }
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.listener.on(at, event))) {
             self.deaf.store(true, Ordering::Relaxed);
-            tracing::error!(event = event.name(), said = %panics::said(&*panic), "a listener panicked, and is told no more");
+            let error = panics::said(&*panic);
+            tracing::error!(event = event.name(), error, "a listener panicked, and is told no more");
         }
     }
 }
@@ -82,6 +83,12 @@ impl Emitter {
     pub(crate) fn emit_late(&self, event: &Event) {
         #[cfg(feature = "metrics")]
         self.metrics.on_late(event);
+    }
+
+    /// The program's own code panicked where a lane has called it beside a cycle.
+    #[cold]
+    pub(crate) fn callback_panicked(&self, worker: WorkerId, callback: Callback, cause: &Cause) {
+        self.log.callback_panicked(Instant::now(), worker, callback, cause);
     }
 
     /// Whether somebody keeps metrics, for what is asked for them alone.

@@ -156,8 +156,12 @@ impl Failure {
     }
 
     /// Lets `classify` say what kind it is, unless the cycle did: by its error, or else by the one below what a layer made of
-    /// it. A classification that panics has said nothing.
-    pub(crate) fn classified(self, classify: impl Fn(&(dyn Error + 'static)) -> Option<FailureClass>) -> Self {
+    /// it. A classification that panics has said nothing, and its panic is told.
+    pub(crate) fn classified(
+        self,
+        classify: impl Fn(&(dyn Error + 'static)) -> Option<FailureClass>,
+        tell: impl FnOnce(&Cause),
+    ) -> Self {
         if !self.unsaid {
             return self;
         }
@@ -169,8 +173,7 @@ impl Failure {
         let class = match catch_unwind(AssertUnwindSafe(|| classify(error).or_else(|| below.and_then(&classify)))) {
             Ok(class) => class,
             Err(panic) => {
-                let panic = panicked(&*panic);
-                tracing::error!(error = %panic.error, "the classification of an error panicked");
+                tell(&panicked(&*panic).cause());
                 None
             }
         };
@@ -370,19 +373,25 @@ mod tests {
 
     #[test]
     fn a_classification_looks_at_what_came_through_a_question_mark_and_at_nothing_else() {
+        fn no_panic(cause: &Cause) {
+            panic!("{cause}");
+        }
         let bad_number = |error: &(dyn Error + 'static)| {
             error.downcast_ref::<std::num::ParseIntError>().map(|_| FailureClass::Invalid)
         };
         fn read(text: &str) -> Result<u8, Failure> {
             Ok(text.parse::<u8>()?)
         }
-        assert!(read("x").unwrap_err().classified(bad_number).is_invalid());
+        assert!(read("x").unwrap_err().classified(bad_number, no_panic).is_invalid());
         let other: Failure = fmt::Error.into();
-        assert!(other.classified(bad_number).is_transient());
+        assert!(other.classified(bad_number, no_panic).is_transient());
         let said = Failure::transient("x".parse::<u8>().unwrap_err());
-        assert!(said.classified(bad_number).is_transient(), "the cycle has said so");
+        assert!(said.classified(bad_number, no_panic).is_transient(), "the cycle has said so");
         let limited = |_: &(dyn Error + 'static)| Some(FailureClass::RetryAfter(Duration::from_secs(9)));
-        assert_eq!(read("x").unwrap_err().classified(limited).delay(), Some(Duration::from_secs(9)));
-        assert!(read("x").unwrap_err().classified(|_| panic!("no")).is_transient(), "it has said nothing");
+        assert_eq!(read("x").unwrap_err().classified(limited, no_panic).delay(), Some(Duration::from_secs(9)));
+        let mut told = None;
+        let unsaid = read("x").unwrap_err().classified(|_| panic!("no"), |cause| told = Some(cause.clone()));
+        assert!(unsaid.is_transient(), "it has said nothing");
+        assert!(told.is_some_and(|cause| cause.kind == FailureKind::Panic && cause.message.starts_with("no")));
     }
 }

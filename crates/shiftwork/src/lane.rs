@@ -32,6 +32,7 @@ use crate::{
         retry_budget::Account,
         settle::{Arrived, Decision, Ended, aside, decide},
     },
+    log::Callback,
     pace::Pace,
     source::{Claimed, CycleCounter, Lane, LaneContext, Offer},
 };
@@ -471,8 +472,7 @@ impl<W, L: Lane> LaneRun<L, W> {
         let worker = self.shared.name.clone();
         let escalation = Escalation { worker, delivery, attempts, cause };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| tell(&escalation))) {
-            let panic = panicked(&*panic);
-            tracing::error!(worker = &*self.shared.name, error = %panic.error(), "the escalation hook panicked");
+            self.callback_panicked(Callback::EscalationHook, &panicked(&*panic).cause());
         }
     }
 
@@ -485,9 +485,15 @@ impl<W, L: Lane> LaneRun<L, W> {
 
     fn classify(&self, failure: Failure) -> Failure {
         match &self.policy.classify {
-            Some(classify) => failure.classified(&**classify),
+            Some(classify) => {
+                failure.classified(&**classify, |cause| self.callback_panicked(Callback::Classification, cause))
+            }
             None => failure,
         }
+    }
+
+    fn callback_panicked(&self, callback: Callback, cause: &Cause) {
+        self.cx.source.emitter.callback_panicked(self.id, callback, cause);
     }
 
     fn emit(&self, at: Instant, event: &Event) {

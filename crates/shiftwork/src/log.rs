@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tracing::{debug, error, info, trace, warn};
 
 use crate::{
-    FailureKind,
+    Cause, FailureKind,
     event::{Declaration, Event, NextSignal, Settle, SourceKind, StopReason, WorkerId},
     failure::is_failing,
 };
@@ -76,10 +76,12 @@ enum Sort {
     BreakerOpened,
     ProbeFailed,
     BreakerClosed,
+    Classification,
+    EscalationHook,
 }
 
 impl Sort {
-    const COUNT: usize = FailureKind::ALL.len() + 19;
+    const COUNT: usize = FailureKind::ALL.len() + 21;
 
     fn index(self) -> usize {
         let rest = match self {
@@ -103,9 +105,20 @@ impl Sort {
             Sort::BreakerOpened => 16,
             Sort::ProbeFailed => 17,
             Sort::BreakerClosed => 18,
+            Sort::Classification => 19,
+            Sort::EscalationHook => 20,
         };
         FailureKind::ALL.len() + rest
     }
+}
+
+/// The program's own code that a lane calls beside its cycles. A panic of it is no event, since nothing follows from it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Callback {
+    /// It says of what kind an error is.
+    Classification,
+    /// It is told what is given up.
+    EscalationHook,
 }
 
 impl Log {
@@ -201,6 +214,22 @@ impl Log {
         let unlogged: u64 = of.quotas.iter().map(Quota::reset).sum();
         if unlogged > 0 {
             warn!(worker = &*of.name, unlogged, "repeated lines were left out");
+        }
+    }
+
+    /// A callback panicked, which it may do with every cycle that fails.
+    #[cold]
+    pub(crate) fn callback_panicked(&self, at: Instant, worker: WorkerId, callback: Callback, cause: &Cause) {
+        let error = &*cause.message;
+        match callback {
+            Callback::Classification => {
+                let Some(unlogged) = self.admit(worker, Sort::Classification, at, error) else { return };
+                error!(worker = self.name(worker), error, unlogged, "the classification of an error panicked");
+            }
+            Callback::EscalationHook => {
+                let Some(unlogged) = self.admit(worker, Sort::EscalationHook, at, error) else { return };
+                error!(worker = self.name(worker), error, unlogged, "the escalation hook panicked");
+            }
         }
     }
 

@@ -282,8 +282,8 @@ mod tests {
         let discards = |error: &(dyn Error + 'static)| error.is::<fmt::Error>().then_some(crate::FailureClass::Discard);
         let unsaid = failure_of(Shared(CycleError(fmt::Error.into())).into());
         let said = failure_of(Shared(CycleError(Failure::transient(fmt::Error))).into());
-        assert!(said.classified(discards).is_transient());
-        let discarded = unsaid.classified(discards);
+        assert!(said.classified(discards, |_| {}).is_transient());
+        let discarded = unsaid.classified(discards, |_| {});
         assert_eq!(discarded.kind(), FailureKind::Discarded);
         assert_eq!(discarded.error().to_string(), "a buffered call failed");
     }
@@ -292,7 +292,8 @@ mod tests {
     fn what_a_layer_fails_with_is_for_the_classification_to_say() {
         let failure = failure_of(fmt::Error.into());
         assert!(failure.is_transient());
-        let said = failure.classified(|error| error.is::<fmt::Error>().then_some(crate::FailureClass::Discard));
+        let discards = |error: &(dyn Error + 'static)| error.is::<fmt::Error>().then_some(crate::FailureClass::Discard);
+        let said = failure.classified(discards, |_| {});
         assert_eq!(said.kind(), FailureKind::Discarded);
     }
 }

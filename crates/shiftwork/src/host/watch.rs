@@ -91,13 +91,13 @@ impl Watch {
                     // A look that hangs is left behind.
                     runtime.shutdown_background();
                 }
-                Err(error) => tracing::warn!(%error, "nobody watches for blocked threads"),
+                Err(error) => nobody_watches(&error),
             }
         };
         match thread.spawn(run) {
             Ok(_) => Self { news: Some(sender), down },
             Err(error) => {
-                tracing::warn!(%error, "nobody watches for blocked threads");
+                nobody_watches(&error);
                 Self { news: None, down }
             }
         }
@@ -127,6 +127,11 @@ impl Watch {
             flag.store(is_down, Ordering::Release);
         }
     }
+}
+
+/// A host runs all the same, and a person may want to know.
+fn nobody_watches(error: &std::io::Error) {
+    tracing::warn!(%error, "nobody watches for blocked threads");
 }
 
 /// A host begins to run; which of all it is.

@@ -11,7 +11,7 @@ use tracing::{
 };
 
 use super::*;
-use crate::{Breaker, Cause, event::CycleId};
+use crate::{Breaker, event::CycleId};
 
 const A: WorkerId = WorkerId(0);
 
