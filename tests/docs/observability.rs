@@ -86,24 +86,61 @@ fn every_event_is_written_once_with_its_fields() {
     assert_eq!(written, in_code);
 }
 
+/// Text, level, fields, and whether it is limited.
+type Line = (String, String, Vec<String>, bool);
+
+/// What lets a line pass, or not: a quota, or the time since a worker was said to be well again.
+const GUARDS: [&str; 2] = ["let Some(unlogged) = ", "if too_soon"];
+
+/// Whether what stands before some code is in a block around it, or in its own.
+fn reaches(between: &str) -> bool {
+    let depths = between.chars().scan(0_i32, |depth, c| {
+        *depth += i32::from(c == '{') - i32::from(c == '}');
+        Some(*depth)
+    });
+    depths.min().is_none_or(|depth| depth >= 0)
+}
+
+/// The names of the fields in the arguments of a macro, before its text.
+fn fields(arguments: &str) -> Vec<String> {
+    let mut depth = 0_i32;
+    let parts = arguments.split(|c: char| {
+        depth += i32::from("([{".contains(c)) - i32::from(")]}".contains(c));
+        c == ',' && depth == 0
+    });
+    let names = parts.filter_map(|part| part.split(" = ").next());
+    let names = names.map(|name| name.trim().trim_start_matches(['?', '%']));
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
 #[test]
-fn every_line_of_the_log_is_written_once_with_its_level() {
-    let mut in_code: Vec<(String, String)> = Vec::new();
+fn every_line_of_the_log_is_written_once_with_its_level_its_fields_and_its_limit() {
+    let mut in_code: Vec<Line> = Vec::new();
     for source in runtime() {
         // Each call on one line, with its text right before its end.
         let lines: Vec<&str> = source.lines().map(str::trim).filter(|line| !line.starts_with("//")).collect();
         let source = lines.join(" ").replace("\" )", "\")");
         for level in ["error", "warn", "info", "debug", "trace"] {
-            for call in source.split(&format!("{level}!(")).skip(1) {
+            for (begin, call) in source.match_indices(&format!("{level}!(")) {
+                let before = &source[..begin];
                 // A line's text is its macro's last argument.
-                let text = call.split("\")").next().and_then(|call| call.rsplit('"').next()).unwrap();
-                in_code.push((text.to_owned(), level.to_owned()));
+                let call = source[begin + call.len()..].split("\")").next().unwrap();
+                let (arguments, text) = call.rsplit_once('"').unwrap();
+                let fields = fields(arguments);
+                let [counted, timed] =
+                    GUARDS.map(|guard| before.match_indices(guard).any(|(at, _)| reaches(&before[at..])));
+                let unlogged = fields.iter().any(|field| field == "unlogged");
+                assert!(unlogged || !counted, "{text:?} does not say what was left out");
+                in_code.push((text.to_owned(), level.to_owned(), fields, unlogged && (counted || timed)));
             }
         }
     }
     in_code.sort();
-    let mut written: Vec<(String, String)> =
-        Page::read(PAGE).table("line").iter().map(|row| (row[0].clone(), row[1].clone())).collect();
+    let mut written: Vec<Line> = Page::read(PAGE)
+        .table("line")
+        .iter()
+        .map(|row| (row[0].clone(), row[1].clone(), words(&row[2]), row[3] == "yes"))
+        .collect();
     written.sort();
     assert_eq!(written, in_code);
 }
@@ -296,6 +333,8 @@ impl Subscriber for Spans {
 #[test]
 fn every_span_is_written_with_its_level_and_fields() {
     let spans = Spans::default();
+    // Beside a single subscriber, the thread that comes to a span first decides for all whether anybody wants it.
+    let _another = tracing::Dispatch::new(Spans::default());
     tracing::subscriber::with_default(spans.clone(), run_a_host_with_failures);
     let written: BTreeSet<_> = Page::read(PAGE)
         .table("span")
