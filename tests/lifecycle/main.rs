@@ -14,6 +14,7 @@
 //! | `limits.rs` | how often cycles may begin, and how many run at once |
 //! | `siblings.rs` | what shares a thread with a poll that blocks it for a moment |
 //! | `promises.rs` | mocks, captured logs and futures polled by hand |
+//! | `spans.rs` | in which span user code speaks |
 //! | `process.rs` | a real process that does not end by itself |
 //! | `twins.rs` | a real process with real signals, beside its simulated twin |
 //! | `control.rs` | a host's handle: stop, status, subscriptions |
@@ -48,6 +49,7 @@ mod schedules;
 mod services;
 mod shutdown;
 mod siblings;
+mod spans;
 mod startup;
 mod steering;
 mod supersede;
