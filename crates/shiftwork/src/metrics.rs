@@ -489,27 +489,4 @@ fn describe() {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_label_has_its_own_series() {
-        for (attempt, index) in [(0, 0), (1, 0), (2, 1), (5, 4), (6, 5), (u32::MAX, 5)] {
-            assert_eq!(attempt_index(attempt), index, "attempt {attempt}");
-        }
-        for (index, cause) in CAUSES.into_iter().enumerate() {
-            assert_eq!(cause_index(cause), index);
-        }
-        let settles = [
-            Settle::Ack,
-            Settle::Retry { delay: Default::default() },
-            Settle::DeadLetter { cause: DeadLetterCause::Invalid, pause: Default::default() },
-            Settle::Return,
-            Settle::Snooze { delay: Default::default() },
-            Settle::Discard,
-        ];
-        for settle in settles {
-            assert_eq!(SETTLES[settle_index(settle)], settle.as_str());
-        }
-    }
-}
+mod tests;
