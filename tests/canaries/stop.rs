@@ -37,6 +37,7 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::T8, "a straggler is not named", unnamed),
     Canary::new(Rule::T8, "a straggler has the wrong age", wrong_age),
     Canary::new(Rule::T8, "nothing is in flight, and that is waited for", waits_for_nothing),
+    Canary::new(Rule::T8, "a straggler of a life that is left behind is not named", left_unnamed),
     Canary::new(Rule::T10, "a worker that was asked to end is started again", started_again),
     Canary::new(Rule::T10, "a worker is asked to end twice", asked_twice),
     Canary::new(Rule::T10, "a worker that was asked to end takes too long", ends_late_alone),
@@ -262,6 +263,23 @@ fn waits_for_nothing(story: &mut Story, wrong: bool) {
     story.at(took).cycle_ends(A, 1, None, took).settles(A, 1, Settle::Ack);
     story.at(secs(20)).tells(Event::WorkerCancelled { worker: A });
     story.ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);
+}
+
+/// A life is left behind, and the next one as well, in its start hook: what the first had in flight is named once.
+fn left_unnamed(story: &mut Story, wrong: bool) {
+    let restarts = Declaration { on_fault: OnFault::restart(), ..worker("a") };
+    let fault = Event::WorkerFaulted { worker: A, cause: cause(FailureKind::Fatal) };
+    story.runs(&[restarts]).cycle_starts(A, 1, 1).at(secs(5)).tells(fault).closes(A).at(secs(30));
+    story.tells(Event::WorkerAbandoned { worker: A, phase: WorkerPhase::Aborting });
+    if !wrong {
+        let (step, doing) = (StopStep::Abandoned, Doing::Waiting);
+        let (cycle, age) = (CycleId(1), secs(30));
+        story.tells(Event::Straggler { worker: A, cycle, attempt: 1, delivery: None, step, doing, age });
+    }
+    story.tells(Event::WorkerRestarting { worker: A, restarts: 1, delay: secs(1) });
+    story.at(secs(31)).tells(Event::WorkerStarting { worker: A }).is_told_to_stop().at(secs(56));
+    story.tells(Event::WorkerAbandoned { worker: A, phase: WorkerPhase::Starting });
+    story.ends(A, WorkerPhase::Failed).exits(ExitStatus::WorkerFault);
 }
 
 fn asked_twice(story: &mut Story, wrong: bool) {

@@ -253,6 +253,7 @@ impl CycleRules {
                 worker.abandoned = true;
             }
             Event::Straggler { worker, cycle, age, .. } => self.worker(*worker).straggler(*cycle, *age, verdicts),
+            Event::WorkerRestarting { worker, .. } => self.worker(*worker).all_named("its life was over", verdicts),
             Event::WorkerStopped { worker, .. } => {
                 self.worker(*worker).all_named("its worker ended", verdicts);
                 self.worker(*worker).limit_forgotten(verdicts);

@@ -50,6 +50,8 @@ impl Worker {
             || format!("{} is at its end when nothing of it is in flight any more", self.declared.name),
             || format!("nothing was for {idle:?}, and it was waited for"),
         );
-        self.unnamed = self.running.iter().map(|running| running.cycle).collect();
+        // What an earlier life has left behind was named when it was: it is no longer in flight for anybody.
+        let in_flight = self.running.iter().filter(|_| !self.abandoned);
+        self.unnamed = in_flight.map(|running| running.cycle).collect();
     }
 }
