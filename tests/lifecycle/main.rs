@@ -20,6 +20,7 @@
 //! | `control.rs` | a host's handle: stop, status, subscriptions |
 //! | `services.rs` | services and jobs: long-running futures beside the workers |
 //! | `steering.rs` | a host's handle: pause, resume, trigger, health |
+//! | `hosts.rs` | programs that are more than one host |
 //! | `supersede.rs` | ticks that end the cycle before them |
 //! | `supervision.rs` | faults: restarts, their intensity, degraded hosts |
 //! | `groups.rs` | workers that are restarted together |
@@ -39,6 +40,7 @@ mod foreign;
 mod gauges;
 mod groups;
 mod harness;
+mod hosts;
 mod layers;
 mod limits;
 mod nodes;

@@ -9,6 +9,7 @@ use shiftwork::{
 
 use super::Verdicts;
 
+mod end;
 mod groups;
 
 /// How much later than its limit a start hook may be given up: what a poll may block (L3), and what a timer rounds up.
@@ -34,7 +35,10 @@ pub(super) struct LifeRules {
     left_at_once: Option<Duration>,
     /// The worker that was first said not to have started.
     start_failed: Option<WorkerId>,
-    stopped: Option<ExitStatus>,
+    /// As what this host has ended.
+    ended: Option<ExitStatus>,
+    /// As what each host of the process has.
+    ends: Vec<ExitStatus>,
 }
 
 struct Stopping {
@@ -116,28 +120,7 @@ impl LifeRules {
     #[expect(clippy::wildcard_enum_match_arm, reason = "events of cycles are another file's")]
     pub(super) fn on(&mut self, event: &Event, verdicts: &mut Verdicts<'_>) {
         match event {
-            Event::HostStarting { workers } => {
-                self.names = Some(workers.clone());
-                self.workers = workers
-                    .iter()
-                    .map(|it| {
-                        let service = match it.source {
-                            SourceKind::Service { completes } => Some(completes),
-                            _ => None,
-                        };
-                        Worker {
-                            after: it.after.clone(),
-                            group: it.group.clone(),
-                            start_timeout: it.start_timeout,
-                            known_source: service.is_none() && it.source != SourceKind::Other,
-                            on_fault: it.on_fault,
-                            service,
-                            handshake: it.handshake,
-                            ..Worker::default()
-                        }
-                    })
-                    .collect();
-            }
+            Event::HostStarting { workers } => self.host_begins(workers),
             Event::WorkerStarting { worker } => {
                 let after = &self.workers[worker.0 as usize].after;
                 let early = after.iter().find(|id| !self.workers[id.0 as usize].ready);
@@ -211,9 +194,33 @@ impl LifeRules {
                 self.left_behind = true;
             }
             Event::WorkerStopped { worker, phase } => self.worker_stopped(*worker, *phase, verdicts),
-            Event::HostStopped { exit } => self.stopped = Some(*exit),
+            Event::HostStopped { exit } => self.host_ends(*exit, verdicts),
             _ => {}
         }
+    }
+
+    /// A host of the process begins, perhaps after another one. Nothing of that is held against it, but that it left something behind.
+    fn host_begins(&mut self, declared: &Arc<[Declaration]>) {
+        let workers = declared.iter().map(|it| {
+            let service = if let SourceKind::Service { completes } = it.source { Some(completes) } else { None };
+            Worker {
+                after: it.after.clone(),
+                group: it.group.clone(),
+                start_timeout: it.start_timeout,
+                known_source: service.is_none() && it.source != SourceKind::Other,
+                on_fault: it.on_fault,
+                service,
+                handshake: it.handshake,
+                ..Worker::default()
+            }
+        });
+        *self = Self {
+            workers: workers.collect(),
+            names: Some(declared.clone()),
+            left_behind: self.left_behind,
+            ends: std::mem::take(&mut self.ends),
+            ..Self::default()
+        };
     }
 
     /// Rule S3: a start hook has ended, well or not, or is waited for no longer.
@@ -475,69 +482,5 @@ impl LifeRules {
         self.workers[id.0 as usize].stopped = Some(phase);
         self.workers[id.0 as usize].stopped_at = verdicts.at;
         self.workers[id.0 as usize].standing = Standing::Up;
-    }
-
-    pub(super) fn exited(&mut self, exit: ExitStatus, tasks_left: usize, verdicts: &mut Verdicts<'_>) {
-        if self.names.is_none() {
-            return;
-        }
-        if let Some(stopping) = &self.stopping {
-            let took = verdicts.at.saturating_sub(stopping.at);
-            let within = stopping.within.saturating_add(verdicts.held_up_since(stopping.at));
-            verdicts.demand(
-                Rule::T3,
-                took <= within.saturating_add(SLACK),
-                || format!("the host ends within {within:?} after it was asked to stop"),
-                || format!("it took {took:?}"),
-            );
-        }
-        if let Some(at) = self.left_at_once {
-            let took = verdicts.at.saturating_sub(at);
-            verdicts.demand(
-                Rule::T5,
-                took <= SLACK + verdicts.held_up_since(at),
-                || "a signal that finds everything being aborted ends the host at once".to_owned(),
-                || format!("it took {took:?}"),
-            );
-        }
-        verdicts.demand(
-            Rule::T6,
-            tasks_left == 0 || self.has_abandoned(),
-            || "no task is left when the host has ended".to_owned(),
-            || format!("{tasks_left} were"),
-        );
-        let silent = self.workers.iter().position(|worker| worker.stopped.is_none());
-        verdicts.demand(
-            Rule::V1,
-            silent.is_none(),
-            || "every worker has a verdict when the host has ended".to_owned(),
-            || {
-                let id = silent.and_then(|index| u32::try_from(index).ok()).map(WorkerId);
-                format!("{} has none", id.map(|id| self.name(id)).unwrap_or_default())
-            },
-        );
-        let expected = self.expected_exit();
-        verdicts.demand(
-            Rule::V2,
-            exit == expected && self.stopped == Some(exit),
-            || format!("the host ends as {expected}, which is the worst that happened"),
-            || format!("it ended as {exit}"),
-        );
-    }
-
-    fn expected_exit(&self) -> ExitStatus {
-        let left_work =
-            self.workers.iter().any(|worker| worker.abandoned || worker.stopped == Some(WorkerPhase::Aborted));
-        if self.workers.iter().any(|worker| worker.faulted) {
-            ExitStatus::WorkerFault
-        } else if self.start_failed.is_some() {
-            ExitStatus::StartFailure
-        } else if left_work && self.aborting.is_some() {
-            ExitStatus::Forced
-        } else if left_work {
-            ExitStatus::DrainTimedOut
-        } else {
-            ExitStatus::Clean
-        }
     }
 }
