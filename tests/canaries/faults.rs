@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shiftwork::{
-    ExitStatus, FailureKind, OnFault, Restart, RestartStrategy, Rule,
+    ExitStatus, FailureKind, GiveUp, OnFault, Restart, RestartStrategy, Rule,
     event::{Declaration, Event, Membership, SourceKind, StopReason, WorkerId, WorkerPhase},
 };
 use shiftwork_sim::{millis, secs};
@@ -19,6 +19,11 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::F1, "a worker is restarted whose policy does not say so", restart_unasked),
     Canary::new(Rule::F1, "a worker is restarted too often", restarted_too_often),
     Canary::new(Rule::F1, "the delay of a restart does not grow", delay_does_not_grow),
+    Canary::new(Rule::F1, "a host goes on after a fault that was to stop it", goes_on),
+    Canary::new(Rule::F1, "a host goes on when the restarts are used up", goes_on_without_a_restart),
+    Canary::new(Rule::F1, "a host stops for a fault that was to leave the others at work", stops_instead),
+    Canary::new(Rule::F1, "a host stops for a fault though there is a restart left", stops_with_a_restart),
+    Canary::new(Rule::F1, "a worker is given up though there is a restart left", given_up_with_a_restart),
     Canary::new(Rule::F2, "another worker's intake closes for a fault", neighbour_closes),
     Canary::new(Rule::F3, "a service returns unasked, and that is well", returns_unasked),
     Canary::new(Rule::F3, "a service fails, and that is no fault", fails_unsaid),
@@ -28,6 +33,8 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::F4, "a member starts again while one that it comes after goes down", starts_before_the_other),
     Canary::new(Rule::F4, "a member goes down before those after it", down_out_of_order),
     Canary::new(Rule::F5, "a group is restarted too often", group_restarted_too_often),
+    Canary::new(Rule::F5, "a host stops though its group has a restart left", group_stops_with_a_restart),
+    Canary::new(Rule::F5, "of a group that is given up a member is started again", restarted_after_all),
 ];
 
 fn restarting(restart: Restart) -> Declaration {
@@ -101,6 +108,62 @@ fn delay_does_not_grow(story: &mut Story, wrong: bool) {
     story.closes(A).tells(Event::WorkerRestarting { worker: A, restarts: 2, delay });
     comes_up(story.at(secs(12)), A);
     story.stops();
+}
+
+/// The first of two workers has faulted, for good. The host stops for that, or when it is told to.
+fn ends_after_a_fault(story: &mut Story, stops: bool) {
+    if stops {
+        story.begins_to_stop(StopReason::WorkerFault(A)).closes(A).ends(A, WorkerPhase::Failed);
+    } else {
+        story.closes(A).ends(A, WorkerPhase::Failed).at(secs(90)).is_told_to_stop();
+    }
+    story.closes(B).ends(B, WorkerPhase::Stopped).exits(ExitStatus::WorkerFault);
+}
+
+fn goes_on(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a"), worker("b")]);
+    faults(story.at(secs(5)), A);
+    ends_after_a_fault(story, !wrong);
+}
+
+fn goes_on_without_a_restart(story: &mut Story, wrong: bool) {
+    story.runs(&[restarting(Restart::default().intensity(1, secs(60))), worker("b")]);
+    restarts(story, A, 1, secs(5), secs(1));
+    faults(story.at(secs(64)), A);
+    ends_after_a_fault(story, !wrong);
+}
+
+fn stops_instead(story: &mut Story, wrong: bool) {
+    story.runs(&[Declaration { on_fault: OnFault::Degrade, ..worker("a") }, worker("b")]);
+    faults(story.at(secs(5)), A);
+    ends_after_a_fault(story, wrong);
+}
+
+/// The first worker faults, and the host stops for that, or starts it again.
+fn faults_once(story: &mut Story, workers: &[Declaration], stops: bool) {
+    story.runs(workers);
+    if stops {
+        faults(story.at(secs(5)), A);
+        ends_after_a_fault(story, true);
+    } else {
+        restarts(story, A, 1, secs(5), secs(1));
+        story.stops();
+    }
+}
+
+fn stops_with_a_restart(story: &mut Story, wrong: bool) {
+    faults_once(story, &[restarting(Restart::default()), worker("b")], wrong);
+}
+
+fn given_up_with_a_restart(story: &mut Story, wrong: bool) {
+    let workers = [restarting(Restart::default()), worker("b")];
+    if wrong {
+        story.runs(&workers);
+        faults(story.at(secs(5)), A);
+        ends_after_a_fault(story, false);
+    } else {
+        faults_once(story, &workers, false);
+    }
 }
 
 fn neighbour_closes(story: &mut Story, wrong: bool) {
@@ -197,9 +260,10 @@ fn starts_before_the_other(story: &mut Story, wrong: bool) {
         faults(story.at(secs(5)), worker);
         story.closes(worker);
     }
-    goes_down(story, B, 1);
+    // The second restart of the group in a row.
+    story.tells(Event::WorkerRestarting { worker: B, restarts: 1, delay: secs(2) });
     if wrong {
-        comes_up(story.at(secs(6)), B);
+        comes_up(story.at(secs(7)), B);
     }
     goes_down(story.at(secs(8)), A, 1);
     comes_up(story.at(secs(9)), A);
@@ -241,4 +305,38 @@ fn group_restarted_too_often(story: &mut Story, wrong: bool) {
     restarts(story, A, 1, secs(5), secs(1));
     restarts(story, B, 1, secs(if wrong { 64 } else { 65 }), secs(1));
     story.stops();
+}
+
+fn group_stops_with_a_restart(story: &mut Story, wrong: bool) {
+    let member = |name| member(name, RestartStrategy::OneForOne, Restart::default());
+    faults_once(story, &[member("a"), member("b")], wrong);
+}
+
+/// The first member has used up the restarts of its group, and takes the second down with it.
+fn restarted_after_all(story: &mut Story, wrong: bool) {
+    let once = Restart::default().intensity(1, secs(60)).then(GiveUp::Degrade);
+    let member = |name| member(name, RestartStrategy::OneForAll, once);
+    story.runs(&[member("a"), member("b"), worker("c")]);
+    for (at, given_up) in [(secs(5), false), (secs(10), true)] {
+        faults(story.at(at), A);
+        story.closes(A).closes(B);
+        if !given_up {
+            goes_down(story, A, 1);
+            goes_down(story, B, 1);
+            comes_up(story.at(secs(6)), A);
+            comes_up(story, B);
+        }
+    }
+    story.ends(A, WorkerPhase::Failed);
+    let third = WorkerId(2);
+    if wrong {
+        goes_down(story, B, 2);
+        comes_up(story.at(secs(11)), B);
+        story.is_told_to_stop().closes(B);
+    }
+    story.ends(B, WorkerPhase::Stopped);
+    if !wrong {
+        story.is_told_to_stop();
+    }
+    story.closes(third).ends(third, WorkerPhase::Stopped).exits(ExitStatus::WorkerFault);
 }

@@ -7,9 +7,11 @@ use shiftwork::{
     event::{Declaration, Event, Membership, NextSignal, SourceKind, StopReason, WorkerId, WorkerPhase},
 };
 
+use self::faults::Follows;
 use super::Verdicts;
 
 mod end;
+mod faults;
 mod groups;
 
 /// How much later than its limit a start hook may be given up: what a poll may block (L3), and what a timer rounds up.
@@ -35,6 +37,8 @@ pub(super) struct LifeRules {
     left_at_once: Option<Duration>,
     /// The worker that was first said not to have started.
     start_failed: Option<WorkerId>,
+    /// Whose fault is to stop the host, and when it was said.
+    owes_stop: Option<(WorkerId, Duration)>,
     /// As what this host has ended.
     ended: Option<ExitStatus>,
     /// As what each host of the process has.
@@ -86,11 +90,11 @@ struct Worker {
     standing: Standing,
     /// Its intake had closed with its group before the host began to stop.
     went_down: bool,
-    /// When its last fault was said that its group, if it has one, had not known of.
-    faulted_at: Duration,
-    /// Its faults that were answered by a restart: when each was said, which is when its policy was asked. Its old life may have taken a
-    /// while to be gone, and only then is the restart said.
+    /// Its faults that are answered by a restart: when each was said, which is when its policy was asked. Its old life may take a while to
+    /// be gone, and only then is the restart said.
     granted: Vec<Duration>,
+    /// What is to become of it, once a fault of its own or of its group takes it down.
+    follows: Option<Follows>,
 }
 
 /// Where a member of a group is in the restart of it.
@@ -167,7 +171,7 @@ impl LifeRules {
                 faulted.faulted = true;
                 faulted.owes_fault = false;
                 faulted.owes_close = faulted.open.then_some(verdicts.at);
-                self.group_goes_down(*worker, verdicts.at);
+                self.goes_down(*worker, verdicts.at);
             }
             Event::CycleEnded { worker, failure, .. } => {
                 self.service_ended(*worker, failure.as_ref().map(|cause| cause.kind), verdicts);
@@ -187,6 +191,7 @@ impl LifeRules {
                 self.stopping = Some(Stopping { at, delay: *delay, drain: *drain, within: *within });
                 self.disorderly |= matches!(reason, StopReason::Signal(Signal::Quit));
                 self.stops_for(*reason, verdicts);
+                self.stops_for_a_fault(*reason, verdicts);
             }
             Event::WorkerStopAsked { worker, within } => self.stop_asked(*worker, *within, verdicts),
             Event::WorkerAbandoned { worker, .. } => {
@@ -344,59 +349,6 @@ impl LifeRules {
         );
     }
 
-    /// Rule F1: a restart is what the policy allows, no more often than it says.
-    fn restarting(&mut self, id: WorkerId, delay: Duration, verdicts: &mut Verdicts<'_>) {
-        let at = verdicts.at;
-        let name = self.name(id);
-        verdicts.demand(
-            Rule::T10,
-            self.workers[id.0 as usize].stop_asked.is_none(),
-            || format!("{name} was asked to end, and is not started again"),
-            || "it is to be".to_owned(),
-        );
-        let grouped = self.group_restarts(id, verdicts);
-        let worker = &mut self.workers[id.0 as usize];
-        worker.restart_at = Some(at.saturating_add(delay));
-        worker.standing = Standing::Down;
-        worker.abandoned = false;
-        if grouped {
-            return;
-        }
-        let OnFault::Restart(policy) = worker.on_fault else {
-            verdicts.demand(Rule::F1, false, || format!("{name} is not restarted"), || "it was".to_owned());
-            return;
-        };
-        let faulted_at = worker.faulted_at;
-        worker.granted.push(faulted_at);
-        let recent = worker.granted.iter().filter(|it| faulted_at.saturating_sub(**it) < policy.window()).count();
-        let most = policy.restarts_max() as usize;
-        verdicts.demand(
-            Rule::F1,
-            worker.faulted && recent <= most,
-            || format!("{name} is restarted after a fault, at most {most} times in {:?}", policy.window()),
-            || format!("this is restart {recent}"),
-        );
-        let expected = policy.delay(u32::try_from(recent).unwrap_or(u32::MAX));
-        verdicts.demand(
-            Rule::F1,
-            delay == expected,
-            || format!("{name} waits {expected:?} before restart {recent} of {:?}", policy.window()),
-            || format!("it waits {delay:?}"),
-        );
-    }
-
-    /// Rule F1: not before its delay is over.
-    fn restarted(&mut self, id: WorkerId, verdicts: &mut Verdicts<'_>) {
-        let (at, name) = (verdicts.at, self.name(id));
-        let due = self.workers[id.0 as usize].restart_at.take();
-        verdicts.demand(
-            Rule::F1,
-            due.is_none_or(|due| due <= at),
-            || format!("{name} is restarted at {due:?}"),
-            || format!("it was at {at:?}"),
-        );
-    }
-
     /// Rule T5: what a signal does depends on what was so before it, and each says what the next one will do.
     fn signal(&mut self, signal: Signal, next: NextSignal, verdicts: &mut Verdicts<'_>) {
         self.signals += 1;
@@ -420,6 +372,7 @@ impl LifeRules {
 
     fn worker_stopped(&mut self, id: WorkerId, phase: WorkerPhase, verdicts: &mut Verdicts<'_>) {
         self.ends_alone_in_time(id, verdicts);
+        self.is_not_given_up(id, phase, verdicts);
         // Interrupted, it was waited for until the end of the budget, which is T3's.
         self.workers[id.0 as usize].starting_since = None;
         let worker = &self.workers[id.0 as usize];

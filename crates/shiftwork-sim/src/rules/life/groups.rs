@@ -1,8 +1,8 @@
-//! C1, F2, F4, F5, T2, T5 and T7: when an intake closes, for whose fault, and how a group goes down and comes up.
+//! C1, F2, F4, T2, T5 and T7: when an intake closes, for whose fault, and how a group goes down and comes up.
 
 use std::{sync::Arc, time::Duration};
 
-use shiftwork::{OnFault, RestartStrategy, Rule, event::WorkerId};
+use shiftwork::{RestartStrategy, Rule, event::WorkerId};
 
 use super::{LifeRules, START_SLACK, Standing, Verdicts};
 
@@ -22,38 +22,13 @@ impl LifeRules {
     }
 
     /// Those of them that a fault of it takes down, too.
-    fn affected(&self, index: usize) -> impl Iterator<Item = usize> + '_ {
+    pub(super) fn affected(&self, index: usize) -> impl Iterator<Item = usize> + '_ {
         let strategy = self.workers[index].group.as_ref().map(|member| member.strategy);
         self.others(index).filter(move |other| match strategy {
             None | Some(RestartStrategy::OneForOne) => false,
             Some(RestartStrategy::RestForOne) => self.comes_after(*other, index),
             Some(RestartStrategy::OneForAll) => true,
         })
-    }
-
-    /// A fault takes those down that the strategy says, unless it is part of a restart already, or the last thing that is heard
-    /// of a worker that was asked to end.
-    pub(super) fn group_goes_down(&mut self, id: WorkerId, at: Duration) {
-        let index = id.0 as usize;
-        let worker = &mut self.workers[index];
-        if worker.group.is_none() {
-            worker.faulted_at = at;
-            return;
-        }
-        let is_down = matches!(worker.standing, Standing::Going | Standing::Down);
-        if worker.stop_asked.is_some() || is_down {
-            return;
-        }
-        let affected: Vec<usize> = self.affected(index).collect();
-        self.workers[index].faulted_at = at;
-        self.workers[index].standing = Standing::Going;
-        for other in affected {
-            let other = &mut self.workers[other];
-            if other.standing != Standing::Down {
-                // Should it fault on its way down, that is part of this restart.
-                (other.standing, other.faulted_at) = (Standing::Going, at);
-            }
-        }
     }
 
     /// Rule T2: in a stop, an intake closes as soon as everybody has ended who comes after its worker.
@@ -118,41 +93,6 @@ impl LifeRules {
             || format!("{name} goes down after those of its group that come after it"),
             || format!("{} was not down", self.name_of(late)),
         );
-    }
-
-    /// Rule F5: a restart of a member is part of a restart of its group, and those are counted together. Whether it is in a
-    /// group.
-    pub(super) fn group_restarts(&mut self, id: WorkerId, verdicts: &mut Verdicts<'_>) -> bool {
-        let (index, name) = (id.0 as usize, self.name(id));
-        let worker = &self.workers[index];
-        if worker.group.is_none() {
-            return false;
-        }
-        verdicts.demand(
-            Rule::F4,
-            worker.standing == Standing::Going,
-            || format!("{name} is restarted for a fault of its own or of its group"),
-            || "there was none".to_owned(),
-        );
-        if let (true, OnFault::Restart(policy)) = (worker.faulted, worker.on_fault) {
-            let at = worker.faulted_at;
-            self.workers[index].granted.push(at);
-            let group: Vec<usize> = self.others(index).chain([index]).collect();
-            let granted = group.iter().flat_map(|member| &self.workers[*member].granted);
-            // Several that fault on the way down have the time of an earlier fault, which is counted once.
-            let mut recent: Vec<Duration> =
-                granted.copied().filter(|other| *other <= at && at - *other < policy.window()).collect();
-            recent.sort_unstable();
-            recent.dedup();
-            let most = policy.restarts_max() as usize;
-            verdicts.demand(
-                Rule::F5,
-                recent.len() <= most,
-                || format!("the group of {name} is restarted at most {most} times in {:?}", policy.window()),
-                || format!("this is restart {}", recent.len()),
-            );
-        }
-        true
     }
 
     /// Rule F4: a member starts again when all are down, and after those that it comes after.
