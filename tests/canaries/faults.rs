@@ -32,6 +32,9 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::F4, "a member starts again before one that ends by itself has ended", starts_before_an_end),
     Canary::new(Rule::F4, "a member starts again while one that it comes after goes down", starts_before_the_other),
     Canary::new(Rule::F4, "a member goes down before those after it", down_out_of_order),
+    Canary::new(Rule::F4, "the delay of a group counts from when the first is down", starts_too_soon_after_the_last),
+    Canary::new(Rule::F4, "a member that is down waits shorter than it has said", waits_shorter_than_it_said),
+    Canary::new(Rule::F5, "the delay of a group's restart does not grow", delay_of_a_group_does_not_grow),
     Canary::new(Rule::F5, "a group is restarted too often", group_restarted_too_often),
     Canary::new(Rule::F5, "a host stops though its group has a restart left", group_stops_with_a_restart),
     Canary::new(Rule::F5, "of a group that is given up a member is started again", restarted_after_all),
@@ -51,7 +54,11 @@ fn faults(story: &mut Story, worker: WorkerId) {
 }
 
 fn goes_down(story: &mut Story, worker: WorkerId, restarts: u32) {
-    story.tells(Event::WorkerRestarting { worker, restarts, delay: secs(1) });
+    is_down(story, worker, restarts, secs(1));
+}
+
+fn is_down(story: &mut Story, worker: WorkerId, restarts: u32, delay: Duration) {
+    story.tells(Event::WorkerRestarting { worker, restarts, delay });
 }
 
 fn comes_up(story: &mut Story, worker: WorkerId) {
@@ -105,7 +112,7 @@ fn delay_does_not_grow(story: &mut Story, wrong: bool) {
     restarts(story, A, 1, secs(5), secs(1));
     faults(story.at(secs(10)), A);
     let delay = secs(if wrong { 1 } else { 2 });
-    story.closes(A).tells(Event::WorkerRestarting { worker: A, restarts: 2, delay });
+    is_down(story.closes(A), A, 2, delay);
     comes_up(story.at(secs(12)), A);
     story.stops();
 }
@@ -261,7 +268,7 @@ fn starts_before_the_other(story: &mut Story, wrong: bool) {
         story.closes(worker);
     }
     // The second restart of the group in a row.
-    story.tells(Event::WorkerRestarting { worker: B, restarts: 1, delay: secs(2) });
+    is_down(story, B, 1, secs(2));
     if wrong {
         comes_up(story.at(secs(7)), B);
     }
@@ -295,6 +302,46 @@ fn down_out_of_order(story: &mut Story, wrong: bool) {
     for worker in [A, B, third] {
         comes_up(story, worker);
     }
+    story.stops();
+}
+
+fn starts_too_soon_after_the_last(story: &mut Story, wrong: bool) {
+    let member = |name| member(name, RestartStrategy::OneForAll, Restart::default());
+    story.runs(&[member("a"), member("b")]);
+    faults(story.at(secs(5)), A);
+    story.closes(A).closes(B);
+    goes_down(story, A, 1);
+    goes_down(story.at(secs(8)), B, 1);
+    story.at(millis(if wrong { 8_999 } else { 9_000 }));
+    for worker in [A, B] {
+        comes_up(story, worker);
+    }
+    story.stops();
+}
+
+/// The window of restarts slides on while the second member is down: the fault of the first, which takes it along, has a shorter delay.
+fn waits_shorter_than_it_said(story: &mut Story, wrong: bool) {
+    let restart = Restart::default().initial(secs(8)).intensity(5, secs(5));
+    let member = |name| member(name, RestartStrategy::RestForOne, restart);
+    let third = WorkerId(2);
+    story.runs(&[member("a"), Declaration { after: vec![A], ..member("b") }, member("c")]);
+    for (at, worker, delay) in [(secs(5), third, secs(8)), (secs(6), B, secs(16)), (secs(12), A, secs(8))] {
+        faults(story.at(at), worker);
+        is_down(story.closes(worker), worker, 1, delay);
+    }
+    comes_up(story.at(secs(13)), third);
+    comes_up(story.at(secs(20)), A);
+    comes_up(story.at(millis(if wrong { 21_999 } else { 22_000 })), B);
+    story.stops();
+}
+
+fn delay_of_a_group_does_not_grow(story: &mut Story, wrong: bool) {
+    let member = |name| member(name, RestartStrategy::OneForOne, Restart::default());
+    story.runs(&[member("a"), member("b")]);
+    restarts(story, A, 1, secs(5), secs(1));
+    faults(story.at(secs(10)), B);
+    is_down(story.closes(B), B, 1, secs(if wrong { 1 } else { 2 }));
+    comes_up(story.at(secs(12)), B);
     story.stops();
 }
 

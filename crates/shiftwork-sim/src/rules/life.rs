@@ -84,7 +84,7 @@ struct Worker {
     stopped: Option<WorkerPhase>,
     stopped_at: Duration,
     on_fault: OnFault,
-    /// When the next life may begin.
+    /// When the next life may begin, once everybody is down whom it must wait for.
     restart_at: Option<Duration>,
     group: Option<Membership>,
     standing: Standing,
@@ -435,5 +435,6 @@ impl LifeRules {
         self.workers[id.0 as usize].stopped = Some(phase);
         self.workers[id.0 as usize].stopped_at = verdicts.at;
         self.workers[id.0 as usize].standing = Standing::Up;
+        self.begin_to_wait(verdicts.at);
     }
 }

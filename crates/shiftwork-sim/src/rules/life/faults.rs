@@ -68,7 +68,7 @@ impl LifeRules {
         if self.stopping.is_none() {
             match self.reacts(index, at) {
                 None => self.owes_stop = Some((id, at)),
-                Some(follows) => affected.iter().for_each(|other| self.workers[*other].is_to(follows)),
+                Some(follows) => affected.iter().for_each(|other| self.workers[*other].is_to(follows, at)),
             }
         }
         if !grouped {
@@ -79,6 +79,22 @@ impl LifeRules {
             if other.standing != Standing::Down {
                 // Should it fault on its way down, that is part of this restart.
                 other.standing = Standing::Going;
+            }
+        }
+        self.begin_to_wait(at);
+    }
+
+    /// Rule F4: the delay of who is down begins once all are that it must wait for.
+    pub(super) fn begin_to_wait(&mut self, at: Duration) {
+        for index in 0..self.workers.len() {
+            let worker = &self.workers[index];
+            let (true, None, Some(Follows::Restart { delay })) =
+                (worker.standing == Standing::Down, worker.restart_at, worker.follows)
+            else {
+                continue;
+            };
+            if self.affected(index).all(|other| self.workers[other].standing != Standing::Going) {
+                self.workers[index].restart_at = Some(at.saturating_add(delay));
             }
         }
     }
@@ -122,12 +138,12 @@ impl LifeRules {
         let worker = &mut self.workers[id.0 as usize];
         let unasked = worker.group.is_some() && worker.standing != Standing::Going;
         let (follows, stop_asked) = (worker.follows, worker.stop_asked.is_some());
-        worker.restart_at = Some(at.saturating_add(delay));
+        worker.restart_at = None;
         worker.standing = Standing::Down;
         worker.abandoned = false;
         // One that came to its own end on its way down had nothing left to close.
         (worker.open, worker.owes_close) = (false, None);
-        let grouped = worker.group.is_some();
+        self.begin_to_wait(at);
         verdicts.demand(
             Rule::T10,
             !stop_asked,
@@ -150,20 +166,20 @@ impl LifeRules {
         };
         verdicts.demand(
             rule,
-            grouped || delay == expected,
+            delay == expected,
             || format!("{name} waits {expected:?} before this restart, as its policy says"),
             || format!("it waits {delay:?}"),
         );
     }
 
-    /// Rule F1: not before its delay is over.
+    /// Rules F1 and F4: not before its delay is over.
     pub(super) fn restarted(&mut self, id: WorkerId, verdicts: &mut Verdicts<'_>) {
         let (at, name) = (verdicts.at, self.name(id));
         let worker = &mut self.workers[id.0 as usize];
         let due = worker.restart_at.take();
         worker.follows = None;
         verdicts.demand(
-            Rule::F1,
+            if worker.group.is_some() { Rule::F4 } else { Rule::F1 },
             due.is_none_or(|due| due <= at),
             || format!("{name} is restarted at {due:?}"),
             || format!("it was at {at:?}"),
@@ -172,10 +188,20 @@ impl LifeRules {
 }
 
 impl Worker {
-    /// A fault takes it down, and this follows: not another life for who was to end.
-    fn is_to(&mut self, follows: Follows) {
-        if self.stop_asked.is_none() && self.follows != Some(Follows::End) {
-            self.follows = Some(follows);
+    /// A fault takes it down, and this follows: not another life for who was to end, and none sooner than was said for who is down.
+    fn is_to(&mut self, follows: Follows, at: Duration) {
+        if self.stop_asked.is_some() {
+            return;
         }
+        self.follows = Some(match (self.follows, follows) {
+            (Some(Follows::End), _) | (_, Follows::End) => Follows::End,
+            (Some(Follows::Restart { delay: said }), Follows::Restart { delay }) if self.standing == Standing::Down => {
+                // It waits already, or will once the others are down.
+                let left = self.restart_at.map_or(said, |due| due.saturating_sub(at));
+                Follows::Restart { delay: delay.max(left) }
+            }
+            (_, restart @ Follows::Restart { .. }) => restart,
+        });
+        self.restart_at = None;
     }
 }
