@@ -18,6 +18,7 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::C1, "a worker faults by an ordinary failure", faults_by_a_failure),
     Canary::new(Rule::C1, "a worker has failed without a fault", failed_without_a_fault),
     Canary::new(Rule::C1, "a worker goes on after its fault", goes_on_after_its_fault),
+    Canary::new(Rule::C1, "a worker is left behind at work after its fault", left_at_work_after_its_fault),
     Canary::new(Rule::C2, "the next attempt is not counted", attempt_not_counted),
     Canary::new(Rule::C2, "a queue counts an attempt that never was", attempt_made_up),
     Canary::new(Rule::C2, "there are more attempts than the policy has", too_many_attempts),
@@ -72,6 +73,18 @@ fn goes_on_after_its_fault(story: &mut Story, wrong: bool) {
     story.at(secs(5)).tells(Event::WorkerFaulted { worker: A, cause: cause(FailureKind::Fatal) });
     story.at(millis(if wrong { 5_001 } else { 5_000 })).closes(A).ends(A, WorkerPhase::Failed).is_told_to_stop();
     story.closes(B).ends(B, WorkerPhase::Stopped).exits(ExitStatus::WorkerFault);
+}
+
+fn left_at_work_after_its_fault(story: &mut Story, wrong: bool) {
+    story.runs(&[Declaration { on_fault: OnFault::Degrade, ..worker("a") }, worker("b")]);
+    story.at(secs(5)).tells(Event::WorkerFaulted { worker: A, cause: cause(FailureKind::Fatal) });
+    if !wrong {
+        story.closes(A);
+    }
+    // What is left of it waits for its stop hook.
+    let phase = if wrong { WorkerPhase::Running } else { WorkerPhase::Closing };
+    story.at(secs(30)).tells(Event::WorkerAbandoned { worker: A, phase }).ends(A, WorkerPhase::Failed);
+    story.is_told_to_stop().closes(B).ends(B, WorkerPhase::Stopped).exits(ExitStatus::WorkerFault);
 }
 
 fn attempt_not_counted(story: &mut Story, wrong: bool) {

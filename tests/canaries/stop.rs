@@ -18,6 +18,7 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::T1, "a cycle starts after intake closed", starts_after_the_close),
     Canary::new(Rule::T2, "a worker stops before those after it", stops_out_of_order),
     Canary::new(Rule::T2, "a worker goes on though nobody needs it", closes_late),
+    Canary::new(Rule::T2, "a worker is left behind at work though nobody needs it", never_closes),
     Canary::new(Rule::T3, "a stop takes longer than its budget", over_budget),
     Canary::new(Rule::T3, "a foreign worker takes longer than it declared", foreigner_over_budget),
     Canary::new(Rule::T3, "it did not stand still for that long", stood_still),
@@ -31,6 +32,7 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::T5, "a second signal in a stop for another reason is not obeyed at once", second_signal),
     Canary::new(Rule::T5, "a signal in a stop for another reason does something else", ladder_of_another_stop),
     Canary::new(Rule::T5, "an intake outlasts a second signal", closes_after_the_abort),
+    Canary::new(Rule::T5, "a worker is left behind at work after a second signal", never_closes_for_the_abort),
     Canary::new(Rule::T6, "a task is left behind", task_left),
     Canary::new(Rule::T6, "a foreign worker leaves a task behind", foreigner_leaves_a_task),
     Canary::new(Rule::T7, "intake closes before the delay is over", closes_too_soon),
@@ -75,6 +77,27 @@ fn closes_late(story: &mut Story, wrong: bool) {
         .closes(A)
         .ends(A, WorkerPhase::Stopped)
         .exits(ExitStatus::Clean);
+}
+
+/// The first worker is left behind: at work, or while it waits for its stop hook.
+fn is_left(story: &mut Story, at_work: bool) {
+    if !at_work {
+        story.closes(A);
+    }
+    let phase = if at_work { WorkerPhase::Running } else { WorkerPhase::Closing };
+    story.at(secs(25)).tells(Event::WorkerAbandoned { worker: A, phase }).ends(A, WorkerPhase::Aborted);
+}
+
+fn never_closes(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a"), Declaration { after: vec![A], ..worker("b") }]).is_told_to_stop();
+    is_left(story.closes(B).at(secs(5)).ends(B, WorkerPhase::Stopped), wrong);
+    story.exits(ExitStatus::DrainTimedOut);
+}
+
+fn never_closes_for_the_abort(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a"), Declaration { after: vec![A], ..worker("b") }]).is_told_to_stop().closes(B);
+    is_left(story.at(secs(5)).tells(again(Signal::Terminate)).ends(B, WorkerPhase::Stopped), wrong);
+    story.exits(ExitStatus::Forced);
 }
 
 fn over_budget(story: &mut Story, wrong: bool) {

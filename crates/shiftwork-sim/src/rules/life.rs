@@ -194,7 +194,8 @@ impl LifeRules {
                 self.stops_for_a_fault(*reason, verdicts);
             }
             Event::WorkerStopAsked { worker, within } => self.stop_asked(*worker, *within, verdicts),
-            Event::WorkerAbandoned { worker, .. } => {
+            Event::WorkerAbandoned { worker, phase } => {
+                self.left_at_work(*worker, *phase, verdicts);
                 self.workers[worker.0 as usize].abandoned = true;
                 self.left_behind = true;
             }

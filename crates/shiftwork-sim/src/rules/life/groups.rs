@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use shiftwork::{RestartStrategy, Rule, event::WorkerId};
+use shiftwork::{
+    RestartStrategy, Rule,
+    event::{WorkerId, WorkerPhase},
+};
 
 use super::{LifeRules, START_SLACK, Standing, Verdicts};
 
@@ -32,7 +35,7 @@ impl LifeRules {
     }
 
     /// Rule T2: in a stop, an intake closes as soon as everybody has ended who comes after its worker.
-    fn closes_in_time(&self, id: WorkerId, verdicts: &mut Verdicts<'_>) {
+    fn closes_in_time(&self, id: WorkerId, how: &str, verdicts: &mut Verdicts<'_>) {
         let worker = &self.workers[id.0 as usize];
         let Some(stopping) = self.stopping.as_ref().filter(|_| !self.disorderly) else { return };
         let mut dependents = self.workers.iter().filter(|other| other.after.contains(&id));
@@ -47,35 +50,49 @@ impl LifeRules {
             Rule::T2,
             late <= START_SLACK + verdicts.held_up_since(due),
             || format!("the intake of {} closes once every worker that comes after it has ended", self.name(id)),
-            || format!("it closed {late:?} later"),
+            || format!("{how} {late:?} later"),
         );
     }
 
-    /// Rules C1, F2, F4, T5 and T7: an intake closes for a stop, once its delay is over, or when everything is aborted; for a fault of its
-    /// own, or with its group once those after it are down.
-    pub(super) fn intake_closed(&mut self, id: WorkerId, verdicts: &mut Verdicts<'_>) {
-        self.closes_in_time(id, verdicts);
-        let index = id.0 as usize;
-        let owed = self.workers[index].owes_close.take();
-        let (at, name, worker) = (verdicts.at, self.name(id), &self.workers[index]);
-        let going = worker.standing == Standing::Going;
+    /// Rules C1, T2 and T5: an intake that is to close at once does. `how` says what became of it now.
+    fn closes_at_once(&mut self, id: WorkerId, how: &str, verdicts: &mut Verdicts<'_>) {
+        self.closes_in_time(id, how, verdicts);
+        let owed = self.workers[id.0 as usize].owes_close.take();
+        let (at, name) = (verdicts.at, self.name(id));
         verdicts.demand(
             Rule::C1,
             owed.is_none_or(|faulted| faulted == at),
             || format!("the intake of {name} closes at once when it has faulted, at {owed:?}"),
-            || format!("it closed at {at:?}"),
-        );
-        verdicts.demand(
-            Rule::F2,
-            self.stopping.is_some() || worker.faulted || going || worker.stop_asked.is_some(),
-            || format!("the intake of {name} closes for a stop, for its own fault, or with its group"),
-            || "it closed for neither".to_owned(),
+            || format!("{how} at {at:?}"),
         );
         verdicts.demand(
             Rule::T5,
             self.aborting.is_none_or(|since| since == at),
             || format!("the intake of {name} closes at once when everything is aborted, at {:?}", self.aborting),
-            || format!("it closed at {at:?}"),
+            || format!("{how} at {at:?}"),
+        );
+    }
+
+    /// The same where it never closes: a worker at work is left behind.
+    pub(super) fn left_at_work(&mut self, id: WorkerId, phase: WorkerPhase, verdicts: &mut Verdicts<'_>) {
+        // One that closes has come to its own end.
+        if phase == WorkerPhase::Running && self.workers[id.0 as usize].open {
+            self.closes_at_once(id, "it was open, and left behind,", verdicts);
+        }
+    }
+
+    /// Rules C1, F2, F4, T5 and T7: an intake closes for a stop, once its delay is over, or when everything is aborted; for a fault of its
+    /// own, or with its group once those after it are down.
+    pub(super) fn intake_closed(&mut self, id: WorkerId, verdicts: &mut Verdicts<'_>) {
+        self.closes_at_once(id, "it closed", verdicts);
+        let index = id.0 as usize;
+        let (at, name, worker) = (verdicts.at, self.name(id), &self.workers[index]);
+        let going = worker.standing == Standing::Going;
+        verdicts.demand(
+            Rule::F2,
+            self.stopping.is_some() || worker.faulted || going || worker.stop_asked.is_some(),
+            || format!("the intake of {name} closes for a stop, for its own fault, or with its group"),
+            || "it closed for neither".to_owned(),
         );
         let early = self.stopping.as_ref().filter(|it| at < it.at.saturating_add(it.delay));
         verdicts.demand(
