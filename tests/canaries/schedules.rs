@@ -17,11 +17,13 @@ use crate::{
 pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::D1, "a fixed rate has drifted", drifts),
     Canary::new(Rule::D1, "a tick is served late by itself", late),
+    Canary::new(Rule::D1, "a fixed rate falls silent", rate_falls_silent),
     Canary::new(Rule::D2, "a tick is served beside the one before", overlaps),
     Canary::new(Rule::D3, "a missed tick is not said", missed_unsaid),
     Canary::new(Rule::D3, "a cycle has no tick", cycle_without_a_tick),
     Canary::new(Rule::D3, "a tick that was served has no cycle", tick_without_a_cycle),
     Canary::new(Rule::D4, "the delay is too short", delay_too_short),
+    Canary::new(Rule::D4, "a fixed delay falls silent", delay_falls_silent),
     Canary::new(Rule::D5, "a tick is served twice", served_twice),
     Canary::new(Rule::D5, "a one-off is served before its time", one_off_too_soon),
     Canary::new(Rule::D6, "a cycle outlasts what it has once the next tick is due", goes_on),
@@ -73,6 +75,13 @@ fn late(story: &mut Story, wrong: bool) {
     story.cycle(A, (2, 1), None, Settle::Ack).stops();
 }
 
+fn rate_falls_silent(story: &mut Story, wrong: bool) {
+    story.runs(&[every_ten_seconds()]);
+    served(story, 1, secs(0), secs(1));
+    served(story, 2, secs(10), secs(1));
+    story.at(millis(if wrong { 20_003 } else { 20_002 })).stops();
+}
+
 fn overlaps(story: &mut Story, wrong: bool) {
     story.runs(&[every_ten_seconds()]);
     tick(story, 1, 0, (secs(0), secs(0)));
@@ -122,6 +131,12 @@ fn delay_too_short(story: &mut Story, wrong: bool) {
     served(story, 1, secs(0), secs(1));
     served(story, 2, millis(if wrong { 10_999 } else { 11_000 }), secs(1));
     story.stops();
+}
+
+fn delay_falls_silent(story: &mut Story, wrong: bool) {
+    story.runs(&[scheduled(SourceKind::FixedDelay { delay: secs(10), jitter: secs(3) })]);
+    served(story, 1, secs(0), secs(1));
+    story.at(millis(if wrong { 14_003 } else { 14_002 })).stops();
 }
 
 fn served_twice(story: &mut Story, wrong: bool) {

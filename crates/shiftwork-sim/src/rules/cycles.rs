@@ -54,8 +54,10 @@ struct Worker {
     escalations_due: i64,
     /// The cycle that its breaker probes with.
     probe: Option<CycleId>,
-    /// Its breaker has paused it since the last tick.
+    /// Its breaker, or somebody, has paused it since the last tick.
     paused: bool,
+    /// Its breaker is open.
+    breaker_open: bool,
     /// When the first attempt at the present input began.
     first_began: Duration,
     /// Cycles in flight at the last step of a stop that were not named yet.
@@ -190,6 +192,7 @@ impl CycleRules {
             Event::IntakeOpened { worker } => self.worker(*worker).begin_life(verdicts.at),
             Event::IntakeClosed { worker, .. } => {
                 let worker = self.worker(*worker);
+                worker.is_not_silent(verdicts);
                 worker.intake = Intake::Closed;
                 worker.idle_since = verdicts.at;
             }
@@ -235,7 +238,10 @@ impl CycleRules {
             Event::CycleSuperseded { worker, cycle, .. } => self.worker(*worker).is_asked_to_end(*cycle),
             Event::RateLimitReached { worker, .. } => self.worker(*worker).limit_reached(verdicts),
             Event::RateLimitEased { worker, after } => self.worker(*worker).limit_eased(*after, verdicts),
-            Event::BreakerOpened { worker, .. } => self.worker(*worker).paused = true,
+            Event::BreakerOpened { worker, .. } => {
+                let worker = self.worker(*worker);
+                (worker.paused, worker.breaker_open) = (true, true);
+            }
             Event::WorkerPaused { worker } => self.worker(*worker).is_held(true, verdicts),
             Event::WorkerCancelled { worker } | Event::WorkerAborted { worker } => {
                 let worker = self.worker(*worker);
@@ -260,7 +266,10 @@ impl CycleRules {
             }
             Event::WorkerResumed { worker } => self.worker(*worker).is_held(false, verdicts),
             Event::WorkerTriggered { worker } => self.worker(*worker).is_triggered(verdicts),
-            Event::BreakerClosed { worker, .. } => self.worker(*worker).spared = 0,
+            Event::BreakerClosed { worker, .. } => {
+                let worker = self.worker(*worker);
+                (worker.spared, worker.breaker_open) = (0, false);
+            }
             Event::BreakerProbing { worker, cycle } => self.worker(*worker).probe = Some(*cycle),
             Event::SettleFailed { worker, cycle, settle, .. } => {
                 let worker = self.worker(*worker);
@@ -291,6 +300,7 @@ impl Worker {
             escalations_due: 0,
             probe: None,
             paused: false,
+            breaker_open: false,
             first_began: Duration::ZERO,
             unnamed: Vec::new(),
             idle_since: Duration::ZERO,
@@ -321,7 +331,7 @@ impl Worker {
     /// Its first life, or a new one: the schedule and the attempts begin anew.
     fn begin_life(&mut self, at: Duration) {
         self.forget_what_was_left();
-        (self.probe, self.spared) = (None, 0);
+        (self.probe, self.spared, self.breaker_open) = (None, 0, false);
         self.intake = Intake::Open;
         self.next = Next { attempt: 1, not_before: Duration::ZERO };
         self.schedule = ScheduleView::default();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shiftwork::{Missed, Overlap, Rule, TickPolicy, event::SourceKind, queue::Timestamp};
 
-use super::{Next, TIMER, Verdicts, Worker};
+use super::{Intake, Next, TIMER, Verdicts, Worker};
 use crate::rules::superseded::cancels_previous;
 
 /// What is known of a schedule's ticks so far.
@@ -181,6 +181,56 @@ impl Worker {
             self.next = Next { attempt: 1, not_before: Duration::ZERO };
             self.put_off.clear();
         }
+    }
+
+    /// Rules D1 and D4: intake closes, and the tick that would be next is not late yet. So a schedule that falls silent for good is found.
+    ///
+    /// Of a calendar nobody knows here when its next tick is due, nor of any schedule when its first one is.
+    pub(super) fn is_not_silent(&self, verdicts: &mut Verdicts<'_>) {
+        if !self.waits_for_its_schedule() {
+            return;
+        }
+        let view = &self.schedule;
+        let (at, name, settled_at) = (verdicts.at, &self.declared.name, view.settled_at.unwrap_or_default());
+        let blocked = verdicts.blocked_since(settled_at);
+        // As of a tick that is served: what stood still owes nothing, and what was put off may be missed while a poll blocks.
+        let excused = !verdicts.stood_still_since(settled_at).is_zero() || (view.missed > 0 && !blocked.is_zero());
+        let timer = TIMER + blocked;
+        let (rule, by) = match (self.declared.source, view.first, view.last) {
+            (SourceKind::FixedRate { period, policy }, Some(first), Some((last, _))) => {
+                let periods = u32::try_from(last).unwrap_or(u32::MAX);
+                let ready = first.saturating_add(period.saturating_mul(periods)).max(settled_at);
+                let Some(latest) = latest(policy, period, timer) else { return };
+                // Where late ones are passed over, the first that is still to come.
+                let waits = match (policy.overlap, policy.missed) {
+                    (Overlap::Skip | Overlap::CancelPrevious, _) | (_, Missed::Skip) => period,
+                    (Overlap::Wait | Overlap::Allow, Missed::Merge | Missed::CatchUp { .. }) => Duration::ZERO,
+                };
+                (Rule::D1, ready.saturating_add(waits).saturating_add(latest))
+            }
+            (SourceKind::FixedDelay { delay, jitter }, _, _) if view.settled_at.is_some() => {
+                let due = settled_at.saturating_add(delay);
+                (Rule::D4, due.saturating_add(jitter.min(delay)).saturating_add(timer))
+            }
+            _ => return,
+        };
+        verdicts.demand(
+            rule,
+            excused || at <= by,
+            || format!("the next tick of {name} starts by {by:?}"),
+            || format!("there was none by {at:?}, when its intake closed"),
+        );
+    }
+
+    /// Whether it has nothing to do but to wait for its next tick, and nobody keeps it from that.
+    fn waits_for_its_schedule(&self) -> bool {
+        let in_flight = !(self.running.is_empty() && self.unsettled.is_empty()) || self.schedule.announced > 0;
+        // A retry, or what was put off.
+        let again = self.next.attempt > 1 || !self.put_off.is_empty();
+        let held_back = self.held || self.paused || self.breaker_open || self.declared.rate_limit.is_some();
+        self.intake == Intake::Open
+            && self.declared.concurrency == 1
+            && !(in_flight || again || held_back || self.triggered_at.is_some())
     }
 }
 
