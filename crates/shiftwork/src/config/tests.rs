@@ -520,48 +520,52 @@ enum Own {
     Ticks(ScheduleConfig),
 }
 
-/// A worker of cycles, with so many of them side by side at most.
-fn worker(lanes_max: usize, own: Own) -> impl Strategy<Value = WorkerConfig> {
+/// A worker of cycles, with so many of them side by side at most. Boxed, as its parts are: together they are larger than a stack.
+fn worker(lanes_max: usize, own: Own) -> BoxedStrategy<WorkerConfig> {
     let words = [None, Some(FaultWord::StopHost), Some(FaultWord::Degrade), Some(FaultWord::Restart)];
-    let fault = (prop::sample::select(words.to_vec()), restart());
-    let times = (of(of(time(1))), of(of(time(1))), of(time(1)), of(of(time(0))));
+    let fault = (prop::sample::select(words.to_vec()), restart()).boxed();
+    let times = (of(of(time(1))), of(of(time(1))), of(time(1)), of(of(time(0)))).boxed();
     let counts = (of(1..=lanes_max), of(count(1)));
-    let limits = (of(of(breaker())), of(of(rate_limit())), of(of(retry_budget())));
-    (fault, times, counts, retry(), limits).prop_map(move |(fault, times, counts, retry, limits)| {
-        let (on_fault, restart) = fault;
-        let (cycle_timeout, progress_timeout, start_timeout, drain) = times;
-        let (concurrency, crashes_max) = counts;
-        let (breaker, rate_limit, retry_budget) = limits;
-        let (crashes_max, batch, queue, schedule) = match own.clone() {
-            Own::Deliveries { queue, batch } => (crashes_max, batch, queue, ScheduleConfig::default()),
-            Own::Ticks(schedule) => (None, BatchesConfig::default(), QueueConfig::default(), schedule),
-        };
-        WorkerConfig {
-            concurrency,
-            batch,
-            cycle_timeout,
-            progress_timeout,
-            start_timeout,
-            drain,
-            crashes_max,
-            on_fault,
-            restart: if on_fault == Some(FaultWord::Restart) { restart } else { RestartConfig::default() },
-            retry,
-            breaker,
-            rate_limit,
-            retry_budget,
-            schedule,
-            queue,
-        }
-    })
+    let limits = (of(of(breaker())), of(of(rate_limit())), of(of(retry_budget()))).boxed();
+    let section =
+        (fault, times, counts, retry().boxed(), limits).prop_map(move |(fault, times, counts, retry, limits)| {
+            let (on_fault, restart) = fault;
+            let (cycle_timeout, progress_timeout, start_timeout, drain) = times;
+            let (concurrency, crashes_max) = counts;
+            let (breaker, rate_limit, retry_budget) = limits;
+            let (crashes_max, batch, queue, schedule) = match own.clone() {
+                Own::Deliveries { queue, batch } => (crashes_max, batch, queue, ScheduleConfig::default()),
+                Own::Ticks(schedule) => (None, BatchesConfig::default(), QueueConfig::default(), schedule),
+            };
+            WorkerConfig {
+                concurrency,
+                batch,
+                cycle_timeout,
+                progress_timeout,
+                start_timeout,
+                drain,
+                crashes_max,
+                on_fault,
+                restart: if on_fault == Some(FaultWord::Restart) { restart } else { RestartConfig::default() },
+                retry,
+                breaker,
+                rate_limit,
+                retry_budget,
+                schedule,
+                queue,
+            }
+        });
+    section.boxed()
 }
 
 /// A service: of what a worker has, what is not of cycles.
-fn service() -> impl Strategy<Value = WorkerConfig> {
-    worker(1, Own::Ticks(ScheduleConfig::default())).prop_map(|mut section| {
-        section.leave_out_what_is_of_cycles();
-        section
-    })
+fn service() -> BoxedStrategy<WorkerConfig> {
+    worker(1, Own::Ticks(ScheduleConfig::default()))
+        .prop_map(|mut section| {
+            section.leave_out_what_is_of_cycles();
+            section
+        })
+        .boxed()
 }
 
 fn config() -> impl Strategy<Value = Config> {
@@ -569,11 +573,13 @@ fn config() -> impl Strategy<Value = Config> {
         let batch = BatchesConfig::default();
         worker(LANES_MAX, Own::Deliveries { queue, batch })
     });
-    let clean_up = schedule().prop_flat_map(|schedule| worker(1, Own::Ticks(schedule)));
+    let charge = charge.boxed();
+    let clean_up = schedule().prop_flat_map(|schedule| worker(1, Own::Ticks(schedule))).boxed();
     // A thousand of the largest batches are all that a worker may have in hand.
-    let import = (queue(), batch()).prop_flat_map(|(queue, batch)| worker(1_000, Own::Deliveries { queue, batch }));
-    let workers = (charge, service(), clean_up, import);
-    (stop(), watchdog(), workers, group()).prop_map(|(stop, watchdog, workers, group)| {
+    let import =
+        (queue(), batch()).prop_flat_map(|(queue, batch)| worker(1_000, Own::Deliveries { queue, batch })).boxed();
+    let workers = (charge, service(), clean_up, import).boxed();
+    (stop().boxed(), watchdog().boxed(), workers, group().boxed()).prop_map(|(stop, watchdog, workers, group)| {
         let (charge, http, clean_up, import) = workers;
         let workers = [("charge", charge), ("http", http), ("clean up", clean_up), ("import", import)];
         Config {

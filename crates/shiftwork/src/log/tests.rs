@@ -3,6 +3,7 @@
 use std::{cell::RefCell, fmt, sync::Once, time::Duration};
 
 use shiftwork_queue::DeliveryId;
+use tokio::time::Instant;
 use tracing::{
     Metadata, Subscriber,
     field::{Field, Visit},
