@@ -83,6 +83,14 @@ impl Fault {
     pub fn new(at_ms: u64, kind: FaultKind) -> Self {
         Self { at_ms, kind, lets_pass: 0 }
     }
+
+    /// Puts another kind in its place, at the same time. One that strikes no calls lets none pass.
+    pub(crate) fn becomes(&mut self, kind: FaultKind) {
+        if kind.strikes_at().is_none() {
+            self.lets_pass = 0;
+        }
+        self.kind = kind;
+    }
 }
 
 impl Plan {

@@ -185,7 +185,7 @@ impl<'a> Guide<'a> {
             // Something else at the same time: where a worker stood there, another kind strikes it.
             0..3 if count > 0 => {
                 if let Some(fresh) = self.fresh(mix, chance) {
-                    plan.faults[some(chance)].kind = fresh.kind;
+                    plan.faults[some(chance)].becomes(fresh.kind);
                 }
             }
             // Something more close to another.
@@ -340,6 +340,27 @@ mod tests {
         assert!(mild.into_iter().all(|fault| !fault.kind.kind().is_drastic()));
         let in_order = |plan: &Plan| plan.faults.is_sorted_by_key(|fault| fault.at_ms);
         assert!(proposed.iter().all(|it| in_order(&it.plan)));
+    }
+
+    #[test]
+    fn what_is_proposed_comes_back_from_its_file_whatever_was_learned_from() {
+        let mut guide = Guide::new(&Shop);
+        for seed in 0..FRESH_FIRST as u64 {
+            // Like those of an exhaustive campaign, which name one of several calls at the same millisecond.
+            let mut plan = generate(&Shop, FaultMix::HOSTILE, seed).plan();
+            for fault in plan.faults.iter_mut().filter(|fault| fault.kind.strikes_at().is_some()) {
+                fault.lets_pass = 2;
+            }
+            let something_new = BTreeSet::from([seed.to_string()]);
+            guide.learn(&plan, &Reached { sometimes: something_new, ..Reached::default() });
+        }
+        let mut let_pass = 0;
+        for seed in 0..400 {
+            let plan = guide.propose(FaultMix::HARSH, seed).plan;
+            assert_eq!(Plan::from_json(&plan.to_json()).unwrap(), plan);
+            let_pass += plan.faults.iter().filter(|fault| fault.lets_pass > 0).count();
+        }
+        assert!(let_pass > 0, "what is learned from goes into what is proposed");
     }
 
     #[test]

@@ -200,7 +200,7 @@ impl Search<'_> {
     fn simpler(&mut self, index: usize) {
         for kind in simpler_kinds(&self.best.faults[index].kind) {
             let mut plan = self.best.clone();
-            plan.faults[index].kind = kind;
+            plan.faults[index].becomes(kind);
             if self.accept(plan) {
                 break;
             }
@@ -300,7 +300,36 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{order::CutShort, secs, site};
+    use crate::{
+        Surface, World,
+        explore::{FaultMix, generate},
+        order::CutShort,
+        secs, site,
+    };
+
+    /// Something of everything that faults can strike.
+    struct Bare;
+
+    impl Scenario for Bare {
+        fn name(&self) -> &'static str {
+            "bare"
+        }
+
+        fn about(&self) -> &'static str {
+            "never built"
+        }
+
+        fn surface(&self) -> Surface {
+            Surface { dependencies: vec!["smtp".into()], queues: vec!["mails".into()], horizon: secs(60) }
+        }
+
+        fn build(&self, _: &mut World) {}
+    }
+
+    /// What is read from the file that a plan is kept in.
+    fn from_its_file(plan: &Plan) -> Plan {
+        Plan::from_json(&plan.to_json()).unwrap_or_else(|error| panic!("{error}: {plan}"))
+    }
 
     fn check(plan: &Plan, mut breaks: impl FnMut(&Plan) -> bool) -> (Plan, u32) {
         assert!(breaks(plan), "the plan to begin with breaks nothing");
@@ -344,6 +373,38 @@ mod tests {
             let (smallest, _) = check(&late_one, late);
             prop_assert_eq!(smallest.faults[0].at_ms, least);
         }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_plan_that_is_tried_comes_back_from_its_file(
+            seed in any::<u64>(),
+            lets_pass in 0u32..4,
+            accepts in any::<u64>(),
+        ) {
+            let mut plan = generate(&Bare, FaultMix::HOSTILE.faults(1..=3), seed).plan();
+            for fault in plan.faults.iter_mut().filter(|fault| fault.kind.strikes_at().is_some()) {
+                fault.lets_pass = lets_pass;
+            }
+            let (count, mut chance) = (plan.faults.len(), fastrand::Rng::with_seed(accepts));
+            let mut breaks = |plan: &Plan| {
+                assert_eq!(&from_its_file(plan), plan);
+                // As many as there were: kinds and numbers are what is tried.
+                plan.faults.len() == count && chance.bool()
+            };
+            smallest(&plan, &mut breaks, 120, &mut |_| {});
+        }
+    }
+
+    #[test]
+    fn a_kind_that_strikes_no_calls_lets_none_of_them_pass() {
+        let mut plan = Plan::quiet("synthetic", 1);
+        plan.faults.push(Fault { lets_pass: 3, ..Fault::new(7, site("a").crash(true)) });
+        let (smallest, _) = check(&plan, |plan| plan.faults.iter().any(|fault| fault.kind.down_ms() > 0));
+        assert_eq!((smallest.faults[0].kind.name(), smallest.faults[0].lets_pass), ("crash", 0));
+        assert_eq!(from_its_file(&smallest), smallest);
     }
 
     #[test]
