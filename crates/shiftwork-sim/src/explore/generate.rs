@@ -238,7 +238,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::{Surface, World, explore::Profile, secs};
+    use crate::{Surface, World, explore::Profile, plan::Timing, secs};
 
     /// Something of everything that faults can strike.
     struct Bare;
@@ -294,6 +294,37 @@ mod tests {
         // Where a seed allows both, nine in ten are slow: beside those that allow but one, two in three of all.
         let (slow, hang) = (count(FaultName::Slow), count(FaultName::Hang));
         assert!(2 * slow > 3 * hang, "{slow} to {hang}");
+    }
+
+    #[test]
+    fn most_seeds_that_may_have_two_kinds_have_one_of_them() {
+        let mix = FaultMix::none().faults(6..=6).weight(FaultName::Hang, 1).weight(FaultName::Slow, 1);
+        let has = |faults: &[Fault], name: FaultName| faults.iter().any(|fault| fault.kind.kind() == name);
+        let has_one = |faults: &Vec<Fault>| has(faults, FaultName::Hang) != has(faults, FaultName::Slow);
+        // Of four seeds one allows both; drawn from both, one plan in 32 would have but one.
+        let one = plans(mix).take(400).filter(has_one).count();
+        assert!((250..=350).contains(&one), "{one} of 400");
+    }
+
+    #[test]
+    fn each_kind_is_absent_in_about_half_of_hostile_seeds_however_many_faults_they_have() {
+        let plans: Vec<_> = plans(FaultMix::HOSTILE.faults(60..=60)).take(300).collect();
+        for name in FaultName::ALL {
+            // Drawn from all kinds, sixty faults would miss one kind in nine plans.
+            let absent = plans.iter().filter(|faults| faults.iter().all(|fault| fault.kind.kind() != name)).count();
+            assert!((100..=200).contains(&absent), "{name} in all but {absent} of 300");
+        }
+    }
+
+    #[test]
+    fn a_quarter_of_all_plans_is_drawn_together_at_deadlines_as_well() {
+        let mix = FaultMix::HOSTILE.faults(6..=6);
+        let plans: Vec<_> = (0..2_000).map(|seed| generate(&Bare, mix, seed).plan()).collect();
+        for (timing, of) in [(Timing::AsWritten, 1_500), (Timing::AtDeadlines, 500)] {
+            let times = plans.iter().filter(|plan| plan.timing == timing).map(|plan| &plan.faults);
+            let together = times.filter(|faults| faults[5].at_ms - faults[0].at_ms < 50).count();
+            assert!((of / 6..=of / 3).contains(&together), "{together} of about {of} whose times are {timing:?}");
+        }
     }
 
     #[test]
