@@ -8,10 +8,10 @@ use shiftwork::{
     queue::{DeadLetterCause, Message, Priority},
 };
 use shiftwork_sim::{
-    Dependency, DependencyError, FaultKind, Outcome, Script, What, World,
+    Dependency, DependencyError, FaultKind, Ledger, Outcome, Script, What, World,
     dependency::Latency,
     millis,
-    plan::{abort_at_poll, crash_at_poll},
+    plan::{abort_at_poll, crash, crash_at_poll},
     record::QueueOperation,
     secs, site,
 };
@@ -302,4 +302,68 @@ fn a_crash_at_each_await_point_of_the_first_second_loses_nothing() {
         assert_eq!(done, [1, 2, 3], "killed at poll {polls}");
     }
     assert!(boots > 90, "most of them were killed: {boots} boots of 59 worlds");
+}
+
+/// A lock file, which is emptied whichever way its scope is left.
+struct LockFile(Ledger<Vec<u32>>);
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        while self.0.with(Vec::pop).is_some() {}
+    }
+}
+
+#[test]
+fn a_destructor_of_a_killed_process_changes_no_ledger() {
+    let (file, found): (Ledger<Vec<u32>>, Ledger<Vec<Vec<u32>>>) = Default::default();
+    let (left, found_by_each) = (file.clone(), found.clone());
+    let script = Script::new().at(secs(5), crash(secs(1))).at(secs(10), crash(secs(1))).at(secs(20), Signal::Terminate);
+    let outcome = script.run_once(move |world| {
+        world.foreign("node", move |process| {
+            let (file, found) = (file.clone(), found.clone());
+            async move {
+                let signals = process.signals().expect("a world refuses no handler");
+                let there = file.with(|file| file.clone());
+                found.with(|found| found.push(there));
+                file.with(|file| file.push(process.boot()));
+                let _lock = LockFile(file);
+                signals.next().await;
+            }
+        });
+    });
+    outcome.assert_rules_kept();
+    let nothing: Vec<u32> = Vec::new();
+    assert_eq!(*found_by_each.lock(), [nothing.clone(), vec![1], vec![1, 2]]);
+    assert_eq!(*left.lock(), nothing, "who ends by itself leaves its scopes");
+}
+
+#[test]
+fn what_a_process_does_after_it_was_killed_in_a_call_changes_no_ledger() {
+    let polls: Ledger<Vec<(u32, u64)>> = Ledger::default();
+    let seen = polls.clone();
+    let script = Script::new().at(secs(0), site("backend").crash(false)).at(secs(20), Signal::Terminate);
+    let outcome = script.run_once(move |world| {
+        let backend = world.dependency_with("backend", Latency::constant(secs(2)));
+        world.foreign("node", move |process| {
+            let (backend, polls) = (backend.clone(), polls.clone());
+            async move {
+                let signals = process.signals().expect("a world refuses no handler");
+                let (boot, began) = (process.boot(), tokio::time::Instant::now());
+                let mut call = std::pin::pin!(backend.call(async {}));
+                // It goes on after each poll of its call, the one among them in which it is killed.
+                std::future::poll_fn(|cx| {
+                    let polled = call.as_mut().poll(cx).map(|_| ());
+                    polls.with(|polls| polls.push((boot, began.elapsed().as_secs())));
+                    polled
+                })
+                .await;
+                signals.next().await;
+            }
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.stats.boots, 2);
+    let polls = seen.lock();
+    assert!(polls.contains(&(1, 0)) && polls.contains(&(2, 1)), "{polls:?}");
+    assert!(!polls.contains(&(1, 1)), "{polls:?}");
 }

@@ -168,7 +168,7 @@ fn around<O: Origin, P: Page, W: Worker<Input = Tick>>(
 }
 
 /// What the origin said over time, and what was shown of it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct State {
     /// Until when each price was that of the origin; the last one still is.
     over: Vec<(Duration, Price)>,

@@ -160,7 +160,7 @@ const HORIZON: Duration = secs(75);
 /// How many rows of each class have been kept for long enough when a world begins, and how many have not.
 const ROWS: u64 = 80;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Row {
     class: Class,
     written: Timestamp,
@@ -168,7 +168,7 @@ struct Row {
 }
 
 /// The table of a world, and what was done to it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct State {
     begins: Timestamp,
     /// What has passed since then.

@@ -119,7 +119,7 @@ pub fn application<F: Front, B: Backend + Clone, Q: Queue<Request> + Clone>(
 }
 
 /// The customers of a world, and what was done for them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct State {
     /// How many requests have been made; they are numbered from 1.
     asked: u32,

@@ -93,7 +93,7 @@ fn around(host: HostBuilder, worker: impl Worker<Input = Tick>) -> HostBuilder {
 }
 
 /// The outbox's table, and how often the server accepted each mail.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct State {
     waiting: BTreeMap<u32, Mail>,
     written: u32,

@@ -77,7 +77,7 @@ pub fn application<Q: Queue<Report>, S: Shelf>(host: HostBuilder, reports: Q, sh
 }
 
 /// What is kept of one delivery's report: by which claim each part was written, and the manifest.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Kept {
     number: u32,
     /// The latest claim that has written.
@@ -87,7 +87,7 @@ struct Kept {
 }
 
 /// The shelf of a world.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct State {
     kept: BTreeMap<DeliveryId, Kept>,
     refused: u32,

@@ -214,7 +214,7 @@ pub fn application<B: Bank, P: Post, E: Exchange, C: Console>(
 }
 
 /// What the world keeps.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct State {
     posted: BTreeSet<Number>,
     told: BTreeSet<Number>,

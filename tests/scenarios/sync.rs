@@ -113,7 +113,7 @@ pub fn application<A: System + Clone, B: System + Clone, C: Cursor>(
 }
 
 /// What one system holds.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Books {
     contacts: BTreeMap<u32, Contact>,
     /// The number of the last change of each record.
@@ -151,7 +151,7 @@ impl Books {
 }
 
 /// Both systems, and how far the workers have come.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct State {
     books: [Books; 2],
     cursors: [u64; 2],

@@ -14,6 +14,7 @@
 //! | `world/life.rs` | one life of a node's process: its runtime, and how it runs a stretch at a time |
 //! | `world/blocking.rs` | work that a node gives to blocking threads |
 //! | `world/gate.rs` | when blocking threads may work |
+//! | `world/fence.rs` | what keeps a process that is over from the outside |
 //! | `world/machine.rs` | a node as the driver sees it |
 //! | `world/agenda.rs` | what a world has in store |
 //! | `world/drive.rs` | the clockwork: boots, faults, signals, healing, the last stop |
@@ -23,7 +24,8 @@
 //! # Fault model of the process
 //!
 //! - **Crash.** The node's runtime is dropped where it stands, as `kill -9` or a power cut ends a process. Before that the node is
-//!   fenced: what its destructors try on the outside is refused, because a killed process runs no destructors.
+//!   fenced: what its destructors try on the outside is refused, because a killed process runs no destructors. What they
+//!   and its blocking work do to a [`Ledger`](crate::Ledger), they do to a copy of it.
 //!   It may strike at any time, in the middle of a call, or at any await point: right after the poll of a task.
 //! - **Stop at an await point.** SIGTERM, right after the poll of a task, as it may come to a process at any place of its code. With
 //!   a second one right behind, every cycle is dropped where it stands.
@@ -44,6 +46,7 @@ mod blocking;
 mod clock;
 mod deadlines;
 mod drive;
+mod fence;
 mod gate;
 mod life;
 mod machine;
@@ -60,6 +63,7 @@ mod turns;
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 pub(crate) use clock::{WALL_EPOCH, WorldClock, saturating_ns, wall_at};
+pub(crate) use fence::Fence;
 pub(crate) use gate::{Gate, IsOver, LOOKS_AT_WORK_MAX, Seen};
 use machine::Machine;
 pub use node::Node;

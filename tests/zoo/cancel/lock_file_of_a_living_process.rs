@@ -53,7 +53,7 @@ struct Locked<const BUG: bool> {
     locked_out: Ledger<bool>,
 }
 
-/// The lock file, which is gone whichever way its scope is left.
+/// The lock file, which is gone whichever way its scope is left, and stays when the process is killed.
 struct Lock<'a>(&'a Ledger<Option<u32>>);
 
 impl Drop for Lock<'_> {

@@ -28,7 +28,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 };
 
 /// The value, and when it was written.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Setting {
     written: Timestamp,
     value: u64,

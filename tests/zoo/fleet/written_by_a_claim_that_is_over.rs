@@ -27,7 +27,7 @@ pub const EXHIBIT: Exhibit = Exhibit {
 };
 
 /// By which claim each half was written, and the latest claim of all that have written.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Document {
     halves: [u64; 2],
     seen: u64,

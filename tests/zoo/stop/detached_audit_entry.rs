@@ -1,7 +1,13 @@
 //! What is not essential is spawned and forgotten. The host stops in perfect order and leaves a handful of writes in the air, which the
 //! end of the process cuts off.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use crate::{
     exhibit::{Area, Exhibit, Profile, Sites},
@@ -28,15 +34,16 @@ struct Pay<const BUG: bool> {
     payments: Dependency,
     audit: Dependency,
     left: Ledger<BTreeSet<u32>>,
-    in_the_air: Ledger<u32>,
+    /// Not a ledger: what goes down with its process is in the air no more.
+    in_the_air: Arc<AtomicU32>,
 }
 
 /// An audit entry on its way.
-struct Entry(Ledger<u32>);
+struct Entry(Arc<AtomicU32>);
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        *self.0.lock() -= 1;
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -49,7 +56,7 @@ impl<const BUG: bool> Worker for Pay<BUG> {
         }
         self.payments.call(async {}).await?;
         let audit = self.audit.clone();
-        *self.in_the_air.lock() += 1;
+        self.in_the_air.fetch_add(1, Ordering::Relaxed);
         let entry = Entry(self.in_the_air.clone());
         let write = async move {
             let _entry = entry;
@@ -68,9 +75,9 @@ impl<const BUG: bool> Worker for Pay<BUG> {
 fn build<const BUG: bool>(world: &mut World) {
     let payments = world.dependency("payments");
     let audit = world.dependency_with("audit", Latency::none());
-    let (left, in_the_air) = (waiting(60), Ledger::new(0));
+    let (left, in_the_air) = (waiting(60), Arc::new(AtomicU32::new(0)));
     let (rest, pending) = (left.clone(), in_the_air.clone());
-    world.done_when(move || rest.lock().is_empty() && *pending.lock() == 0);
+    world.done_when(move || rest.lock().is_empty() && pending.load(Ordering::Relaxed) == 0);
     every_second(world, move || Pay::<BUG> {
         payments: payments.clone(),
         audit: audit.clone(),

@@ -16,6 +16,7 @@ use super::Violation;
 use crate::{
     Record,
     plan::{Seconds, whole_ms},
+    world::Fence,
 };
 
 /// What a scenario checks on every record.
@@ -165,9 +166,10 @@ impl Eventually {
     }
 }
 
-/// What it answers, or that it panicked.
+/// What it answers, or that it panicked. It is the scenario that is asked, though in the middle of somebody's work.
 pub(crate) fn ask<T>(question: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(question)).map_err(|panic| format!("it panicked, and said: {}", said(&*panic)))
+    catch_unwind(AssertUnwindSafe(|| Fence::outside(question)))
+        .map_err(|panic| format!("it panicked, and said: {}", said(&*panic)))
 }
 
 /// What a panic said.

@@ -27,7 +27,7 @@ use tokio::{
 
 #[cfg(tokio_unstable)]
 use super::blocking;
-use super::{Gate, Node, Program, Shared, deadlines::NextTimer};
+use super::{Fence, Gate, Node, Program, Shared, deadlines::NextTimer};
 use crate::{
     interpose::{self, parking},
     rules::user,
@@ -263,11 +263,13 @@ fn runtime(node: &Node, gate: &Arc<Gate>) -> io::Result<Runtime> {
     // One piece of blocking work at a time, in the world's time and with chance from its seed.
     let (clock, seed) = (node.shared.clock.clone(), stream(node.seed, "blocking"));
     let (begun, ended) = (gate.clone(), gate.clone());
+    let fence = node.shared.lock().fence_of_running_node();
     builder
         // A thread without work ends. Of several that stay the machine would choose who takes the next piece, and each has drawn other
         // chances before.
         .thread_keep_alive(Duration::ZERO)
         .on_thread_start(move || {
+            Fence::enter(Some(fence.clone()));
             let seed = stream(seed, &begun.thread_begins().to_string());
             fastrand::seed(seed);
             BLOCKING.set(Some(interpose::hold_blocking(seed, clock.clone(), begun.clone())));

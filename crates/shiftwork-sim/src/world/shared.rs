@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    Gate, Options,
+    Fence, Gate, Options,
     clock::{Time, WorldClock, wall_at},
     deadlines::Collisions,
     recorder::Recorder,
@@ -70,8 +70,6 @@ pub(crate) struct State {
     nodes: Vec<NodeState>,
     /// Whose code runs; `None` for the world's own.
     running: Option<NodeId>,
-    /// Whether the running node's process is gone while its memory is not yet: nothing it tries happens.
-    fenced: bool,
     /// How long the running node stays down after the crash that was asked for from inside of it.
     pub(crate) crash: Option<Duration>,
     /// What comes after so many polls more.
@@ -96,6 +94,8 @@ struct NodeState {
     /// What its runtime tells of its blocking threads, while it runs.
     metrics: Option<RuntimeMetrics>,
     gate: Option<Arc<Gate>>,
+    /// Up when its process is gone while its memory is not yet: nothing it tries happens.
+    fence: Fence,
     /// How far its wall clock is from those of the others.
     skew_ms: i64,
 }
@@ -117,7 +117,6 @@ impl Shared {
                 sites: Vec::new(),
                 nodes: Vec::new(),
                 running: None,
-                fenced: false,
                 crash: None,
                 at_poll: Vec::new(),
                 stepped_ms: 0,
@@ -179,6 +178,7 @@ impl Shared {
             tasks: Tasks::default(),
             metrics: None,
             gate: None,
+            fence: Fence::default(),
             skew_ms: 0,
         });
         let offset = state.stepped_ms;
@@ -345,7 +345,7 @@ impl State {
     /// From here on this node's code runs, or the world's own.
     pub(super) fn switch_to(&mut self, node: Option<NodeId>) {
         self.running = node;
-        self.fenced = false;
+        Fence::enter(self.running_node().map(|node| node.fence.clone()));
         let offset = self.wall_offset_ms(node);
         self.time.set_wall_offset_ms(offset);
     }
@@ -362,14 +362,25 @@ impl State {
         if let Some(node) = self.running_node() {
             node.signals.clear();
             node.tasks = Tasks::default();
+            node.fence = Fence::default();
+            Fence::enter(Some(node.fence.clone()));
+        }
+    }
+
+    /// The process of the node that runs is killed from inside of it, and down for so long. It is dead from here on, and dropped when the
+    /// driver has its turn.
+    pub(super) fn kill(&mut self, down: Duration) {
+        self.crash = Some(down);
+        if let Some(node) = self.running_node() {
+            node.fence.raise();
         }
     }
 
     /// The process of the node that runs is over: from here on it does nothing that could be seen outside of it.
     pub(super) fn fence(&mut self) {
-        self.fenced = true;
         self.crash = None;
         if let Some(node) = self.running_node() {
+            node.fence.raise();
             node.signals.clear();
             (node.metrics, node.gate) = (None, None);
             node.tasks.current = 0;
@@ -378,7 +389,12 @@ impl State {
 
     /// Whether the running node's process is gone, or is about to be.
     pub(crate) fn is_fenced(&self) -> bool {
-        self.fenced || self.crash.is_some()
+        self.running.is_some_and(|id| self.nodes[usize::from(id.0)].fence.is_up())
+    }
+
+    /// The fence around the process of the node that runs.
+    pub(super) fn fence_of_running_node(&mut self) -> Fence {
+        self.running_node().map(|node| node.fence.clone()).unwrap_or_default()
     }
 
     /// The runtime of the node that runs has begun.

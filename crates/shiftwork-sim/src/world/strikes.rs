@@ -183,7 +183,11 @@ impl State {
                 }
             };
             // Other tasks may have a turn before the driver has its own. They are dead already.
-            self.crash = self.crash.or(down);
+            if let Some(down) = down
+                && self.crash.is_none()
+            {
+                self.kill(down);
+            }
         }
         self.crash.is_some()
     }
@@ -327,7 +331,7 @@ impl State {
                 FaultKind::Spin { polls, .. } if !after && !fault.struck => Meets::Spin(polls),
                 FaultKind::Panic { .. } if !after && !fault.struck => Meets::Panic,
                 FaultKind::CrashInCall { after_effect, down_ms, .. } if after == after_effect && !fault.struck => {
-                    self.crash = Some(Duration::from_millis(down_ms));
+                    self.kill(Duration::from_millis(down_ms));
                     Meets::Crash
                 }
                 _ => continue,
