@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | waiting and timeouts | the world's clock, or tokio's paused clock | everywhere |
 //! | wall time, signals, jitter of the core | the world's environment | everywhere |
-//! | `std::time::Instant`, `SystemTime`, blocking sleeps | the C library's clocks answered by the world | Linux, feature `interpose` |
+//! | `std::time::Instant`, `SystemTime`, `gettimeofday`, `time`, blocking sleeps | the C library's clocks answered by the world | Linux, feature `interpose` |
 //! | keys of hash maps, `rand`, `uuid` | the C library's entropy answered from the seed, a fresh thread for each world | Linux, feature `interpose` |
 //! | `fastrand`'s global generator | seeded for each world | everywhere |
 //! | tokio's `select!` and `join!` order | `Builder::rng_seed` | with `--cfg tokio_unstable` |

@@ -8,7 +8,7 @@
 //! | file | symbols | what a world's thread gets |
 //! | --- | --- | --- |
 //! | `interpose/entropy.rs` | `getrandom`, `getentropy` | bytes from the seed |
-//! | `interpose/clock.rs` | `clock_gettime` | the world's time |
+//! | `interpose/clock.rs` | `clock_gettime`, `gettimeofday`, `time`, `timespec_get` | the world's time |
 //! | `interpose/syscall.rs` | `syscall` | both, for code that makes the system calls through it |
 //! | `interpose/sleep.rs` | `nanosleep`, `clock_nanosleep` | no sleep: the world's time jumps instead |
 //! | `interpose/parking.rs` | | when a runtime would sleep, and until when: told by its own call |
@@ -16,8 +16,8 @@
 //! | `interpose/real.rs` | | the C library's own functions |
 //! | `interpose/absent.rs` | | stands in for all of this where it cannot be |
 //!
-//! What is not held: code that makes a system call with its own instruction, `/dev/urandom`, the processor's random and
-//! time-stamp instructions, and threads that the program starts itself.
+//! What is not held: code that makes a system call with its own instruction, what else is asked through `syscall`, `/dev/urandom`, the
+//! processor's random and time-stamp instructions, and threads that the program starts itself.
 
 mod clock;
 mod entropy;

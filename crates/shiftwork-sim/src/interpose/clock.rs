@@ -1,8 +1,13 @@
 //! The world's time, for code that asks the C library for the time.
 
-use std::{cell::Cell, ffi::c_int, ptr, time::Duration};
+use std::{
+    cell::Cell,
+    ffi::{c_int, c_void},
+    ptr,
+    time::Duration,
+};
 
-use super::real::{self, TimeSpec};
+use super::real::{self, TimeSpec, TimeVal};
 use crate::world::{Gate, IsOver, WALL_EPOCH, WorldClock, saturating_ns};
 
 /// What a monotonic clock shows when a world begins: as on a machine that was started some days ago, so that code may look back.
@@ -161,4 +166,78 @@ pub unsafe extern "C" fn clock_gettime(clock: c_int, time: *mut TimeSpec) -> c_i
     }
     // SAFETY: as the caller promises.
     unsafe { real::clock_gettime(clock, time) }
+}
+
+/// What the wall clock shows, if this thread runs a world.
+fn wall() -> Option<TimeSpec> {
+    held().and_then(|world| reading(world, REALTIME)).map(TimeSpec::of_nanoseconds)
+}
+
+/// The C library's `gettimeofday`, for the whole program.
+///
+/// # Safety
+///
+/// `time` and `zone` are each null or valid for a write, as the C library's own function demands.
+#[unsafe(no_mangle)]
+#[expect(unsafe_code, reason = "a symbol of the C library has to be defined to be interposed")]
+#[expect(unreachable_pub, reason = "the linker is who reaches it")]
+pub unsafe extern "C" fn gettimeofday(time: *mut TimeVal, zone: *mut c_void) -> c_int {
+    let (mut real_time, mut unseen) = (time, TimeVal { seconds: 0, microseconds: 0 });
+    if let Some(wall) = wall()
+        && !time.is_null()
+    {
+        // SAFETY: the caller promises that `time` is valid for a write, and it is not null.
+        unsafe { time.write(TimeVal::of(wall)) };
+        if zone.is_null() {
+            return 0;
+        }
+        // The zone, which nobody sets any more, is the system's.
+        real_time = &raw mut unseen;
+    }
+    // SAFETY: as the caller promises, or with a time of our own, which is valid for a write.
+    unsafe { real::gettimeofday(real_time, zone) }
+}
+
+/// The C library's `time`, for the whole program.
+///
+/// # Safety
+///
+/// `seconds` is null or valid for a write, as the C library's own function demands.
+#[unsafe(no_mangle)]
+#[expect(unsafe_code, reason = "a symbol of the C library has to be defined to be interposed")]
+#[expect(unreachable_pub, reason = "the linker is who reaches it")]
+pub unsafe extern "C" fn time(seconds: *mut i64) -> i64 {
+    if let Some(wall) = wall() {
+        if !seconds.is_null() {
+            // SAFETY: the caller promises that `seconds` is valid for a write, and it is not null.
+            unsafe { seconds.write(wall.seconds) };
+        }
+        return wall.seconds;
+    }
+    // SAFETY: as the caller promises.
+    unsafe { real::time(seconds) }
+}
+
+/// The wall clock, to `timespec_get`. Bases beside it are not in every C library that this is for, and stay real.
+const TIME_UTC: c_int = 1;
+
+/// The C library's `timespec_get`, for the whole program.
+///
+/// # Safety
+///
+/// `time` is valid for a write, as the C library's own function demands.
+#[unsafe(no_mangle)]
+#[expect(unsafe_code, reason = "a symbol of the C library has to be defined to be interposed")]
+#[expect(unreachable_pub, reason = "the linker is who reaches it")]
+pub unsafe extern "C" fn timespec_get(time: *mut TimeSpec, base: c_int) -> c_int {
+    if let Some(wall) = wall()
+        && base == TIME_UTC
+        && !time.is_null()
+    {
+        // SAFETY: the caller promises that `time` is valid for a write.
+        unsafe { time.write(wall) };
+        return base;
+    }
+    // SAFETY: as the caller promises.
+    unsafe { real::timespec_get(time, base) }
 }

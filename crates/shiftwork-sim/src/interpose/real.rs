@@ -29,6 +29,21 @@ impl TimeSpec {
 
 const NANOSECONDS_A_SECOND: u64 = 1_000_000_000;
 
+/// The C library's `struct timeval` on these targets.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TimeVal {
+    pub(super) seconds: i64,
+    pub(super) microseconds: i64,
+}
+
+impl TimeVal {
+    /// The same time, in whole microseconds.
+    pub(super) fn of(time: TimeSpec) -> Self {
+        Self { seconds: time.seconds, microseconds: time.nanoseconds / 1_000 }
+    }
+}
+
 /// A function of the C library that is looked up when it is first needed.
 pub(super) struct Symbol {
     name: &'static CStr,
@@ -90,6 +105,9 @@ pass_through! {
     fn getrandom(buffer: *mut c_void, length: usize, flags: c_uint) -> isize;
     fn getentropy(buffer: *mut c_void, length: usize) -> c_int;
     fn clock_gettime(clock: c_int, time: *mut TimeSpec) -> c_int;
+    fn gettimeofday(time: *mut TimeVal, zone: *mut c_void) -> c_int;
+    fn time(seconds: *mut i64) -> i64;
+    fn timespec_get(time: *mut TimeSpec, base: c_int) -> c_int;
     fn nanosleep(time: *const TimeSpec, left: *mut TimeSpec) -> c_int;
     fn clock_nanosleep(clock: c_int, flags: c_int, time: *const TimeSpec, left: *mut TimeSpec) -> c_int;
     fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long;

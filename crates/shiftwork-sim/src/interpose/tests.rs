@@ -1,11 +1,32 @@
 //! That chance and time are held on a world's thread, and on no other.
 
 use std::{
+    ffi::{c_int, c_long, c_void},
     hash::{BuildHasher, RandomState},
     time::Duration,
 };
 
-use super::*;
+use super::{
+    real::{TimeSpec, TimeVal},
+    *,
+};
+use crate::world::WALL_EPOCH;
+
+/// The C library's functions, as code in C has them linked.
+#[expect(unsafe_code, reason = "functions of the C library are called as any program calls them")]
+mod c {
+    use super::{TimeSpec, TimeVal, c_int, c_long, c_void};
+
+    unsafe extern "C" {
+        pub(super) fn getentropy(buffer: *mut c_void, length: usize) -> c_int;
+        pub(super) fn gettimeofday(time: *mut TimeVal, zone: *mut c_void) -> c_int;
+        pub(super) fn time(seconds: *mut i64) -> i64;
+        pub(super) fn timespec_get(time: *mut TimeSpec, base: c_int) -> c_int;
+        pub(super) fn nanosleep(time: *const TimeSpec, left: *mut TimeSpec) -> c_int;
+        pub(super) fn clock_nanosleep(clock: c_int, flags: c_int, time: *const TimeSpec, left: *mut TimeSpec) -> c_int;
+        pub(super) fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long;
+    }
+}
 
 fn on_a_fresh_thread<T: Send>(seed: Option<u64>, look: impl FnOnce(&WorldClock) -> T + Send) -> T {
     let look = move || {
@@ -99,4 +120,138 @@ fn the_clock_shows_what_it_is_after_a_lock_was_left() {
         assert_eq!(began.elapsed(), Duration::from_secs(7));
         assert_eq!(began.elapsed(), Duration::ZERO);
     });
+}
+
+/// So many seconds and nanoseconds.
+fn time_of(time: Duration) -> TimeSpec {
+    let seconds = i64::try_from(time.as_secs()).unwrap();
+    TimeSpec { seconds, nanoseconds: time.subsec_nanos().into() }
+}
+
+/// Sixteen bytes of entropy, through a function that is given a place for them.
+fn drawn(draw: impl Fn(&mut [u8; 16]) + Send + Copy, seed: Option<u64>) -> [u8; 16] {
+    on_a_fresh_thread(seed, move |_| {
+        let mut bytes = [0; 16];
+        draw(&mut bytes);
+        bytes
+    })
+}
+
+fn assert_follows_the_seed(draw: impl Fn(&mut [u8; 16]) + Send + Copy) {
+    assert_eq!(drawn(draw, Some(1)), drawn(draw, Some(1)));
+    assert_ne!(drawn(draw, Some(1)), drawn(draw, Some(2)));
+    assert_ne!(drawn(draw, None), drawn(draw, None), "a thread without a world has the system's entropy");
+}
+
+#[test]
+fn entropy_that_is_asked_of_getentropy_follows_the_seed() {
+    assert_follows_the_seed(|bytes| {
+        #[expect(unsafe_code, reason = "it is asked as code in C asks it")]
+        // SAFETY: the buffer is as long as it is said to be.
+        let answer = unsafe { c::getentropy(bytes.as_mut_ptr().cast(), bytes.len()) };
+        assert_eq!(answer, 0);
+    });
+}
+
+#[test]
+fn entropy_that_is_asked_by_a_system_call_follows_the_seed() {
+    /// The number of `getrandom`.
+    const GETRANDOM: c_long = if cfg!(target_arch = "x86_64") { 318 } else { 278 };
+    assert_follows_the_seed(|bytes| {
+        let buffer = bytes.as_mut_ptr().expose_provenance();
+        #[expect(unsafe_code, reason = "it is asked as code in C asks it")]
+        // SAFETY: the buffer is as long as it is said to be.
+        let answer = unsafe { c::syscall(GETRANDOM, buffer, bytes.len(), 0, 0, 0, 0) };
+        assert_eq!(answer, 16);
+    });
+}
+
+/// What each function of the C library that tells the wall time says, in whole seconds: `gettimeofday`, `time` (by its answer, and by what
+/// it writes) and `timespec_get`; and what the first and the last say of the rest of the second.
+#[expect(unsafe_code, reason = "they are asked as code in C asks them")]
+fn wall_times() -> ([i64; 4], i64, i64) {
+    let mut day = TimeVal { seconds: 0, microseconds: 0 };
+    // SAFETY: the time is valid for a write, and the zone is not asked for.
+    assert_eq!(unsafe { c::gettimeofday(&raw mut day, ptr::null_mut()) }, 0);
+    let mut written = 0;
+    // SAFETY: the seconds are valid for a write.
+    let answered = unsafe { c::time(&raw mut written) };
+    let mut exact = TimeSpec { seconds: 0, nanoseconds: 0 };
+    // SAFETY: the time is valid for a write.
+    assert_eq!(unsafe { c::timespec_get(&raw mut exact, 1) }, 1);
+    ([day.seconds, answered, written, exact.seconds], day.microseconds, exact.nanoseconds)
+}
+
+#[test]
+fn wall_time_that_is_asked_in_c_is_the_worlds() {
+    on_a_fresh_thread(Some(1), |clock| {
+        let epoch = i64::try_from(WALL_EPOCH.as_secs()).unwrap();
+        assert_eq!(wall_times(), ([epoch; 4], 0, 0));
+        clock.skip_to(Duration::from_micros(90_250_125));
+        clock.set_wall_offset_ms(60_000);
+        assert_eq!(wall_times(), ([epoch + 150; 4], 250_125, 250_125_000));
+    });
+}
+
+#[test]
+fn a_zone_that_is_asked_with_the_time_is_written_beside_it() {
+    on_a_fresh_thread(Some(1), |_| {
+        let (mut day, mut zone) = (TimeVal { seconds: 0, microseconds: 0 }, [c_int::MAX; 2]);
+        #[expect(unsafe_code, reason = "it is asked as code in C asks it")]
+        // SAFETY: both are valid for a write; a zone is two numbers.
+        let answer = unsafe { c::gettimeofday(&raw mut day, zone.as_mut_ptr().cast()) };
+        assert_eq!((answer, Duration::from_secs(day.seconds.unsigned_abs())), (0, WALL_EPOCH));
+        assert_ne!(zone, [c_int::MAX; 2]);
+    });
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "that these are not held is what is tested")]
+fn a_thread_without_a_world_is_told_the_machines_time_in_c() {
+    let seconds = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let before = seconds();
+    let (told, _, _) = wall_times();
+    let after = seconds();
+    for told in told {
+        // `time` and `timespec_get` may be some milliseconds behind.
+        assert!((before - 1..=after).contains(&told.unsigned_abs()), "{told}: from {before} to {after}");
+    }
+}
+
+#[test]
+#[expect(unsafe_code, reason = "they are called as code in C calls them")]
+fn sleeps_that_are_asked_in_c_take_the_worlds_time_and_no_other() {
+    const REALTIME: c_int = 0;
+    const MONOTONIC: c_int = 1;
+    const ABSOLUTE: c_int = 1;
+    let hour = Duration::from_secs(3_600);
+    on_a_fresh_thread(Some(1), |clock| {
+        let long = time_of(hour);
+        // SAFETY: the time is valid for a read, and what is left is not asked for.
+        assert_eq!(unsafe { c::nanosleep(&raw const long, ptr::null_mut()) }, 0);
+        assert_eq!(clock.now(), hour);
+        // SAFETY: as above.
+        assert_eq!(unsafe { c::clock_nanosleep(MONOTONIC, 0, &raw const long, ptr::null_mut()) }, 0);
+        assert_eq!(clock.now(), 2 * hour);
+        let until = time_of(WALL_EPOCH + 3 * hour);
+        // SAFETY: as above.
+        assert_eq!(unsafe { c::clock_nanosleep(REALTIME, ABSOLUTE, &raw const until, ptr::null_mut()) }, 0);
+        assert_eq!(clock.now(), 3 * hour);
+        // SAFETY: as above.
+        assert_eq!(unsafe { c::clock_nanosleep(REALTIME, ABSOLUTE, &raw const until, ptr::null_mut()) }, 0);
+        assert_eq!(clock.now(), 3 * hour, "it is so late already");
+    });
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "that the clock is not held is what is tested")]
+fn a_sleep_that_is_asked_in_c_on_a_thread_without_a_world_is_a_real_one() {
+    let short = Duration::from_micros(1);
+    let began = std::time::Instant::now();
+    let time = time_of(short);
+    #[expect(unsafe_code, reason = "it is called as code in C calls it")]
+    // SAFETY: the time is valid for a read, and what is left is not asked for.
+    let answer = unsafe { c::nanosleep(&raw const time, ptr::null_mut()) };
+    assert_eq!(answer, 0);
+    assert!(began.elapsed() >= short);
 }
