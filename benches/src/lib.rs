@@ -14,7 +14,8 @@
 //! | [`clock`] | | the machine's clocks |
 //!
 //! `benches/ratios/` prints the ratios, quickly; `benches/cycle.rs` and `benches/worlds.rs` measure each side with
-//! criterion; `tests/allocations.rs` counts allocations. `examples/one.rs` runs one side of a row alone, for a profiler.
+//! criterion; `tests/allocations.rs` counts allocations, and `tests/left_behind.rs` what worlds leave behind. `examples/one.rs` runs
+//! one side of a row alone, for a profiler.
 //!
 //! **Real time before paused time.** Once a process has paused a clock anywhere, tokio's `Instant::now` takes a slower
 //! path in all of it, for ever. A program that measures both measures what runs on the real clock first.
