@@ -33,7 +33,7 @@ use self::{
     world::{Ran, WorldDone},
 };
 use crate::{
-    Failure,
+    CampaignProfile, Failure,
     corpus::Corpus,
     determinism::{self, SecondRun},
     report::{CampaignReport, Ended, ScenarioReport, ToolCrash},
@@ -72,7 +72,7 @@ pub struct Campaign<'a> {
     /// Which seeds of each scenario.
     pub seeds: Seeds,
     /// How much goes wrong; `None`: by the seed, each profile in its turn ([`profile_of`]).
-    pub profile: Option<Profile>,
+    pub profile: Option<CampaignProfile>,
     /// Which part of it is run here; all of it by default.
     pub shard: Shard,
     /// On how many threads; all cores by default.
@@ -248,7 +248,7 @@ impl<'a> Campaign<'a> {
             determinism,
             search: self.search,
             seeds: self.seeds,
-            profile: self.profile,
+            profile: self.profile.clone(),
             shard: self.shard,
             ended,
             control: control::in_force(),

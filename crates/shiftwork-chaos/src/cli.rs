@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use shiftwork_sim::{Scenario, explore};
 
 use crate::{
-    Search, Seeds, Shard,
+    CampaignProfile, Search, Seeds, Shard,
     campaign::{FAILURES_MAX_DEFAULT, SEEDS_DEFAULT},
     corpus::{Corpus, Replay},
     exit, shard,
@@ -65,9 +65,11 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
 
-    /// How much goes wrong; by default it follows the seed: seed % 3 is 0 for gentle, 1 for harsh, 2 for hostile
-    #[arg(long, value_enum)]
-    profile: Option<Profile>,
+    /// How much goes wrong: gentle (at most two short faults, and no crash), harsh (a handful of any kind), hostile (many, and
+    /// long), or a file with a mix of your own (JSON); by default it follows the seed: seed % 3 is 0 for gentle, 1 for harsh,
+    /// 2 for hostile
+    #[arg(long, value_name = "gentle|harsh|hostile|FILE")]
+    profile: Option<PathBuf>,
 
     /// Try every fault at every point of a base world, where it fits
     #[arg(long, conflicts_with_all = ["seeds", "seed", "time", "profile", "plan"])]
@@ -144,27 +146,6 @@ pub(crate) struct Cli {
     fingerprints: bool,
 }
 
-/// How much goes wrong, as it is written at the command line.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Profile {
-    /// At most two short faults, and no crash
-    Gentle,
-    /// A handful of any kind
-    Harsh,
-    /// Many, and long
-    Hostile,
-}
-
-impl From<Profile> for explore::Profile {
-    fn from(profile: Profile) -> Self {
-        match profile {
-            Profile::Gentle => explore::Profile::Gentle,
-            Profile::Harsh => explore::Profile::Harsh,
-            Profile::Hostile => explore::Profile::Hostile,
-        }
-    }
-}
-
 /// What the command line asks for.
 pub(crate) enum Request<'a> {
     /// A list of the scenarios.
@@ -189,7 +170,7 @@ pub(crate) struct CampaignRequest<'a> {
     pub(crate) corpus: Corpus<'a>,
     pub(crate) search: Search,
     pub(crate) seeds: Seeds,
-    pub(crate) profile: Option<explore::Profile>,
+    pub(crate) profile: Option<CampaignProfile>,
     pub(crate) jobs: NonZeroUsize,
     pub(crate) failures_max: usize,
     pub(crate) verify_determinism: bool,
@@ -272,7 +253,7 @@ impl Cli {
             corpus: Corpus::default(),
             search: self.search(),
             seeds: self.seeds(),
-            profile: self.profile.map(explore::Profile::from),
+            profile: self.profile.as_deref().map(profile).transpose()?,
             jobs,
             failures_max: self.max_failures.get(),
             verify_determinism: self.verify_determinism,
@@ -373,6 +354,12 @@ fn open_for_later(path: &Path) -> std::io::Result<fs::File> {
 /// Whether a scenario runs only when it is named.
 pub(crate) fn is_hidden(scenario: &dyn Scenario) -> bool {
     scenario.name().starts_with(CANARY)
+}
+
+/// The profile that is asked for, its file read.
+fn profile(word: &Path) -> Result<CampaignProfile, UsageError> {
+    let unusable = |reason: String| UsageError(format!("cannot use --profile {}: {reason}", word.display()));
+    CampaignProfile::read(word).map_err(unusable)
 }
 
 /// The plans that are to be made smaller: one file, or those of a folder. A plan that fits no scenario cannot be run.

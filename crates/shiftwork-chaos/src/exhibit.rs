@@ -45,7 +45,7 @@ fn of_first_worlds(campaign: &Campaign<'_>, report: &CampaignReport) -> Vec<Exhi
         let scenario = scenario(campaign, row.name)?;
         let (origin, seed, _) = row.runs.first()?;
         let plan: Plan = match origin {
-            Origin::Generated(profile) => explore::generate(scenario, *profile, *seed).plan(),
+            Origin::Generated(profile) => explore::generate(scenario, profile.mix(), *seed).plan(),
             // The base world, which tells more than a fault at its beginning.
             Origin::Injected { .. } => Plan::quiet(scenario.name(), *seed),
             // What it was made out of is not known any more.

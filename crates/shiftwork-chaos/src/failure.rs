@@ -7,10 +7,10 @@ use std::{
 
 use shiftwork_sim::{
     Outcome, Plan, RuleName, Scenario, Violation,
-    explore::{self, Profile, Shrunk, Without},
+    explore::{self, Shrunk, Without},
 };
 
-use crate::{Verdict, campaign::world::guarded, report::Origin};
+use crate::{CampaignProfile, Verdict, campaign::world::guarded, report::Origin};
 
 /// A world in which a rule broke, and the smallest plan that was found to break it.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ impl Failure {
     #[must_use]
     pub fn again_line(&self, command: &str) -> Option<String> {
         match &self.origin {
-            Origin::Generated(profile) => Some(again_line(command, self.scenario, self.seed, *profile)),
+            Origin::Generated(profile) => Some(again_line(command, self.scenario, self.seed, profile)),
             Origin::Saved(_) | Origin::Injected { .. } | Origin::Changed { .. } => None,
         }
     }
@@ -133,7 +133,7 @@ impl Failure {
 /// A name that says which world the plan is of, so that campaigns under another profile or from another base seed leave it alone.
 fn file_name(scenario: &str, rule: &RuleName, seed: u64, origin: &Origin) -> String {
     let world = match origin {
-        Origin::Generated(profile) => format!("{}-{seed}", profile_name(*profile)),
+        Origin::Generated(profile) => format!("{}-{seed}", profile.in_a_file_name()),
         Origin::Injected { number } => format!("{seed}-x{number}"),
         Origin::Changed { number } => format!("{seed}-g{number}"),
         Origin::Saved(_) => seed.to_string(),
@@ -150,22 +150,13 @@ pub(crate) fn replay_line(command: &str, file: &Path) -> String {
     format!("{command} --plan {}", in_a_shell(&file.to_string_lossy()))
 }
 
-pub(crate) fn again_line(command: &str, scenario: &str, seed: u64, profile: Profile) -> String {
-    format!("{command} {} --seed {seed} --profile {}", in_a_shell(scenario), profile_name(profile))
+pub(crate) fn again_line(command: &str, scenario: &str, seed: u64, profile: &CampaignProfile) -> String {
+    format!("{command} {} --seed {seed} --profile {}", in_a_shell(scenario), profile.in_a_shell())
 }
 
-/// The word for a profile at the command line and in files.
-pub(crate) fn profile_name(profile: Profile) -> &'static str {
-    match profile {
-        Profile::Gentle => "gentle",
-        Profile::Harsh => "harsh",
-        Profile::Hostile => "hostile",
-    }
-}
-
-/// A scenario's or a rule's name without what a file's name should not have: some scenarios are called by a path, and a scenario's own
+/// A scenario's, a rule's or a profile's name without what a file's name should not have: some scenarios are called by a path, and a scenario's own
 /// invariant by a sentence.
-fn in_a_file_name(called: &str) -> String {
+pub(crate) fn in_a_file_name(called: &str) -> String {
     let mut name = String::new();
     for c in called.chars().take(60) {
         if c.is_alphanumeric() {
@@ -189,7 +180,17 @@ pub(crate) fn in_a_shell(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use shiftwork_sim::explore::{FaultMix, Profile};
+
     use super::*;
+    use crate::profile::OwnProfile;
+
+    /// The profile that a file holds.
+    fn own(file: &str) -> CampaignProfile {
+        CampaignProfile::Own(Arc::new(OwnProfile { file: file.into(), mix: FaultMix::HARSH }))
+    }
 
     #[test]
     fn a_sentence_becomes_a_file_name() {
@@ -203,19 +204,22 @@ mod tests {
         let check = |scenario: &str, origin: Origin, name: &str| {
             assert_eq!(file_name(scenario, &RuleName::Scenario("Paid once!".to_owned()), 7, &origin), name);
         };
-        check("orders", Origin::Generated(Profile::Harsh), "orders-paid-once-harsh-7.json");
-        check("orders", Origin::Generated(Profile::Hostile), "orders-paid-once-hostile-7.json");
+        check("orders", Origin::Generated(Profile::Harsh.into()), "orders-paid-once-harsh-7.json");
+        check("orders", Origin::Generated(Profile::Hostile.into()), "orders-paid-once-hostile-7.json");
+        check("orders", Origin::Generated(own("mixes/deploys.json")), "orders-paid-once-deploys-json-7.json");
         check("orders", Origin::Injected { number: 12 }, "orders-paid-once-7-x12.json");
         check("orders", Origin::Changed { number: 12 }, "orders-paid-once-7-g12.json");
-        check("billing/charge", Origin::Generated(Profile::Harsh), "billing-charge-paid-once-harsh-7.json");
-        check("../billing", Origin::Generated(Profile::Harsh), "billing-paid-once-harsh-7.json");
+        check("billing/charge", Origin::Generated(Profile::Harsh.into()), "billing-charge-paid-once-harsh-7.json");
+        check("../billing", Origin::Generated(Profile::Harsh.into()), "billing-paid-once-harsh-7.json");
     }
 
     #[test]
     fn the_line_of_a_world_as_it_was_found_can_be_pasted() {
-        let line = |scenario: &str| again_line("cargo xtask chaos", scenario, 7, Profile::Harsh);
+        let line = |scenario: &str| again_line("cargo xtask chaos", scenario, 7, &Profile::Harsh.into());
         assert_eq!(line("billing/charge"), "cargo xtask chaos billing/charge --seed 7 --profile harsh");
         assert_eq!(line("it's paid"), r"cargo xtask chaos 'it'\''s paid' --seed 7 --profile harsh");
+        let line = again_line("cargo xtask chaos", "orders", 7, &own("my mixes/deploys.json"));
+        assert_eq!(line, "cargo xtask chaos orders --seed 7 --profile 'my mixes/deploys.json'");
     }
 
     #[test]

@@ -7,12 +7,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use shiftwork_sim::{FaultKind, Plan, control::Control, rules::Moment};
+use shiftwork_sim::{FaultKind, Plan, control::Control, explore::FaultMix, rules::Moment};
 
 use crate::{
-    CampaignReport, Failure, Search, Seeds,
+    CampaignProfile, CampaignReport, Failure, Search, Seeds,
     determinism::{Determinism, Parting, Place},
-    failure::profile_name,
     report::{CoverageCounts, InjectionCounts, Origin, ScenarioReport, ToolCrash},
 };
 
@@ -34,9 +33,12 @@ pub struct Report {
     /// Which seeds it has of each scenario, all shards together. Absent in a file of before there was this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seeds: Option<SeedsRow>,
-    /// How much went wrong: `gentle`, `harsh` or `hostile`; `null` where that follows the seed.
+    /// How much went wrong: `gentle`, `harsh`, `hostile`, or the file that says it; `null` where that follows the seed.
     #[serde(default)]
     pub profile: Option<String>,
+    /// What is in that file; `null` if there is none.
+    #[serde(default)]
+    pub mix: Option<FaultMix>,
     /// Which part of the campaign it is; 1 of 1 is all of it. Absent in a file of before there was this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<ShardRow>,
@@ -258,7 +260,8 @@ impl Report {
             exit_code: verdict.code(),
             search: Some(search(report.search).to_owned()),
             seeds: Some(seeds(report)),
-            profile: report.profile.map(|profile| profile_name(profile).to_owned()),
+            profile: report.profile.as_ref().map(CampaignProfile::word),
+            mix: report.profile.as_ref().and_then(CampaignProfile::own_mix),
             shard: Some(ShardRow { number: report.shard.number(), of: report.shard.of() }),
             ended: report.ended.as_str().to_owned(),
             control: ControlInForce { task_order, entropy, time },
@@ -329,7 +332,7 @@ fn whole_ms(duration: std::time::Duration) -> u64 {
 
 fn profile(origin: &Origin) -> Option<String> {
     match origin {
-        Origin::Generated(profile) => Some(profile_name(*profile).to_owned()),
+        Origin::Generated(profile) => Some(profile.word()),
         Origin::Saved(_) | Origin::Injected { .. } | Origin::Changed { .. } => None,
     }
 }

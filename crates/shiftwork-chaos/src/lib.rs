@@ -50,6 +50,7 @@
 //! | [`failure`] | a rule that broke: shrunk, saved, with the line that replays it |
 //! | [`determinism`] | the same worlds again, at another place, compared |
 //! | [`corpus`] | saved plans that are replayed first |
+//! | [`profile`] | how much goes wrong: a profile that there is, or one's own |
 //! | `minimize.rs` | saved plans made smaller |
 //! | [`report`] | what became of a campaign, as plain data |
 //! | `table.rs`, [`json`], [`junit`] | the report for people, for programs and for CI servers |
@@ -76,6 +77,7 @@ pub mod merge;
 mod minimize;
 mod page;
 mod picture;
+pub mod profile;
 mod progress;
 pub mod report;
 mod shard;
@@ -87,5 +89,6 @@ mod trace;
 pub use campaign::{Campaign, Search, Seeds, Shard, Watch};
 pub use exit::Verdict;
 pub use failure::Failure;
+pub use profile::CampaignProfile;
 pub use report::CampaignReport;
 pub use tool::{Tool, main};

@@ -98,12 +98,8 @@ fn of_one_campaign(one: &Report, other: &Report) -> Result<(), String> {
         let (ours, theirs) = (seed_words(one.seeds), seed_words(other.seeds));
         return Err(not_one_campaign(&format!("one was run with {ours}, another with {theirs}")));
     }
-    if one.profile != other.profile {
-        let word = |profile: &Option<String>| match profile {
-            Some(profile) => format!("--profile {profile}"),
-            None => "no --profile".to_owned(),
-        };
-        let (ours, theirs) = (word(&one.profile), word(&other.profile));
+    if (&one.profile, one.mix) != (&other.profile, other.mix) {
+        let (ours, theirs) = (profile_words(one), profile_words(other));
         return Err(not_one_campaign(&format!("one was run with {ours}, another with {theirs}")));
     }
     for (row, more) in one.scenarios.iter().zip(&other.scenarios) {
@@ -125,6 +121,17 @@ fn seed_words(seeds: Option<SeedsRow>) -> String {
         None => "seeds that it does not tell".to_owned(),
         Some(SeedsRow { first, count: None }) => format!("--first-seed {first}"),
         Some(SeedsRow { first, count: Some(count) }) => format!("--first-seed {first} --seeds {count}"),
+    }
+}
+
+/// The option that chooses this profile, and what is in its file if it has one: a file may have been changed between two shards.
+fn profile_words(report: &Report) -> String {
+    match (&report.profile, &report.mix) {
+        (None, _) => "no --profile".to_owned(),
+        (Some(profile), None) => format!("--profile {profile}"),
+        (Some(profile), Some(mix)) => {
+            format!("--profile {profile} ({})", serde_json::to_string(mix).unwrap_or_default())
+        }
     }
 }
 

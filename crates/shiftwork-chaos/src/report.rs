@@ -5,11 +5,10 @@ use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, time::Duratio
 use shiftwork_sim::{
     FaultKind, Scenario,
     control::Control,
-    explore::Profile,
     rules::{Coverage, Moment, Sometimes, Transitions},
 };
 
-use crate::{Failure, Search, Seeds, Shard, Verdict, corpus::Stale, determinism::Determinism};
+use crate::{CampaignProfile, Failure, Search, Seeds, Shard, Verdict, corpus::Stale, determinism::Determinism};
 
 /// What became of a campaign.
 #[derive(Debug)]
@@ -30,7 +29,7 @@ pub struct CampaignReport {
     /// Which seeds of each scenario, all shards together.
     pub seeds: Seeds,
     /// How much went wrong; `None`: by the seed.
-    pub profile: Option<Profile>,
+    pub profile: Option<CampaignProfile>,
     /// Which part of the campaign it is.
     pub shard: Shard,
     /// Why it ended.
@@ -75,7 +74,7 @@ pub struct ScenarioReport {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// From its seed, with this profile.
-    Generated(Profile),
+    Generated(CampaignProfile),
     /// From this file.
     Saved(PathBuf),
     /// It is made out of others, in a guided campaign.

@@ -15,7 +15,7 @@ use shiftwork_sim::{
 use crate::{
     CampaignReport, Failure, Verdict,
     determinism::{Determinism, Parting, Place},
-    failure::{again_line, in_a_shell, profile_name, replay_line},
+    failure::{again_line, in_a_shell, replay_line},
     report::{CoverageCounts, Ended, FaultCount, FaultCounts, InjectionCounts, Origin, ToolCrash},
 };
 
@@ -217,7 +217,7 @@ impl Text<'_> {
         let ToolCrash { scenario, origin: from, seed, message } = crash;
         writeln!(f, "\n{BAD}the tool crashed{BAD:#} in {scenario}, seed {seed}, {}: {message}", origin_words(from))?;
         let line = match from {
-            Origin::Generated(profile) => again_line(self.command, scenario, *seed, *profile),
+            Origin::Generated(profile) => again_line(self.command, scenario, *seed, profile),
             Origin::Saved(file) => replay_line(self.command, file),
             Origin::Injected { .. } => {
                 format!("{} {} --exhaustive --first-seed {seed}", self.command, in_a_shell(scenario))
@@ -314,7 +314,7 @@ pub(crate) fn counted(count: u64, what: &str) -> String {
 
 pub(crate) fn origin_words(origin: &Origin) -> String {
     match origin {
-        Origin::Generated(profile) => profile_name(*profile).to_owned(),
+        Origin::Generated(profile) => profile.word(),
         Origin::Saved(file) => format!("from {}", file.display()),
         Origin::Injected { number } => format!("injection {number}"),
         Origin::Changed { number } => format!("guided {number}"),

@@ -59,10 +59,10 @@ pub(crate) fn run(
 /// The world of this number, with the plan that its guide proposes unless it is a saved one.
 fn proposed<'c>(order: &Order<'c>, guides: &[Guide<'_>], number: u64) -> WorldToRun<'c> {
     let mut world = order.world(number);
-    if let Source::Generated { seed, profile } = world.source
+    if let Source::Generated { seed, profile } = &world.source
         && let Some(guide) = world.scenario_index.and_then(|index| guides.get(index))
     {
-        let proposal = guide.propose(profile, seed);
+        let (seed, proposal) = (*seed, guide.propose(profile.mix(), *seed));
         if proposal.changed {
             world.origin = Origin::Changed { number: seed };
             world.source = Source::Saved(Cow::Owned(proposal.plan));

@@ -6,14 +6,13 @@
 
 use std::borrow::Cow;
 
-use shiftwork_sim::{
-    Plan, Scenario,
-    explore::{Injections, Profile},
-};
+use shiftwork_sim::{Plan, Scenario, explore::Injections};
 
 use super::{Campaign, Search, Seeds, profile_of, search};
 use crate::{
+    CampaignProfile,
     determinism::WorldSpec,
+    profile::OwnProfile,
     report::{InjectionCounts, Origin},
 };
 
@@ -38,7 +37,7 @@ pub(crate) struct WorldToRun<'c> {
 
 /// Where its plan comes from.
 pub(crate) enum Source<'c> {
-    Generated { seed: u64, profile: Profile },
+    Generated { seed: u64, profile: CampaignProfile },
     Saved(Cow<'c, Plan>),
 }
 
@@ -119,12 +118,12 @@ impl<'c> Order<'c> {
         let (Seeds::Counted { first, .. } | Seeds::Timed { first, .. }) = self.campaign.seeds;
         // Seeds are only names: after the last one comes the first.
         let seed = first.wrapping_add(shard.place(turn / count));
-        let profile = self.campaign.profile.unwrap_or_else(|| profile_of(seed));
+        let profile = self.campaign.profile.clone().unwrap_or_else(|| profile_of(seed).into());
         WorldToRun {
             row: self.row(scenarios[index]),
             scenario: scenarios[index],
             scenario_index: Some(index),
-            origin: Origin::Generated(profile),
+            origin: Origin::Generated(profile.clone()),
             source: Source::Generated { seed, profile },
         }
     }
@@ -167,9 +166,13 @@ impl WorldToRun<'_> {
 
     /// The world, for another process.
     pub(crate) fn spec(&self) -> WorldSpec {
+        let scenario = self.scenario.name().to_owned();
         match &self.source {
-            Source::Generated { seed, profile } => {
-                WorldSpec::Generated { scenario: self.scenario.name().to_owned(), seed: *seed, profile: *profile }
+            Source::Generated { seed, profile: CampaignProfile::Known(profile) } => {
+                WorldSpec::Generated { scenario, seed: *seed, profile: *profile }
+            }
+            Source::Generated { seed, profile: CampaignProfile::Own(own) } => {
+                WorldSpec::GeneratedByOwn { scenario, seed: *seed, profile: OwnProfile::clone(own) }
             }
             Source::Saved(plan) => WorldSpec::Saved(plan.clone().into_owned()),
         }

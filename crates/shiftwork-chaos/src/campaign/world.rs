@@ -80,7 +80,7 @@ pub(crate) fn run_again(world: &WorldToRun<'_>, timeline: bool) -> Result<Outcom
 
 fn plan(world: &WorldToRun<'_>) -> Plan {
     match &world.source {
-        Source::Generated { seed, profile } => explore::generate(world.scenario, *profile, *seed).plan(),
+        Source::Generated { seed, profile } => explore::generate(world.scenario, profile.mix(), *seed).plan(),
         Source::Saved(plan) => plan.clone().into_owned(),
     }
 }

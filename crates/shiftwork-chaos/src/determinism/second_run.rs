@@ -11,18 +11,23 @@ use std::{
     num::NonZeroUsize,
     ops::ControlFlow,
     process::{Command, Stdio},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use serde::{Deserialize, Serialize};
 use shiftwork_sim::{Outcome, Plan, Scenario, explore::Profile};
 
 use crate::{
+    CampaignProfile,
     campaign::{
         order::{Source, WorldToRun},
         threads,
         world::run_again,
     },
+    profile::OwnProfile,
     report::Origin,
 };
 
@@ -38,6 +43,15 @@ pub enum WorldSpec {
         seed: u64,
         /// How much goes wrong in it.
         profile: Profile,
+    },
+    /// The plan follows from the seed, under a profile of one's own.
+    GeneratedByOwn {
+        /// Whose world.
+        scenario: String,
+        /// Its seed.
+        seed: u64,
+        /// How much goes wrong in it.
+        profile: OwnProfile,
     },
     /// The plan itself.
     Saved(Plan),
@@ -158,13 +172,17 @@ impl InProcess<'_> {
     fn answer(&self, question: &Question) -> Result<Answer, String> {
         let (name, source) = match &question.world {
             WorldSpec::Generated { scenario, seed, profile } => {
-                (scenario, Source::Generated { seed: *seed, profile: *profile })
+                (scenario, Source::Generated { seed: *seed, profile: (*profile).into() })
+            }
+            WorldSpec::GeneratedByOwn { scenario, seed, profile } => {
+                let profile = CampaignProfile::Own(Arc::new(profile.clone()));
+                (scenario, Source::Generated { seed: *seed, profile })
             }
             WorldSpec::Saved(plan) => (&plan.scenario, Source::Saved(Cow::Borrowed(plan))),
         };
         let scenario = self.scenarios.iter().find(|scenario| scenario.name() == name);
         let scenario = &**scenario.ok_or_else(|| format!("there is no scenario {name:?} in the second run"))?;
-        let origin = Origin::Generated(Profile::Gentle);
+        let origin = Origin::Generated(Profile::Gentle.into());
         let world = WorldToRun { row: 0, scenario, scenario_index: None, origin, source };
         let outcome = run_again(&world, question.records)
             .map_err(|panic| format!("{name}, seed {} crashed in the second run: {panic}", world.seed()))?;

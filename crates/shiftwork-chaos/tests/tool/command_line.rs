@@ -39,6 +39,23 @@ fn a_bad_argument_is_refused_with_what_is_accepted() {
 }
 
 #[test]
+fn a_profile_that_cannot_be_used_is_refused_with_the_file_and_the_field() {
+    let folder = setup();
+    let check = |content: &str, words: &[&str]| {
+        fs::write(folder.path().join("mix.json"), content).unwrap();
+        let run = chaos(folder.path(), &["mailer", "--profile", "DIR/mix.json"]);
+        assert_eq!(run.code, 2, "{content}");
+        assert!(run.err.contains("mix.json") && words.iter().all(|word| run.err.contains(word)), "{}", run.err);
+    };
+    check("gibberish", &["cannot use --profile", "not a profile"]);
+    check(r#"{"weights": {"gremlin": 1}}"#, &["weights", "`gremlin`, expected one of `slow`"]);
+    check(r#"{"faults_max": 70000, "weights": {"hang": 1}}"#, &["faults_max", "70000", "from 0 to 65535"]);
+    check(r#"{"faults": 3, "weights": {"hang": 1}}"#, &["`faults`", "`faults_max`"]);
+    refused(&["--plan", "x", "--profile", "DIR/mix.json"], &["--profile", "cannot be used with"]);
+    refused(&["--exhaustive", "--profile", "DIR/mix.json"], &["--profile", "cannot be used with"]);
+}
+
+#[test]
 fn a_plan_that_cannot_be_replayed_is_refused() {
     let folder = setup();
     let check = |content: &str, words: &[&str]| {

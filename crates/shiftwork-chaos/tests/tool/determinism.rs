@@ -9,7 +9,7 @@ use std::{
 };
 
 use shiftwork_chaos::{
-    Campaign, Seeds, Verdict,
+    Campaign, CampaignProfile, Seeds, Verdict,
     determinism::{ChildProcess, Place, Question, SecondRun, WorldSpec, answer_on_stdio},
 };
 use shiftwork_sim::{Plan, Scenario};
@@ -51,6 +51,20 @@ fn worlds_are_the_same_in_another_process() {
     let report = campaign(&scenarios::Twice, &child).run();
     let determinism = report.determinism.as_ref().unwrap();
     assert_eq!((determinism.worlds, determinism.differed, &determinism.problem), (4, 0, &None));
+}
+
+#[test]
+fn worlds_of_a_profile_of_ones_own_are_the_same_in_another_process() {
+    let folder = setup();
+    let file = folder.path().join("mix.json");
+    fs::write(&file, r#"{"faults_min": 3, "faults_max": 5, "weights": {"hang": 1, "reply_lost": 2}}"#).unwrap();
+    let child = this_binary();
+    let mut campaign = campaign(&scenarios::Mailer, &child);
+    campaign.profile = Some(CampaignProfile::read(&file).unwrap());
+    let report = campaign.run();
+    let determinism = report.determinism.as_ref().unwrap();
+    assert_eq!((determinism.worlds, determinism.differed, &determinism.problem), (4, 0, &None));
+    assert!(report.scenarios[0].faults.total().planned >= 12, "three in each of four worlds");
 }
 
 #[test]

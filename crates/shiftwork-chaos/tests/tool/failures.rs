@@ -50,6 +50,37 @@ fn a_planted_bug_is_found_shrunk_saved_and_replayed() {
 }
 
 #[test]
+fn a_profile_of_ones_own_is_run_and_named_in_the_lines_that_bring_its_world_back() {
+    let folder = setup();
+    let mix = r#"{"faults_min": 2, "faults_max": 4, "weights": {"reply_lost": 3, "slow": 1}}"#;
+    fs::write(folder.path().join("replies.json"), mix).unwrap();
+    let args = ["canary-twice", "--profile", "DIR/replies.json", "--max-failures", "1", "--json", "DIR/report.json"];
+    let found = chaos(folder.path(), &args);
+    assert_eq!(found.code, 1, "{}{}", found.out, found.err);
+    let report: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(folder.path().join("report.json")).unwrap()).unwrap();
+    let planned = |kind: &str| report["scenarios"][0]["faults"][kind]["planned"].as_u64().unwrap();
+    assert!(planned("reply_lost") + planned("slow") >= 2 && planned("outage") + planned("crash") == 0, "{report}");
+    assert_eq!(report["mix"]["weights"], serde_json::json!({"reply_lost": 3, "slow": 1}));
+    let file = folder.path().join("replies.json").to_string_lossy().into_owned();
+    assert_eq!(report["profile"], *file);
+    assert_eq!(report["scenarios"][0]["failures"][0]["profile"], *file);
+
+    let plans = saved_plans(&folder);
+    let name = plans[0].file_name().unwrap().to_string_lossy().into_owned();
+    assert!(name.starts_with("canary-twice-no-mail-is-sent-twice-replies-json-"), "{name}");
+    // A plan needs no profile; the world as it was found does.
+    let line = printed_line(&found, "replay:");
+    assert!(!line.contains(&"--profile".to_owned()), "{line:?}");
+    assert_eq!(again(&folder, &line).code, 1);
+    let line = printed_line(&found, "as it was found:");
+    assert_eq!(line[line.len() - 2..], ["--profile".to_owned(), file]);
+    let unshrunk = again(&folder, &line);
+    assert_eq!(unshrunk.code, 1, "{}{}", unshrunk.out, unshrunk.err);
+    assert_eq!(saved_plans(&folder), plans, "the same failure is the same file");
+}
+
+#[test]
 fn failures_of_liveness_alone_have_a_code_of_their_own() {
     let folder = setup();
     let run = chaos(folder.path(), &["canary-stuck", "--seeds", "5", "--max-failures", "2"]);

@@ -136,6 +136,21 @@ fn shards_of_different_campaigns_are_refused_with_what_differs() {
     refused(&seeds, &["--seeds", "6"], "with --first-seed 0 --seeds 4, another with --first-seed 0 --seeds 6");
     refused(&seeds, &["--seeds", "4", "--first-seed", "9"], "--seeds 4, another with --first-seed 9 --seeds 4");
     refused(&seeds, &["--seeds", "4", "--profile", "harsh"], "with no --profile, another with --profile harsh");
+    let mix = |name: &str, most: u16| {
+        let text = format!(r#"{{"faults_max": {most}, "weights": {{"hang": 1}}}}"#);
+        fs::write(folder.path().join(name), text).unwrap();
+    };
+    mix("calm.json", 2);
+    mix("wild.json", 9);
+    let [calm, wild] = ["DIR/calm.json", "DIR/wild.json"].map(|file| ["--seeds", "4", "--profile", file]);
+    refused(&calm, &wild, "wild.json ({\"faults_min\":0,\"faults_max\":9,");
+    part("1.json", &[&["--shard", "1/2"][..], &calm].concat());
+    let changed = fs::read_to_string(folder.path().join("1.json")).unwrap();
+    part("2.json", &[&["--shard", "2/2"][..], &calm].concat());
+    assert_eq!(merge(&folder, &["DIR/1.json", "DIR/2.json"]).code, 0);
+    fs::write(folder.path().join("1.json"), changed.replace("\"faults_max\": 2", "\"faults_max\": 3")).unwrap();
+    let run = merge(&folder, &["DIR/1.json", "DIR/2.json"]);
+    assert!(run.code == 2 && run.err.contains("not of one campaign"), "the file was changed: {}", run.err);
     let exhaustive = ["--exhaustive", "--worlds-max", "50"];
     let later = [&exhaustive[..], &["--first-seed", "3"]].concat();
     refused(&exhaustive, &later, "with --first-seed 0, another with --first-seed 3");
