@@ -30,12 +30,14 @@ use shiftwork_sim::{Scenario, control, explore::Profile};
 pub use self::search::Search;
 use self::{
     order::Order,
+    threads::Told,
     world::{Ran, WorldDone},
 };
 use crate::{
     CampaignProfile, Failure,
     corpus::Corpus,
     determinism::{self, SecondRun},
+    failure::Shrinking,
     report::{CampaignReport, Ended, ScenarioReport, ToolCrash},
     stopwatch::Stopwatch,
 };
@@ -159,8 +161,8 @@ pub fn profile_of(seed: u64) -> Profile {
     }
 }
 
-/// What wants to know how a campaign gets on. Everything is told in the order of the worlds, by the thread that called
-/// [`Campaign::run_watched`].
+/// What wants to know how a campaign gets on. Everything is told by the thread that called [`Campaign::run_watched`], and in the order of
+/// the worlds, save how shrinking gets on, which is told as it happens.
 pub trait Watch {
     /// The worlds begin. `count` is how many they will be at most, if that is known; `again` says that they run for the second time.
     fn begins(&mut self, count: Option<u64>, again: bool) {
@@ -169,6 +171,12 @@ pub trait Watch {
 
     /// One more world is done.
     fn world_done(&mut self) {}
+
+    /// A rule broke in a world that is not done, and its plan is being made smaller; told after each world that this takes, of several
+    /// failures by turns. Of those that are found when the campaign has had enough, nothing comes after it.
+    fn shrinking(&mut self, shrinking: &Shrinking) {
+        let _ = shrinking;
+    }
 
     /// A rule broke. What is changed here, such as where the plan was saved, is in the report.
     fn failed(&mut self, failure: &mut Failure) {
@@ -213,16 +221,19 @@ impl<'a> Campaign<'a> {
         };
         let stop = || self.stop.load(Ordering::Relaxed) || time_is_over();
         watch.begins(order.count(), false);
-        let mut take = |number, done| {
-            tally.take(number, done, watch);
+        let mut take = |told: Told<WorldDone, Shrinking>| {
+            match told {
+                Told::Done(number, done) => tally.take(number, done, watch),
+                Told::Meanwhile(shrinking) => watch.shrinking(&shrinking),
+            }
             if tally.found() >= self.failures_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         match self.search {
-            Search::Random | Search::Exhaustive(_) => threads::run_in_order(
+            Search::Random | Search::Exhaustive(_) => threads::run_and_tell_in_order(
                 self.jobs,
                 order.count(),
                 &stop,
-                &|number| world::run(&order.world(number), self.shrink_worlds_max),
+                &|number, tell: &dyn Fn(Shrinking)| world::run(&order.world(number), self.shrink_worlds_max, tell),
                 &mut take,
             ),
             Search::Guided => guided::run(self, &order, &stop, &mut take),

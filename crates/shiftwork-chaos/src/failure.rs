@@ -7,7 +7,7 @@ use std::{
 
 use shiftwork_sim::{
     Outcome, Plan, RuleName, Scenario, Violation,
-    explore::{self, Shrunk, Without},
+    explore::{self, Progress, Shrunk, Without},
 };
 
 use crate::{CampaignProfile, Verdict, campaign::world::guarded, report::Origin};
@@ -37,20 +37,43 @@ pub struct Failure {
     pub plan_file: Option<PathBuf>,
 }
 
+/// How far the shrinking of a failure has got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shrinking {
+    /// Whose world.
+    pub scenario: &'static str,
+    /// The world's seed.
+    pub seed: u64,
+    /// What broke.
+    pub rule: RuleName,
+    /// How many worlds it took so far.
+    pub worlds: u32,
+    /// How many it may take.
+    pub worlds_max: u32,
+    /// How many faults are left in the smallest plan so far.
+    pub faults: usize,
+}
+
 impl Failure {
-    /// Shrinks what `outcome` found, unless its plan came from a file. If a scenario panics meanwhile, its panic comes beside the failure, with
-    /// the plan as it was found: the rule broke, whatever else does.
+    /// Shrinks what `outcome` found, unless its plan came from a file; `tell` hears of each world that this takes. If a scenario panics
+    /// meanwhile, its panic comes beside the failure, with the plan as it was found: the rule broke, whatever else does.
     pub(crate) fn shrunk(
         scenario: &dyn Scenario,
         origin: Origin,
         outcome: &Outcome,
         violation: &Violation,
         worlds_max: u32,
+        tell: &dyn Fn(Shrinking),
     ) -> (Self, Option<String>) {
+        let rule = &violation.rule;
+        let mut progress = |Progress { worlds, worlds_max, smallest }: Progress<'_>| {
+            let (scenario, seed, faults) = (scenario.name(), outcome.plan.seed, smallest.faults.len());
+            tell(Shrinking { scenario, seed, rule: rule.clone(), worlds, worlds_max, faults });
+        };
         let again = || unshrunk(explore::run_plan(scenario, &outcome.plan, true));
         let shrunk = guarded(|| match &origin {
             Origin::Generated(_) | Origin::Injected { .. } | Origin::Changed { .. } => {
-                explore::shrink(scenario, &outcome.plan, &violation.rule, worlds_max, &mut |_| {})
+                explore::shrink(scenario, &outcome.plan, rule, worlds_max, &mut progress)
             }
             Origin::Saved(_) => again(),
         });
@@ -154,8 +177,8 @@ pub(crate) fn again_line(command: &str, scenario: &str, seed: u64, profile: &Cam
     format!("{command} {} --seed {seed} --profile {}", in_a_shell(scenario), profile.in_a_shell())
 }
 
-/// A scenario's, a rule's or a profile's name without what a file's name should not have: some scenarios are called by a path, and a scenario's own
-/// invariant by a sentence.
+/// A scenario's, a rule's or a profile's name without what a file's name should not have: some scenarios are called by a path, and a
+/// scenario's own invariant by a sentence.
 pub(crate) fn in_a_file_name(called: &str) -> String {
     let mut name = String::new();
     for c in called.chars().take(60) {

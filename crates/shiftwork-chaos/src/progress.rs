@@ -4,7 +4,7 @@ use std::{fmt, io::Write, path::PathBuf, time::Duration};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use crate::{Failure, Watch, stopwatch::Stopwatch};
+use crate::{Failure, Watch, failure::Shrinking, stopwatch::Stopwatch, table::counted};
 
 /// How often there is a line where there is no bar: rare enough for a log.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -29,6 +29,7 @@ pub(crate) struct Progress<'a> {
     failures: u64,
     begun: Stopwatch,
     last_line: Duration,
+    line_every: Duration,
     /// A plan that could not be saved.
     pub(crate) problem: Option<String>,
 }
@@ -45,6 +46,7 @@ impl<'a> Progress<'a> {
             failures: 0,
             begun: Stopwatch::start(),
             last_line: Duration::ZERO,
+            line_every: LINE_EVERY,
             problem: None,
         }
     }
@@ -52,6 +54,16 @@ impl<'a> Progress<'a> {
     /// Takes the bar away.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+
+    /// Says a line if the last one was long enough ago; `line` makes it of the time since this began.
+    fn say_now_and_then(&mut self, line: impl FnOnce(&Self, Duration) -> String) {
+        let elapsed = self.begun.elapsed();
+        if elapsed - self.last_line >= self.line_every {
+            self.last_line = elapsed;
+            let line = line(self, elapsed);
+            self.say(&line);
+        }
     }
 
     fn say(&mut self, line: &str) {
@@ -71,8 +83,8 @@ impl Watch for Progress<'_> {
             return;
         }
         let style = match count {
-            Some(_) => "{msg} {bar:40} {human_pos}/{human_len} worlds, {rate}/s, {eta} left",
-            None => "{msg} {spinner} {human_pos} worlds, {rate}/s, {elapsed} so far",
+            Some(_) => "{prefix} {bar:40} {human_pos}/{human_len} worlds, {rate}/s, {eta} left{msg}",
+            None => "{prefix} {spinner} {human_pos} worlds, {rate}/s, {elapsed} so far{msg}",
         };
         self.bar.finish_and_clear();
         self.bar = match count {
@@ -87,7 +99,7 @@ impl Watch for Progress<'_> {
             };
             self.bar.set_style(style.with_key("rate", rate));
         }
-        self.bar.set_message(if again { "again" } else { "chaos" });
+        self.bar.set_prefix(if again { "again" } else { "chaos" });
         self.bar.enable_steady_tick(Duration::from_millis(250));
     }
 
@@ -95,21 +107,26 @@ impl Watch for Progress<'_> {
         self.done += 1;
         match self.display {
             Display::Bar => self.bar.inc(1),
-            Display::Lines => {
-                let elapsed = self.begun.elapsed();
-                if elapsed - self.last_line >= LINE_EVERY {
-                    self.last_line = elapsed;
-                    let of = self.count.map(|count| format!(" of {count}")).unwrap_or_default();
-                    let line = format!("{:.0?}: {}{of} worlds, {} failures", elapsed, self.done, self.failures);
-                    self.say(&line);
-                }
-            }
+            Display::Lines => self.say_now_and_then(|so_far, elapsed| {
+                let of = so_far.count.map(|count| format!(" of {count}")).unwrap_or_default();
+                format!("{elapsed:.0?}: {}{of} worlds, {} failures", so_far.done, so_far.failures)
+            }),
+            Display::Nothing => {}
+        }
+    }
+
+    fn shrinking(&mut self, shrinking: &Shrinking) {
+        match self.display {
+            Display::Bar => self.bar.set_message(format!("; {}", words(shrinking))),
+            Display::Lines => self.say_now_and_then(|_, elapsed| format!("{elapsed:.0?}: {}", words(shrinking))),
             Display::Nothing => {}
         }
     }
 
     fn failed(&mut self, failure: &mut Failure) {
         self.failures += 1;
+        // If another one is still being shrunk, it says so at once.
+        self.bar.set_message("");
         if let Err(error) = failure.save(&self.save) {
             self.problem = Some(format!("could not save a plan in {}: {error}", self.save.display()));
         }
@@ -117,5 +134,54 @@ impl Watch for Progress<'_> {
             let line = format!("{} broke in {}, seed {}", failure.rule(), failure.scenario, failure.seed);
             self.say(&line);
         }
+    }
+}
+
+/// How far the shrinking of a failure has got, as a person reads it.
+fn words(shrinking: &Shrinking) -> String {
+    let Shrinking { scenario, seed, rule, worlds, worlds_max, faults } = shrinking;
+    let left = counted(*faults as u64, "fault");
+    format!(
+        "shrinking {} of {scenario}, seed {seed}: {worlds} of at most {worlds_max} worlds, {left} left",
+        rule.name()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use shiftwork_sim::RuleName;
+
+    use super::*;
+
+    /// What is said where nothing else is, of a failure that is being shrunk and of a world that is done.
+    fn said(display: Display, line_every: Duration) -> String {
+        let mut err = Vec::new();
+        let mut progress = Progress::new(display, &mut err, PathBuf::new());
+        progress.line_every = line_every;
+        progress.shrinking(&Shrinking {
+            scenario: "orders",
+            seed: 7,
+            rule: RuleName::Scenario("paid once".to_owned()),
+            worlds: 412,
+            worlds_max: 2_000,
+            faults: 3,
+        });
+        progress.world_done();
+        String::from_utf8(err).unwrap()
+    }
+
+    #[test]
+    fn shrinking_is_told_in_lines_as_worlds_are() {
+        let said = said(Display::Lines, Duration::ZERO);
+        // Without the time that each of them begins with.
+        let lines: Vec<_> = said.lines().filter_map(|line| line.split_once(": ")).map(|(_, rest)| rest).collect();
+        let shrinking = "shrinking paid once of orders, seed 7: 412 of at most 2000 worlds, 3 faults left";
+        assert_eq!(lines, [shrinking, "1 worlds, 0 failures"]);
+    }
+
+    #[test]
+    fn shrinking_is_told_no_more_often_than_worlds_are_and_nobody_who_wants_nothing() {
+        assert_eq!(said(Display::Lines, Duration::MAX), "");
+        assert_eq!(said(Display::Nothing, Duration::ZERO), "");
     }
 }

@@ -10,10 +10,10 @@ use shiftwork_sim::explore::Guide;
 use super::{
     Campaign,
     order::{Order, Source, WorldToRun},
-    threads,
+    threads::{self, Told},
     world::{self, Ran, WorldDone},
 };
-use crate::report::Origin;
+use crate::{failure::Shrinking, report::Origin};
 
 /// How many worlds of each scenario are in a round: enough to keep many threads busy, few enough to learn often.
 const ROUND: u64 = 64;
@@ -23,7 +23,7 @@ pub(crate) fn run(
     campaign: &Campaign<'_>,
     order: &Order<'_>,
     stop: &(dyn Fn() -> bool + Sync),
-    take: &mut dyn FnMut(u64, WorldDone) -> ControlFlow<()>,
+    take: &mut dyn FnMut(Told<WorldDone, Shrinking>) -> ControlFlow<()>,
 ) {
     let mut guides: Vec<Guide<'_>> = campaign.scenarios.iter().map(|scenario| Guide::new(*scenario)).collect();
     let (count, replays) = (order.count(), order.replays());
@@ -35,17 +35,22 @@ pub(crate) fn run(
         let worlds: Vec<_> = (begun..upto).map(|number| proposed(order, &guides, number)).collect();
         let world = |index: u64| usize::try_from(index).ok().and_then(|index| worlds.get(index)).unwrap_or(&worlds[0]);
         let mut flow = ControlFlow::Continue(());
-        threads::run_in_order(
+        threads::run_and_tell_in_order(
             campaign.jobs,
             Some(upto - begun),
             stop,
-            &|index| world::run(world(index), campaign.shrink_worlds_max),
-            &mut |index, done| {
-                let guide = world(index).scenario_index.and_then(|index| guides.get_mut(index));
-                if let (Some(guide), Ok(Ran { plan, reached, .. })) = (guide, &done.ran) {
-                    guide.learn(plan, reached);
-                }
-                flow = take(begun + index, done);
+            &|index, tell: &dyn Fn(Shrinking)| world::run(world(index), campaign.shrink_worlds_max, tell),
+            &mut |told| {
+                flow = match told {
+                    Told::Done(index, done) => {
+                        let guide = world(index).scenario_index.and_then(|index| guides.get_mut(index));
+                        if let (Some(guide), Ok(Ran { plan, reached, .. })) = (guide, &done.ran) {
+                            guide.learn(plan, reached);
+                        }
+                        take(Told::Done(begun + index, done))
+                    }
+                    meanwhile @ Told::Meanwhile(_) => take(meanwhile),
+                };
                 flow
             },
         );

@@ -2,10 +2,12 @@
 //!
 //! Threads take numbers from a counter and send back what they made of them; the calling thread folds the results in the order of the
 //! numbers. When the fold has had enough after some number, everything that other threads have already done beyond it is
-//! thrown away. So what is folded depends neither on the number of threads nor on how fast each one is.
+//! thrown away. So what is folded depends neither on the number of threads nor on how fast each one is. Only what a thread says of a number
+//! that it is still at comes as it happens: it is for a person who waits, and nothing is made of it.
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     num::NonZeroUsize,
     ops::ControlFlow,
     sync::{
@@ -15,8 +17,15 @@ use std::{
     thread,
 };
 
-/// Does `work` for the numbers from 0 up to `count` on `threads` threads, and folds what comes out in their order, until it is told
-/// to break. Once `stop` says so, no further number is begun; those that were begun are still folded.
+/// What the calling thread is told.
+pub(crate) enum Told<T, N> {
+    /// What came of a number; in the order of the numbers.
+    Done(u64, T),
+    /// How it goes with a number that is not done; as it happens.
+    Meanwhile(N),
+}
+
+/// As [`run_and_tell_in_order`], of work that says nothing meanwhile.
 ///
 /// # Panics
 ///
@@ -28,13 +37,43 @@ pub(crate) fn run_in_order<T: Send>(
     work: &(dyn Fn(u64) -> T + Sync),
     fold: &mut dyn FnMut(u64, T) -> ControlFlow<()>,
 ) {
+    run_and_tell_in_order(
+        threads,
+        count,
+        stop,
+        &|number, _: &dyn Fn(Infallible)| work(number),
+        &mut |told| match told {
+            Told::Done(number, result) => fold(number, result),
+            Told::Meanwhile(never) => match never {},
+        },
+    );
+}
+
+/// Does `work` for the numbers from 0 up to `count` on `threads` threads, and folds what comes out in their order, until it is told
+/// to break. What `work` says meanwhile is folded as it comes. Once `stop` says so, no further number is begun; those that were begun are
+/// still folded.
+///
+/// # Panics
+///
+/// When `work` does.
+pub(crate) fn run_and_tell_in_order<T: Send, N: Send>(
+    threads: NonZeroUsize,
+    count: Option<u64>,
+    stop: &(dyn Fn() -> bool + Sync),
+    work: &(dyn Fn(u64, &dyn Fn(N)) -> T + Sync),
+    fold: &mut dyn FnMut(Told<T, N>) -> ControlFlow<()>,
+) {
     let next = AtomicU64::new(0);
     let enough = AtomicBool::new(false);
     let (sender, results) = mpsc::channel();
-    let run = |sender: mpsc::Sender<(u64, T)>| {
+    let run = |sender: mpsc::Sender<Told<T, N>>| {
+        // Nobody listens any more once there is enough.
+        let tell = |note| drop(sender.send(Told::Meanwhile(note)));
         while !enough.load(Ordering::Relaxed) && !stop() {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            if count.is_some_and(|count| number >= count) || sender.send((number, work(number))).is_err() {
+            if count.is_some_and(|count| number >= count)
+                || sender.send(Told::Done(number, work(number, &tell))).is_err()
+            {
                 return;
             }
         }
@@ -54,10 +93,17 @@ pub(crate) fn run_in_order<T: Send>(
         drop(sender);
         let mut waiting = BTreeMap::new();
         let mut due = 0;
-        'folding: for (number, result) in results {
-            waiting.insert(number, result);
+        'folding: for told in results {
+            match told {
+                Told::Done(number, result) => drop(waiting.insert(number, result)),
+                meanwhile @ Told::Meanwhile(_) => {
+                    if fold(meanwhile).is_break() {
+                        break 'folding;
+                    }
+                }
+            }
             while let Some(result) = waiting.remove(&due) {
-                let flow = fold(due, result);
+                let flow = fold(Told::Done(due, result));
                 due += 1;
                 if flow.is_break() {
                     break 'folding;
@@ -96,6 +142,29 @@ mod tests {
     fn the_fold_can_end_it_at_an_exact_place() {
         for threads in [1, 2, 7] {
             assert_eq!(check(threads, None, 5), [0, 1, 2, 3, 4]);
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_a_number_meanwhile_comes_before_it_and_changes_nothing() {
+        for threads in [1, 2, 7] {
+            let (mut said, mut folded) = (Vec::new(), Vec::new());
+            let work = |number, tell: &dyn Fn(u64)| {
+                tell(number);
+                number * 10
+            };
+            run_and_tell_in_order(NonZeroUsize::new(threads).unwrap(), Some(50), &|| false, &work, &mut |told| {
+                match told {
+                    Told::Meanwhile(number) => said.push(number),
+                    Told::Done(number, result) => {
+                        assert!(said.contains(&number), "{number} came before what was said of it");
+                        folded.push(result);
+                    }
+                }
+                ControlFlow::Continue(())
+            });
+            said.sort_unstable();
+            assert_eq!((said, folded), (Vec::from_iter(0..50), (0..50).map(|number| number * 10).collect()));
         }
     }
 

@@ -15,6 +15,7 @@ use shiftwork_sim::{
 use super::order::{Source, WorldToRun};
 use crate::{
     Failure,
+    failure::Shrinking,
     report::{FaultCounts, Origin},
     stopwatch::Stopwatch,
 };
@@ -46,8 +47,8 @@ pub(crate) struct Ran {
     pub(crate) reached: Reached,
 }
 
-/// Runs a world, and shrinks its failure in at most `shrink_worlds_max` more.
-pub(crate) fn run(world: &WorldToRun<'_>, shrink_worlds_max: u32) -> WorldDone {
+/// Runs a world, and shrinks its failure in at most `shrink_worlds_max` more; `tell` hears of each of these.
+pub(crate) fn run(world: &WorldToRun<'_>, shrink_worlds_max: u32, tell: &dyn Fn(Shrinking)) -> WorldDone {
     let mut took = Duration::ZERO;
     // A scenario that panics while it builds must not take the other worlds with it.
     let ran = guarded(|| {
@@ -60,7 +61,7 @@ pub(crate) fn run(world: &WorldToRun<'_>, shrink_worlds_max: u32) -> WorldDone {
     let ran = ran.map(|(plan, outcome)| {
         let shrunk = outcome.violations.first().map(|violation| {
             let origin = world.origin.clone();
-            Failure::shrunk(world.scenario, origin, &outcome, violation, shrink_worlds_max)
+            Failure::shrunk(world.scenario, origin, &outcome, violation, shrink_worlds_max, tell)
         });
         let (failure, crash) = shrunk.unzip();
         Ran { failure: failure.map(Box::new), crash: crash.flatten(), ..count(plan, &outcome) }

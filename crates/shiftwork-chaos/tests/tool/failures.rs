@@ -2,9 +2,14 @@
 
 use std::{fs, path::PathBuf};
 
-use shiftwork_sim::{Fault, Plan, explore, millis, site};
+use shiftwork_chaos::{Campaign, Failure, Watch, campaign::SHRINK_WORLDS_MAX, failure::Shrinking, json};
+use shiftwork_sim::{Fault, Plan, Scenario, explore, millis, site};
 
-use crate::{Run, chaos, scenarios::Brittle, setup};
+use crate::{
+    Run, chaos,
+    scenarios::{Brittle, Twice},
+    setup,
+};
 
 /// The arguments behind the command in the line that begins with `label`.
 fn printed_line(run: &Run, label: &str) -> Vec<String> {
@@ -78,6 +83,40 @@ fn a_profile_of_ones_own_is_run_and_named_in_the_lines_that_bring_its_world_back
     let unshrunk = again(&folder, &line);
     assert_eq!(unshrunk.code, 1, "{}{}", unshrunk.out, unshrunk.err);
     assert_eq!(saved_plans(&folder), plans, "the same failure is the same file");
+}
+
+/// Hears how shrinking gets on.
+#[derive(Default)]
+struct Ear {
+    heard: Vec<Shrinking>,
+    failures: Vec<(u64, u32, usize)>,
+}
+
+impl Watch for Ear {
+    fn shrinking(&mut self, shrinking: &Shrinking) {
+        self.heard.push(shrinking.clone());
+    }
+
+    fn failed(&mut self, failure: &mut Failure) {
+        self.failures.push((failure.seed, failure.shrink_worlds, failure.outcome.plan.faults.len()));
+    }
+}
+
+#[test]
+fn shrinking_is_told_world_by_world_and_changes_nothing() {
+    let mut campaign = Campaign::over([&Twice as &dyn Scenario]);
+    campaign.profile = Some(explore::Profile::Harsh.into());
+    campaign.failures_max = 2;
+    let mut ear = Ear::default();
+    let watched = json::Report::of(&campaign.run_watched(&mut ear)).to_json();
+    assert_eq!(watched, json::Report::of(&campaign.run()).to_json());
+    assert_eq!(ear.failures.len(), 2);
+    for (seed, worlds, faults) in ear.failures {
+        let told: Vec<_> = ear.heard.iter().filter(|told| told.seed == seed).collect();
+        assert_eq!(told.iter().map(|told| told.worlds).collect::<Vec<_>>(), Vec::from_iter(1..=worlds), "seed {seed}");
+        let last = told.last().expect("it takes a world to know that there is nothing smaller");
+        assert_eq!((last.scenario, last.worlds_max, last.faults), ("canary-twice", SHRINK_WORLDS_MAX, faults));
+    }
 }
 
 #[test]
