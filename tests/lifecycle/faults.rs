@@ -120,6 +120,66 @@ fn a_spinning_call_takes_polls_and_no_time_and_is_a_hot_loop_only_if_it_spins_lo
 }
 
 #[test]
+fn a_call_that_blocks_its_thread_makes_others_late_and_breaks_l3_only_if_it_blocks_long() {
+    let blocks = |by_ms| site("backend").block(millis(by_ms));
+    let mut took_once = [100; 10];
+    took_once[0] = 109;
+    assert_eq!(took(&calls(blocks(9), DependencyError::into_failure)), took_once);
+
+    // The call gets there at 50 ms, a millisecond before a tick of the sibling is due.
+    let beside = |world: &mut World| {
+        let backend = world.dependency_with("backend", Latency::constant(millis(100)));
+        world.node("node", move |node| {
+            let backend = backend.clone();
+            let call = move |_: Tick, _: Context| {
+                let backend = backend.clone();
+                async move { Ok::<(), Failure>(backend.call(async {}).await?) }
+            };
+            let sibling = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+            node.host()
+                .worker("caller", Schedule::every(secs(10)), call)
+                .worker("sibling", Schedule::every(secs(10)).first_after(millis(51)), sibling)
+                .run_until_signal()
+        });
+    };
+    let outcome = Script::new().at(secs(0), blocks(9)).at(secs(5), Signal::Terminate).run_once(beside);
+    outcome.assert_rules_kept();
+    let late = outcome.events().find_map(|(_, event)| match event {
+        Event::TickDue { late, .. } if !late.is_zero() => Some(*late),
+        _ => None,
+    });
+    assert_eq!(late, Some(millis(8)), "{}", outcome.timeline);
+
+    let (outcome, _) = Jobs::default().run(|build| Script::new().at(secs(0), blocks(50)).run_once(build));
+    let violation = outcome.expect_broken("L3");
+    assert!(violation.happened.ends_with("blocked it for 50ms"), "{violation}");
+}
+
+#[test]
+fn two_calls_of_one_poll_do_not_block_it_both() {
+    let build = |world: &mut World| {
+        let [one, other] = ["one", "other"].map(|name| world.dependency_with(name, Latency::constant(millis(100))));
+        world.node("node", move |node| {
+            let (one, other) = (one.clone(), other.clone());
+            let call = move |_: Tick, _: Context| {
+                let (one, other) = (one.clone(), other.clone());
+                async move {
+                    let (one, other) = tokio::join!(one.call(async {}), other.call(async {}));
+                    Ok::<(), Failure>(one.and(other)?)
+                }
+            };
+            node.host().worker("caller", Schedule::every(secs(1)), call).run_until_signal()
+        });
+    };
+    let blocks = |name: &str| site(name).block(millis(9));
+    let script = Script::new().at(secs(0), blocks("one")).at(secs(0), blocks("other"));
+    let outcome = script.at(millis(2_950), Signal::Terminate).run_once(build);
+    outcome.assert_rules_kept();
+    assert_eq!(took(&outcome), [109, 109, 100]);
+    assert_eq!(outcome.stats.struck[..2], [true, true]);
+}
+
+#[test]
 fn a_dropped_call_has_its_effect_all_the_same_when_the_plan_says_so() {
     let short = || Jobs { takes: secs(10), timeout: secs(2), retry: Retry::never(), ..Jobs::default() };
     let (_, seen) = jobs(short(), secs(0), site("backend").effect_after_drop());

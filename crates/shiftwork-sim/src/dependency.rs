@@ -19,6 +19,7 @@
 //! | panic, panic at poll | a bug in the client: the calling task panics, before the effect or at any await point of the call |
 //! | drop at poll | a `select!` or a timeout in the client gives the call up at any await point of it, and goes on |
 //! | spin | a client that polls for an answer instead of waiting for it: the task wakes itself |
+//! | block | a client that computes, reads a file or waits for a lock in the middle of its poll: its thread does nothing else meanwhile |
 //! | crash in call | the process dies while it waits, before or after the effect |
 //!
 //! The effect itself takes no time and is not torn apart: it is a future, and a dropped call drops it at an await point of its own.
@@ -230,6 +231,7 @@ impl Dependency {
                         tokio::task::yield_now().await;
                     }
                 }
+                Meets::Block(by) => self.shared.block(by),
                 Meets::Silence(until) => {
                     let until = self.shared.lock().instant_of(until);
                     sleep_until(until).await;
@@ -250,7 +252,7 @@ impl Dependency {
 
     async fn obey(&self, meets: Meets) -> Result<(), DependencyError> {
         match meets {
-            Meets::Nothing | Meets::Silence(_) | Meets::Panic | Meets::Spin(_) => Ok(()),
+            Meets::Nothing | Meets::Silence(_) | Meets::Panic | Meets::Spin(_) | Meets::Block(_) => Ok(()),
             Meets::Error(trouble) => Err(self.error(trouble)),
             Meets::Crash => {
                 self.shared.bell.notify_one();

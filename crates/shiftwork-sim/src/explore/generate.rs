@@ -3,6 +3,9 @@
 //! Swarm: each seed allows only a random subset of the kinds of faults, so that some worlds have many of a kind and none of
 //! another (Groce and others, "Swarm testing", ISSTA 2012). A quarter of the times is drawn close to another fault's, since it is
 //! faults together that break things.
+//!
+//! A kind that came later takes the place of one that a seed draws without it, by draws of its own: plans that have none of it stay as
+//! they were.
 
 use std::{iter, rc::Rc};
 
@@ -28,7 +31,8 @@ pub fn generate(scenario: &dyn Scenario, mix: impl Into<FaultMix>, seed: u64) ->
     let mix = scenario.bend(mix.into());
     let mut chance = fastrand::Rng::with_seed(stream(seed, name));
     let ingredients = Ingredients::new(scenario, mix);
-    let strategy = faults(&ingredients, mix, &mut chance);
+    let own = fastrand::Rng::with_seed(stream(stream(seed, name), LATER.as_str()));
+    let strategy = faults(&ingredients, mix, &mut chance, own);
     let mut bytes = [0; 32];
     chance.fill(&mut bytes);
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
@@ -39,14 +43,26 @@ pub fn generate(scenario: &dyn Scenario, mix: impl Into<FaultMix>, seed: u64) ->
     Candidate { scenario: name, seed, tree }
 }
 
-/// Which kinds this seed allows: each with even odds, and at least one.
-fn faults(ingredients: &Ingredients, mix: FaultMix, chance: &mut fastrand::Rng) -> BoxedStrategy<Vec<Fault>> {
+/// The kind that came later than the others.
+const LATER: FaultName = FaultName::Block;
+
+/// Which kinds this seed allows: each with even odds, and at least one. `own` is the chance of the one that came later.
+fn faults(
+    ingredients: &Ingredients,
+    mix: FaultMix,
+    chance: &mut fastrand::Rng,
+    mut own: fastrand::Rng,
+) -> BoxedStrategy<Vec<Fault>> {
     let kind = |name: FaultName| {
         let weight = u32::from(mix.weight_of(name));
         let strategy = if weight == 0 { None } else { ingredients.kind(name) };
         strategy.map(|strategy| (weight, strategy))
     };
-    let all: Vec<_> = FaultName::ALL.into_iter().filter_map(kind).collect();
+    let mut all: Vec<_> = FaultName::ALL.into_iter().filter(|name| *name != LATER).filter_map(kind).collect();
+    let mut later = kind(LATER);
+    if all.is_empty() {
+        all.extend(later.take());
+    }
     if all.is_empty() {
         return Just(Vec::new()).boxed();
     }
@@ -54,14 +70,26 @@ fn faults(ingredients: &Ingredients, mix: FaultMix, chance: &mut fastrand::Rng) 
     if allowed.is_empty() {
         allowed.push(all[chance.usize(0..all.len())].clone());
     }
+    let weight_of_others: u32 = allowed.iter().map(|(weight, _)| weight).sum();
     let horizon = ingredients.horizon_ms;
     let fault = (0..horizon, Union::new_weighted(allowed)).prop_map(|(at_ms, kind)| Fault::new(at_ms, kind));
     let together = chance.u8(0..4) == 0;
-    (0..horizon, prop::collection::vec((fault, 0u64..50), mix.faults_range()))
-        .prop_map(move |(base, faults)| {
+    let drawn = (0..horizon, prop::collection::vec((fault, 0u64..50), mix.faults_range())).prop_map(
+        move |(base, faults)| -> Vec<Fault> {
             let near =
                 |(fault, offset): (Fault, u64)| if together { Fault { at_ms: base + offset, ..fault } } else { fault };
             faults.into_iter().map(near).collect()
+        },
+    );
+    let Some((weight, later)) = later.filter(|_| own.bool()) else { return drawn.boxed() };
+    // Drawn behind all others, as often as if it were one of them.
+    let instead = prop::collection::vec((0..weight_of_others + weight, later), *mix.faults_range().end());
+    (drawn, instead)
+        .prop_map(move |(faults, instead)| {
+            let or_later = |(fault, (draw, kind)): (Fault, (u32, FaultKind))| {
+                if draw < weight { Fault { kind, ..fault } } else { fault }
+            };
+            faults.into_iter().zip(instead).map(or_later).collect()
         })
         .boxed()
 }
@@ -145,6 +173,8 @@ impl Ingredients {
             FaultName::Spin => {
                 (sites()?, 1u32..1_000).prop_map(|(site, polls)| FaultKind::Spin { site, polls }).boxed()
             }
+            // For less than rule L3 demands of a worker.
+            FaultName::Block => (sites()?, 1u64..10).prop_map(|(site, by_ms)| FaultKind::Block { site, by_ms }).boxed(),
             FaultName::Panic => dependencies()?.prop_map(|site| FaultKind::Panic { site }).boxed(),
             FaultName::Duplicate => queues()?.prop_map(|site| FaultKind::Duplicate { site }).boxed(),
             FaultName::Malformed => queues()?.prop_map(|site| FaultKind::Malformed { site }).boxed(),
@@ -325,6 +355,33 @@ mod tests {
             let together = times.filter(|faults| faults[5].at_ms - faults[0].at_ms < 50).count();
             assert!((of / 6..=of / 3).contains(&together), "{together} of about {of} whose times are {timing:?}");
         }
+    }
+
+    #[test]
+    fn a_kind_that_came_later_leaves_what_others_draw_as_it_was() {
+        let without = FaultMix::HOSTILE.weight(LATER, 0);
+        let (mut changed, mut of_kind) = (0, 0);
+        for (with, without) in plans(FaultMix::HOSTILE).zip(plans(without)) {
+            assert_eq!(with.len(), without.len());
+            let later = |faults: &[Fault]| faults.iter().filter(|fault| fault.kind.kind() == LATER).count();
+            assert_eq!(later(&without), 0);
+            of_kind += later(&with);
+            changed += usize::from(with != without);
+            let mut places: Vec<_> = without.iter().collect();
+            for fault in with.iter().filter(|fault| fault.kind.kind() != LATER) {
+                let place = places.iter().position(|other| *other == fault).expect("it is drawn without the other one");
+                places.remove(place);
+            }
+        }
+        assert!(of_kind > 200 && changed < 1_000, "{of_kind} in {changed} of 2,000 plans");
+        let alone = plans(FaultMix::none().faults(1..=3).weight(LATER, 1));
+        assert!(alone.into_iter().all(|faults| (1..=3).contains(&faults.len())), "a mix may be of it alone");
+    }
+
+    #[test]
+    fn what_is_generated_blocks_no_poll_for_longer_than_a_worker_may() {
+        let blocks = plans(FaultMix::none().weight(FaultName::Block, 1)).flatten();
+        assert!(blocks.into_iter().all(|fault| matches!(fault.kind, FaultKind::Block { by_ms: 1..10, .. })));
     }
 
     #[test]

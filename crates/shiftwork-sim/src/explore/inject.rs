@@ -27,6 +27,9 @@ const A_WHILE_MS: u64 = 5_000;
 /// Longer than a client waits for its store, or a person for a page.
 const LONG_MS: u64 = 10_000;
 
+/// As long as a poll may block its thread: rule L3 speaks from 10 ms on.
+const BLOCK_MS: u64 = 9;
+
 /// How soon a killed process is back.
 const DOWN_MS: u64 = 1_000;
 
@@ -183,6 +186,7 @@ fn of_arrival(site: &Site) -> Vec<FaultKind> {
         FaultKind::Hang { site: site(), for_ms: Some(A_MOMENT_MS) },
         FaultKind::Hang { site: site(), for_ms: Some(longer_than_patience) },
         FaultKind::Spin { site: site(), polls: 3 },
+        FaultKind::Block { site: site(), by_ms: BLOCK_MS },
         FaultKind::CrashInCall { site: site(), after_effect: false, down_ms: DOWN_MS },
     ];
     if *is_queue {

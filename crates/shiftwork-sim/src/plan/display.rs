@@ -112,6 +112,9 @@ impl fmt::Display for FaultKind {
                 write!(f, "cycles of {site} ignore that they are asked to end")?;
                 lasting(f, for_ms)
             }
+            FaultKind::Block { site, by_ms } => {
+                write!(f, "the next call to {site} blocks its thread for {}", Seconds(*by_ms))
+            }
             FaultKind::ClockStep { node, by_ms } => {
                 let whose = node.as_ref().map(|node| format!(" of {node}")).unwrap_or_default();
                 let way = if *by_ms < 0 { "back" } else { "forward" };

@@ -274,6 +274,16 @@ pub enum FaultKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         for_ms: Option<u64>,
     },
+    /// The next call to the site holds its thread for a while in the poll in which it gets there, once: everything else on the thread waits.
+    /// No two faults hold up one poll; the other one waits for the next call. Needs a world that holds the time, and
+    /// `--cfg tokio_unstable`, and never strikes without.
+    Block {
+        /// Which site.
+        site: String,
+        /// For how long, in milliseconds. From 10 on it breaks rule L3, or from what the scenario allows
+        /// ([`World::poll_max`](crate::World::poll_max)).
+        by_ms: u64,
+    },
 }
 
 impl FaultKind {
@@ -307,6 +317,7 @@ impl FaultKind {
             FaultKind::PanicAtPoll { .. } => FaultName::PanicAtPoll,
             FaultKind::DropAtPoll { .. } => FaultName::DropAtPoll,
             FaultKind::IgnoreCancel { .. } => FaultName::IgnoreCancel,
+            FaultKind::Block { .. } => FaultName::Block,
             FaultKind::Pause { .. } => FaultName::Pause,
             FaultKind::SlowStart { .. } => FaultName::SlowStart,
         }
@@ -341,6 +352,7 @@ impl FaultKind {
             | FaultKind::PanicAtPoll { site, .. }
             | FaultKind::DropAtPoll { site, .. }
             | FaultKind::IgnoreCancel { site, .. }
+            | FaultKind::Block { site, .. }
             | FaultKind::CrashInCall { site, .. }
             | FaultKind::Spin { site, .. }
             | FaultKind::Duplicate { site, .. }
@@ -394,6 +406,7 @@ impl FaultKind {
             FaultKind::Panic { .. }
             | FaultKind::CrashInCall { .. }
             | FaultKind::Spin { .. }
+            | FaultKind::Block { .. }
             | FaultKind::Duplicate { .. }
             | FaultKind::Malformed { .. }
             | FaultKind::LeaseTaken { .. }
@@ -445,6 +458,7 @@ impl FaultKind {
             | FaultKind::PanicAtPoll { .. }
             | FaultKind::DropAtPoll { .. }
             | FaultKind::Spin { .. }
+            | FaultKind::Block { .. }
             | FaultKind::Duplicate { .. }
             | FaultKind::Malformed { .. }
             | FaultKind::LeaseTaken { .. }
@@ -534,6 +548,7 @@ impl FaultKind {
             | FaultKind::Panic { .. }
             | FaultKind::CrashInCall { after_effect: false, .. }
             | FaultKind::Spin { .. }
+            | FaultKind::Block { .. }
             | FaultKind::LeaseTaken { .. } => Some(Step::Arrives),
             FaultKind::ReplyLost { .. } | FaultKind::CrashInCall { after_effect: true, .. } => Some(Step::Returns),
             FaultKind::Reorder { .. }
@@ -584,6 +599,7 @@ impl FaultKind {
             | FaultKind::IgnoreCancel { .. }
             | FaultKind::CrashInCall { .. }
             | FaultKind::Spin { .. }
+            | FaultKind::Block { .. }
             | FaultKind::Duplicate { .. }
             | FaultKind::Malformed { .. }
             | FaultKind::LeaseTaken { .. }

@@ -60,6 +60,7 @@ names! {
     PanicAtPoll = "panic_at_poll",
     DropAtPoll = "drop_at_poll",
     IgnoreCancel = "ignore_cancel",
+    Block = "block",
 }
 
 impl FaultName {

@@ -77,6 +77,12 @@ impl Site {
         FaultKind::Spin { site: self.0.clone(), polls }
     }
 
+    /// The next call holds its thread for `by` in its poll; from 10 ms on rule L3 is broken.
+    #[must_use]
+    pub fn block(&self, by: Duration) -> FaultKind {
+        FaultKind::Block { site: self.0.clone(), by_ms: whole_ms(by) }
+    }
+
     /// The next delivery that the queue hands out comes twice.
     #[must_use]
     pub fn duplicate(&self) -> FaultKind {

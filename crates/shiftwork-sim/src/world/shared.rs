@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     FaultName, Plan, Record, Timeline, Violation, What,
-    interpose::parking,
+    interpose::{self, parking},
     order::Scheduler,
     record::{NodeId, SiteId},
     rules::{Sometimes, user::UserRules},
@@ -215,6 +215,11 @@ impl Shared {
     pub(super) fn take_apart(&self) {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.lock().recorder.user_rules.clear();
+    }
+
+    /// What blocks its thread does so for this time: the clock goes on, and nothing else does, as when it sleeps.
+    pub(crate) fn block(&self, by: Duration) {
+        self.clock.skip_to(self.clock.now().saturating_add(by));
     }
 
     /// Adds an invariant of the scenario.
@@ -458,6 +463,12 @@ impl State {
     fn blocking_since(&self, now: Duration) -> Option<Duration> {
         let tasks = &self.nodes[usize::from(self.running?.0)].tasks;
         (tasks.current != 0 && tasks.began_at < now).then_some(tasks.began_at)
+    }
+
+    /// Whether a fault may hold up the poll at hand: there is one, somebody sees how long it lasts, and nothing has held it up yet. Twice
+    /// what rule L3 allows is more than it allows.
+    pub(super) fn may_block(&self) -> bool {
+        interpose::IN_FORCE && self.task_of_running_node() != 0 && self.blocking_since(self.now()).is_none()
     }
 
     /// The task that is being polled; 0 outside of all.

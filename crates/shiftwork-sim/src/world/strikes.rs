@@ -30,6 +30,8 @@ pub(crate) enum Meets {
     Silence(Duration),
     /// So many polls without progress.
     Spin(u32),
+    /// Its thread is held for so long, in the poll in which it is.
+    Block(Duration),
     /// A panic.
     Panic,
     /// The end of the process.
@@ -302,7 +304,7 @@ impl State {
     pub(crate) fn meets(&mut self, site: SiteId, after: bool) -> Meets {
         self.note(if after { Place::CallReturns(site) } else { Place::CallArrives(site) });
         self.come_to(site, if after { Step::Returns } else { Step::Arrives });
-        let (now, heal_at) = (self.now(), self.heal_at());
+        let (now, heal_at, may_block) = (self.now(), self.heal_at(), self.may_block());
         for index in 0..self.faults.len() {
             let fault = &self.faults[index];
             if fault.site != Some(site) || !Self::in_force(fault, heal_at, now) {
@@ -329,6 +331,9 @@ impl State {
                     Meets::Error(Trouble::ReplyLost)
                 }
                 FaultKind::Spin { polls, .. } if !after && !fault.struck => Meets::Spin(polls),
+                FaultKind::Block { by_ms, .. } if !after && !fault.struck && may_block => {
+                    Meets::Block(Duration::from_millis(by_ms))
+                }
                 FaultKind::Panic { .. } if !after && !fault.struck => Meets::Panic,
                 FaultKind::CrashInCall { after_effect, down_ms, .. } if after == after_effect && !fault.struck => {
                     self.kill(Duration::from_millis(down_ms));
