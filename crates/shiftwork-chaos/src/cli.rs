@@ -113,7 +113,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "I/N", conflicts_with_all = ["seed", "plan"])]
     shard: Option<String>,
 
-    /// Run every world again in another process, in reverse order, and compare
+    /// Run every world again in another process, in reverse order and after others of its scenario, and compare
     #[arg(long)]
     verify_determinism: bool,
 

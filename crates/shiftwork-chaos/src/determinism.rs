@@ -1,8 +1,8 @@
 //! The same worlds again, at another place, compared.
 //!
 //! A world is a pure function of scenario, plan and seed. What breaks that (an address, a real clock, a file, state that two
-//! worlds share) shows only when the world runs under other circumstances. So every world runs a second time in another process, after
-//! other worlds, in reverse order, and its fingerprint must be the same.
+//! worlds share) shows only when the world runs under other circumstances. So every world runs a second time in another process, in
+//! reverse order and after other worlds, a single one after a few that nobody asked for, and its fingerprint must be the same.
 //!
 //! A fingerprint says that two runs differ, not where. So a world that differed runs twice more with all its records and polls, and the
 //! first record at which they part is named, if they part again; the first poll, if all records are the same.

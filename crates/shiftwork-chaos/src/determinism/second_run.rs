@@ -7,6 +7,8 @@
 
 use std::{
     borrow::Cow,
+    cell::RefCell,
+    collections::BTreeSet,
     io::{BufRead, BufReader, BufWriter, Read, Write},
     num::NonZeroUsize,
     ops::ControlFlow,
@@ -18,14 +20,17 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use shiftwork_sim::{Outcome, Plan, Scenario, explore::Profile};
+use shiftwork_sim::{
+    Outcome, Plan, Scenario,
+    explore::{self, Profile},
+};
 
 use crate::{
     CampaignProfile,
     campaign::{
         order::{Source, WorldToRun},
         threads,
-        world::run_again,
+        world::{guarded, run_again},
     },
     profile::OwnProfile,
     report::Origin,
@@ -107,7 +112,7 @@ pub trait SecondRun: Sync {
     ) -> Result<(), String>;
 }
 
-/// Runs them in this process, the last one first. It finds less than another process would: addresses, the environment and
+/// Runs them in this process, the last one first, and each behind a few others of its scenario that nobody asked for. It finds less than another process would: addresses, the environment and
 /// static variables are the same.
 pub struct InProcess<'a> {
     scenarios: &'a [Box<dyn Scenario>],
@@ -182,11 +187,32 @@ impl InProcess<'_> {
         };
         let scenario = self.scenarios.iter().find(|scenario| scenario.name() == name);
         let scenario = &**scenario.ok_or_else(|| format!("there is no scenario {name:?} in the second run"))?;
+        warm_up(scenario);
         let origin = Origin::Generated(Profile::Gentle.into());
         let world = WorldToRun { row: 0, scenario, scenario_index: None, origin, source };
         let outcome = run_again(&world, question.records)
             .map_err(|panic| format!("{name}, seed {} crashed in the second run: {panic}", world.seed()))?;
         Ok(Answer::of(&outcome, question.records))
+    }
+}
+
+/// How many worlds of a scenario a thread runs before the first that is asked for.
+const WARM_UP_WORLDS: u64 = 3;
+
+thread_local! {
+    /// Of which scenarios this thread has run a world.
+    static WARMED_UP: RefCell<BTreeSet<&'static str>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// Runs a few worlds of a scenario, if this thread has run none: the first world of a process finds everything that worlds share as
+/// the first world of the first run did, and a single one is always the first.
+fn warm_up(scenario: &dyn Scenario) {
+    if !WARMED_UP.with_borrow_mut(|scenarios| scenarios.insert(scenario.name())) {
+        return;
+    }
+    for seed in 0..WARM_UP_WORLDS {
+        // One that panics tells nothing of those that are asked for.
+        drop(guarded(|| explore::run_plan(scenario, &explore::generate(scenario, Profile::Harsh, seed).plan(), false)));
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use shiftwork_chaos::{
-    Campaign, CampaignProfile, Seeds, Verdict,
+    Campaign, CampaignProfile, Seeds, Tool, Verdict,
     determinism::{ChildProcess, Place, Question, SecondRun, WorldSpec, answer_on_stdio},
 };
 use shiftwork_sim::{Plan, Scenario};
@@ -82,6 +82,20 @@ fn a_world_that_depends_on_others_is_named_with_the_record_at_which_it_parts() {
         panic!("{:?}", parting.place)
     };
     assert!(first.contains("this is world") && second.contains("this is world"), "{first} {second}");
+}
+
+#[test]
+fn a_single_world_is_run_again_after_others_of_its_scenario() {
+    let folder = setup();
+    let save = folder.path().join(".chaos").to_string_lossy().into_owned();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let args = ["canary-counted", "--seed", "7", "--verify-determinism", "--save", &save];
+    let code = Tool::new(scenarios::all()).second_run(this_binary()).run(args, &mut out, &mut err);
+    let out = String::from_utf8(out).unwrap();
+    // It is the first one here, as it would be there.
+    assert_eq!(code, 4, "{out}{}", String::from_utf8_lossy(&err));
+    assert!(out.contains("determinism lost: 1 of 1 worlds differed when they ran again"), "{out}");
+    assert!(out.contains("the runs part at record"), "{out}");
 }
 
 #[test]

@@ -24,6 +24,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(Fickle::default()),
         Box::new(Sights),
         Box::new(Brittle::default()),
+        Box::new(Counted),
     ]
 }
 
@@ -144,8 +145,35 @@ impl Scenario for Chance {
 
     fn build(&self, world: &mut World) {
         static WORLDS: AtomicU64 = AtomicU64::new(0);
-        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
-        node(world, move |_, _, _| async move { Err(Failure::invalid(format!("this is world {number}"))) });
+        numbered(world, &WORLDS);
+    }
+}
+
+/// A node whose worker says how many worlds there were before this one.
+fn numbered(world: &mut World, worlds: &AtomicU64) {
+    let number = worlds.fetch_add(1, Ordering::Relaxed);
+    node(world, move |_, _, _| async move { Err(Failure::invalid(format!("this is world {number}"))) });
+}
+
+/// As [`Chance`], and run by one test alone: what it counts in this process follows from that.
+pub(crate) struct Counted;
+
+impl Scenario for Counted {
+    fn name(&self) -> &'static str {
+        "canary-counted"
+    }
+
+    fn about(&self) -> &'static str {
+        "counts the worlds of its process"
+    }
+
+    fn surface(&self) -> Surface {
+        surface()
+    }
+
+    fn build(&self, world: &mut World) {
+        static WORLDS: AtomicU64 = AtomicU64::new(0);
+        numbered(world, &WORLDS);
     }
 }
 
