@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: what has to pass before a change is merged.
 //!
 //! `.ci/run` prepares a bare machine and calls this; there is no second list of steps. The steps are ordered by cost: the
-//! first two and rustdoc only check the dependencies, the tests build them once, those of the simulator once more as they are without
+//! first three and rustdoc only check the dependencies, the tests build them once, those of the simulator once more as they are without
 //! `--cfg tokio_unstable`, and the campaign under its own profile.
 
 use std::{env, ffi::OsString, process::Command, time::Duration};
@@ -18,7 +18,7 @@ struct Step {
     run: fn(&Cargo) -> Outcome,
 }
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     Step {
         name: "fmt",
         line: "cargo fmt --all --check",
@@ -29,6 +29,17 @@ const STEPS: [Step; 6] = [
         line: "cargo clippy --workspace --all-targets -- -D warnings",
         run: |cargo| {
             run_to_its_end(cargo.command(&["clippy"], ["--workspace", "--all-targets", "--", "-D", "warnings"]))
+        },
+    },
+    Step {
+        name: "features",
+        line: "cargo clippy -p shiftwork --no-default-features [--features tower] -- -D warnings",
+        run: |cargo| {
+            let with = |features: &'static [&'static str]| {
+                let arguments = ["--package", "shiftwork", "--no-default-features"].iter().chain(features);
+                run_to_its_end(cargo.command(&["clippy"], arguments.chain(&["--", "-D", "warnings"])))
+            };
+            with(&[]).and_then(|()| with(&["--features", "tower"]))
         },
     },
     Step { name: "test", line: "cargo xtask test", run: |cargo| test::run(cargo, &[]) },

@@ -139,7 +139,7 @@ fn field_at_fault(text: &str) -> Option<(&'static str, &'static str)> {
         file
     };
     let is_at_fault = |(field, _): &(&'static str, &'static str)| {
-        fields.get(*field).is_some_and(|value| serde_json::from_value::<FaultMix>(alone(*field, value)).is_err())
+        fields.get(*field).is_some_and(|value| serde_json::from_value::<FaultMix>(alone(field, value)).is_err())
     };
     FIELDS.into_iter().find(is_at_fault)
 }

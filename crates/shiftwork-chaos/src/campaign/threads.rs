@@ -49,6 +49,9 @@ pub(crate) fn run_in_order<T: Send>(
     );
 }
 
+/// What is done for each number, and may say something meanwhile.
+pub(crate) type Work<'a, T, N> = dyn Fn(u64, &dyn Fn(N)) -> T + Sync + 'a;
+
 /// Does `work` for the numbers from 0 up to `count` on `threads` threads, and folds what comes out in their order, until it is told
 /// to break. What `work` says meanwhile is folded as it comes. Once `stop` says so, no further number is begun; those that were begun are
 /// still folded.
@@ -60,7 +63,7 @@ pub(crate) fn run_and_tell_in_order<T: Send, N: Send>(
     threads: NonZeroUsize,
     count: Option<u64>,
     stop: &(dyn Fn() -> bool + Sync),
-    work: &(dyn Fn(u64, &dyn Fn(N)) -> T + Sync),
+    work: &Work<'_, T, N>,
     fold: &mut dyn FnMut(Told<T, N>) -> ControlFlow<()>,
 ) {
     let next = AtomicU64::new(0);
