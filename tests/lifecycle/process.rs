@@ -28,8 +28,9 @@ impl Real {
 }
 
 /// How long a process may be there after it was told to end. It is promised to end within a second: 0.6 s for its stop, and 0.4 s of
-/// grace. What nobody can hear, its last words, it waits for for another second, and the machine may be busy.
-const LINGERS_MAX: Duration = Duration::from_secs(3);
+/// grace. What nobody can hear, its last words, it waits for for another second, and the machine may be busy. Without the watchdog it would
+/// be there for half a minute.
+const LINGERS_MAX: Duration = Duration::from_secs(7);
 
 /// Runs a program. `signals` are sent one after the other, each once the event before it was seen.
 async fn run_program(program: &str, arguments: &[&str], signals: &[(&str, Kill)]) -> Real {

@@ -18,16 +18,17 @@ use crate::{
 
 /// A cycle's view of its surroundings. Cheap to clone: one reference count.
 ///
-/// A cycle of many steps says that it gets on, and looks whether it should:
+/// A cycle of many steps says that it gets on, and looks whether it should. What is left of its work it must be able to find again:
 ///
 /// ```
 /// use std::time::Duration;
 /// use shiftwork::{Context, Failure, Host, Schedule, Tick};
 ///
 /// async fn import(_: Tick, cx: Context) -> Result<(), Failure> {
-///     for page in 0..1_000 {
+///     for page in pages_left().await? {
 ///         if cx.stopping() {
-///             return Ok(()); // between two steps: the rest is for the next start
+///             // Between two steps. Its attempt is not spent, and the pages that are left are found again.
+///             return Err(Failure::interrupted(format!("stopped before page {page}")));
 ///         }
 ///         tokio::select! {
 ///             imported = import_page(page) => imported?,
@@ -38,6 +39,9 @@ use crate::{
 ///     }
 ///     Ok(())
 /// }
+/// # async fn pages_left() -> Result<std::ops::Range<u32>, std::io::Error> {
+/// #     Ok(0..1_000)
+/// # }
 /// # async fn import_page(_: u32) -> Result<(), std::io::Error> {
 /// #     Ok(())
 /// # }

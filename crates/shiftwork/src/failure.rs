@@ -194,7 +194,8 @@ impl Failure {
         self.kind
     }
 
-    /// The least delay before the input comes again, as [`Failure::retry_after`] or [`Failure::snooze`] said it.
+    /// The delay before the input comes again, as [`Failure::retry_after`] or [`Failure::snooze`] asked for it. Of the former's,
+    /// the worker grants as much as [`Retry::asked_max`](crate::Retry::asked_max).
     #[must_use]
     pub fn delay(&self) -> Option<Duration> {
         self.delay

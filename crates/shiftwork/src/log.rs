@@ -45,6 +45,8 @@ struct OfWorker {
     said_open: AtomicBool,
     /// Whether the last word on its source is that it cannot be read.
     said_unreadable: AtomicBool,
+    /// Whether the last word on its rate limit is that cycles wait for it.
+    said_limited: AtomicBool,
     quotas: [Quota; Sort::COUNT],
 }
 
@@ -132,6 +134,7 @@ impl Log {
             opens_after: worker.breaker.map_or(u32::MAX, |breaker| breaker.failures()),
             said_open: AtomicBool::new(false),
             said_unreadable: AtomicBool::new(false),
+            said_limited: AtomicBool::new(false),
             quotas: Default::default(),
         };
         Self { workers: workers.iter().map(of).collect(), origin: Instant::now() }
@@ -347,10 +350,12 @@ impl Log {
             }
             Event::RateLimitReached { worker, wait } => {
                 let Some(unlogged) = self.admit(*worker, Sort::RateLimitReached, at, ()) else { return };
+                self.workers[worker.index()].said_limited.store(true, Ordering::Relaxed);
                 info!(worker = self.name(*worker), ?wait, unlogged, "rate limit reached: cycles wait for it");
             }
             Event::RateLimitEased { worker, after } => {
-                let Some(unlogged) = self.admit(*worker, Sort::RateLimitEased, at, ()) else { return };
+                let said = &self.workers[worker.index()].said_limited;
+                let Some(unlogged) = self.admit_answer(*worker, Sort::RateLimitEased, said) else { return };
                 info!(worker = self.name(*worker), ?after, unlogged, "rate limit holds nothing back any more");
             }
             Event::BreakerOpened { worker, failures, probe_in } => {
@@ -413,6 +418,11 @@ impl Log {
                 error!(worker = self.name(*worker), kind = %cause.kind, error = &*cause.message, "worker cannot go on");
             }
             Event::WorkerRestarting { worker, restarts, delay } => {
+                // Its next life has a breaker and a source of its own, of which nothing is said yet.
+                let of = &self.workers[worker.index()];
+                for said in [&of.said_open, &of.said_unreadable, &of.said_limited] {
+                    said.store(false, Ordering::Relaxed);
+                }
                 warn!(worker = self.name(*worker), restarts, ?delay, "worker will be restarted");
             }
             Event::WorkerPaused { worker } => info!(worker = self.name(*worker), "worker paused"),

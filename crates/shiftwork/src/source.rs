@@ -41,7 +41,7 @@ pub(crate) const TIMER: Duration = Duration::from_millis(1);
 /// A source of one's own makes lanes that offer inputs. What a lane has offered stays with it until it is settled for good:
 ///
 /// ```
-/// use std::sync::Arc;
+/// use std::{sync::Arc, time::Duration};
 ///
 /// use shiftwork::{
 ///     BoxError, Context, Failure, Host, Source,
@@ -57,6 +57,9 @@ pub(crate) const TIMER: Duration = Duration::from_millis(1);
 ///
 /// /// A cycle for each text that comes through a channel.
 /// struct Channel(Texts);
+///
+/// /// A delay may be as long as somebody likes, and the clock has an end.
+/// const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 ///
 /// struct ChannelLane {
 ///     texts: Texts,
@@ -101,9 +104,9 @@ pub(crate) const TIMER: Duration = Duration::from_millis(1);
 ///         match settle {
 ///             Settle::Retry { delay } => {
 ///                 self.attempt += 1;
-///                 self.not_before = Instant::now().checked_add(delay);
+///                 self.not_before = Some(Instant::now() + delay.min(YEAR));
 ///             }
-///             Settle::Snooze { delay } => self.not_before = Instant::now().checked_add(delay),
+///             Settle::Snooze { delay } => self.not_before = Some(Instant::now() + delay.min(YEAR)),
 ///             Settle::Return => {}
 ///             // A store of one's own would keep a dead letter, with what the cycle failed with.
 ///             Settle::Ack | Settle::Discard | Settle::DeadLetter { .. } => {

@@ -156,7 +156,8 @@ impl HostHandle {
 
     /// Pauses the worker called `worker`: from [`Event::WorkerPaused`] on no cycle of it begins, until it is resumed. Cycles in
     /// flight go on, and their leases are renewed. A worker that has not run yet, or is being restarted, will open paused. A
-    /// stop works as ever. Pausing a worker that is paused changes nothing.
+    /// stop works as ever. Pausing a worker that is paused changes nothing, and neither does pausing one that takes in no more, because
+    /// it or its host stops.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! How much of what repeats is written: an outage of hours must not be a line for each cycle, nor silent.
 //!
 //! 1. The first line of a sort is written at once.
-//! 2. For a minute from there, the same text is not written again, and other texts are up to [`LINES_MAX`] lines in all.
+//! 2. For a minute from there, the same text is not written twice in a row, and other texts are up to [`LINES_MAX`] lines in all.
 //! 3. What is left out is counted, and the count is handed to the next line that is written.
 //! 4. A line that takes another one back is written if that one was, and only then: the last word is not of a trouble that
 //!    is over.

@@ -28,7 +28,7 @@ impl Lifecycle {
 
     /// Whether a pause of it begins or ends: not once it can take in no more.
     fn is_steered(&mut self, id: WorkerId) -> bool {
-        let stopping = self.stopping.is_some();
+        let stopping = self.stopping.is_some() || self.worker(id).alone.is_some();
         let phase = self.worker(id).phase;
         if stopping { phase == WorkerPhase::Running } else { !phase.is_terminal() }
     }

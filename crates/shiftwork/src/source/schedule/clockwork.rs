@@ -244,9 +244,8 @@ impl Drive {
                 }
             }
             Drive::Delay(due) => {
-                let (Pace::Delay(delay), Some(late)) = (&plan.pace, at.checked_duration_since(*due)) else {
-                    return Look::Wait(*due);
-                };
+                let Pace::Delay(delay) = &plan.pace else { return Look::End };
+                let Some(late) = at.checked_duration_since(*due) else { return Look::Wait(*due) };
                 Look::Came(Came { at, late, due: None, missed: 0, room: Some(*delay) })
             }
             Drive::Wall(begin, _) if at < *begin => Look::Wait(*begin),
