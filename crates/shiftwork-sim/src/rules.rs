@@ -261,6 +261,9 @@ impl Rulebook {
                 life.on(event, &mut verdicts);
                 breaker.on(event, &mut verdicts);
                 cycles.on(record.task, event, &mut verdicts);
+                if matches!(event, shiftwork::event::Event::HostStopped { .. }) {
+                    cycles.host_stopped(life.has_abandoned(), &mut verdicts);
+                }
                 superseded.on(event, &mut verdicts);
                 self.deliveries.on(id, event, &mut verdicts);
                 transitions.on(event);
@@ -285,7 +288,6 @@ impl Rulebook {
             What::Exited { exit: Some(exit), tasks_left } => {
                 foreign.exited(*tasks_left, &mut verdicts);
                 life.exited(*exit, *tasks_left, &mut verdicts);
-                cycles.exited(life.has_abandoned(), &mut verdicts);
             }
             What::PanicInjected => cycles.panic_injected(record.task),
             What::Exited { exit: None, .. }

@@ -212,7 +212,9 @@ fn warm_up(scenario: &dyn Scenario) {
     }
     for seed in 0..WARM_UP_WORLDS {
         // One that panics tells nothing of those that are asked for.
-        drop(guarded(|| explore::run_plan(scenario, &explore::generate(scenario, Profile::Harsh, seed).plan(), false)));
+        drop(guarded(|| {
+            explore::run_plan(scenario, &explore::generate(scenario, Profile::Gentle, seed).plan(), false)
+        }));
     }
 }
 

@@ -68,7 +68,8 @@ fn faults(
     }
     let mut allowed: Vec<_> = all.iter().filter(|_| chance.bool()).cloned().collect();
     if allowed.is_empty() {
-        allowed.push(all[chance.usize(0..all.len())].clone());
+        let alone = later.take_if(|_| own.bool());
+        allowed.push(alone.unwrap_or_else(|| all[chance.usize(0..all.len())].clone()));
     }
     let weight_of_others: u32 = allowed.iter().map(|(weight, _)| weight).sum();
     let horizon = ingredients.horizon_ms;

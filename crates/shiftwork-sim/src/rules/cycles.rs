@@ -159,7 +159,7 @@ impl CycleRules {
     }
 
     /// Rule C8: nothing that began is left unsaid when the host has ended.
-    pub(super) fn exited(&mut self, abandoned: bool, verdicts: &mut Verdicts<'_>) {
+    pub(super) fn host_stopped(&mut self, abandoned: bool, verdicts: &mut Verdicts<'_>) {
         for worker in &self.workers {
             let name = &worker.declared.name;
             verdicts.demand(

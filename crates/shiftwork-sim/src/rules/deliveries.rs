@@ -286,7 +286,10 @@ impl DeliveryRules {
             Event::HostStarting { workers } => {
                 let limits =
                     |it: &Declaration| Limits { attempts_max: it.retry.attempts(), crashes_max: it.crashes_max };
-                self.nodes.entry(node).or_default().limits = workers.iter().map(limits).collect();
+                let node = self.nodes.entry(node).or_default();
+                node.limits = workers.iter().map(limits).collect();
+                // Another host of the process before it counted its workers, and their cycles, from the same numbers.
+                node.batches.clear();
             }
             Event::IntakeOpened { worker } => self.begin_life(node, *worker),
             Event::BatchStarted { worker, first, cycles } => {

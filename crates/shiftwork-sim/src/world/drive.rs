@@ -249,7 +249,8 @@ impl Driver<'_> {
 
     /// What is recorded when a process has ended by itself.
     fn exited(&mut self, life: &mut Life, report: Option<&HostReport>) {
-        let tasks_left = life.tasks_left();
+        // One that was killed has no turn more, not even to be counted.
+        let tasks_left = report.map_or(0, |_| life.tasks_left());
         let held = self.world.shared.held();
         let mut state = self.world.shared.lock();
         let now = state.now();

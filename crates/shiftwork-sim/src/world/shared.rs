@@ -241,7 +241,7 @@ impl Shared {
         let Some(node) = state.running else { return };
         let tasks = &mut state.nodes[usize::from(node.0)].tasks;
         let number = tasks.number(task.id(), Some(task.spawned_at()));
-        (tasks.current, tasks.began_at) = (number, now);
+        (tasks.current, tasks.began_at, tasks.held_up) = (number, now, Duration::ZERO);
         let poll = crate::record::Poll { at: now, node, task: number, spawned_at: task.spawned_at() };
         if state.recorder.polled(poll) {
             let task = tasks.describe(number);
@@ -266,7 +266,9 @@ impl Shared {
         let Some(node) = state.running_node() else { return };
         let number = node.tasks.current;
         let blocked = now.saturating_sub(node.tasks.began_at);
-        let (began, too_long) = (node.tasks.began_at, (blocked >= poll_max).then(|| node.tasks.describe(number)));
+        // What a fault has added is not the task's.
+        let own = blocked.saturating_sub(node.tasks.held_up);
+        let (began, too_long) = (node.tasks.began_at, (own >= poll_max).then(|| node.tasks.describe(number)));
         let metrics = node.metrics.as_ref().filter(|metrics| metrics.num_blocking_threads() > 0);
         let blocking = metrics.cloned().zip(node.gate.clone());
         if !blocked.is_zero() {
@@ -469,6 +471,13 @@ impl State {
     /// what rule L3 allows is more than it allows.
     pub(super) fn may_block(&self) -> bool {
         interpose::IN_FORCE && self.task_of_running_node() != 0 && self.blocking_since(self.now()).is_none()
+    }
+
+    /// A fault holds up the poll at hand for so long. Where that alone is less than rule L3 allows, it is not held against the task.
+    pub(super) fn holds_up(&mut self, by: Duration) {
+        if let Some(node) = self.running_node().filter(|_| by < POLL_MAX) {
+            node.tasks.held_up += by;
+        }
     }
 
     /// The task that is being polled; 0 outside of all.

@@ -332,7 +332,9 @@ impl State {
                 }
                 FaultKind::Spin { polls, .. } if !after && !fault.struck => Meets::Spin(polls),
                 FaultKind::Block { by_ms, .. } if !after && !fault.struck && may_block => {
-                    Meets::Block(Duration::from_millis(by_ms))
+                    let by = Duration::from_millis(by_ms);
+                    self.holds_up(by);
+                    Meets::Block(by)
                 }
                 FaultKind::Panic { .. } if !after && !fault.struck => Meets::Panic,
                 FaultKind::CrashInCall { after_effect, down_ms, .. } if after == after_effect && !fault.struck => {

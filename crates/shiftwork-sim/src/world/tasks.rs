@@ -13,6 +13,8 @@ pub(super) struct Tasks {
     pub(super) current: u32,
     /// When that began.
     pub(super) began_at: Duration,
+    /// For how long a fault has held it up that leaves it within what rule L3 allows.
+    pub(super) held_up: Duration,
 }
 
 struct Task {

@@ -65,11 +65,13 @@ impl LifeRules {
         }
         let grouped = worker.group.is_some();
         let affected: Vec<usize> = self.affected(index).chain([index]).collect();
-        if self.stopping.is_none() {
-            match self.reacts(index, at) {
-                None => self.owes_stop = Some((id, at)),
-                Some(follows) => affected.iter().for_each(|other| self.workers[*other].is_to(follows, at)),
-            }
+        if self.stopping.is_some() {
+            // Everybody goes down, in the order of the stop.
+            return;
+        }
+        match self.reacts(index, at) {
+            None => self.owes_stop = Some((id, at)),
+            Some(follows) => affected.iter().for_each(|other| self.workers[*other].is_to(follows, at)),
         }
         if !grouped {
             return;
@@ -102,6 +104,10 @@ impl LifeRules {
     /// Rules F1 and F5: the host stops for a fault exactly if the policy says so, and at once.
     pub(super) fn stops_for_a_fault(&mut self, reason: StopReason, verdicts: &mut Verdicts<'_>) {
         let named = if let StopReason::WorkerFault(id) = reason { Some(id) } else { None };
+        // Who has yet to go down goes down in the order of the stop, and no longer with its group.
+        for worker in self.workers.iter_mut().filter(|it| it.open && it.standing == Standing::Going) {
+            worker.standing = Standing::Up;
+        }
         let (owed, now) = (self.owes_stop.take(), verdicts.at);
         let Some(id) = owed.map(|(id, _)| id).or(named) else { return };
         verdicts.demand(
