@@ -72,10 +72,7 @@ impl Pace {
         if !self.before_offer {
             return Some(Turn { placed: None });
         }
-        let known = cx.asked_at.take();
-        let placed = self.place(cx, known, || cx.is_closed()).await?;
-        cx.asked_at = Some(placed.0);
-        Some(Turn { placed: Some(placed) })
+        self.place(cx, LaneContext::is_closed).await
     }
 
     /// Waits for a place once there is an offer, where that is the time for it. `None` if its cycle may not begin, because the
@@ -84,10 +81,7 @@ impl Pace {
         if turn.placed.is_some() {
             return Some(turn);
         }
-        let known = cx.asked_at.take();
-        let placed = self.place(cx, known, || cx.is_closed() || cx.attempt().is_cancelled()).await?;
-        cx.asked_at = Some(placed.0);
-        Some(Turn { placed: Some(placed) })
+        self.place(cx, |cx| cx.is_closed() || cx.attempt().is_cancelled()).await
     }
 
     /// The cycle begins now.
@@ -145,22 +139,22 @@ impl Pace {
         }
     }
 
-    /// Waits for a place, and says since when the lane has it, which is now, and in which life. `known` is now, if that is known.
-    async fn place(
-        &self,
-        cx: &LaneContext,
-        mut known: Option<Instant>,
-        is_over: impl Fn() -> bool,
-    ) -> Option<(Instant, u64)> {
+    /// Waits for a place. The lane has just read the clock when it has one.
+    async fn place(&self, cx: &mut LaneContext, is_over: impl Fn(&LaneContext) -> bool) -> Option<Turn> {
+        let mut known = cx.asked_at.take();
         let mut waits = Waits::No;
         loop {
             // Made before the question, so that no change is missed.
             let changed = self.bell.notified();
             let now = known.take().unwrap_or_else(Instant::now);
+            let is_over = || is_over(cx);
             let asking = self.ask(now, is_over(), &mut waits);
             match asking {
                 None => return None,
-                Some((Asking::Go, life)) => return Some((now, life)),
+                Some((Asking::Go, life)) => {
+                    cx.asked_at = Some(now);
+                    return Some(Turn { placed: Some((now, life)) });
+                }
                 Some((Asking::Until(time), _)) => tokio::select! {
                     biased;
                     () = cx.source.control().until(&is_over) => {}
