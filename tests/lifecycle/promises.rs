@@ -1,7 +1,6 @@
 //! Mocks, captured logs and futures polled by hand: the same workers, in a test without a world.
 
 use std::{
-    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -12,14 +11,13 @@ use std::{
 use shiftwork::{
     Context, Continuous, Environment, Event, ExitStatus, Failure, Host, Overlap, QueueSourceExt, Retry, Schedule,
     ServiceContext, System, Tick,
-    queue::{
-        Claim, DeadLetter, Delivery, DeliveryId, Depth, Lease, MemoryQueue, Message, Pushed, Queue, QueueError,
-        Settlement, Timestamp,
-    },
+    queue::{MemoryQueue, Message, Queue},
 };
 use shiftwork_sim::{Script, millis, secs, site};
 use shiftwork_tests::email::{self, Mail, MockMailer, Outbox};
 use tokio_test::{assert_pending, assert_ready, task};
+
+use crate::refusing::Refusing;
 
 /// An outbox with one mail in it.
 #[derive(Clone, Default)]
@@ -194,67 +192,12 @@ async fn what_panics_beside_each_cycle_is_a_line_a_minute_that_names_the_worker(
     });
 }
 
-/// A store that refuses every other claim.
-struct EveryOther {
-    store: MemoryQueue<u32>,
-    claims: AtomicUsize,
-}
-
-impl Queue<u32> for EveryOther {
-    async fn push(&self, messages: Vec<Message<u32>>, now: Timestamp) -> Result<Vec<Pushed>, QueueError> {
-        self.store.push(messages, now).await
-    }
-
-    async fn claim(
-        &self,
-        claim: Claim,
-        claimed: &mut VecDeque<Delivery<u32>>,
-    ) -> Result<Option<Timestamp>, QueueError> {
-        if self.claims.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
-            return Err(QueueError::unavailable("the pool is exhausted"));
-        }
-        self.store.claim(claim, claimed).await
-    }
-
-    async fn renew(&self, leases: &[Lease], until: Timestamp) -> Result<Vec<Lease>, QueueError> {
-        self.store.renew(leases, until).await
-    }
-
-    async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<(), QueueError> {
-        self.store.settle(lease, settlement, now).await
-    }
-
-    fn changed(&self) -> impl Future<Output = ()> + Send + 'static {
-        self.store.changed()
-    }
-
-    async fn depth(&self, now: Timestamp) -> Result<Depth, QueueError> {
-        self.store.depth(now).await
-    }
-
-    async fn dead_letters(&self, after: Option<DeliveryId>, limit: usize) -> Result<Vec<DeadLetter<u32>>, QueueError> {
-        self.store.dead_letters(after, limit).await
-    }
-
-    async fn requeue(&self, id: DeliveryId, now: Timestamp) -> Result<bool, QueueError> {
-        self.store.requeue(id, now).await
-    }
-
-    async fn discard(&self, id: DeliveryId) -> Result<bool, QueueError> {
-        self.store.discard(id).await
-    }
-
-    async fn prune(&self, before: Timestamp, limit: usize) -> Result<usize, QueueError> {
-        self.store.prune(before, limit).await
-    }
-}
-
 #[tokio::test(start_paused = true)]
 #[tracing_test::traced_test]
 async fn a_store_that_refuses_every_other_claim_is_two_lines_a_minute_that_count_the_others() {
     let events = Arc::new(AtomicUsize::new(0));
     let counts = events.clone();
-    let store = EveryOther { store: MemoryQueue::new(), claims: AtomicUsize::new(0) };
+    let store = Refusing::every_other_claim(MemoryQueue::<u32>::new());
     let host = Host::builder()
         .listener(move |_: tokio::time::Instant, event: &Event| {
             if let Event::SourceFailed { .. } | Event::SourceRecovered { .. } = event {

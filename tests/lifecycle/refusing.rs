@@ -1,4 +1,4 @@
-//! A store that works for all but one: it refuses one delivery's settlement, or leaves one renewal unanswered. It also counts
+//! A store that works for all but one: it refuses one delivery's settlement or every other claim, or leaves one renewal unanswered. It also counts
 //! renewals, which are no events.
 
 use std::{
@@ -24,8 +24,11 @@ use crate::worlds::{attempts, time_of};
 
 /// What it does not do.
 #[derive(Clone)]
-struct Refusing {
-    store: SimQueue<u32>,
+pub(crate) struct Refusing<Q> {
+    store: Q,
+    /// It refuses every other claim, from the first on.
+    every_other_claim: bool,
+    claims: Arc<AtomicU32>,
     settlement_of: Option<u32>,
     /// It refuses that of what it could not decode, too.
     settlement_of_undecodable: bool,
@@ -36,11 +39,17 @@ struct Refusing {
     renewed: Arc<Mutex<Vec<DeliveryId>>>,
 }
 
-impl Refusing {
-    fn new(store: SimQueue<u32>) -> Self {
+impl<Q> Refusing<Q> {
+    pub(crate) fn every_other_claim(store: Q) -> Self {
+        Self { every_other_claim: true, ..Self::new(store) }
+    }
+
+    fn new(store: Q) -> Self {
         let (refused, renewed) = (Arc::default(), Arc::default());
         Self {
             store,
+            every_other_claim: false,
+            claims: Arc::default(),
             settlement_of: None,
             settlement_of_undecodable: false,
             renewals: Arc::default(),
@@ -50,7 +59,7 @@ impl Refusing {
     }
 }
 
-impl Queue<u32> for Refusing {
+impl<Q: Queue<u32>> Queue<u32> for Refusing<Q> {
     async fn push(&self, messages: Vec<Message<u32>>, now: Timestamp) -> Result<Vec<Pushed>, QueueError> {
         self.store.push(messages, now).await
     }
@@ -60,6 +69,9 @@ impl Queue<u32> for Refusing {
         claim: Claim,
         claimed: &mut VecDeque<Delivery<u32>>,
     ) -> Result<Option<Timestamp>, QueueError> {
+        if self.every_other_claim && self.claims.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            return Err(QueueError::unavailable("the pool is exhausted"));
+        }
         let next = self.store.claim(claim, claimed).await?;
         for delivery in claimed.iter() {
             let refuses = match &delivery.payload {

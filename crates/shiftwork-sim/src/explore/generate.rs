@@ -265,14 +265,14 @@ fn spread() -> impl Strategy<Value = Spread> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
     use crate::{Surface, World, explore::Profile, plan::Timing, secs};
 
     /// Something of everything that faults can strike.
-    struct Bare;
+    pub(in crate::explore) struct Bare;
 
     impl Scenario for Bare {
         fn name(&self) -> &'static str {

@@ -301,30 +301,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        Surface, World,
-        explore::{FaultMix, generate},
+        explore::{FaultMix, generate, generate::tests::Bare},
         order::CutShort,
         secs, site,
     };
-
-    /// Something of everything that faults can strike.
-    struct Bare;
-
-    impl Scenario for Bare {
-        fn name(&self) -> &'static str {
-            "bare"
-        }
-
-        fn about(&self) -> &'static str {
-            "never built"
-        }
-
-        fn surface(&self) -> Surface {
-            Surface { dependencies: vec!["smtp".into()], queues: vec!["mails".into()], horizon: secs(60) }
-        }
-
-        fn build(&self, _: &mut World) {}
-    }
 
     /// What is read from the file that a plan is kept in.
     fn from_its_file(plan: &Plan) -> Plan {
