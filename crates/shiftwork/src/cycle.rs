@@ -6,6 +6,7 @@
 use std::{
     any::Any,
     future::Future,
+    mem::needs_drop,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll},
@@ -121,6 +122,9 @@ impl<F: Future<Output = Result<(), Failure>>, C: Interrupts> Future for RunCycle
             }
             return Poll::Pending;
         };
+        if !needs_drop::<F>() {
+            return Poll::Ready(result);
+        }
         let dropped = catch_unwind(AssertUnwindSafe(|| {
             let _entered = span.enter();
             this.future.set(None);

@@ -26,6 +26,8 @@ pub(crate) struct Emitter {
     metrics: crate::metrics::Metrics,
     tallies: Box<[Tallies]>,
     listeners: Box<[Ear]>,
+    /// Whether somebody hears everything: a listener, or whoever keeps metrics.
+    is_heard: bool,
 }
 
 /// A listener, until it panics.
@@ -55,13 +57,23 @@ impl Emitter {
         listeners: Vec<Arc<dyn Listener>>,
         environment: &Arc<dyn Environment>,
     ) -> Self {
-        Self {
+        let mut emitter = Self {
             log: Log::new(workers),
             #[cfg(feature = "metrics")]
             metrics: crate::metrics::Metrics::new(workers, environment.clone()),
             tallies: workers.iter().map(|_| Tallies::default()).collect(),
             listeners: listeners.into_iter().map(|listener| Ear { listener, deaf: AtomicBool::new(false) }).collect(),
-        }
+            is_heard: false,
+        };
+        emitter.is_heard = !emitter.listeners.is_empty() || emitter.keeps_metrics();
+        emitter
+    }
+
+    /// Whether anybody hears that a cycle of this worker began, succeeded or was acknowledged. Where nobody does, whoever
+    /// says it counts it, and puts it into no words.
+    #[inline]
+    pub(crate) fn hears_success(&self, worker: WorkerId) -> bool {
+        self.is_heard || self.log.hears_success(worker)
     }
 
     #[inline]

@@ -35,6 +35,7 @@ use crate::{
     log::Callback,
     pace::Pace,
     source::{Claimed, CycleCounter, Lane, LaneContext, Offer},
+    tally::Tally,
 };
 
 /// How a lane ended.
@@ -219,7 +220,8 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             self.emit(began, &Event::BreakerProbing { worker, cycle });
         }
         let delivery = claimed.as_ref().map(|claimed| claimed.lease.delivery);
-        self.emit(began, &Event::CycleStarted { worker, cycle, attempt, delivery });
+        let started = || Event::CycleStarted { worker, cycle, attempt, delivery };
+        self.cx.emit_success(began, Tally::cycle_started, started);
         self.shared.seat.begin(cycle, attempt, delivery, began);
         Cycle { at: began, cycle, attempt, claimed, entry }
     }
@@ -253,7 +255,8 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         let (worker, number) = (self.id, cycle.cycle);
         let Err(failure) = result else {
             // On its own, since most cycles succeed: no failure and no decision is moved about.
-            self.emit(at, &Event::CycleEnded { worker, cycle: number, failure: None, took });
+            let succeeded = || Event::CycleEnded { worker, cycle: number, failure: None, took };
+            self.cx.emit_success(at, Tally::cycle_succeeded, succeeded);
             if let Some(gate) = self.gate.as_deref().filter(|gate| !gate.is_quiet()) {
                 let delivery = cycle.claimed.map(|claimed| claimed.lease.delivery);
                 let how = breaker::Ended { failure: None, entry: cycle.entry, delivery };
@@ -416,8 +419,10 @@ impl<W, L: Lane> LaneRun<L, W> {
         let (worker, delivery) = (self.id, claimed.as_ref().map(|claimed| claimed.lease.delivery));
         self.shared.seat.end();
         self.cx.asked_at = Some(at);
+        let stored = || Event::Settled { worker, cycle, delivery, settle };
         match settled {
-            Ok(()) => self.emit(at, &Event::Settled { worker, cycle, delivery, settle }),
+            Ok(()) if matches!(settle, Settle::Ack) => self.cx.emit_success(at, |_| {}, stored),
+            Ok(()) => self.emit(at, &stored()),
             Err(error) => {
                 let cause = Failure::transient(error).cause();
                 self.emit(at, &Event::SettleFailed { worker, cycle: Some(cycle), delivery, settle, cause });

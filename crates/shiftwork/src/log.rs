@@ -17,7 +17,7 @@ use std::{
 use quota::{Quota, WINDOW};
 use shiftwork_queue::Depth;
 use tokio::time::Instant;
-use tracing::{debug, error, info, trace, warn};
+use tracing::{Level, debug, error, info, level_filters::LevelFilter, trace, warn};
 
 use crate::{
     Cause, FailureKind,
@@ -152,6 +152,13 @@ impl Log {
     /// Whether a line of this sort may be written that takes back what was `said`; see [`Quota::admit_answer`].
     fn admit_answer(&self, worker: WorkerId, sort: Sort, said: &AtomicBool) -> Option<Option<u64>> {
         self.workers[worker.index()].quotas[sort.index()].admit_answer(said.swap(false, Ordering::Relaxed))
+    }
+
+    /// Whether a cycle of this worker that succeeds has a line written of it: where each has one, or where it is the first
+    /// that does.
+    #[inline]
+    pub(crate) fn hears_success(&self, worker: WorkerId) -> bool {
+        Level::TRACE <= LevelFilter::current() || self.workers[worker.index()].health.load(Ordering::Relaxed) != HEALTHY
     }
 
     #[inline]

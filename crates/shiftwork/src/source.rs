@@ -31,6 +31,7 @@ use crate::{
     control::{Control, Level},
     emitter::Emitter,
     event::{CycleId, Event, Settle, SourceKind, WorkerId},
+    tally::Tally,
 };
 
 /// What tokio's timers resolve.
@@ -521,6 +522,16 @@ impl LaneContext {
             self.source.emitter.emit_late(event);
         }
         self.source.emitter.emit(at, event);
+    }
+
+    /// Says what every cycle that succeeds says: an event that has a count of its own, or none. Mostly nobody hears it.
+    #[inline]
+    pub(crate) fn emit_success(&self, at: Instant, count: impl FnOnce(&Tally), event: impl FnOnce() -> Event) {
+        if self.source.emitter.hears_success(self.source.worker) {
+            self.emit_at(at, &event());
+        } else {
+            count(&self.shared.tally);
+        }
     }
 
     fn emit(&self, event: &Event) {

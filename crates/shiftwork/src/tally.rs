@@ -67,6 +67,18 @@ impl Tallies {
 }
 
 impl Tally {
+    /// A cycle of the lane has begun.
+    #[inline]
+    pub(crate) fn cycle_started(&self) {
+        add_one(&self.started);
+    }
+
+    /// A cycle of the lane has succeeded.
+    #[inline]
+    pub(crate) fn cycle_succeeded(&self) {
+        add_one(&self.succeeded);
+    }
+
     /// Counts what the tally's lane says. Only that lane may.
     #[inline]
     #[expect(clippy::wildcard_enum_match_arm, reason = "only the events of cycles are counted")]
@@ -94,8 +106,14 @@ impl Tally {
             Event::SettleFailed { .. } => &self.unsettled,
             _ => return,
         };
-        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        add_one(count);
     }
+}
+
+/// Of a count that one lane alone writes.
+#[inline]
+fn add_one(count: &AtomicU64) {
+    count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ use crate::{
     },
     pace::{Pace, Turn},
     source::{BatchLane, Settling},
+    tally::Tally,
 };
 
 /// The lanes of one batch, as the call and its guard see them.
@@ -378,7 +379,15 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             flight.cause = flight.failure(shared.as_ref()).map(Failure::cause);
             let (cycle, failure) = (flight.cycle.cycle, flight.cause.clone());
             flight.cycle.at = at;
-            lane.emit(at, &Event::CycleEnded { worker, cycle, failure, took });
+            match failure {
+                None => lane.cx.emit_success(at, Tally::cycle_succeeded, || Event::CycleEnded {
+                    worker,
+                    cycle,
+                    failure: None,
+                    took,
+                }),
+                failure => lane.emit(at, &Event::CycleEnded { worker, cycle, failure, took }),
+            }
             lane.shared.seat.settles();
         }
         self.decide(from, &mut flights, shared.as_ref());
@@ -420,7 +429,8 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             let cycle = CycleId(first.0 + index as u64);
             let lease = claimed.map(|claimed| claimed.lease);
             let delivery = lease.map(|lease| lease.delivery);
-            lane.emit(began, &Event::CycleStarted { worker, cycle, attempt, delivery });
+            let started = || Event::CycleStarted { worker, cycle, attempt, delivery };
+            lane.cx.emit_success(began, Tally::cycle_started, started);
             lane.shared.seat.begin(cycle, attempt, delivery, began);
             self.flights.push(Flight {
                 cycle: Cycle { at: began, cycle, attempt, claimed, entry },

@@ -347,6 +347,16 @@ struct Current {
     tries: u32,
 }
 
+/// A delivery whose settlement is on its way to the store.
+#[derive(Debug, Clone, Copy)]
+struct Unstored {
+    lease: Lease,
+    /// How often the store has been asked.
+    tries: u32,
+    /// Until when there is use in asking again.
+    until: Timestamp,
+}
+
 impl<Q, T> std::fmt::Debug for QueueLane<Q, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("QueueLane").field("current", &self.current).finish_non_exhaustive()
@@ -382,9 +392,27 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
         let Some(current) = self.current.take() else { return Ok(()) };
         let now = cx.wall_time_when_asked();
         self.looked = cx.asked_at.map(|instant| (instant, now));
-        let settlement = current.ends(settle, failure, now);
         self.slot.settling();
-        let stored = self.shared.store((current.lease, current.tries), &settlement, now, &self.slot, cx).await;
+        let Current { lease, attempt: _, tries } = current;
+        // As it is known now: the lease is renewed on the way, and a store that refuses this one alone would be asked for ever.
+        let until = self.slot.expires_at(lease, cx.attempt().number());
+        let stored = match settle {
+            // On its own, since most cycles succeed and most stores answer: nothing is kept for another try.
+            Settle::Ack | Settle::Discard if tries == 0 => {
+                match self.shared.queue.settle(lease, Settlement::Ack, now).await {
+                    Ok(()) => Ok(()),
+                    Err(error) if self.shared.is_final(&error, until, 1, cx) => Err(error.into()),
+                    Err(_) => {
+                        Box::pin(self.shared.store(Unstored { lease, tries: 1, until }, &Settlement::Ack, now, cx))
+                            .await
+                    }
+                }
+            }
+            settle => {
+                let settlement = current.ends(settle, failure, now);
+                self.shared.store(Unstored { lease, tries, until }, &settlement, now, cx).await
+            }
+        };
         self.slot.release();
         stored
     }
@@ -544,18 +572,15 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
     /// made before, and there is time for another.
     async fn store(
         &self,
-        (lease, mut tries): (Lease, u32),
+        Unstored { lease, mut tries, until }: Unstored,
         settlement: &Settlement,
         mut now: Timestamp,
-        slot: &Slot,
         cx: &LaneContext,
     ) -> Result<(), BoxError> {
         if tries > 0 {
             cx.wait_or_abort(self.options.outage.delay(tries, 0.5)).await;
             now = cx.wall_time();
         }
-        // As it is known now: the lease is renewed on the way, and a store that refuses this one alone would be asked for ever.
-        let until = slot.expires_at(lease, cx.attempt().number());
         loop {
             let error: QueueError = match self.queue.settle(lease, settlement.clone(), now).await {
                 Ok(()) => return Ok(()),
