@@ -73,6 +73,8 @@ pub(crate) struct LaneShared {
     /// How many cycles of this life have succeeded, where a retry budget asks. Written by the lane alone.
     pub(crate) successes: AtomicU64,
     pub(crate) environment: Arc<dyn Environment>,
+    /// Whether the environment is asked at the await points of its cycles.
+    pub(crate) watches_awaits: bool,
     /// Where others see what the lane has in flight.
     pub(crate) seat: Arc<Seat>,
 }

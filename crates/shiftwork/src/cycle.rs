@@ -16,7 +16,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::{task::coop::has_budget_remaining, time::Instant};
 
-use crate::{Failure, FailureKind, alarm::Alarm, control::Interrupts, in_flight::Seat, panics};
+use crate::{Failure, FailureKind, alarm::Alarm, await_point::Awaits, control::Interrupts, in_flight::Seat, panics};
 
 pin_project! {
     /// The future of one guarded cycle.
@@ -38,6 +38,8 @@ pub(crate) struct Around<'a, C> {
     pub(crate) seat: Option<&'a Seat>,
     /// What wakes it when its control changes, or its time is over.
     pub(crate) alarm: &'a mut Alarm,
+    /// Who is asked before it goes on after it has waited; `None` for almost every host, and for what is no worker's cycle.
+    pub(crate) awaits: Option<Awaits<'a>>,
 }
 
 /// The limit on the time without a sign of life.
@@ -79,7 +81,8 @@ impl<F: Future<Output = Result<(), Failure>>, C: Interrupts> Future for RunCycle
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let Around { control, span, seat, alarm } = this.around;
+        let Around { control, span, seat, alarm, awaits } = this.around;
+        let is_limited = this.deadline.is_some() || this.progress.is_some();
         let polled = {
             let _entered = span.enter();
             let future = this.future.as_mut();
@@ -87,7 +90,15 @@ impl<F: Future<Output = Result<(), Failure>>, C: Interrupts> Future for RunCycle
                 seat.poll_begins();
             }
             // After a panic the future is dropped and never polled again, so nobody sees what it left half done.
-            catch_unwind(AssertUnwindSafe(|| future.as_pin_mut().map(|future| future.poll(cx))))
+            catch_unwind(AssertUnwindSafe(|| {
+                if let Some(awaits) = awaits
+                    && awaits.ends_here(is_limited)
+                {
+                    let why = "its time was said to be up at an await point";
+                    return Some(Poll::Ready(Err(Failure::new(FailureKind::Timeout, why))));
+                }
+                future.as_pin_mut().map(|future| future.poll(cx))
+            }))
         };
         let ended = match polled {
             Ok(Some(Poll::Ready(result))) => Some(result),
@@ -167,7 +178,7 @@ mod tests {
             }
         };
         let mut alarm = Alarm::of(&control.worker);
-        let around = Around { control: &control, span: &span, seat: None, alarm: &mut alarm };
+        let around = Around { control: &control, span: &span, seat: None, alarm: &mut alarm, awaits: None };
         let cycle = std::pin::pin!(RunCycle::new(busy, limits, around));
         let ended = tokio::time::timeout(Duration::from_secs(20), cycle).await.expect("its timeout");
         assert_eq!(ended.unwrap_err().kind(), FailureKind::Timeout);

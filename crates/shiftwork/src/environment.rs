@@ -1,7 +1,8 @@
 //! Where wall time, chance and signals come from: the one door through which the outside world reaches the runtime.
 //!
 //! All *waiting* is tokio time and does not pass through here. The rest (the wall clock for due times and leases, the seed of
-//! every random draw, the process signals) comes from one [`Environment`], so that a test can own all of it.
+//! every random draw, the process signals) comes from one [`Environment`], so that a test can own all of it. Through it a test, or
+//! an operator, also strikes cycles at their await points ([`AwaitPoint`]).
 //! [`System`] is the real one.
 
 use std::{
@@ -14,6 +15,8 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, time::Instant};
+
+use crate::{AtAwait, AwaitPoint};
 
 /// Wall time, chance and signals.
 ///
@@ -88,6 +91,23 @@ pub trait Environment: Send + Sync + 'static {
     /// simulated, that would be another one.
     fn is_watched(&self) -> bool {
         false
+    }
+
+    /// Whether it wants to be asked what happens at the await points of cycles ([`Environment::at_await`]). Said once for each life of
+    /// a worker, before its first cycle. Not by default: then a cycle pays for nothing but a look at that.
+    fn watches_awaits(&self) -> bool {
+        false
+    }
+
+    /// What happens to a cycle that has waited and is about to go on: fault injection at its await points. Asked only of who says
+    /// [`Environment::watches_awaits`], on the cycle's own task and before each poll of it but the first; never of hooks and
+    /// services.
+    ///
+    /// A panic in here is the cycle's own: it is caught, told and tried again as any other (rule C5). One that is no bug is best raised by
+    /// [`std::panic::resume_unwind`], which no panic hook hears of.
+    fn at_await(&self, at: &AwaitPoint<'_>) -> AtAwait {
+        let _ = at;
+        AtAwait::GoOn
     }
 }
 

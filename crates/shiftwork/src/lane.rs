@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use crate::{
     BoxError, Cause, Context, Escalation, Failure, FailureKind, Worker,
     alarm::Alarm,
+    await_point::Awaits,
     context::LaneShared,
     control::Level,
     cycle::{Around, Limits, RunCycle, panicked},
@@ -239,8 +240,10 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             delivery = claimed.as_ref().map(|claimed| claimed.lease.delivery.0)
         );
         self.context.turn(cycle, attempt, claimed.as_ref().map(|claimed| claimed.lease), deadline);
-        let (user, cx, LaneShared { control, seat, .. }) = (&self.worker, &self.context, &*self.shared);
-        let around = Around { control, span: &span, seat: Some(seat), alarm: &mut self.alarm };
+        let (user, cx, shared) = (&self.worker, &self.context, &*self.shared);
+        let LaneShared { control, seat, .. } = shared;
+        let awaits = Awaits::of(shared, self.id, cycle, began);
+        let around = Around { control, span: &span, seat: Some(seat), alarm: &mut self.alarm, awaits };
         // In a block of its own, so that a cycle that panics before it returns its future is caught too.
         let cycle = async { user.cycle(input, cx).await };
         pin!(RunCycle::new(cycle, limits, around)).await

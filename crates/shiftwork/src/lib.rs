@@ -39,12 +39,13 @@
 //! | [`host`], [`report`] | what owns, starts, supervises and stops workers, and its verdict |
 //! | [`event`] | the one stream of everything that happens; logs, metrics and counts listen to it |
 //! | `tower` | tower services as workers and layers around a cycle, with the feature of that name |
-//! | [`environment`] | wall time, chance and signals: the door that a simulator can own |
+//! | [`environment`] | wall time, chance and signals, and what strikes cycles at their await points: the door that a simulator can own |
 
 // A closed enum must be thought about again when it grows.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod alarm;
+mod await_point;
 pub mod batch;
 mod bell;
 pub mod config;
@@ -74,6 +75,7 @@ mod tally;
 pub mod tower;
 pub mod worker;
 
+pub use await_point::{AtAwait, AwaitPoint};
 pub use batch::{Batch, BatchContext, BatchWorker};
 pub use config::{Config, ConfigError};
 pub use context::Context;

@@ -81,7 +81,7 @@ where
     // In a block of its own, so that a function that panics before it returns its future is caught too.
     let future = async { body(cx.clone()).await };
     let mut alarm = Alarm::of(control);
-    let around = Around { control: &attempt, span: &span, seat: Some(&seat), alarm: &mut alarm };
+    let around = Around { control: &attempt, span: &span, seat: Some(&seat), alarm: &mut alarm, awaits: None };
     let mut future = Box::pin(RunCycle::new(future, Limits::default(), around));
 
     // Rule S7: one without a handshake is ready at once, and begins only when the host runs.

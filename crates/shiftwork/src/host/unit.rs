@@ -222,7 +222,7 @@ async fn run<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
     let mut alarm = Alarm::of(&control);
     let seat = unit.in_flight[id.index()].seat(0);
     seat.begin_hook(Hook::Start, Instant::now());
-    let around = Around { control: &attempt, span: &span, seat: Some(&seat), alarm: &mut alarm };
+    let around = Around { control: &attempt, span: &span, seat: Some(&seat), alarm: &mut alarm, awaits: None };
     let started = RunCycle::new(async { C::start(&worker).await }, Limits::default(), around).await;
     seat.end();
     if let Err(failure) = started {
@@ -251,7 +251,7 @@ async fn run<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
     let attempt = AttemptControl::new(Arc::new(Control::new()));
     let mut alarm = Alarm::of(&attempt.worker);
     seat.begin_hook(Hook::Stop, Instant::now());
-    let around = Around { control: &attempt, span: &span, seat: Some(&seat), alarm: &mut alarm };
+    let around = Around { control: &attempt, span: &span, seat: Some(&seat), alarm: &mut alarm, awaits: None };
     let stopped = RunCycle::new(async { C::stop(&worker).await }, Limits::default(), around).await;
     seat.end();
     tell(Input::Closed(id, stopped.err().map(|failure| failure.cause())));
@@ -268,6 +268,7 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
     let id = unit.id;
     let tallies = unit.emitter.tallies(id, policy.lanes());
     let seats = unit.in_flight[id.index()].seats();
+    let watches_awaits = unit.environment.watches_awaits();
     let shared: Vec<_> = tallies
         .into_iter()
         .zip(seats.iter())
@@ -278,6 +279,7 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
                 tally,
                 successes: AtomicU64::new(0),
                 environment: unit.environment.clone(),
+                watches_awaits,
                 seat: seat.clone(),
             })
         })

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use super::{Cycle, LaneEnd, LaneRun, NoCycle, Ready, SetAside};
 use crate::{
     Batch, BatchContext, BatchWorker, Batches, Cause, Failure, FailureKind,
+    await_point::Awaits,
     batch::Item,
     context::LaneShared,
     control::{Interrupts, Level},
@@ -448,7 +449,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         let leader = &self.lanes[lanes.start];
         let deadline = leader.policy.cycle_timeout.and_then(|timeout| began.checked_add(timeout));
         let limits = Limits { deadline, progress: leader.policy.progress_timeout.map(|timeout| (timeout, began)) };
-        let (user, shared) = (leader.worker.clone(), leader.shared.clone());
+        let (worker, user, shared) = (leader.id, leader.worker.clone(), leader.shared.clone());
         let members = Members::new(self.shared.clone(), lanes.clone());
         let cx = BatchContext::new(members.clone(), deadline);
         let size = lanes.len();
@@ -457,7 +458,8 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         // In a block of its own, so that a cycle that panics before it returns its future is caught too.
         let cycle = async { user.cycle(batch, &cx).await };
         let alarm = &mut self.lanes[lanes.start].alarm;
-        let around = Around { control: &members, span: &span, seat: Some(&shared.seat), alarm };
+        let awaits = Awaits::of(&shared, worker, first, began);
+        let around = Around { control: &members, span: &span, seat: Some(&shared.seat), alarm, awaits };
         let mut result = RunCycle::new(cycle, limits, around).await;
         for item in self.batch.iter_mut() {
             if let Some(flight) = self.flights.get_mut(item.place) {
