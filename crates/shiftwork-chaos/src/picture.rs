@@ -246,6 +246,7 @@ impl Painter {
             What::Recovered => self.line(now, "recovered", "all work done"),
             What::Arrived { what } => self.line(now, "arrival", &format!("{what} arrived")),
             What::PanicInjected
+            | What::TimeIsUp { .. }
             | What::CallBegan { .. }
             | What::CallTookEffect { .. }
             | What::CallEnded { .. }

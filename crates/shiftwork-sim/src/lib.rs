@@ -87,7 +87,7 @@ pub use dependency::{Dependency, DependencyError};
 pub use foreign::Process;
 pub use ledger::Ledger;
 pub use order::Order;
-pub use plan::{Fault, FaultKind, FaultName, Plan, Script, node, site};
+pub use plan::{Fault, FaultKind, FaultName, Plan, Script, node, site, worker};
 pub use queue::SimQueue;
 pub use record::{QueueOperation, Record, Timeline, What};
 pub use rules::{RuleName, Violation};

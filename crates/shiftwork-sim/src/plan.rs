@@ -27,8 +27,8 @@ pub(crate) use kind::{Deed, Driven, Step};
 pub use kind::{FaultKind, Spread};
 pub use name::FaultName;
 pub use script::{
-    NodeTarget, Script, Site, abort_at_poll, clock_back, clock_forward, crash, crash_at_poll, node, pause, site,
-    slow_start, stop_at_poll,
+    NodeTarget, Script, Site, WorkerTarget, abort_at_poll, clock_back, clock_forward, crash, crash_at_poll, node,
+    pause, site, slow_start, stop_at_poll, worker,
 };
 use serde::{Deserialize, Serialize};
 pub use timing::Timing;
@@ -66,8 +66,8 @@ pub struct Fault {
     /// What it is.
     #[serde(flatten)]
     pub kind: FaultKind,
-    /// How many calls go by unharmed that it could strike, from when it begins on: so that one of several that come at the same
-    /// millisecond can be named. Only for kinds that strike calls; a file that does not say has none.
+    /// How many calls, or cycles, go by unharmed that it could strike, from when it begins on: so that one of several that come at the
+    /// same millisecond can be named. Only for kinds that strike calls or cycles; a file that does not say has none.
     #[serde(default, skip_serializing_if = "is_none")]
     pub lets_pass: u32,
 }
@@ -84,9 +84,9 @@ impl Fault {
         Self { at_ms, kind, lets_pass: 0 }
     }
 
-    /// Puts another kind in its place, at the same time. One that strikes no calls lets none pass.
+    /// Puts another kind in its place, at the same time. One that strikes neither calls nor cycles lets none pass.
     pub(crate) fn becomes(&mut self, kind: FaultKind) {
-        if kind.strikes_at().is_none() {
+        if !kind.may_let_pass() {
             self.lets_pass = 0;
         }
         self.kind = kind;

@@ -4,7 +4,7 @@ use std::{fmt, panic::Location, sync::Arc, time::Duration};
 
 use shiftwork::{
     ExitStatus, Signal,
-    event::{Declaration, Event, StopReason, WorkerId},
+    event::{CycleId, Declaration, Event, StopReason, WorkerId},
     queue::DeliveryId,
 };
 
@@ -88,6 +88,13 @@ pub enum What {
     },
     /// A panic was injected into the task that this is recorded in.
     PanicInjected,
+    /// A fault said that the time of a cycle is up, or that of the batch that begins with it.
+    TimeIsUp {
+        /// Whose cycle.
+        worker: WorkerId,
+        /// Which.
+        cycle: CycleId,
+    },
     /// A call to a dependency began.
     CallBegan {
         /// Which site.
@@ -317,6 +324,10 @@ impl Timeline {
                 format!("fault: {fault}")
             }
             What::PanicInjected => format!("panic injected (task {})", record.task),
+            What::TimeIsUp { worker, cycle } => {
+                let name = workers.get(worker.0 as usize).map_or("?", |worker| &*worker.name);
+                format!("{name}: the time of cycle {cycle} is up (injected)")
+            }
             What::CallBegan { site, call } => format!("{} call {call} began", self.site(*site)),
             What::CallTookEffect { site, call } => format!("{} call {call} took effect", self.site(*site)),
             What::CallEnded { site, call, ok } => {

@@ -246,6 +246,7 @@ impl Rulebook {
             | What::Host(_)
             | What::Queue(_)
             | What::PanicInjected
+            | What::TimeIsUp { .. }
             | What::Signalled(_)
             | What::Struck { .. }
             | What::CallBegan { .. }
@@ -290,6 +291,7 @@ impl Rulebook {
                 life.exited(*exit, *tasks_left, &mut verdicts);
             }
             What::PanicInjected => cycles.panic_injected(record.task),
+            What::TimeIsUp { worker, cycle } => cycles.time_is_up(*worker, *cycle),
             What::Exited { exit: None, .. }
             | What::Crashed
             | What::Paused

@@ -47,6 +47,12 @@ pub trait Scenario: Send + Sync {
         Vec::new()
     }
 
+    /// The workers whose cycles generated faults may end at any of their await points, by a panic or by their timeout. One that is not named
+    /// here is so struck in exhaustive campaigns alone.
+    fn workers(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Fills a world: dependencies, durable state, the node's program, invariants.
     fn build(&self, world: &mut World);
 }

@@ -5,7 +5,7 @@
 //! | `world.rs` | the world as a scenario sees it while it builds |
 //! | `world/shared.rs` | the state that the nodes, their dependencies and the driver share |
 //! | `world/deadlines.rs` | what is being waited for, and faults that are put there |
-//! | `world/strikes.rs` | where faults strike the calls of a site and the starts of a process, and when |
+//! | `world/strikes.rs` | where faults strike the calls of a site, cycles and the starts of a process, and when |
 //! | `world/survey.rs` | the places that a fault could be aimed at |
 //! | `world/recorder.rs` | where everything that happens is written down |
 //! | `world/clock.rs` | the world's time |
@@ -29,6 +29,9 @@
 //!   It may strike at any time, in the middle of a call, or at any await point: right after the poll of a task.
 //! - **Stop at an await point.** SIGTERM, right after the poll of a task, as it may come to a process at any place of its code. With
 //!   a second one right behind, every cycle is dropped where it stands.
+//! - **Panic and cancellation at an await point of a cycle.** A bug in the worker's own code, behind any of its awaits; a timeout
+//!   that strikes while it waits there, be it for a call, a lock, a channel or a sleep. Its host asks the world before it lets the cycle go on
+//!   ([`shiftwork::Environment::at_await`]), so it is the cycle that panics or times out, and its worker's policies that decide what follows.
 //! - **Pause.** The node is not run for a while, as by SIGSTOP, a long collection of garbage, or a machine that was suspended. The world
 //!   goes on: its leases lapse. When it goes on, its clocks show what has passed and its timers are overdue.
 //! - **Slow start.** The process takes longer until it does anything: a cold disk, a long look at its configuration.
@@ -71,7 +74,7 @@ pub use outcome::{NodeReport, Outcome, Stats};
 pub(crate) use shared::Shared;
 use shiftwork::{HostReport, Signal, queue::Timestamp};
 pub(crate) use strikes::{ClaimMeets, Meets, MeetsAtPoll, Visit};
-pub(crate) use survey::{Place, Sight};
+pub(crate) use survey::{CycleAwait, Place, Sight};
 
 use crate::{
     Dependency, Plan, Record, SimQueue, What, control,

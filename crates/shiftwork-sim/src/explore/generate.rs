@@ -4,8 +4,8 @@
 //! another (Groce and others, "Swarm testing", ISSTA 2012). A quarter of the times is drawn close to another fault's, since it is
 //! faults together that break things.
 //!
-//! A kind that came later takes the place of one that a seed draws without it, by draws of its own: plans that have none of it stay as
-//! they were.
+//! A kind that came later takes the place of one that a seed draws without it, by draws of its own, the one after the other: plans that have
+//! none of it stay as they were.
 
 use std::{iter, rc::Rc};
 
@@ -31,7 +31,7 @@ pub fn generate(scenario: &dyn Scenario, mix: impl Into<FaultMix>, seed: u64) ->
     let mix = scenario.bend(mix.into());
     let mut chance = fastrand::Rng::with_seed(stream(seed, name));
     let ingredients = Ingredients::new(scenario, mix);
-    let own = fastrand::Rng::with_seed(stream(stream(seed, name), LATER.as_str()));
+    let own = |kind: FaultName| fastrand::Rng::with_seed(stream(stream(seed, name), kind.as_str()));
     let strategy = faults(&ingredients, mix, &mut chance, own);
     let mut bytes = [0; 32];
     chance.fill(&mut bytes);
@@ -43,35 +43,35 @@ pub fn generate(scenario: &dyn Scenario, mix: impl Into<FaultMix>, seed: u64) ->
     Candidate { scenario: name, seed, tree }
 }
 
-/// The kind that came later than the others.
-const LATER: FaultName = FaultName::Block;
+/// The kinds that came later than the others, in the order in which they did.
+const LATER: [FaultName; 3] = [FaultName::Block, FaultName::PanicInCycle, FaultName::CancelInCycle];
 
-/// Which kinds this seed allows: each with even odds, and at least one. `own` is the chance of the one that came later.
+/// Which kinds this seed allows: each with even odds, and at least one. `own` is the chance of one that came later.
 fn faults(
     ingredients: &Ingredients,
     mix: FaultMix,
     chance: &mut fastrand::Rng,
-    mut own: fastrand::Rng,
+    own: impl Fn(FaultName) -> fastrand::Rng,
 ) -> BoxedStrategy<Vec<Fault>> {
     let kind = |name: FaultName| {
         let weight = u32::from(mix.weight_of(name));
         let strategy = if weight == 0 { None } else { ingredients.kind(name) };
         strategy.map(|strategy| (weight, strategy))
     };
-    let mut all: Vec<_> = FaultName::ALL.into_iter().filter(|name| *name != LATER).filter_map(kind).collect();
-    let mut later = kind(LATER);
+    let mut all: Vec<_> = FaultName::ALL.into_iter().filter(|name| !LATER.contains(name)).filter_map(kind).collect();
+    let mut later: Vec<_> = LATER.into_iter().filter_map(|name| Some((kind(name)?, own(name)))).collect();
     if all.is_empty() {
-        all.extend(later.take());
+        all.extend(later.drain(..).map(|(kind, _)| kind));
     }
     if all.is_empty() {
         return Just(Vec::new()).boxed();
     }
     let mut allowed: Vec<_> = all.iter().filter(|_| chance.bool()).cloned().collect();
     if allowed.is_empty() {
-        let alone = later.take_if(|_| own.bool());
+        let alone = later.iter_mut().position(|(_, own)| own.bool()).map(|index| later.remove(index).0);
         allowed.push(alone.unwrap_or_else(|| all[chance.usize(0..all.len())].clone()));
     }
-    let weight_of_others: u32 = allowed.iter().map(|(weight, _)| weight).sum();
+    let mut weight_of_others: u32 = allowed.iter().map(|(weight, _)| weight).sum();
     let horizon = ingredients.horizon_ms;
     let fault = (0..horizon, Union::new_weighted(allowed)).prop_map(|(at_ms, kind)| Fault::new(at_ms, kind));
     let together = chance.u8(0..4) == 0;
@@ -82,17 +82,24 @@ fn faults(
             faults.into_iter().map(near).collect()
         },
     );
-    let Some((weight, later)) = later.filter(|_| own.bool()) else { return drawn.boxed() };
-    // Drawn behind all others, as often as if it were one of them.
-    let instead = prop::collection::vec((0..weight_of_others + weight, later), *mix.faults_range().end());
-    (drawn, instead)
-        .prop_map(move |(faults, instead)| {
-            let or_later = |(fault, (draw, kind)): (Fault, (u32, FaultKind))| {
-                if draw < weight { Fault { kind, ..fault } } else { fault }
-            };
-            faults.into_iter().zip(instead).map(or_later).collect()
-        })
-        .boxed()
+    let mut drawn = drawn.boxed();
+    for ((weight, kind), mut own) in later {
+        if !own.bool() {
+            continue;
+        }
+        // Drawn behind all others, as often as if it were one of them.
+        weight_of_others += weight;
+        let instead = prop::collection::vec((0..weight_of_others, kind), *mix.faults_range().end());
+        drawn = (drawn, instead)
+            .prop_map(move |(faults, instead)| {
+                let or_later = |(fault, (draw, kind)): (Fault, (u32, FaultKind))| {
+                    if draw < weight { Fault { kind, ..fault } } else { fault }
+                };
+                faults.into_iter().zip(instead).map(or_later).collect::<Vec<_>>()
+            })
+            .boxed();
+    }
+    drawn
 }
 
 /// What kinds of faults are made of.
@@ -102,6 +109,8 @@ struct Ingredients {
     queues: Rc<[String]>,
     /// The dependencies that a worker is stubborn by.
     stubborn: Rc<[String]>,
+    /// The workers whose cycles are struck at their await points.
+    workers: Rc<[String]>,
     /// What a fault of a process may say of its node.
     nodes: Rc<[Option<String>]>,
     horizon_ms: u64,
@@ -118,6 +127,7 @@ impl Ingredients {
             dependencies: surface.dependencies.into(),
             queues: surface.queues.into(),
             stubborn: scenario.stubborn().into(),
+            workers: scenario.workers().into(),
             // The only one needs no name.
             nodes: if nodes.is_empty() { [None].into() } else { nodes.into_iter().map(Some).collect() },
             horizon_ms: whole_ms(surface.horizon).max(1),
@@ -211,6 +221,13 @@ impl Ingredients {
                 // A stop may come at any time: one that is over by then has done nothing.
                 one_of(&self.stubborn)?.prop_map(|site| FaultKind::IgnoreCancel { site, for_ms: None }).boxed()
             }
+            // Few cycles wait often.
+            FaultName::PanicInCycle => (node(), one_of(&self.workers)?, 1u32..8)
+                .prop_map(|(node, worker, polls)| FaultKind::PanicInCycle { node, worker, polls })
+                .boxed(),
+            FaultName::CancelInCycle => (node(), one_of(&self.workers)?, 1u32..8)
+                .prop_map(|(node, worker, polls)| FaultKind::CancelInCycle { node, worker, polls })
+                .boxed(),
             FaultName::Signal => {
                 let signal = prop_oneof![
                     4 => Just(Signal::Terminate),
@@ -291,6 +308,10 @@ pub(super) mod tests {
             vec!["smtp".into()]
         }
 
+        fn workers(&self) -> Vec<String> {
+            vec!["mailer".into()]
+        }
+
         fn build(&self, _: &mut World) {}
     }
 
@@ -360,23 +381,51 @@ pub(super) mod tests {
 
     #[test]
     fn a_kind_that_came_later_leaves_what_others_draw_as_it_was() {
-        let without = FaultMix::HOSTILE.weight(LATER, 0);
-        let (mut changed, mut of_kind) = (0, 0);
-        for (with, without) in plans(FaultMix::HOSTILE).zip(plans(without)) {
-            assert_eq!(with.len(), without.len());
-            let later = |faults: &[Fault]| faults.iter().filter(|fault| fault.kind.kind() == LATER).count();
-            assert_eq!(later(&without), 0);
-            of_kind += later(&with);
-            changed += usize::from(with != without);
-            let mut places: Vec<_> = without.iter().collect();
-            for fault in with.iter().filter(|fault| fault.kind.kind() != LATER) {
-                let place = places.iter().position(|other| *other == fault).expect("it is drawn without the other one");
-                places.remove(place);
+        // As it was before any of them came.
+        let mut before = LATER.into_iter().fold(FaultMix::HOSTILE, |mix, name| mix.weight(name, 0));
+        for name in LATER {
+            let after = before.weight(name, 1);
+            let (mut changed, mut of_kind) = (0, 0);
+            for (with, without) in plans(after).zip(plans(before)) {
+                assert_eq!(with.len(), without.len());
+                let later = |faults: &[Fault]| faults.iter().filter(|fault| fault.kind.kind() == name).count();
+                assert_eq!(later(&without), 0);
+                of_kind += later(&with);
+                changed += usize::from(with != without);
+                let mut places: Vec<_> = without.iter().collect();
+                for fault in with.iter().filter(|fault| fault.kind.kind() != name) {
+                    let place =
+                        places.iter().position(|other| *other == fault).expect("it is drawn without the other one");
+                    places.remove(place);
+                }
             }
+            assert!(of_kind > 200 && changed < 1_000, "{of_kind} {name} in {changed} of 2,000 plans");
+            let mut alone = plans(FaultMix::none().faults(1..=3).weight(name, 1));
+            assert!(alone.all(|faults| (1..=3).contains(&faults.len())), "a mix may be of {name} alone");
+            before = after;
         }
-        assert!(of_kind > 200 && changed < 1_000, "{of_kind} in {changed} of 2,000 plans");
-        let alone = plans(FaultMix::none().faults(1..=3).weight(LATER, 1));
-        assert!(alone.into_iter().all(|faults| (1..=3).contains(&faults.len())), "a mix may be of it alone");
+    }
+
+    #[test]
+    fn a_scenario_that_names_no_worker_has_no_cycle_struck() {
+        struct Nobody;
+        impl Scenario for Nobody {
+            fn name(&self) -> &'static str {
+                "nobody"
+            }
+
+            fn about(&self) -> &'static str {
+                "never built"
+            }
+
+            fn surface(&self) -> Surface {
+                Bare.surface()
+            }
+
+            fn build(&self, _: &mut World) {}
+        }
+        let struck = (0..400).flat_map(|seed| generate(&Nobody, Profile::Hostile, seed).plan().faults);
+        assert!(struck.into_iter().all(|fault| !fault.kind.strikes_cycles()));
     }
 
     #[test]

@@ -77,9 +77,9 @@ impl Targets {
 
     /// Everything that is tried at a point, each for a world of its own.
     pub(super) fn injections(&self, point: &Point) -> Vec<Vec<Fault>> {
-        // What strikes calls lets those pass that come to the same place before, at the same millisecond.
+        // What strikes calls, or cycles, lets those pass that come to the same place before.
         let at = |kind: FaultKind| {
-            let lets_pass = if kind.strikes_at().is_some() { point.nth } else { 0 };
+            let lets_pass = if kind.may_let_pass() { point.nth } else { 0 };
             Fault { lets_pass, ..Fault::new(point.at_ms, kind) }
         };
         let mut all: Vec<Vec<Fault>> = match point.spot {
@@ -141,6 +141,17 @@ impl Targets {
                     vec![at(FaultKind::PanicAtPoll { site: site(), polls })],
                     vec![at(FaultKind::DropAtPoll { site: site(), polls })],
                 ]
+            }
+            Spot::CycleGoesOn { began_ms, polls, is_limited, .. } => {
+                let Some(name) = &point.worker else { return Vec::new() };
+                let (node, worker) = (|| self.node(point.node), || name.to_string());
+                // It strikes cycles that begin from then on.
+                let from_its_beginning = |kind| Fault { at_ms: began_ms, ..at(kind) };
+                let mut all = vec![FaultKind::PanicInCycle { node: node(), worker: worker(), polls }];
+                if is_limited {
+                    all.push(FaultKind::CancelInCycle { node: node(), worker: worker(), polls });
+                }
+                all.into_iter().map(|kind| vec![from_its_beginning(kind)]).collect()
             }
         };
         all.retain(|faults| faults.iter().all(|fault| self.mix.weight_of(fault.kind.kind()) > 0));

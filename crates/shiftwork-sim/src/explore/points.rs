@@ -5,14 +5,16 @@
 //! that stood where the other did, while all other workers stood where they did. A campaign that has not the time for all points
 //! leaves some of a class out, never a class.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use shiftwork::event::{Declaration, Event, WorkerId};
 
 use crate::{
     Outcome, Record, What,
     plan::whole_ms,
     record::{NodeId, SiteId},
     rules::Watcher,
-    world::{Place, Sight},
+    world::{CycleAwait, Place, Sight},
 };
 
 /// Somewhere in a base world.
@@ -22,8 +24,11 @@ pub(super) struct Point {
     /// In which node.
     pub(super) node: NodeId,
     pub(super) spot: Spot,
-    /// Of a call, how many others have come to the same place in its millisecond before.
+    /// Of a call, how many others have come to the same place in its millisecond before; of a cycle, how many that began no earlier have
+    /// come as far before.
     pub(super) nth: u32,
+    /// The name of the worker whose cycle it is, at a cycle's own await point.
+    pub(super) worker: Option<Arc<str>>,
     pub(super) class: Class,
 }
 
@@ -46,6 +51,17 @@ pub(super) enum Spot {
     CallPolled(SiteId),
     /// An await point: so many polls of the node's tasks after its instant began.
     Poll(u64),
+    /// An await point of a cycle, which is about to go on there.
+    CycleGoesOn {
+        /// Whose cycle.
+        worker: WorkerId,
+        /// When the cycle began.
+        began_ms: u64,
+        /// Which of its await points it is, from 1.
+        polls: u32,
+        /// Whether its time is limited.
+        is_limited: bool,
+    },
 }
 
 /// What is the same about some points.
@@ -85,6 +101,8 @@ struct Walk {
     nodes: Vec<Standing>,
     /// How many calls have come to each place in the last millisecond in which there were any.
     calls: BTreeMap<Spot, (u64, u32)>,
+    /// When the cycles began that have come to each of a worker's await points.
+    cycles: BTreeMap<(NodeId, WorkerId, u32), Vec<u64>>,
     points: Vec<Point>,
 }
 
@@ -98,17 +116,27 @@ struct Standing {
     polls: (Duration, u64),
     /// Of each task that works on a cycle, which await point of that it has come to.
     in_cycle: BTreeMap<u32, u32>,
+    /// The workers of its host.
+    workers: Option<Arc<[Declaration]>>,
 }
 
 impl Walk {
     fn new(nodes: usize) -> Self {
-        Self { nodes: (0..nodes).map(|_| Standing::default()).collect(), calls: BTreeMap::new(), points: Vec::new() }
+        Self {
+            nodes: (0..nodes).map(|_| Standing::default()).collect(),
+            calls: BTreeMap::new(),
+            cycles: BTreeMap::new(),
+            points: Vec::new(),
+        }
     }
 
     fn on(&mut self, record: &Record) {
         self.close_instants(record.at);
         let Some(node) = record.node else { return };
         let Some(standing) = self.nodes.get_mut(usize::from(node.0)) else { return };
+        if let What::Host(Event::HostStarting { workers }) = &record.what {
+            standing.workers = Some(workers.clone());
+        }
         if matches!(record.what, What::Booted { .. }) {
             standing.in_cycle.clear();
             self.points.push(Point {
@@ -116,6 +144,7 @@ impl Walk {
                 node,
                 spot: Spot::Boot,
                 nth: 0,
+                worker: None,
                 class: Class { node, spot: Spot::Boot, situation: Vec::new(), doing: 0, more: Vec::new() },
             });
         }
@@ -134,7 +163,8 @@ impl Walk {
             if let Some((at, situation)) = standing.instant.take_if(|(at, _)| *at < now) {
                 let more = standing.watcher.situation();
                 let class = Class { node, spot: Spot::Instant, situation, doing: 0, more };
-                self.points.push(Point { at_ms: whole_ms(at), node, spot: Spot::Instant, nth: 0, class });
+                let (at_ms, spot) = (whole_ms(at), Spot::Instant);
+                self.points.push(Point { at_ms, node, spot, nth: 0, worker: None, class });
             }
         }
     }
@@ -163,10 +193,17 @@ impl Walk {
                 // Which poll of its instant it is says how to get there, not what it is.
                 (Spot::Poll(before + 1), Spot::Poll(0))
             }
+            Place::CycleGoesOn(CycleAwait { worker, began_ms, polls, is_limited }) => {
+                let goes_on = |began_ms| Spot::CycleGoesOn { worker, began_ms, polls, is_limited };
+                (goes_on(began_ms), goes_on(0))
+            }
         };
+        let declared = standing.workers.as_ref();
+        let name = |WorkerId(index)| Some(declared?.get(index as usize)?.name.clone());
         let doing = doing.map_or(0, |(worker, moment)| (worker.0 << 8) | (moment as u32 + 1));
         let class = Class { node, spot: same, situation: standing.watcher.situation(), doing, more };
         let at_ms = whole_ms(at);
+        let mut whose = None;
         let nth = match spot {
             Spot::CallBegins(_)
             | Spot::CallArrives(_)
@@ -178,8 +215,16 @@ impl Walk {
                 self.calls.insert(spot, (at_ms, nth));
                 nth
             }
+            Spot::CycleGoesOn { worker, began_ms, polls, .. } => {
+                whose = name(worker);
+                let before = self.cycles.entry((node, worker, polls)).or_default();
+                // A fault that is aimed at it is in force for all of these.
+                let no_earlier = before.iter().filter(|began| **began >= began_ms).count();
+                before.push(began_ms);
+                u32::try_from(no_earlier).unwrap_or(u32::MAX)
+            }
             Spot::Boot | Spot::Instant | Spot::Poll(_) => 0,
         };
-        self.points.push(Point { at_ms, node, spot, nth, class });
+        self.points.push(Point { at_ms, node, spot, nth, worker: whose, class });
     }
 }

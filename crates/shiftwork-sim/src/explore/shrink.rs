@@ -365,7 +365,7 @@ mod tests {
             accepts in any::<u64>(),
         ) {
             let mut plan = generate(&Bare, FaultMix::HOSTILE.faults(1..=3), seed).plan();
-            for fault in plan.faults.iter_mut().filter(|fault| fault.kind.strikes_at().is_some()) {
+            for fault in plan.faults.iter_mut().filter(|fault| fault.kind.may_let_pass()) {
                 fault.lets_pass = lets_pass;
             }
             let (count, mut chance) = (plan.faults.len(), fastrand::Rng::with_seed(accepts));

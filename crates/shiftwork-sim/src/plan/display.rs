@@ -10,6 +10,11 @@ fn process(node: &Option<String>) -> String {
     node.as_ref().map_or_else(|| "the process".to_owned(), |node| format!("the process of {node}"))
 }
 
+/// Where a worker is, if it is said.
+fn on(node: &Option<String>) -> String {
+    node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default()
+}
+
 impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lasting = |f: &mut fmt::Formatter<'_>, for_ms: &Option<u64>| match for_ms {
@@ -115,6 +120,12 @@ impl fmt::Display for FaultKind {
             FaultKind::Block { site, by_ms } => {
                 write!(f, "the next call to {site} blocks its thread for {}", Seconds(*by_ms))
             }
+            FaultKind::PanicInCycle { node, worker, polls } => {
+                write!(f, "a cycle of {worker}{} panics at its await point {polls}", on(node))
+            }
+            FaultKind::CancelInCycle { node, worker, polls } => {
+                write!(f, "a cycle of {worker}{} is cancelled at its await point {polls}", on(node))
+            }
             FaultKind::ClockStep { node, by_ms } => {
                 let whose = node.as_ref().map(|node| format!(" of {node}")).unwrap_or_default();
                 let way = if *by_ms < 0 { "back" } else { "forward" };
@@ -133,10 +144,11 @@ impl fmt::Display for Plan {
         writeln!(f, "{}, seed {}, {} {faults}", self.scenario, self.seed, self.faults.len())?;
         for fault in &self.faults {
             write!(f, "  {:>12}  {}", Seconds(fault.at_ms).to_string(), fault.kind)?;
+            let what = if fault.kind.strikes_cycles() { "cycle" } else { "call" };
             match fault.lets_pass {
                 0 => writeln!(f)?,
-                1 => writeln!(f, ", but for the first call")?,
-                count => writeln!(f, ", but for the first {count} calls")?,
+                1 => writeln!(f, ", but for the first {what}")?,
+                count => writeln!(f, ", but for the first {count} {what}s")?,
             }
         }
         match self.timing {

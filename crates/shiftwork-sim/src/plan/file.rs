@@ -30,7 +30,7 @@ impl Plan {
             return Err(PlanError::Version(version));
         }
         let plan: Self = serde_json::from_str(json).map_err(PlanError::Unreadable)?;
-        match plan.faults.iter().find(|fault| fault.lets_pass > 0 && fault.kind.strikes_at().is_none()) {
+        match plan.faults.iter().find(|fault| fault.lets_pass > 0 && !fault.kind.may_let_pass()) {
             Some(fault) => Err(PlanError::LetsPass(fault.kind.name())),
             None => Ok(plan),
         }
@@ -43,7 +43,7 @@ impl Plan {
 pub enum PlanError {
     /// It is of another version of the format.
     Version(u32),
-    /// A fault of this kind strikes no calls of which it could let some pass.
+    /// A fault of this kind strikes no calls or cycles of which it could let some pass.
     LetsPass(&'static str),
     /// It is not JSON, or not a plan.
     Unreadable(serde_json::Error),
@@ -56,7 +56,10 @@ impl fmt::Display for PlanError {
                 write!(f, "the plan has version {version}; this program reads version {VERSION}")
             }
             PlanError::LetsPass(kind) => {
-                write!(f, "not a plan: the fault {kind} cannot have lets_pass, which is for those that strike calls")
+                write!(
+                    f,
+                    "not a plan: the fault {kind} cannot have lets_pass, which is for those that strike calls or cycles"
+                )
             }
             PlanError::Unreadable(error) => write!(f, "not a plan: {error}"),
         }
@@ -72,7 +75,7 @@ mod tests {
     use shiftwork::Signal;
 
     use super::*;
-    use crate::plan::{Fault, Script, clock_back, crash, site};
+    use crate::plan::{Fault, Script, clock_back, crash, site, worker};
 
     #[test]
     fn a_plan_comes_back_from_its_file_as_it_was() {
@@ -104,11 +107,13 @@ mod tests {
     }
 
     #[test]
-    fn only_what_strikes_calls_lets_some_of_them_pass() {
+    fn only_what_strikes_calls_or_cycles_lets_some_of_them_pass() {
         let plan =
             |kind| Plan { faults: vec![Fault { lets_pass: 2, ..Fault::new(1, kind) }], ..Plan::quiet("email", 1) };
-        let hang = plan(site("smtp").hang());
-        assert_eq!(Plan::from_json(&hang.to_json()).unwrap(), hang);
+        for kind in [site("smtp").hang(), worker("mailer").panic_in_cycle(1)] {
+            let plan = plan(kind);
+            assert_eq!(Plan::from_json(&plan.to_json()).unwrap(), plan);
+        }
         let error = Plan::from_json(&plan(Signal::Terminate.into()).to_json()).unwrap_err().to_string();
         assert!(error.contains("the fault signal cannot have lets_pass"), "{error}");
     }

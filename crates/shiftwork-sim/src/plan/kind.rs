@@ -1,7 +1,8 @@
 //! What can go wrong: the kinds of faults, by name.
 //!
 //! How each reads is in `plan/display.rs`; how one is written in a test, in `plan/script.rs`. What a fault does is not told
-//! here but where it strikes: `world/strikes.rs` for the calls of a site, `world/drive.rs` for the process and its clock.
+//! here but where it strikes: `world/strikes.rs` for the calls of a site and for cycles, `world/drive.rs` for the process and its
+//! clock.
 
 use std::time::Duration;
 
@@ -284,6 +285,28 @@ pub enum FaultKind {
         /// ([`World::poll_max`](crate::World::poll_max)).
         by_ms: u64,
     },
+    /// A cycle panics at an await point of its own, whatever it waits for there: of the cycles that begin from then on, the first that
+    /// comes to so many. It is a cycle of a worker on the runtime, in whatever task its lane is.
+    PanicInCycle {
+        /// On which node; the first, if it is not said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
+        /// Of which worker.
+        worker: String,
+        /// At which of its await points, from 1: how many times it has been polled.
+        polls: u32,
+    },
+    /// A cycle is cancelled at an await point of its own, counted as in `PanicInCycle`: its time is up there, as if what it waits for took
+    /// until its timeout. A cycle without a limit to its time is never struck.
+    CancelInCycle {
+        /// On which node; the first, if it is not said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
+        /// Of which worker.
+        worker: String,
+        /// At which of its await points, from 1: how many times it has been polled.
+        polls: u32,
+    },
 }
 
 impl FaultKind {
@@ -320,6 +343,8 @@ impl FaultKind {
             FaultKind::Block { .. } => FaultName::Block,
             FaultKind::Pause { .. } => FaultName::Pause,
             FaultKind::SlowStart { .. } => FaultName::SlowStart,
+            FaultKind::PanicInCycle { .. } => FaultName::PanicInCycle,
+            FaultKind::CancelInCycle { .. } => FaultName::CancelInCycle,
         }
     }
 
@@ -364,7 +389,9 @@ impl FaultKind {
             | FaultKind::CrashAtPoll { .. }
             | FaultKind::StopAtPoll { .. }
             | FaultKind::Pause { .. }
-            | FaultKind::SlowStart { .. } => None,
+            | FaultKind::SlowStart { .. }
+            | FaultKind::PanicInCycle { .. }
+            | FaultKind::CancelInCycle { .. } => None,
         }
     }
 
@@ -379,7 +406,9 @@ impl FaultKind {
             | FaultKind::CrashAtPoll { node, .. }
             | FaultKind::StopAtPoll { node, .. }
             | FaultKind::Pause { node, .. }
-            | FaultKind::SlowStart { node, .. } => node.as_deref(),
+            | FaultKind::SlowStart { node, .. }
+            | FaultKind::PanicInCycle { node, .. }
+            | FaultKind::CancelInCycle { node, .. } => node.as_deref(),
             _ => None,
         }
     }
@@ -416,7 +445,9 @@ impl FaultKind {
             | FaultKind::CrashAtPoll { .. }
             | FaultKind::StopAtPoll { .. }
             | FaultKind::DropAtPoll { .. }
-            | FaultKind::PanicAtPoll { .. } => None,
+            | FaultKind::PanicAtPoll { .. }
+            | FaultKind::PanicInCycle { .. }
+            | FaultKind::CancelInCycle { .. } => None,
         }
     }
 
@@ -464,6 +495,8 @@ impl FaultKind {
             | FaultKind::LeaseTaken { .. }
             | FaultKind::Signal { .. }
             | FaultKind::StopAtPoll { .. }
+            | FaultKind::PanicInCycle { .. }
+            | FaultKind::CancelInCycle { .. }
             | FaultKind::ClockStep { .. } => {}
         }
         self
@@ -565,11 +598,23 @@ impl FaultKind {
             | FaultKind::CrashAtPoll { .. }
             | FaultKind::StopAtPoll { .. }
             | FaultKind::Pause { .. }
-            | FaultKind::SlowStart { .. } => None,
+            | FaultKind::SlowStart { .. }
+            | FaultKind::PanicInCycle { .. }
+            | FaultKind::CancelInCycle { .. } => None,
         }
     }
 
-    /// What of it the driver must do; `None` for what is met by the calls of a site.
+    /// Whether it may let some pass of what it strikes: calls, or cycles.
+    pub(crate) fn may_let_pass(&self) -> bool {
+        self.strikes_at().is_some() || self.strikes_cycles()
+    }
+
+    /// Whether it strikes cycles at their await points.
+    pub(crate) fn strikes_cycles(&self) -> bool {
+        matches!(self, FaultKind::PanicInCycle { .. } | FaultKind::CancelInCycle { .. })
+    }
+
+    /// What of it the driver must do; `None` for what is met by the calls of a site, or by cycles.
     pub(crate) fn driven(&self) -> Option<Driven> {
         match *self {
             FaultKind::Crash { down_ms, .. } => Some(Driven::Crash { down: Duration::from_millis(down_ms) }),
@@ -603,6 +648,8 @@ impl FaultKind {
             | FaultKind::Duplicate { .. }
             | FaultKind::Malformed { .. }
             | FaultKind::LeaseTaken { .. }
+            | FaultKind::PanicInCycle { .. }
+            | FaultKind::CancelInCycle { .. }
             | FaultKind::SlowStart { .. } => None,
         }
     }

@@ -61,6 +61,8 @@ names! {
     DropAtPoll = "drop_at_poll",
     IgnoreCancel = "ignore_cancel",
     Block = "block",
+    PanicInCycle = "panic_in_cycle",
+    CancelInCycle = "cancel_in_cycle",
 }
 
 impl FaultName {

@@ -168,6 +168,52 @@ impl Site {
     }
 }
 
+/// Names a worker in a script: that of the first node ([`NodeTarget::worker`] says which).
+///
+/// ```
+/// use shiftwork::{Context, Failure, Schedule, Signal, Tick};
+/// use shiftwork_sim::{Script, plan, secs};
+///
+/// // The third cycle, that of 20 s, panics as it goes on from its sleep, and is tried again.
+/// let script = Script::new().at(secs(15), plan::worker("report").panic_in_cycle(1)).at(secs(29), Signal::Terminate);
+/// let outcome = script.run_once(|world| {
+///     world.node("node", |node| {
+///         let write = |_: Tick, _: Context| async { Ok::<(), Failure>(tokio::time::sleep(secs(2)).await) };
+///         node.host().worker("report", Schedule::every(secs(10)), write).run_until_signal()
+///     });
+/// });
+/// outcome.assert_rules_kept();
+/// let cycles = outcome.report().expect("it ended").worker("report").expect("it was added").cycles;
+/// assert_eq!((cycles.succeeded, cycles.failed), (3, 1));
+/// ```
+#[must_use]
+pub fn worker(name: &str) -> WorkerTarget {
+    WorkerTarget { node: None, name: name.to_owned() }
+}
+
+/// A worker, as what faults strike at the await points of its cycles.
+#[derive(Debug, Clone)]
+pub struct WorkerTarget {
+    node: Option<String>,
+    name: String,
+}
+
+impl WorkerTarget {
+    /// A cycle that begins from then on panics when it goes on for the `polls`th time, whatever it has waited for: the first that gets so
+    /// far.
+    #[must_use]
+    pub fn panic_in_cycle(&self, polls: u32) -> FaultKind {
+        FaultKind::PanicInCycle { node: self.node.clone(), worker: self.name.clone(), polls }
+    }
+
+    /// A cycle that begins from then on is cancelled when it would go on for the `polls`th time, as by its timeout: the first that gets so
+    /// far.
+    #[must_use]
+    pub fn cancel_in_cycle(&self, polls: u32) -> FaultKind {
+        FaultKind::CancelInCycle { node: self.node.clone(), worker: self.name.clone(), polls }
+    }
+}
+
 /// Names a node in a script.
 #[must_use]
 pub fn node(name: &str) -> NodeTarget {
@@ -231,6 +277,12 @@ impl NodeTarget {
     #[must_use]
     pub fn clock_back(&self, by: Duration) -> FaultKind {
         FaultKind::ClockStep { node: self.name(), by_ms: -ahead_ms(by) }
+    }
+
+    /// Names a worker of it.
+    #[must_use]
+    pub fn worker(&self, name: &str) -> WorkerTarget {
+        WorkerTarget { node: self.name(), name: name.to_owned() }
     }
 
     fn name(&self) -> Option<String> {

@@ -100,6 +100,8 @@ struct Running {
     attempt: u32,
     delivery: Option<DeliveryId>,
     panic_injected: bool,
+    /// A fault has said that its time is up, whatever its limits are.
+    time_is_up: bool,
     /// It was asked to end: by the stop of its worker, for its lease, or for the next tick.
     asked_to_end: bool,
 }
@@ -155,6 +157,13 @@ impl CycleRules {
             for running in worker.running.iter_mut().filter(|running| running.task == task) {
                 running.panic_injected = true;
             }
+        }
+    }
+
+    /// A fault has said that the time of a cycle is up, or that of the batch that begins with it.
+    pub(super) fn time_is_up(&mut self, worker: WorkerId, cycle: CycleId) {
+        if let Some(worker) = self.workers.get_mut(worker.0 as usize) {
+            worker.time_is_up(cycle);
         }
     }
 
@@ -219,6 +228,7 @@ impl CycleRules {
                     attempt: *attempt,
                     delivery: *delivery,
                     panic_injected: false,
+                    time_is_up: false,
                     asked_to_end: false,
                 };
                 self.worker(*worker).started(running, verdicts);
@@ -475,6 +485,18 @@ impl Worker {
                 None => "it is said to have succeeded".to_owned(),
             },
         );
+        // What was said of an input of a batch stands, however its call ended (Q9).
+        verdicts.demand(
+            Rule::C6,
+            !running.time_is_up
+                || self.declared.batch.is_some()
+                || matches!(failure, Some(FailureKind::Timeout | FailureKind::Interrupted)),
+            || format!("the time of cycle {cycle} of {name} was up, and it is said to have timed out"),
+            || match failure {
+                Some(kind) => format!("it is said to have failed: {kind}"),
+                None => "it is said to have succeeded".to_owned(),
+            },
+        );
         if let Some(timeout) = self.declared.cycle_timeout {
             verdicts.demand(
                 Rule::C6,
@@ -483,7 +505,7 @@ impl Worker {
                 || format!("cycle {cycle} ran {took:?}"),
             );
         }
-        self.timed_out_in_time(cycle, failure, took, verdicts);
+        self.timed_out_in_time(&running, failure, took, verdicts);
         self.ends_as_asked(&running, failure, verdicts);
         if matches!(self.declared.source, SourceKind::Service { .. }) {
             // What follows is its fault policy's affair (F3): it has no input that could be settled.
@@ -503,10 +525,10 @@ impl Worker {
         });
     }
 
-    /// Rules C6 and C11: a cycle is said to have timed out only when one of its limits had passed.
+    /// Rules C6 and C11: a cycle is said to have timed out only when one of its limits had passed, or a fault said so.
     fn timed_out_in_time(
         &self,
-        cycle: CycleId,
+        running: &Running,
         failure: Option<FailureKind>,
         took: Duration,
         verdicts: &mut Verdicts<'_>,
@@ -515,9 +537,9 @@ impl Worker {
         let least = cycle_timeout.iter().chain(progress_timeout).min();
         verdicts.demand(
             if progress_timeout.is_some() { Rule::C11 } else { Rule::C6 },
-            failure != Some(FailureKind::Timeout) || least.is_some_and(|least| took >= *least),
+            failure != Some(FailureKind::Timeout) || running.time_is_up || least.is_some_and(|least| took >= *least),
             || format!("a cycle of {name} is cancelled for its time after {least:?} at the earliest"),
-            || format!("cycle {cycle} was after {took:?}"),
+            || format!("cycle {} was after {took:?}", running.cycle),
         );
     }
 

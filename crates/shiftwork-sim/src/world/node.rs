@@ -1,11 +1,11 @@
 //! A node as its program sees it: its name, its host, its environment.
 
-use std::{io, sync::Arc};
+use std::{io, panic::resume_unwind, sync::Arc};
 
-use shiftwork::{Environment, Host, HostBuilder, Signal, Signals, event::Event, queue::Timestamp};
+use shiftwork::{AtAwait, AwaitPoint, Environment, Host, HostBuilder, Signal, Signals, event::Event, queue::Timestamp};
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Shared, clock::wall_at};
+use super::{MeetsAtPoll, Shared, clock::wall_at};
 use crate::{What, record::NodeId, streams::stream};
 
 /// One life of a node's process, as its program sees it.
@@ -69,6 +69,26 @@ impl Environment for Node {
         let (sender, receiver) = mpsc::unbounded_channel::<Signal>();
         self.shared.lock().listen(sender);
         Ok(Signals::injected(receiver))
+    }
+
+    fn watches_awaits(&self) -> bool {
+        self.shared.cycles_are_watched
+    }
+
+    fn at_await(&self, at: &AwaitPoint<'_>) -> AtAwait {
+        let meets = self.shared.lock().meets_in_cycle(self.id, at);
+        match meets {
+            MeetsAtPoll::Nothing => AtAwait::GoOn,
+            MeetsAtPoll::Drop => {
+                self.record(What::TimeIsUp { worker: at.worker, cycle: at.cycle });
+                AtAwait::TimeIsUp
+            }
+            MeetsAtPoll::Panic => {
+                self.record(What::PanicInjected);
+                // Not `panic!`: an injected panic must not look like a found bug in the output of a test.
+                resume_unwind(Box::new(format!("injected panic in a cycle of {}", at.name)));
+            }
+        }
     }
 }
 

@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     queues: Mutex<Vec<Held>>,
     /// Whether each poll of a call matters: one may panic there or be dropped, or is noted.
     pub(crate) calls_are_watched: bool,
+    /// The same of each await point of a cycle.
+    pub(super) cycles_are_watched: bool,
     /// What a watchdog sees of polls, if there is one.
     pub(super) pulse: OnceLock<Arc<Pulse>>,
     pub(super) scheduler: Mutex<Scheduler>,
@@ -108,6 +110,7 @@ pub(super) struct Site {
 
 impl Shared {
     pub(super) fn new(plan: &Plan, options: &Options, survey: bool, clock: Arc<WorldClock>) -> Self {
+        let plans = |kinds: [FaultName; 2]| plan.faults.iter().any(|fault| kinds.contains(&fault.kind.kind()));
         Self {
             clock: clock.clone(),
             state: Mutex::new(State {
@@ -126,11 +129,8 @@ impl Shared {
                 recorder: Recorder::new(plan, options.timeline),
             }),
             queues: Mutex::new(Vec::new()),
-            calls_are_watched: survey
-                || plan
-                    .faults
-                    .iter()
-                    .any(|fault| matches!(fault.kind.kind(), FaultName::PanicAtPoll | FaultName::DropAtPoll)),
+            calls_are_watched: survey || plans([FaultName::PanicAtPoll, FaultName::DropAtPoll]),
+            cycles_are_watched: survey || plans([FaultName::PanicInCycle, FaultName::CancelInCycle]),
             pulse: OnceLock::new(),
             scheduler: Mutex::new(Scheduler::new(&plan.order, plan.seed)),
             bell: Notify::new(),

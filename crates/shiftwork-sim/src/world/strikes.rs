@@ -1,14 +1,18 @@
-//! What the calls of a site meet, and the starts of a process: where faults strike them, and when.
+//! What the calls of a site meet, the cycles of a worker and the starts of a process: where faults strike them, and when.
 
 use std::time::Duration;
 
-use shiftwork::Signal;
+use shiftwork::{AwaitPoint, Signal};
 
-use super::{RESTART_AFTER, shared::State, survey::Place};
+use super::{
+    RESTART_AFTER,
+    shared::State,
+    survey::{CycleAwait, Place},
+};
 use crate::{
     Fault, FaultKind, What,
     dependency::{Latency, Trouble},
-    plan::{Deed, Spread, Step},
+    plan::{Deed, Spread, Step, whole_ms},
     record::{NodeId, SiteId},
 };
 
@@ -38,7 +42,7 @@ pub(crate) enum Meets {
     Crash,
 }
 
-/// What a call meets at an await point of its own.
+/// What a call, or a cycle, meets at an await point of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MeetsAtPoll {
     /// Nothing.
@@ -216,6 +220,41 @@ impl State {
                     return meets;
                 }
             }
+        }
+        MeetsAtPoll::Nothing
+    }
+
+    /// A cycle of a node's worker goes on after it has waited: what becomes of it there.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "each place picks the kinds that strike there")]
+    pub(super) fn meets_in_cycle(&mut self, id: NodeId, at: &AwaitPoint<'_>) -> MeetsAtPoll {
+        if self.is_fenced() {
+            return MeetsAtPoll::Nothing;
+        }
+        let began = self.time().at(at.began);
+        let AwaitPoint { worker, polls, is_limited, .. } = *at;
+        self.note(Place::CycleGoesOn(CycleAwait { worker, began_ms: whole_ms(began), polls, is_limited }));
+        let (now, heal_at) = (self.now(), self.heal_at());
+        for index in 0..self.faults.len() {
+            let fault = &self.faults[index];
+            let (node, worker, nth, meets) = match &fault.kind {
+                FaultKind::PanicInCycle { node, worker, polls } => (node, worker, *polls, MeetsAtPoll::Panic),
+                FaultKind::CancelInCycle { node, worker, polls } if is_limited => {
+                    (node, worker, *polls, MeetsAtPoll::Drop)
+                }
+                _ => continue,
+            };
+            let here = node.as_ref().map_or(id == NodeId(0), |name| *name == *self.node_name(id));
+            let its_turn = nth == polls && fault.at <= began && Self::has_begun(fault, heal_at, now);
+            if fault.struck || !here || !its_turn || *worker != *at.name {
+                continue;
+            }
+            let fault = &mut self.faults[index];
+            if fault.lets_pass > 0 {
+                fault.lets_pass -= 1;
+                continue;
+            }
+            self.strike(index);
+            return meets;
         }
         MeetsAtPoll::Nothing
     }

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use shiftwork::event::WorkerId;
+
 use super::shared::State;
 use crate::record::{NodeId, SiteId};
 
@@ -36,6 +38,20 @@ pub(crate) enum Place {
     CallPolled(SiteId),
     /// A task was polled, and stands at an await point, or has ended.
     Polled,
+    /// A cycle has waited, and is about to go on.
+    CycleGoesOn(CycleAwait),
+}
+
+/// An await point of a cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CycleAwait {
+    pub(crate) worker: WorkerId,
+    /// When the cycle began.
+    pub(crate) began_ms: u64,
+    /// Which of its await points it is, from 1.
+    pub(crate) polls: u32,
+    /// Whether its time is limited.
+    pub(crate) is_limited: bool,
 }
 
 impl State {

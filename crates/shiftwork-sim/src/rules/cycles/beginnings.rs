@@ -130,6 +130,14 @@ impl Worker {
         });
     }
 
+    /// A fault has said that the time of this cycle is up, or that of the batch that begins with it.
+    pub(super) fn time_is_up(&mut self, cycle: CycleId) {
+        let batch = self.batches.iter().find(|batch| batch.has(cycle) && batch.over.is_none());
+        for running in &mut self.running {
+            running.time_is_up |= running.cycle == cycle || batch.is_some_and(|batch| batch.has(running.cycle));
+        }
+    }
+
     /// Rules C5 and T4, for the call of a batch; what its cycles say of themselves is heard next.
     pub(super) fn batch_ended(&mut self, first: CycleId, failure: Option<FailureKind>, verdicts: &mut Verdicts<'_>) {
         let name = &self.declared.name;
