@@ -28,6 +28,8 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::C4, "bad input is tried again", bad_input_again),
     Canary::new(Rule::C5, "a panic is told as a success", panic_swallowed),
     Canary::new(Rule::C6, "a cycle runs past its timeout", past_its_timeout),
+    Canary::new(Rule::C6, "a cycle whose time is up is told as a success", time_is_up_unheard),
+    Canary::new(Rule::C6, "a cycle times out before its time", timed_out_too_soon),
     Canary::new(Rule::C7, "an exhausted input is not escalated", not_escalated),
     Canary::new(Rule::C7, "an exhausted input is tried again", exhausted_again),
     Canary::new(Rule::C7, "a crash loop is not escalated", crash_loop_not_escalated),
@@ -133,6 +135,18 @@ fn panic_swallowed(story: &mut Story, wrong: bool) {
     let failure = if wrong { None } else { Some(FailureKind::Panic) };
     story.cycle_ends(A, 1, failure, secs(0)).settles(A, 1, if wrong { Settle::Ack } else { RETRY });
     story.inside(0, 1).stops();
+}
+
+fn time_is_up_unheard(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a")]).cycle_starts(A, 1, 1).happens(What::TimeIsUp { worker: A, cycle: CycleId(1) });
+    let failure = if wrong { None } else { Some(FailureKind::Timeout) };
+    story.cycle_ends(A, 1, failure, secs(0)).settles(A, 1, if wrong { Settle::Ack } else { RETRY }).stops();
+}
+
+fn timed_out_too_soon(story: &mut Story, wrong: bool) {
+    let said = CycleId(if wrong { 2 } else { 1 });
+    story.runs(&[worker("a")]).cycle_starts(A, 1, 1).happens(What::TimeIsUp { worker: A, cycle: said });
+    story.cycle_ends(A, 1, Some(FailureKind::Timeout), secs(0)).settles(A, 1, RETRY).stops();
 }
 
 fn stalled_too_soon(story: &mut Story, wrong: bool) {

@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use shiftwork::{
-    Context, Failure, FailureKind, QueueSourceExt, Retry, Schedule, Signal, Tick,
+    Batch, BatchContext, BatchWorker, Batches, Context, Failure, FailureKind, QueueSourceExt, Retry, Schedule, Signal,
+    Tick,
     event::{Event, Settle},
     queue::{DeadLetterCause, Message, Priority},
 };
 use shiftwork_sim::{
     Dependency, DependencyError, FaultKind, Ledger, Outcome, Script, What, World,
     dependency::Latency,
-    millis,
+    millis, node,
     plan::{abort_at_poll, crash, crash_at_poll},
     record::QueueOperation,
-    secs, site,
+    secs, site, worker,
 };
 
 use crate::worlds::{Jobs, Seen, attempts};
@@ -426,4 +427,137 @@ fn what_a_process_does_after_it_was_killed_in_a_call_changes_no_ledger() {
     let polls = seen.lock();
     assert!(polls.contains(&(1, 0)) && polls.contains(&(2, 1)), "{polls:?}");
     assert!(!polls.contains(&(1, 1)), "{polls:?}");
+}
+
+/// Eight jobs side by side, each of which sleeps for a second, and then for another: no call of theirs is anywhere. With a limit to their
+/// time, or without.
+fn sleepers(fault: FaultKind, limited: bool) -> Outcome {
+    let outcome = Script::new().at(secs(0), fault).at(secs(60), Signal::Terminate).run_once(move |world| {
+        let jobs = world.queue::<u32>("jobs");
+        jobs.seed(1..=8);
+        world.node("node", move |node| {
+            let sleep = |_: u32, _: Context| async {
+                tokio::time::sleep(secs(1)).await;
+                tokio::time::sleep(secs(1)).await;
+                Ok::<(), Failure>(())
+            };
+            let host = node.host().worker("sleep", jobs.clone().source(), sleep).concurrency(8);
+            let host = host.retry(Retry::default().jitter_percent(0));
+            if limited { host.run_until_signal() } else { host.no_cycle_timeout().run_until_signal() }
+        });
+    });
+    outcome.assert_rules_kept();
+    outcome
+}
+
+/// When cycles failed, and as what.
+fn failed_at(outcome: &Outcome) -> Vec<(Duration, FailureKind)> {
+    let failed = outcome.events().filter_map(|(at, event)| match event {
+        Event::CycleEnded { failure: Some(cause), .. } => Some((at, cause.kind)),
+        _ => None,
+    });
+    failed.collect()
+}
+
+/// One of eight fails at each of its await points as this kind; it is tried again as its policy says, and the others go on.
+fn strikes_one_of_eight(fault: impl Fn(u32) -> FaultKind, kind: FailureKind) {
+    for (polls, at) in [(1, secs(1)), (2, secs(2))] {
+        let outcome = sleepers(fault(polls), true);
+        assert_eq!(failed_at(&outcome), [(at, kind)], "{}", outcome.timeline);
+        let again: Vec<_> = attempts(&outcome).into_iter().filter(|(_, attempt)| *attempt > 1).collect();
+        assert_eq!(again, [(at + secs(1), 2)], "one attempt is spent, and no other's");
+        let report = outcome.report().unwrap();
+        assert_eq!(report.worker("sleep").unwrap().cycles.succeeded, 8);
+    }
+}
+
+#[test]
+fn c5_a_panic_at_a_bare_await_point_costs_one_attempt_and_leaves_its_siblings_alone() {
+    strikes_one_of_eight(|polls| worker("sleep").panic_in_cycle(polls), FailureKind::Panic);
+}
+
+#[test]
+fn c6_a_cycle_that_is_cancelled_at_a_bare_await_point_has_timed_out_and_spent_an_attempt() {
+    strikes_one_of_eight(|polls| worker("sleep").cancel_in_cycle(polls), FailureKind::Timeout);
+}
+
+#[test]
+fn a_cycle_without_a_limit_to_its_time_is_not_cancelled_for_it() {
+    let outcome = sleepers(worker("sleep").cancel_in_cycle(1), false);
+    assert_eq!((failed_at(&outcome), &*outcome.stats.struck), (Vec::new(), &[false, true][..]));
+    let panics = sleepers(worker("sleep").panic_in_cycle(1), false);
+    assert_eq!(failed_at(&panics), [(secs(1), FailureKind::Panic)], "a panic needs no limit");
+}
+
+#[test]
+fn a_cycle_that_began_before_the_fault_or_never_waits_is_not_struck() {
+    let outcome = Script::new()
+        .at(millis(500), worker("sleeps").panic_in_cycle(1))
+        .at(secs(0), worker("ready").panic_in_cycle(1))
+        .at(secs(15), Signal::Terminate)
+        .run_once(|world| {
+            world.node("node", |node| {
+                let sleep = |_: Tick, _: Context| async { Ok::<(), Failure>(tokio::time::sleep(secs(1)).await) };
+                let ready = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+                node.host()
+                    .worker("sleeps", Schedule::every(secs(10)), sleep)
+                    .worker("ready", Schedule::every(secs(10)), ready)
+                    .run_until_signal()
+            });
+        });
+    outcome.assert_rules_kept();
+    assert_eq!(failed_at(&outcome), [(secs(11), FailureKind::Panic)], "the one of 10 s is the first that began since");
+    assert_eq!(outcome.stats.struck, [true, false, true]);
+}
+
+#[test]
+fn a_fault_of_a_worker_strikes_the_node_that_it_names() {
+    let fault = node("b").worker("work").panic_in_cycle(1);
+    let outcome = Script::new().at(secs(0), fault).heal_at(secs(20)).run(|world| {
+        for name in ["a", "b"] {
+            world.node(name, |node| {
+                let sleep = |_: Tick, _: Context| async { Ok::<(), Failure>(tokio::time::sleep(secs(1)).await) };
+                node.host().worker("work", Schedule::every(secs(10)), sleep).run_until_signal()
+            });
+        }
+    });
+    outcome.assert_rules_kept();
+    let panics = |name| {
+        let failed = outcome.events_of(name).filter(|(_, event)| match event {
+            Event::CycleEnded { failure, .. } => failure.is_some(),
+            _ => false,
+        });
+        failed.count()
+    };
+    assert_eq!((panics("a"), panics("b")), (0, 1));
+}
+
+/// Says of the first row that it is done, and sleeps before the others are.
+struct SleepyImport;
+
+impl BatchWorker for SleepyImport {
+    type Input = u32;
+
+    async fn cycle(&self, batch: &mut Batch<u32>, _: &BatchContext) -> Result<(), Failure> {
+        if let Some(first) = batch.iter_mut().next() {
+            first.done();
+        }
+        tokio::time::sleep(secs(1)).await;
+        Ok(())
+    }
+}
+
+#[test]
+fn q9_a_batch_that_is_cancelled_at_an_await_point_has_timed_out_but_for_what_had_a_verdict() {
+    let fault = worker("import").cancel_in_cycle(1);
+    let outcome = Script::new().at(secs(0), fault).at(secs(60), Signal::Terminate).run_once(|world| {
+        let rows = world.queue::<u32>("rows");
+        rows.seed([1, 2, 3]);
+        world.node("node", move |node| {
+            node.host().batch_worker("import", rows.clone().source(), Batches::of(3), SleepyImport).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(failed_at(&outcome), [(secs(1), FailureKind::Timeout); 2]);
+    assert_eq!(outcome.report().unwrap().worker("import").unwrap().cycles.succeeded, 3);
 }
