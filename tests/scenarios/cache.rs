@@ -260,6 +260,10 @@ impl Scenario for CacheRefresh {
         vec!["origin".into()]
     }
 
+    fn workers(&self) -> Vec<String> {
+        ["refresh", "offers"].map(str::to_owned).to_vec()
+    }
+
     fn build(&self, world: &mut World) {
         let state = Shared::default();
         // Slower than the time between two refreshes now and then, and slower than a price may be old never.

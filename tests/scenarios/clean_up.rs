@@ -297,6 +297,10 @@ impl Scenario for CleanUpAtNight {
         Surface { dependencies: vec!["database".into()], queues: Vec::new(), horizon: HORIZON }
     }
 
+    fn workers(&self) -> Vec<String> {
+        vec!["clean-up".into()]
+    }
+
     fn build(&self, world: &mut World) {
         let night = Night::of_seed(world.seed());
         let state = Shared::new(State::new(night));

@@ -217,6 +217,10 @@ impl Scenario for RollingDeploy {
         NODES.map(str::to_owned).to_vec()
     }
 
+    fn workers(&self) -> Vec<String> {
+        vec!["perform".into()]
+    }
+
     fn build(&self, world: &mut World) {
         let state = Shared::default();
         let quick = world.dependency_with("backend", Latency::uniform(millis(100), millis(1_500)));

@@ -159,6 +159,10 @@ impl Scenario for Email {
         vec!["smtp".into()]
     }
 
+    fn workers(&self) -> Vec<String> {
+        vec!["send-mails".into()]
+    }
+
     fn build(&self, world: &mut World) {
         let state = Shared::default();
         let smtp = world.dependency("smtp");

@@ -185,6 +185,10 @@ impl Scenario for Fleet {
         NODES.map(str::to_owned).to_vec()
     }
 
+    fn workers(&self) -> Vec<String> {
+        vec!["render".into()]
+    }
+
     fn build(&self, world: &mut World) {
         let state = Shared::default();
         let store = world.dependency_with("shelf", Latency::uniform(millis(200), millis(1500)));

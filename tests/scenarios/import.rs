@@ -120,6 +120,10 @@ impl Scenario for ImportRows {
         Surface { dependencies: vec!["database".into()], queues: vec!["rows".into()], horizon: secs(30) }
     }
 
+    fn workers(&self) -> Vec<String> {
+        vec!["import".into()]
+    }
+
     fn build(&self, world: &mut World) {
         let written: Ledger<BTreeSet<Row>> = Ledger::default();
         let dependency = world.dependency_with("database", Latency::uniform(millis(100), millis(400)));

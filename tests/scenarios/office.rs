@@ -374,6 +374,10 @@ impl Scenario for SteeredOffice {
         Surface { dependencies, queues: vec!["bookings".into(), "notices".into()], horizon: secs(60) }
     }
 
+    fn workers(&self) -> Vec<String> {
+        ["post", "balance", "statement", "notify"].map(str::to_owned).to_vec()
+    }
+
     fn build(&self, world: &mut World) {
         let state = Shared::default();
         let bank = world.dependency_with("bank", Latency::uniform(millis(50), millis(900)));

@@ -192,6 +192,10 @@ impl Scenario for Orders {
         Surface { dependencies: vec!["payments".into()], queues: vec!["orders".into()], horizon: secs(45) }
     }
 
+    fn workers(&self) -> Vec<String> {
+        ["watch", "charge"].map(str::to_owned).to_vec()
+    }
+
     fn build(&self, world: &mut World) {
         let charges = Charges::default();
         // A thousand charges by four lanes take about half a minute: faults have something to strike.

@@ -250,6 +250,10 @@ impl Scenario for TwoWaySync {
         Surface { dependencies, queues: Vec::new(), horizon: secs(60) }
     }
 
+    fn workers(&self) -> Vec<String> {
+        ["to-billing", "to-crm"].map(str::to_owned).to_vec()
+    }
+
     fn build(&self, world: &mut World) {
         let state = Shared::default();
         let (crm, billing) = (world.dependency("crm"), world.dependency("billing"));
