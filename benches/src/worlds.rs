@@ -68,7 +68,7 @@ fn assert_ran(report: &HostReport) {
 pub fn run(waits: Waits, seed: u64) -> Outcome {
     let mut plan = Plan::quiet("benchmark", seed);
     plan.faults.push(Fault::new(STOP_MS, Signal::Terminate.into()));
-    let options = Options { timeline: false, once: true, horizon: Some(secs(60)) };
+    let options = Options { once: true, horizon: Some(secs(60)), ..Options::default() };
     world::run(&plan, options, |world| {
         let called = match waits {
             Waits::Sleep => None,

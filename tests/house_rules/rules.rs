@@ -52,6 +52,10 @@ pub(crate) static RULES: [Rule; 8] = [
                 because: "what such a sleep does in a world is what is tested",
             },
             Exception {
+                under: "crates/shiftwork-sim/src/world/real_time.rs",
+                because: "what such a sleep costs a poll in real time is what is tested",
+            },
+            Exception {
                 under: "tests/lifecycle/determinism.rs",
                 because: "what such a sleep does in a world is what is tested",
             },
@@ -86,6 +90,10 @@ pub(crate) static RULES: [Rule; 8] = [
             Exception {
                 under: "crates/shiftwork-chaos",
                 because: "a campaign is measured and bounded in the time of the person who waits for it",
+            },
+            Exception {
+                under: "crates/shiftwork-sim/src/interpose/absent.rs",
+                because: "polls are measured in real time, where nothing holds it",
             },
             Exception {
                 under: "crates/shiftwork-sim/src/interpose/tests.rs",

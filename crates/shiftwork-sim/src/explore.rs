@@ -16,6 +16,8 @@ mod mix;
 mod points;
 mod shrink;
 
+use std::time::Duration;
+
 pub use exhaustive::{Exhaustive, Injections, WORLDS_MAX_DEFAULT};
 pub use generate::generate;
 pub use guided::{Guide, Proposal, Reached};
@@ -97,6 +99,22 @@ impl std::fmt::Debug for Candidate {
 ///
 /// When the scenario's `build` panics.
 pub fn run_plan(scenario: &dyn Scenario, plan: &Plan, timeline: bool) -> Outcome {
+    run_plan_measured(scenario, plan, timeline, None)
+}
+
+/// The same, with each poll of a task measured in real time if `poll_max_real` says from how long on one is told
+/// ([`Outcome::slow_polls`]). What the world comes to is the same.
+///
+/// # Panics
+///
+/// As [`run_plan`].
+pub fn run_plan_measured(
+    scenario: &dyn Scenario,
+    plan: &Plan,
+    timeline: bool,
+    poll_max_real: Option<Duration>,
+) -> Outcome {
     let horizon = Some(scenario.surface().horizon);
-    world::run(plan, world::Options { timeline, once: false, horizon }, |world| scenario.build(world))
+    let options = world::Options { timeline, once: false, horizon, poll_max_real };
+    world::run(plan, options, |world| scenario.build(world))
 }

@@ -29,7 +29,7 @@ mod syscall;
 
 use std::{marker::PhantomData, ptr, sync::Arc};
 
-use crate::world::{Gate, WorldClock};
+use crate::world::{Gate, Reading, WorldClock};
 
 /// Whether chance and time can be held at this level in this build.
 pub(crate) const IN_FORCE: bool = true;
@@ -63,6 +63,11 @@ pub(crate) fn unheld<T>(work: impl FnOnce() -> T) -> T {
         real::set_errno(errno);
         result
     })
+}
+
+/// What the machine's own clocks show on this thread, whoever holds it.
+pub(crate) fn real_time() -> Reading {
+    Reading { real: real::reading(clock::MONOTONIC), cpu: Some(real::reading(real::THREAD_CPUTIME)) }
 }
 
 impl Drop for Held {

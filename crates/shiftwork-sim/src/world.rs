@@ -7,6 +7,7 @@
 //! | `world/deadlines.rs` | what is being waited for, and faults that are put there |
 //! | `world/strikes.rs` | where faults strike the calls of a site, cycles and the starts of a process, and when |
 //! | `world/survey.rs` | the places that a fault could be aimed at |
+//! | `world/real_time.rs` | how long polls take on the machine's own clocks |
 //! | `world/recorder.rs` | where everything that happens is written down |
 //! | `world/clock.rs` | the world's time |
 //! | `world/node.rs` | a node as its program sees it: its host, its environment |
@@ -56,6 +57,7 @@ mod machine;
 mod node;
 mod order;
 mod outcome;
+mod real_time;
 mod recorder;
 mod shared;
 mod strikes;
@@ -71,6 +73,8 @@ pub(crate) use gate::{Gate, IsOver, LOOKS_AT_WORK_MAX, Seen};
 use machine::Machine;
 pub use node::Node;
 pub use outcome::{NodeReport, Outcome, Stats};
+pub(crate) use real_time::Reading;
+pub use real_time::SlowPoll;
 pub(crate) use shared::Shared;
 use shiftwork::{HostReport, Signal, queue::Timestamp};
 pub(crate) use strikes::{ClaimMeets, Meets, MeetsAtPoll, Visit};
@@ -394,6 +398,9 @@ pub struct Options {
     pub once: bool,
     /// When faults heal; 60 s when it is not said.
     pub horizon: Option<Duration>,
+    /// From how long on a poll is told as one that takes real time ([`Outcome::slow_polls`]). `None`, the default, measures nothing and costs
+    /// nothing: what it finds depends on the machine, and on what else that does. It sees polls only with `--cfg tokio_unstable`.
+    pub poll_max_real: Option<Duration>,
 }
 
 /// Runs one world on a thread of its own, which is what makes the keys of its hash maps its own.
@@ -407,7 +414,8 @@ pub fn run(plan: &Plan, options: Options, build: impl FnOnce(&mut World) + Send)
 
 /// The same, with the timeline and every place that a fault could be aimed at.
 pub(crate) fn survey(plan: &Plan, horizon: Duration, build: impl FnOnce(&mut World) + Send) -> Outcome {
-    start(plan, Options { timeline: true, once: false, horizon: Some(horizon) }, true, build)
+    let options = Options { timeline: true, horizon: Some(horizon), ..Options::default() };
+    start(plan, options, true, build)
 }
 
 fn start(plan: &Plan, options: Options, survey: bool, build: impl FnOnce(&mut World) + Send) -> Outcome {

@@ -2,9 +2,12 @@
 //!
 //! The same names as in `interpose.rs`, so that the rest of the crate need not know the platform.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
-use crate::world::{Gate, WorldClock};
+use crate::world::{Gate, Reading, WorldClock};
 
 pub(crate) const IN_FORCE: bool = false;
 
@@ -20,6 +23,13 @@ pub(crate) fn hold_blocking(_seed: u64, _clock: Arc<WorldClock>, _gate: Arc<Gate
 
 pub(crate) fn unheld<T>(work: impl FnOnce() -> T) -> T {
     work()
+}
+
+/// What the machine's own clock shows: nobody holds it.
+#[expect(clippy::disallowed_methods, reason = "polls are measured in real time")]
+pub(crate) fn real_time() -> Reading {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    Reading { real: FIRST.get_or_init(Instant::now).elapsed(), cpu: None }
 }
 
 pub(crate) mod gates {

@@ -100,7 +100,7 @@ pub(super) fn sleep_until(world: &WorldClock, time: Duration, is_over: Option<Is
 
 // The numbers of Linux's clocks that tell the time; the others tell how much processor time was used, and stay real.
 pub(super) const REALTIME: c_int = 0;
-const MONOTONIC: c_int = 1;
+pub(super) const MONOTONIC: c_int = 1;
 const MONOTONIC_RAW: c_int = 4;
 const REALTIME_COARSE: c_int = 5;
 const MONOTONIC_COARSE: c_int = 6;

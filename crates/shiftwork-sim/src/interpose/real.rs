@@ -4,6 +4,7 @@ use std::{
     ffi::{CStr, c_char, c_int, c_long, c_uint, c_void},
     ptr,
     sync::atomic::{AtomicPtr, Ordering},
+    time::Duration,
 };
 
 /// The C library's `struct timespec` on the targets that this is for.
@@ -111,6 +112,18 @@ pass_through! {
     fn nanosleep(time: *const TimeSpec, left: *mut TimeSpec) -> c_int;
     fn clock_nanosleep(clock: c_int, flags: c_int, time: *const TimeSpec, left: *mut TimeSpec) -> c_int;
     fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long;
+}
+
+/// The number of the clock that tells how long this thread was on a processor.
+pub(super) const THREAD_CPUTIME: c_int = 3;
+
+/// What a clock of the machine shows, whoever holds this thread's.
+#[expect(unsafe_code, reason = "the C library's clock is asked in C")]
+pub(super) fn reading(clock: c_int) -> Duration {
+    let mut time = TimeSpec { seconds: 0, nanoseconds: 0 };
+    // SAFETY: `time` is valid for a write.
+    unsafe { clock_gettime(clock, &raw mut time) };
+    Duration::from_nanos(time.as_nanoseconds())
 }
 
 #[expect(unsafe_code, reason = "the C library's errno is found through a function of its own")]

@@ -366,6 +366,7 @@ pub fn clock_back(by: Duration) -> FaultKind {
 pub struct Script {
     plan: Plan,
     horizon: Option<Duration>,
+    poll_max_real: Option<Duration>,
 }
 
 impl Default for Script {
@@ -378,7 +379,7 @@ impl Script {
     /// A world in which nothing goes wrong yet, with seed 0.
     #[must_use]
     pub fn new() -> Self {
-        Self { plan: Plan::quiet("script", 0), horizon: None }
+        Self { plan: Plan::quiet("script", 0), horizon: None, poll_max_real: None }
     }
 
     /// Another seed for latencies, jitter and task order.
@@ -417,6 +418,15 @@ impl Script {
         self
     }
 
+    /// Measures each poll of a task in real time, and has the test fail if one takes so long: for code that computes, or waits for something
+    /// that is not of the world. Off by default, since a machine that is busy makes any poll look long; it is no part of the plan, nor of what
+    /// the world comes to. Needs `--cfg tokio_unstable`.
+    #[must_use]
+    pub fn poll_max_real(mut self, poll_max_real: Duration) -> Self {
+        self.poll_max_real = Some(poll_max_real);
+        self
+    }
+
     /// The plan as data.
     #[must_use]
     pub fn plan(&self) -> &Plan {
@@ -441,6 +451,8 @@ impl Script {
         };
         let last = self.plan.faults.iter().map(over).max().unwrap_or(0);
         let horizon = self.horizon.unwrap_or(Duration::from_millis(last) + Duration::from_secs(60));
-        world::run(&self.plan, world::Options { timeline: true, once, horizon: Some(horizon) }, build)
+        let poll_max_real = self.poll_max_real;
+        let options = world::Options { timeline: true, once, horizon: Some(horizon), poll_max_real };
+        world::run(&self.plan, options, build)
     }
 }

@@ -516,6 +516,7 @@ impl Driver<'_> {
             ended_at: self.ended_at.unwrap_or(now),
             timeline: finished.timeline,
             survey: finished.survey,
+            slow_polls: finished.slow_polls,
         }
     }
 }

@@ -304,6 +304,7 @@ fn runtime(node: &Node, gate: &Arc<Gate>) -> io::Result<Runtime> {
                 if let Some(life) = life {
                     began.cut_current_short(life);
                 }
+                began.real_time_begins();
             })
             .on_after_task_poll(move |_| ended.poll_ended())
             .on_task_terminate(move |task| terminated.task_ended(task.id()));

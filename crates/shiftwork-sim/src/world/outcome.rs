@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use shiftwork::{HostReport, event::Event};
 
-use super::Sight;
+use super::{Sight, SlowPoll};
 use crate::{
     Plan, RuleName, Timeline, Violation,
     rules::{Coverage, Sometimes, Transitions},
@@ -29,6 +29,9 @@ pub struct Outcome {
     pub timeline: Timeline,
     /// Every place that a fault could have been aimed at; empty unless it was asked for.
     pub(crate) survey: Vec<Sight>,
+    /// The first polls that took too long in real time, if that was measured
+    /// ([`Options::poll_max_real`](super::Options::poll_max_real)). They are about the machine too, and break no rule.
+    pub slow_polls: Vec<SlowPoll>,
 }
 
 /// What one life of a node ended with.
@@ -105,14 +108,14 @@ impl Outcome {
         self.events().filter(|(_, event)| matches(event)).count()
     }
 
-    /// Passes when every rule was kept.
+    /// Passes when every rule was kept, and no poll took too long in real time, if that was to be measured.
     ///
     /// # Panics
     ///
-    /// With the broken rule, the plan and the last events before it, when one was not.
+    /// With the broken rule, the plan and the last events before it, when one was not; with the polls that took too long.
     #[track_caller]
     pub fn assert_rules_kept(&self) {
-        assert!(self.is_ok(), "{self}");
+        assert!(self.is_ok() && self.slow_polls.is_empty(), "{self}");
     }
 
     /// The first violation of the rule with this name (`T1`, or the name of a scenario's own invariant).
@@ -129,9 +132,12 @@ impl Outcome {
     }
 }
 
-/// The failure as a person reads it: rule, expectation, what happened, the plan, the last events.
+/// The failure as a person reads it: rule, expectation, what happened, the plan, the last events. Before that, what took too long in real time.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for poll in &self.slow_polls {
+            writeln!(f, "{poll}")?;
+        }
         let Some(violation) = self.violations.first() else {
             return write!(f, "every rule was kept in {:?} of virtual time", self.stats.virtual_time);
         };

@@ -23,6 +23,7 @@ use super::{
     Fence, Gate, Options,
     clock::{Time, WorldClock, wall_at},
     deadlines::Collisions,
+    real_time::{RealTime, SlowPoll},
     recorder::Recorder,
     strikes::{AtPoll, PlannedFault, Visit},
     survey::{Place, Sight},
@@ -31,6 +32,7 @@ use super::{
 #[cfg(tokio_unstable)]
 use super::{
     blocking,
+    real_time::Reading,
     recorder::{POLLS_IN_AN_INSTANT_MAX, RECORDS_IN_AN_INSTANT_MAX},
 };
 use crate::{
@@ -54,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) calls_are_watched: bool,
     /// The same of each await point of a cycle.
     pub(super) cycles_are_watched: bool,
+    /// Whether polls are measured in real time.
+    measures_polls: bool,
     /// What a watchdog sees of polls, if there is one.
     pub(super) pulse: OnceLock<Arc<Pulse>>,
     pub(super) scheduler: Mutex<Scheduler>,
@@ -85,6 +89,8 @@ pub(crate) struct State {
     /// The places that the world came by, if it is surveyed.
     pub(super) survey: Option<Vec<Sight>>,
     recorder: Recorder,
+    /// What the poll at hand takes in real time, if somebody wants to know.
+    real_time: RealTime,
 }
 
 /// What is known of a node from outside of its process.
@@ -127,10 +133,12 @@ impl Shared {
                 collisions: Collisions::of(plan),
                 survey: survey.then(Vec::new),
                 recorder: Recorder::new(plan, options.timeline),
+                real_time: RealTime::of(options.poll_max_real),
             }),
             queues: Mutex::new(Vec::new()),
             calls_are_watched: survey || plans([FaultName::PanicAtPoll, FaultName::DropAtPoll]),
             cycles_are_watched: survey || plans([FaultName::PanicInCycle, FaultName::CancelInCycle]),
+            measures_polls: options.poll_max_real.is_some(),
             pulse: OnceLock::new(),
             scheduler: Mutex::new(Scheduler::new(&plan.order, plan.seed)),
             bell: Notify::new(),
@@ -257,7 +265,23 @@ impl Shared {
         }
     }
 
+    /// Nothing of the world's own comes any more before a poll: from here on it is measured.
+    pub(super) fn real_time_begins(&self) {
+        if self.measures_polls {
+            self.lock().real_time.poll_begins();
+        }
+    }
+
+    /// A poll has ended, and nothing of the world's own has come yet.
+    fn real_time_ended(&self) {
+        if self.measures_polls {
+            let now = interpose::real_time();
+            self.lock().poll_took(now);
+        }
+    }
+
     pub(super) fn poll_ended(&self) {
+        self.real_time_ended();
         if let Some(pulse) = self.pulse.get() {
             pulse.beat();
         }
@@ -438,7 +462,18 @@ impl State {
         self.at_poll.retain(|planned| planned.node != node);
     }
 
+    /// A poll has ended at `now` on the machine's clocks: kept if it took too long.
+    #[cfg(tokio_unstable)]
+    fn poll_took(&mut self, now: Reading) {
+        let Some(Reading { real, cpu }) = self.real_time.poll_ended(now) else { return };
+        let Some(node) = self.running_node() else { return };
+        let tasks = &node.tasks;
+        let (node, task, at) = (node.name.clone(), tasks.describe(tasks.current), tasks.began_at);
+        self.real_time.found(SlowPoll { node, task, at, real, cpu });
+    }
+
     pub(crate) fn record(&mut self, at: Duration, what: What) {
+        let own_work = self.real_time.own_work_begins();
         let (node, task) = (self.running, self.running_node().map_or(0, |node| node.tasks.current));
         // What is said in a poll that has blocked its thread for a while is late by that.
         if let Some(began) = self.blocking_since(at) {
@@ -459,6 +494,7 @@ impl State {
         } else if let Some(judged) = self.judged_at() {
             parking::lower_limit(judged);
         }
+        self.real_time.own_work_ended(own_work);
     }
 
     /// Since when a task is being polled, if time has passed in that.
@@ -536,6 +572,7 @@ impl State {
             coverage: self.recorder.rules.coverage(),
             sometimes: self.recorder.user_rules.reached(),
             survey: self.survey.take().unwrap_or_default(),
+            slow_polls: self.real_time.take_found(),
         }
     }
 
@@ -616,4 +653,5 @@ pub(super) struct Finished {
     pub(super) coverage: crate::rules::Coverage,
     pub(super) sometimes: Vec<Sometimes>,
     pub(super) survey: Vec<Sight>,
+    pub(super) slow_polls: Vec<SlowPoll>,
 }
