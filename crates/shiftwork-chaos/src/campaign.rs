@@ -31,14 +31,14 @@ pub use self::search::Search;
 use self::{
     order::Order,
     threads::Told,
-    world::{Ran, WorldDone},
+    world::{How, Ran, WorldDone},
 };
 use crate::{
     CampaignProfile, Failure,
     corpus::Corpus,
     determinism::{self, SecondRun},
     failure::Shrinking,
-    report::{CampaignReport, Ended, ScenarioReport, ToolCrash},
+    report::{CampaignReport, Ended, ScenarioReport, SlowWorld, ToolCrash},
     stopwatch::Stopwatch,
 };
 
@@ -83,6 +83,10 @@ pub struct Campaign<'a> {
     pub failures_max: usize,
     /// How many worlds the shrinking of one failure may take; [`SHRINK_WORLDS_MAX`] by default.
     pub shrink_worlds_max: u32,
+    /// From how long on, in real time, a poll of a task is told as too slow ([`CampaignReport::slow`]); not at all by default. A world with such
+    /// polls counts towards [`Campaign::failures_max`]. Which there are is the machine's affair, too: not measured are worlds that run again, for
+    /// shrinking or to be compared.
+    pub poll_max_real: Option<Duration>,
     /// What runs every world a second time, if that is to be done; not in a guided campaign, whose plans do not follow from their
     /// seeds alone.
     pub second_run: Option<&'a dyn SecondRun>,
@@ -200,9 +204,14 @@ impl<'a> Campaign<'a> {
             jobs: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             failures_max: FAILURES_MAX_DEFAULT,
             shrink_worlds_max: SHRINK_WORLDS_MAX,
+            poll_max_real: None,
             second_run: None,
             stop: Arc::new(AtomicBool::new(false)),
         }
+    }
+
+    fn how(&self) -> How {
+        How { shrink_worlds_max: self.shrink_worlds_max, poll_max_real: self.poll_max_real }
     }
 
     /// Runs it.
@@ -233,7 +242,7 @@ impl<'a> Campaign<'a> {
                 self.jobs,
                 order.count(),
                 &stop,
-                &|number, tell: &dyn Fn(Shrinking)| world::run(&order.world(number), self.shrink_worlds_max, tell),
+                &|number, tell: &dyn Fn(Shrinking)| world::run(&order.world(number), self.how(), tell),
                 &mut take,
             ),
             Search::Guided => guided::run(self, &order, &stop, &mut take),
@@ -255,6 +264,7 @@ impl<'a> Campaign<'a> {
             scenarios: tally.rows,
             failures: tally.failures,
             crashes: tally.crashes,
+            slow: tally.slow,
             stale: self.corpus.stale.clone(),
             determinism,
             search: self.search,
@@ -281,6 +291,7 @@ struct Tally {
     rows: Vec<ScenarioReport>,
     failures: Vec<Failure>,
     crashes: Vec<ToolCrash>,
+    slow: Vec<SlowWorld>,
     /// Of every world that ran to its end: its number and its fingerprint.
     fingerprints: Vec<(u64, u64)>,
 }
@@ -294,12 +305,13 @@ impl Tally {
                 .collect(),
             failures: Vec::new(),
             crashes: Vec::new(),
+            slow: Vec::new(),
             fingerprints: Vec::new(),
         }
     }
 
     fn found(&self) -> usize {
-        self.failures.len() + self.crashes.len()
+        self.failures.len() + self.crashes.len() + self.slow.len()
     }
 
     fn take(&mut self, number: u64, done: WorldDone, watch: &mut dyn Watch) {
@@ -315,6 +327,7 @@ impl Tally {
                 coverage,
                 faults,
                 sometimes,
+                slow_polls,
                 failure,
                 crash,
                 plan: _,
@@ -328,6 +341,10 @@ impl Tally {
                 row.count_sometimes(sometimes);
                 row.runs.push((origin.clone(), seed, fingerprint));
                 self.fingerprints.push((number, fingerprint));
+                if !slow_polls.is_empty() {
+                    let (scenario, origin) = (row.name, origin.clone());
+                    self.slow.push(SlowWorld { scenario, origin, seed, polls: slow_polls });
+                }
                 if let Some(message) = crash {
                     self.crashes.push(ToolCrash { scenario: row.name, origin, seed, message });
                 }

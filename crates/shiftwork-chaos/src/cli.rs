@@ -50,7 +50,7 @@ pub(crate) struct Cli {
 
     /// Shrink saved plans again and write them back: a file, a folder of them, or "corpus" for the program's own. A plan
     /// that breaks no rule any more stays as it is
-    #[arg(long, value_name = "FILE|corpus", conflicts_with_all = ["scenarios", "seeds", "first_seed", "seed", "time", "profile", "exhaustive", "guided", "list", "plan", "json", "report", "trace", "junit", "shard", "verify_determinism", "jobs", "save", "max_failures"])]
+    #[arg(long, value_name = "FILE|corpus", conflicts_with_all = ["scenarios", "seeds", "first_seed", "seed", "time", "profile", "exhaustive", "guided", "list", "plan", "json", "report", "trace", "junit", "shard", "verify_determinism", "jobs", "save", "max_failures", "poll_max_real"])]
     minimize: Option<PathBuf>,
 
     /// With --minimize: write the plans to standard output, one after the other, and leave the files alone
@@ -129,6 +129,11 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(FAILURES_MAX_DEFAULT).unwrap_or(NonZeroUsize::MIN))]
     max_failures: NonZeroUsize,
 
+    /// Tell polls of tasks that take so many milliseconds of real time or more: code that computes, or waits for something that is not of
+    /// its world. Which there are depends on the machine, and on what else it does
+    #[arg(long, value_name = "MS")]
+    poll_max_real: Option<NonZeroU64>,
+
     /// Print only what is wrong
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
@@ -173,6 +178,7 @@ pub(crate) struct CampaignRequest<'a> {
     pub(crate) profile: Option<CampaignProfile>,
     pub(crate) jobs: NonZeroUsize,
     pub(crate) failures_max: usize,
+    pub(crate) poll_max_real: Option<Duration>,
     pub(crate) verify_determinism: bool,
     pub(crate) save: PathBuf,
     pub(crate) json: Option<JsonTarget>,
@@ -256,6 +262,7 @@ impl Cli {
             profile: self.profile.as_deref().map(profile).transpose()?,
             jobs,
             failures_max: self.max_failures.get(),
+            poll_max_real: self.poll_max_real.map(|ms| Duration::from_millis(ms.get())),
             verify_determinism: self.verify_determinism,
             save: self.save.clone(),
             json: None,

@@ -8,10 +8,11 @@
 //! | 3 | work did not go on: every rule that broke is one of liveness (L1, L2) |
 //! | 4 | the same world ran twice and differed |
 //! | 5 | a world did not go on: a poll of one of its tasks lasted a minute of real time |
+//! | 6 | all rules were kept, and a poll took longer in real time than `--poll-max-real` lets it |
 //! | 70 | the tool itself crashed: a scenario's `build`, the simulator, or a file that could not be written |
 //! | 130 | interrupted, and nothing was found until then |
 //!
-//! The worst wins: 70 over 4 over 1 over 3.
+//! The worst wins: 70 over 4 over 1 over 3 over 6.
 
 use std::process::ExitCode;
 
@@ -24,9 +25,10 @@ Exit codes:
   3    work did not go on: every rule that broke is one of liveness (L1, L2)
   4    determinism lost: the same world ran twice and differed
   5    a world did not go on: a poll of one of its tasks lasted a minute of real time
+  6    all rules were kept, and a poll took longer in real time than --poll-max-real lets it
   70   the tool itself crashed
   130  interrupted, and nothing was found until then
-The worst wins: 70 over 4 over 1 over 3.
+The worst wins: 70 over 4 over 1 over 3 over 6.
 
 Reports of shards (--shard, --json) become one by: merge A.json B.json…";
 
@@ -43,6 +45,8 @@ pub enum Verdict {
     Kept,
     /// It was interrupted, and nothing was found until then.
     Interrupted,
+    /// A poll took too long in real time; no rule broke.
+    PollTooSlow,
     /// Work did not go on; nothing else broke.
     LivenessLost,
     /// A rule broke.
@@ -55,9 +59,10 @@ pub enum Verdict {
 
 impl Verdict {
     /// Every verdict, from best to worst.
-    pub const ALL: [Verdict; 6] = [
+    pub const ALL: [Verdict; 7] = [
         Verdict::Kept,
         Verdict::Interrupted,
+        Verdict::PollTooSlow,
         Verdict::LivenessLost,
         Verdict::RuleBroken,
         Verdict::DeterminismLost,
@@ -72,6 +77,7 @@ impl Verdict {
             Verdict::RuleBroken => 1,
             Verdict::LivenessLost => 3,
             Verdict::DeterminismLost => 4,
+            Verdict::PollTooSlow => 6,
             Verdict::ToolCrashed => 70,
             Verdict::Interrupted => 130,
         }
@@ -83,6 +89,7 @@ impl Verdict {
         match self {
             Verdict::Kept => "kept",
             Verdict::Interrupted => "interrupted",
+            Verdict::PollTooSlow => "poll_too_slow",
             Verdict::LivenessLost => "liveness_lost",
             Verdict::RuleBroken => "rule_broken",
             Verdict::DeterminismLost => "determinism_lost",
@@ -112,8 +119,14 @@ mod tests {
 
     #[test]
     fn the_worst_wins() {
-        let order = [Verdict::LivenessLost, Verdict::RuleBroken, Verdict::DeterminismLost, Verdict::ToolCrashed];
+        let order = [
+            Verdict::PollTooSlow,
+            Verdict::LivenessLost,
+            Verdict::RuleBroken,
+            Verdict::DeterminismLost,
+            Verdict::ToolCrashed,
+        ];
         assert!(order.is_sorted());
-        assert_eq!(order.map(Verdict::code), [3, 1, 4, 70]);
+        assert_eq!(order.map(Verdict::code), [6, 3, 1, 4, 70]);
     }
 }

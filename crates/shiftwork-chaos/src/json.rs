@@ -1,18 +1,18 @@
 //! The report for programs: `--json FILE`.
 //!
-//! One object, in the fields of [`Report`] and in their order. It holds nothing that a clock or the number of threads decides, so that two runs of
-//! the same campaign write the same bytes. Fingerprints are 16 hexadecimal digits; seeds are numbers up to 2⁶⁴ − 1, which some readers
+//! One object, in the fields of [`Report`] and in their order. It holds nothing that a clock or the number of threads decides, but for `slow`, so
+//! that two runs of the same campaign write the same bytes. Fingerprints are 16 hexadecimal digits; seeds are numbers up to 2⁶⁴ − 1, which some readers
 //! of JSON round.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use shiftwork_sim::{FaultKind, Plan, control::Control, explore::FaultMix, rules::Moment};
+use shiftwork_sim::{FaultKind, Plan, control::Control, explore::FaultMix, rules::Moment, world::SlowPoll};
 
 use crate::{
     CampaignProfile, CampaignReport, Failure, Search, Seeds,
     determinism::{Determinism, Parting, Place},
-    report::{CoverageCounts, InjectionCounts, Origin, ScenarioReport, ToolCrash},
+    report::{CoverageCounts, InjectionCounts, Origin, ScenarioReport, SlowWorld, ToolCrash},
 };
 
 /// The version of this format. It grows when a field goes away or changes its meaning, not when one is added.
@@ -23,7 +23,7 @@ pub const VERSION: u32 = 2;
 pub struct Report {
     /// [`VERSION`].
     pub version: u32,
-    /// `kept`, `interrupted`, `liveness_lost`, `rule_broken`, `determinism_lost` or `tool_crashed`.
+    /// `kept`, `interrupted`, `poll_too_slow`, `liveness_lost`, `rule_broken`, `determinism_lost` or `tool_crashed`.
     pub verdict: String,
     /// The exit code of that verdict.
     pub exit_code: u8,
@@ -50,6 +50,9 @@ pub struct Report {
     pub scenarios: Vec<ScenarioRow>,
     /// Worlds in which the tool itself crashed, or did as their failure was shrunk.
     pub crashes: Vec<Crash>,
+    /// Worlds in which polls took too long in real time, if that was measured. These alone are not the same at each run.
+    #[serde(default)]
+    pub slow: Vec<SlowRow>,
     /// Saved plans that could not be replayed any more.
     pub stale: Vec<StalePlan>,
     /// What the second run of every world came to; `null` if there was none.
@@ -210,6 +213,31 @@ pub struct Crash {
     pub message: String,
 }
 
+/// A world in which polls took too long in real time.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SlowRow {
+    /// Which; its fields are the row's own.
+    #[serde(flatten)]
+    pub world: WorldRow,
+    /// The first of these polls.
+    pub polls: Vec<SlowPollRow>,
+}
+
+/// A poll that took too long in real time.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SlowPollRow {
+    /// In the process of which node.
+    pub node: String,
+    /// Of which task, and where that was spawned.
+    pub task: String,
+    /// World time, in milliseconds.
+    pub at_ms: u64,
+    /// Real time, in milliseconds.
+    pub real_ms: u64,
+    /// How much of that its thread was on a processor; `null` where that is not known.
+    pub cpu_ms: Option<u64>,
+}
+
 /// A saved plan that could not be replayed any more.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StalePlan {
@@ -267,6 +295,7 @@ impl Report {
             control: ControlInForce { task_order, entropy, time },
             scenarios: report.scenarios.iter().map(|row| scenario_row(report, row)).collect(),
             crashes: report.crashes.iter().map(crash).collect(),
+            slow: report.slow.iter().map(slow_row).collect(),
             stale: report
                 .stale
                 .iter()
@@ -426,6 +455,17 @@ fn world_row(scenario: &str, seed: u64, origin: &Origin) -> WorldRow {
 
 fn crash(crash: &ToolCrash) -> Crash {
     Crash { world: world_row(crash.scenario, crash.seed, &crash.origin), message: crash.message.clone() }
+}
+
+fn slow_row(slow: &SlowWorld) -> SlowRow {
+    let row = |poll: &SlowPoll| SlowPollRow {
+        node: poll.node.to_string(),
+        task: poll.task.clone(),
+        at_ms: whole_ms(poll.at),
+        real_ms: whole_ms(poll.real),
+        cpu_ms: poll.cpu.map(whole_ms),
+    };
+    SlowRow { world: world_row(slow.scenario, slow.seed, &slow.origin), polls: slow.polls.iter().map(row).collect() }
 }
 
 fn second_run(determinism: &Determinism) -> SecondRunResult {

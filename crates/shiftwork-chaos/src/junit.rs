@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use crate::{
     CampaignReport, Failure,
     determinism::{Determinism, Parting},
-    report::{Origin, ScenarioReport, ToolCrash},
+    report::{Origin, ScenarioReport, SlowWorld, ToolCrash},
 };
 
 /// The text of the file. `command` is what starts the program, for the lines that replay a failure.
@@ -62,7 +62,10 @@ fn suite(report: &CampaignReport, row: &ScenarioReport, command: &str) -> String
     }
     cases.extend(failures.iter().map(|failure| failed_case(failure, command)));
     cases.extend(crashes.iter().map(|crash| crashed_case(crash)));
-    let counts = Counts { tests: cases.len(), failures: failures.len(), errors: crashes.len(), skipped: 0 };
+    let slow: Vec<_> = report.slow.iter().filter(|slow| slow.scenario == row.name).collect();
+    cases.extend(slow.iter().map(|slow| slow_case(slow)));
+    let failed = failures.len() + slow.len();
+    let counts = Counts { tests: cases.len(), failures: failed, errors: crashes.len(), skipped: 0 };
     suite_of(row.name, counts, Some(row.busy.as_secs_f64()), &cases.concat())
 }
 
@@ -158,6 +161,12 @@ fn failed_case(failure: &Failure, command: &str) -> String {
         Escaped(&failure.violation.happened),
         Escaped(&text)
     )
+}
+
+fn slow_case(slow: &SlowWorld) -> String {
+    let polls: Vec<_> = slow.polls.iter().map(ToString::to_string).collect();
+    let told = format!("failure type=\"slow_poll\" message=\"{}\"", Escaped(&polls.join("; ")));
+    told_case(slow.scenario, &format!("polls of {}", name_of(&slow.origin, slow.seed)), &told)
 }
 
 fn crashed_case(crash: &ToolCrash) -> String {

@@ -44,6 +44,7 @@ pub fn merge(reports: impl IntoIterator<Item = Report>) -> Result<Report, String
         (made, world.plan_file.clone(), first, world.number.unwrap_or(world.seed), scenario)
     };
     whole.crashes.sort_by_key(|crash| place(&crash.world));
+    whole.slow.sort_by_key(|slow| place(&slow.world));
     if let Some(determinism) = &mut whole.determinism {
         determinism.partings.sort_by_key(|parting| place(&parting.world));
         // The first few of all are among the first few of each.
@@ -152,6 +153,7 @@ fn add(whole: &mut Report, part: Report) -> Result<(), String> {
         add_row(row, more);
     }
     whole.crashes.extend(part.crashes);
+    whole.slow.extend(part.slow);
     whole.stale.extend(part.stale);
     whole.determinism = match (whole.determinism.take(), part.determinism) {
         (Some(one), Some(other)) => Some(both(one, other)),

@@ -42,6 +42,7 @@ fn verdict(report: &CampaignReport) -> String {
     match report.verdict() {
         Verdict::Kept => "all rules were kept".to_owned(),
         Verdict::Interrupted => "all rules were kept until it was interrupted".to_owned(),
+        Verdict::PollTooSlow => "all rules were kept, and polls took too long in real time".to_owned(),
         Verdict::RuleBroken => failures,
         Verdict::LivenessLost => format!("liveness lost, {failures}"),
         Verdict::DeterminismLost => "determinism lost".to_owned(),
@@ -100,6 +101,12 @@ fn head(out: &mut String, report: &CampaignReport) {
                 Escaped(&crash.message)
             ),
         );
+    }
+    for slow in &report.slow {
+        for poll in &slow.polls {
+            let (scenario, poll) = (Escaped(slow.scenario), poll.to_string());
+            push(out, format_args!("<p class=\"warning\">In {scenario}, seed {}, {}</p>\n", slow.seed, Escaped(&poll)));
+        }
     }
     if let Some(determinism) = &report.determinism {
         push(

@@ -6,6 +6,7 @@ use shiftwork_sim::{
     FaultKind, Scenario,
     control::Control,
     rules::{Coverage, Moment, Sometimes, Transitions},
+    world::SlowPoll,
 };
 
 use crate::{CampaignProfile, Failure, Search, Seeds, Shard, Verdict, corpus::Stale, determinism::Determinism};
@@ -20,6 +21,8 @@ pub struct CampaignReport {
     pub failures: Vec<Failure>,
     /// The worlds in which the tool itself crashed, or did as their failure was shrunk.
     pub crashes: Vec<ToolCrash>,
+    /// The worlds in which polls took too long in real time, if that was measured, in the order of the worlds.
+    pub slow: Vec<SlowWorld>,
     /// Saved plans that could not be replayed any more.
     pub stale: Vec<Stale>,
     /// What the second run of every world came to, if there was one.
@@ -123,6 +126,20 @@ pub struct ToolCrash {
     pub seed: u64,
     /// What the panic said.
     pub message: String,
+}
+
+/// A world in which polls took too long in real time ([`Campaign::poll_max_real`](crate::Campaign::poll_max_real)). Whether they do again is up
+/// to the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlowWorld {
+    /// Whose world.
+    pub scenario: &'static str,
+    /// Where its plan came from.
+    pub origin: Origin,
+    /// Its seed.
+    pub seed: u64,
+    /// The first of these polls; never none.
+    pub polls: Vec<SlowPoll>,
 }
 
 /// Why a campaign ended.
@@ -296,6 +313,9 @@ impl CampaignReport {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         let mut verdict = if self.ended == Ended::Interrupted { Verdict::Interrupted } else { Verdict::Kept };
+        if !self.slow.is_empty() {
+            verdict = verdict.max(Verdict::PollTooSlow);
+        }
         for failure in &self.failures {
             verdict = verdict.max(failure.verdict());
         }

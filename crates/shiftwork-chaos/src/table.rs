@@ -16,7 +16,7 @@ use crate::{
     CampaignReport, Failure, Verdict,
     determinism::{Determinism, Parting, Place},
     failure::{again_line, in_a_shell, replay_line},
-    report::{CoverageCounts, Ended, FaultCount, FaultCounts, InjectionCounts, Origin, ToolCrash},
+    report::{CoverageCounts, Ended, FaultCount, FaultCounts, InjectionCounts, Origin, SlowWorld, ToolCrash},
 };
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -52,6 +52,13 @@ impl fmt::Display for Text<'_> {
             self.transitions(f)?;
         }
         self.failures(f)?;
+        for slow in &self.report.slow {
+            let SlowWorld { scenario, origin, seed, polls } = slow;
+            writeln!(f, "\n{BAD}slow polls{BAD:#} in {scenario}, seed {seed}, {}:", origin_words(origin))?;
+            for poll in polls {
+                writeln!(f, "  {poll}")?;
+            }
+        }
         for crash in &self.report.crashes {
             self.crash(f, crash)?;
         }
@@ -279,6 +286,10 @@ impl Text<'_> {
         let (style, text) = match verdict {
             Verdict::Kept => (GOOD, "all rules were kept".to_owned()),
             Verdict::Interrupted => (WARNING, "all rules were kept until it was interrupted".to_owned()),
+            Verdict::PollTooSlow => {
+                let worlds = counted(self.report.slow.len() as u64, "world");
+                (BAD, format!("all rules were kept, and polls took too long in real time, in {worlds}"))
+            }
             Verdict::LivenessLost => (BAD, format!("liveness lost, {}", rules(failures))),
             Verdict::RuleBroken => (BAD, rules(failures)),
             Verdict::DeterminismLost => (BAD, "determinism lost".to_owned()),

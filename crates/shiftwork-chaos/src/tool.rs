@@ -273,6 +273,7 @@ impl Tool {
             profile,
             jobs,
             failures_max,
+            poll_max_real,
             verify_determinism,
             save,
             json,
@@ -290,6 +291,7 @@ impl Tool {
         campaign.shard = shard;
         campaign.jobs = jobs;
         campaign.failures_max = failures_max;
+        campaign.poll_max_real = poll_max_real;
         campaign.second_run = verify_determinism.then_some(&*self.second_run);
         campaign.stop = surroundings.stop.clone();
         let mut progress = Progress::new(surroundings.display, err, save);

@@ -4,6 +4,9 @@
 //! from outside, in real time, at every world of the process: one poll that lasts too long is named with its task and
 //! the world's plan. Nothing can end it from outside; what follows is the program's affair, as a rule its own end.
 //!
+//! A poll that comes back, and took real time all the same, is told in its world's outcome where that is asked for
+//! ([`Options::poll_max_real`](crate::world::Options::poll_max_real)).
+//!
 //! It is off until a program asks for it, since a machine that is busy, or a debugger, makes every poll look long. It sees
 //! polls only with `--cfg tokio_unstable`.
 

@@ -39,7 +39,7 @@ pub(crate) fn run(
             campaign.jobs,
             Some(upto - begun),
             stop,
-            &|index, tell: &dyn Fn(Shrinking)| world::run(world(index), campaign.shrink_worlds_max, tell),
+            &|index, tell: &dyn Fn(Shrinking)| world::run(world(index), campaign.how(), tell),
             &mut |told| {
                 flow = match told {
                     Told::Done(index, done) => {

@@ -10,6 +10,7 @@ use shiftwork_sim::{
     Outcome, Plan,
     explore::{self, Reached},
     rules::{Coverage, Sometimes, Transitions},
+    world::SlowPoll,
 };
 
 use super::order::{Source, WorldToRun};
@@ -39,6 +40,8 @@ pub(crate) struct Ran {
     pub(crate) coverage: Coverage,
     pub(crate) faults: FaultCounts,
     pub(crate) sometimes: Vec<Sometimes>,
+    /// Polls that took too long in real time, if that was measured.
+    pub(crate) slow_polls: Vec<SlowPoll>,
     pub(crate) failure: Option<Box<Failure>>,
     /// How the tool crashed in a world that came of the failure; the rule broke all the same.
     pub(crate) crash: Option<String>,
@@ -47,14 +50,24 @@ pub(crate) struct Ran {
     pub(crate) reached: Reached,
 }
 
-/// Runs a world, and shrinks its failure in at most `shrink_worlds_max` more; `tell` hears of each of these.
-pub(crate) fn run(world: &WorldToRun<'_>, shrink_worlds_max: u32, tell: &dyn Fn(Shrinking)) -> WorldDone {
+/// How the worlds of a campaign are run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct How {
+    /// In how many worlds more a failure is shrunk at most.
+    pub(crate) shrink_worlds_max: u32,
+    /// From how long on a poll is told that takes real time. What shrinks a failure, or runs a world again, measures none.
+    pub(crate) poll_max_real: Option<Duration>,
+}
+
+/// Runs a world, and shrinks its failure; `tell` hears of each world that this takes.
+pub(crate) fn run(world: &WorldToRun<'_>, how: How, tell: &dyn Fn(Shrinking)) -> WorldDone {
+    let How { shrink_worlds_max, poll_max_real } = how;
     let mut took = Duration::ZERO;
     // A scenario that panics while it builds must not take the other worlds with it.
     let ran = guarded(|| {
         let stopwatch = Stopwatch::start();
         let plan = plan(world);
-        let outcome = explore::run_plan(world.scenario, &plan, false);
+        let outcome = explore::run_plan_measured(world.scenario, &plan, false, poll_max_real);
         took = stopwatch.elapsed();
         (plan, outcome)
     });
@@ -98,6 +111,7 @@ fn count(plan: Plan, outcome: &Outcome) -> Ran {
         coverage: outcome.stats.coverage,
         faults,
         sometimes: outcome.stats.sometimes.clone(),
+        slow_polls: outcome.slow_polls.clone(),
         failure: None,
         crash: None,
         // With the times that came of it; what is made of it meets them again.

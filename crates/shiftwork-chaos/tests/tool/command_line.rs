@@ -28,6 +28,7 @@ fn a_bad_argument_is_refused_with_what_is_accepted() {
     refused(&["--seeds", "many"], &["many", "--seeds"]);
     refused(&["--seed", "-1"], &["-1"]);
     refused(&["--jobs", "0"], &["--jobs"]);
+    refused(&["--poll-max-real", "0"], &["--poll-max-real"]);
     refused(&["--seeds", "0"], &["--seeds 0", "at least 1"]);
     refused(&["--seed", "1", "--seeds", "5"], &["--seed", "cannot be used with"]);
     refused(&["--plan", "x", "mailer"], &["--plan", "cannot be used with"]);

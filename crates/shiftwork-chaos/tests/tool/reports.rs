@@ -158,3 +158,28 @@ fn what_is_never_reached_is_told_to_people_and_to_programs() {
     assert!(page.contains("<li>canary-sights: a mail &lt;comes back&gt;</li>"), "it is escaped");
     assert!(page.contains("<td>2 of 3</td>"), "in the table");
 }
+
+#[cfg(tokio_unstable)]
+#[test]
+fn polls_that_take_real_time_are_told_when_they_are_asked_for_and_only_then() {
+    let folder = setup();
+    let of_real_time = |more: &[&str]| {
+        let args = ["canary-dawdles", "--seed", "0", "--profile", "gentle", "--json", "DIR/report.json"];
+        let run = chaos(folder.path(), &[&args[..], more].concat());
+        let json = fs::read_to_string(folder.path().join("report.json")).unwrap();
+        (run, serde_json::from_str::<serde_json::Value>(&json).unwrap())
+    };
+    let (run, report) = of_real_time(&["--poll-max-real", "20"]);
+    assert_eq!(run.code, 6, "{}{}", run.out, run.err);
+    assert!(run.out.contains("slow polls in canary-dawdles, seed 0, gentle:"), "{}", run.out);
+    assert_eq!(report["verdict"], "poll_too_slow");
+    let slow = &report["slow"][0];
+    assert_eq!((&slow["scenario"], &slow["seed"]), (&"canary-dawdles".into(), &0.into()));
+    let poll = &slow["polls"][0];
+    assert!(poll["real_ms"].as_u64() >= Some(20), "{poll}");
+    assert!(poll["task"].as_str().unwrap().contains("spawned at "), "{poll}");
+
+    let (run, without) = of_real_time(&[]);
+    assert_eq!((run.code, &without["slow"]), (0, &serde_json::json!([])), "{}{}", run.out, run.err);
+    assert_eq!(without["scenarios"], report["scenarios"], "nothing else is another");
+}

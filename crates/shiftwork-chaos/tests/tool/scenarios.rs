@@ -5,12 +5,13 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
     },
     task::Poll,
 };
 
 use shiftwork::{Context, Failure, Schedule, Tick};
-use shiftwork_sim::{Dependency, Scenario, Surface, What, World, secs};
+use shiftwork_sim::{Dependency, Scenario, Surface, What, World, millis, secs};
 
 /// All of them, as a program would list them.
 pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
@@ -25,6 +26,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(Sights),
         Box::new(Brittle::default()),
         Box::new(Counted),
+        Box::new(Dawdles),
     ]
 }
 
@@ -64,6 +66,37 @@ impl Scenario for Mailer {
 
     fn build(&self, world: &mut World) {
         node(world, |_, _, smtp| async move { Ok(smtp.call(async {}).await?) });
+    }
+}
+
+/// Waits for another thread in each of its cycles, which takes 30 ms of real time, and none of the world's.
+pub(crate) struct Dawdles;
+
+impl Scenario for Dawdles {
+    fn name(&self) -> &'static str {
+        "canary-dawdles"
+    }
+
+    fn about(&self) -> &'static str {
+        "waits for another thread"
+    }
+
+    fn surface(&self) -> Surface {
+        surface()
+    }
+
+    fn build(&self, world: &mut World) {
+        node(world, |_, _, smtp| async move {
+            let (say, heard) = mpsc::channel::<()>();
+            let other = std::thread::spawn(move || {
+                std::thread::park_timeout(millis(30));
+                drop(say);
+            });
+            // A wait without a timeout is for another thread, and so a real one.
+            let _it_has_ended = heard.recv();
+            drop(other);
+            Ok(smtp.call(async {}).await?)
+        });
     }
 }
 
