@@ -497,7 +497,10 @@ fn a_cycle_that_began_before_the_fault_or_never_waits_is_not_struck() {
         .at(secs(15), Signal::Terminate)
         .run_once(|world| {
             world.node("node", |node| {
-                let sleep = |_: Tick, _: Context| async { Ok::<(), Failure>(tokio::time::sleep(secs(1)).await) };
+                let sleep = |_: Tick, _: Context| async {
+                    tokio::time::sleep(secs(1)).await;
+                    Ok::<(), Failure>(())
+                };
                 let ready = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
                 node.host()
                     .worker("sleeps", Schedule::every(secs(10)), sleep)
@@ -516,7 +519,10 @@ fn a_fault_of_a_worker_strikes_the_node_that_it_names() {
     let outcome = Script::new().at(secs(0), fault).heal_at(secs(20)).run(|world| {
         for name in ["a", "b"] {
             world.node(name, |node| {
-                let sleep = |_: Tick, _: Context| async { Ok::<(), Failure>(tokio::time::sleep(secs(1)).await) };
+                let sleep = |_: Tick, _: Context| async {
+                    tokio::time::sleep(secs(1)).await;
+                    Ok::<(), Failure>(())
+                };
                 node.host().worker("work", Schedule::every(secs(10)), sleep).run_until_signal()
             });
         }

@@ -1,12 +1,11 @@
 //! The await points of a cycle: where it goes on after it has waited, and what may be made to happen to it there.
 //!
 //! It is fault injection, for a simulator or for a day on which people try what their service stands. Nobody is asked unless
-//! the host's [`Environment`] wants to be ([`Environment::watches_awaits`]); who asks, and who obeys, is [`crate::cycle`].
+//! the host's [`Environment`](crate::Environment) wants to be ([`watches_awaits`](crate::Environment::watches_awaits)); who asks, and who obeys, is [`crate::cycle`].
 
 use tokio::time::Instant;
 
 use crate::{
-    Environment,
     context::LaneShared,
     event::{CycleId, WorkerId},
 };
@@ -79,7 +78,7 @@ pub struct AwaitPoint<'a> {
     pub is_limited: bool,
 }
 
-/// What happens to a cycle at an await point. (It may also panic there: see [`Environment::at_await`].)
+/// What happens to a cycle at an await point. (It may also panic there: see [`Environment::at_await`](crate::Environment::at_await).)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AtAwait {
     /// It goes on.

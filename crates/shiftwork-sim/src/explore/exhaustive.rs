@@ -523,7 +523,10 @@ mod tests {
             let jobs = world.queue::<u32>("jobs");
             jobs.seed([1, 2]);
             world.node("node", move |node| {
-                let sleep = |_: u32, _: Context| async { Ok::<(), Failure>(tokio::time::sleep(secs(1)).await) };
+                let sleep = |_: u32, _: Context| async {
+                    tokio::time::sleep(secs(1)).await;
+                    Ok::<(), Failure>(())
+                };
                 node.host().worker("sleep", jobs.clone().source(), sleep).concurrency(2).run_until_signal()
             });
         }

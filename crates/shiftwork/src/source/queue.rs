@@ -408,7 +408,12 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
                     }
                 }
             }
-            settle => {
+            Settle::Ack
+            | Settle::Discard
+            | Settle::Retry { .. }
+            | Settle::DeadLetter { .. }
+            | Settle::Return
+            | Settle::Snooze { .. } => {
                 let settlement = current.ends(settle, failure, now);
                 self.shared.store(Unstored { lease, tries, until }, &settlement, now, cx).await
             }
