@@ -148,6 +148,28 @@ fn l2_a_loop_that_never_lets_time_pass_is_found() {
 }
 
 #[test]
+fn l2_the_task_that_loops_is_told_with_the_place_where_it_was_spawned() {
+    let outcome = Script::new().at(secs(10), Signal::Terminate).run_once(|world| {
+        world.foreign("node", |process| async move {
+            let signals = process.signals().unwrap();
+            let _idle = tokio::spawn(std::future::pending::<()>());
+            let _hot = tokio::spawn(std::future::poll_fn(|cx| {
+                cx.waker().wake_by_ref();
+                std::task::Poll::<()>::Pending
+            }));
+            signals.next().await;
+        });
+    });
+    let violation = outcome.expect_broken("L2");
+    // All but a few of the polls are those of the loop.
+    let polls = outcome.timeline.polls();
+    let hot = polls[polls.len() / 2];
+    assert_eq!(hot.spawned_at.file(), file!());
+    let named = format!("task {} (spawned at {}) is polled again", hot.task, hot.spawned_at);
+    assert!(violation.happened.ends_with(&named), "{violation}");
+}
+
+#[test]
 fn a_slow_queue_is_slow() {
     let (outcome, _) = Jobs { takes: millis(0), ..Jobs::default() }.run(|build| {
         let slow = site("jobs").slow(secs(2)).lasting(secs(1));
