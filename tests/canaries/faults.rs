@@ -6,7 +6,7 @@ use shiftwork::{
     ExitStatus, FailureKind, GiveUp, OnFault, Restart, RestartStrategy, Rule,
     event::{Declaration, Event, Membership, SourceKind, StopReason, WorkerId, WorkerPhase},
 };
-use shiftwork_sim::{millis, secs};
+use shiftwork_sim::{What, millis, secs};
 
 use crate::{
     Canary,
@@ -16,6 +16,8 @@ use crate::{
 pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::F1, "a restart comes before its delay is over", restart_too_soon),
     Canary::new(Rule::F1, "a restart whose start hook takes time comes too soon", restart_with_a_hook_too_soon),
+    Canary::new(Rule::F1, "a restart comes long after its delay is over", restart_too_late),
+    Canary::new(Rule::F1, "a worker that is to be restarted stays down", stays_down),
     Canary::new(Rule::F1, "a worker is restarted whose policy does not say so", restart_unasked),
     Canary::new(Rule::F1, "a worker is restarted too often", restarted_too_often),
     Canary::new(Rule::F1, "the delay of a restart does not grow", delay_does_not_grow),
@@ -34,6 +36,8 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::F4, "a member goes down before those after it", down_out_of_order),
     Canary::new(Rule::F4, "the delay of a group counts from when the first is down", starts_too_soon_after_the_last),
     Canary::new(Rule::F4, "a member that is down waits shorter than it has said", waits_shorter_than_it_said),
+    Canary::new(Rule::F4, "a member starts long after the one that it comes after is at work", starts_long_after),
+    Canary::new(Rule::F4, "a member that waits for nobody stays down", member_stays_down),
     Canary::new(Rule::F5, "the delay of a group's restart does not grow", delay_of_a_group_does_not_grow),
     Canary::new(Rule::F5, "a group is restarted too often", group_restarted_too_often),
     Canary::new(Rule::F5, "a host stops though its group has a restart left", group_stops_with_a_restart),
@@ -77,6 +81,25 @@ fn restart_too_soon(story: &mut Story, wrong: bool) {
     story.runs(&[restarting(Restart::default())]);
     restarts(story, A, 1, secs(5), millis(if wrong { 999 } else { 1_000 }));
     story.stops();
+}
+
+fn restart_too_late(story: &mut Story, wrong: bool) {
+    story.runs(&[restarting(Restart::default())]);
+    restarts(story, A, 1, secs(5), millis(if wrong { 1_013 } else { 1_012 }));
+    // A process that stands still when the delay is over is late, and to blame for nothing.
+    faults(story.at(secs(60)), A);
+    is_down(story.closes(A), A, 2, secs(2));
+    story.at(millis(61_500)).happens(What::Paused).at(secs(70)).happens(What::Resumed);
+    comes_up(story, A);
+    story.stops();
+}
+
+fn stays_down(story: &mut Story, wrong: bool) {
+    story.runs(&[restarting(Restart::default()), worker("b")]);
+    faults(story.at(secs(5)), A);
+    goes_down(story.closes(A), A, 1);
+    story.at(millis(if wrong { 6_013 } else { 6_012 })).is_told_to_stop().ends(A, WorkerPhase::Failed);
+    story.closes(B).ends(B, WorkerPhase::Stopped).exits(ExitStatus::WorkerFault);
 }
 
 fn restart_with_a_hook_too_soon(story: &mut Story, wrong: bool) {
@@ -238,7 +261,7 @@ fn starts_before_all_are_down(story: &mut Story, wrong: bool) {
         goes_down(story, B, 1);
     }
     story.tells(Event::WorkerReady { worker: A }).tells(Event::IntakeOpened { worker: A });
-    comes_up(story.at(secs(7)), B);
+    comes_up(story.at(secs(if wrong { 7 } else { 6 })), B);
     story.stops();
 }
 
@@ -333,6 +356,28 @@ fn waits_shorter_than_it_said(story: &mut Story, wrong: bool) {
     comes_up(story.at(secs(20)), A);
     comes_up(story.at(millis(if wrong { 21_999 } else { 22_000 })), B);
     story.stops();
+}
+
+/// The second member comes after the first, whose start hook takes its time.
+fn starts_long_after(story: &mut Story, wrong: bool) {
+    let member = |name| member(name, RestartStrategy::OneForAll, Restart::default());
+    story.runs(&[member("a"), Declaration { after: vec![A], ..member("b") }]);
+    faults(story.at(secs(5)), B);
+    goes_down(story.closes(B), B, 1);
+    goes_down(story.closes(A), A, 1);
+    story.at(secs(6)).tells(Event::WorkerStarting { worker: A });
+    story.at(secs(9)).tells(Event::WorkerReady { worker: A }).tells(Event::IntakeOpened { worker: A });
+    comes_up(story.at(millis(if wrong { 9_013 } else { 9_012 })), B);
+    story.stops();
+}
+
+fn member_stays_down(story: &mut Story, wrong: bool) {
+    let member = |name| member(name, RestartStrategy::OneForOne, Restart::default());
+    story.runs(&[member("a"), member("b")]);
+    faults(story.at(secs(5)), A);
+    goes_down(story.closes(A), A, 1);
+    story.at(millis(if wrong { 6_013 } else { 6_012 })).is_told_to_stop().ends(A, WorkerPhase::Failed);
+    story.closes(B).ends(B, WorkerPhase::Stopped).exits(ExitStatus::WorkerFault);
 }
 
 fn delay_of_a_group_does_not_grow(story: &mut Story, wrong: bool) {

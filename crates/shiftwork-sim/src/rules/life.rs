@@ -86,6 +86,8 @@ struct Worker {
     on_fault: OnFault,
     /// When the next life may begin, once everybody is down whom it must wait for.
     restart_at: Option<Duration>,
+    /// Since when it has been at work in this life.
+    up_at: Duration,
     group: Option<Membership>,
     standing: Standing,
     /// Its intake had closed with its group before the host began to stop.
@@ -158,12 +160,12 @@ impl LifeRules {
                     || format!("the intake of {} opens once every worker is ready", self.name(*worker)),
                     || "a worker was not ready".to_owned(),
                 );
-                self.workers[worker.0 as usize].opened = true;
-                self.workers[worker.0 as usize].open = true;
-                self.workers[worker.0 as usize].standing = Standing::Up;
-                self.workers[worker.0 as usize].went_down = false;
+                let opened = &mut self.workers[worker.0 as usize];
+                (opened.opened, opened.open, opened.up_at) = (true, true, verdicts.at);
+                opened.standing = Standing::Up;
+                opened.went_down = false;
                 // Restarted: the fault was dealt with.
-                self.workers[worker.0 as usize].faulted = false;
+                opened.faulted = false;
             }
             Event::WorkerFaulted { worker, cause } => {
                 self.faults(*worker, cause.kind, verdicts);
@@ -187,7 +189,10 @@ impl LifeRules {
             Event::SignalReceived { signal, next } => self.signal(*signal, *next, verdicts),
             Event::HostStopping { reason, delay, drain, within } => {
                 let at = verdicts.at;
-                (0..).map(WorkerId).take(self.workers.len()).for_each(|id| self.ends_alone_in_time(id, verdicts));
+                for id in (0..).map(WorkerId).take(self.workers.len()) {
+                    self.ends_alone_in_time(id, verdicts);
+                    self.is_not_left_down(id, verdicts);
+                }
                 self.stopping = Some(Stopping { at, delay: *delay, drain: *drain, within: *within });
                 self.disorderly |= matches!(reason, StopReason::Signal(Signal::Quit));
                 self.stops_for(*reason, verdicts);
@@ -331,6 +336,7 @@ impl LifeRules {
             || format!("{} is asked to end by itself once, while it lives and its host runs", self.name(id)),
             || "it was asked for nothing".to_owned(),
         );
+        self.is_not_left_down(id, verdicts);
         self.workers[id.0 as usize].stop_asked = Some((verdicts.at, within));
     }
 

@@ -11,7 +11,7 @@ use shiftwork::{
     event::{StopReason, WorkerId, WorkerPhase},
 };
 
-use super::{LifeRules, Standing, Verdicts, Worker};
+use super::{LifeRules, START_SLACK, Standing, Verdicts, Worker};
 
 /// What is to become of a worker that goes down, or is down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,17 +178,44 @@ impl LifeRules {
         );
     }
 
-    /// Rules F1 and F4: not before its delay is over.
+    /// The rule that says when a worker that is down starts.
+    fn starts_by(&self, id: WorkerId) -> Rule {
+        if self.workers[id.0 as usize].group.is_some() { Rule::F4 } else { Rule::F1 }
+    }
+
+    /// Rules F1 and F4: not before its delay is over, and not long after that and after those of its group are at work, or have ended,
+    /// that it comes after.
     pub(super) fn restarted(&mut self, id: WorkerId, verdicts: &mut Verdicts<'_>) {
-        let (at, name) = (verdicts.at, self.name(id));
-        let worker = &mut self.workers[id.0 as usize];
-        let due = worker.restart_at.take();
-        worker.follows = None;
+        let (index, at, name, rule) = (id.0 as usize, verdicts.at, self.name(id), self.starts_by(id));
+        let Some(due) = self.workers[index].restart_at.take() else {
+            self.workers[index].follows = None;
+            return;
+        };
+        self.workers[index].follows = None;
+        verdicts.demand(rule, due <= at, || format!("{name} is restarted at {due:?}"), || format!("it was at {at:?}"));
+        let ready = self.ready_before(index).fold(due, Duration::max);
         verdicts.demand(
-            if worker.group.is_some() { Rule::F4 } else { Rule::F1 },
-            due.is_none_or(|due| due <= at),
-            || format!("{name} is restarted at {due:?}"),
+            rule,
+            at <= ready.saturating_add(START_SLACK).saturating_add(verdicts.held_up_since(ready)),
+            || format!("{name} is restarted as soon as it may be, at {ready:?}"),
             || format!("it was at {at:?}"),
+        );
+    }
+
+    /// The same where it is not started at all before its host stops, or somebody asks for its end. Whether a member that it comes after is
+    /// at work, or on its way to its own end, no event says: so who comes after another one is not judged.
+    pub(super) fn is_not_left_down(&self, id: WorkerId, verdicts: &mut Verdicts<'_>) {
+        let (index, at) = (id.0 as usize, verdicts.at);
+        let worker = &self.workers[index];
+        let waits = worker.standing == Standing::Down && worker.stopped.is_none() && self.stopping.is_none();
+        let Some(due) = worker.restart_at.filter(|_| waits && self.ready_before(index).next().is_none()) else {
+            return;
+        };
+        verdicts.demand(
+            self.starts_by(id),
+            at <= due.saturating_add(START_SLACK).saturating_add(verdicts.held_up_since(due)),
+            || format!("{} is restarted as soon as it may be, at {due:?}", self.name(id)),
+            || format!("it was not by {at:?}"),
         );
     }
 }

@@ -24,6 +24,16 @@ impl LifeRules {
         })
     }
 
+    /// Since when each member of its group that it comes after is at work, or has ended.
+    pub(super) fn ready_before(&self, index: usize) -> impl Iterator<Item = Duration> + '_ {
+        let group = self.workers[index].group.as_ref().map(|it| &it.group);
+        self.workers.iter().enumerate().filter_map(move |(other, worker)| {
+            let same = group.is_some() && worker.group.as_ref().map(|it| &it.group) == group;
+            let since = if worker.stopped.is_some() { worker.stopped_at } else { worker.up_at };
+            (same && other != index && self.comes_after(index, other)).then_some(since)
+        })
+    }
+
     /// Those of them that a fault of it takes down, too.
     pub(super) fn affected(&self, index: usize) -> impl Iterator<Item = usize> + '_ {
         let strategy = self.workers[index].group.as_ref().map(|member| member.strategy);
