@@ -33,6 +33,13 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::C7, "an exhausted input is not escalated", not_escalated),
     Canary::new(Rule::C7, "an exhausted input is tried again", exhausted_again),
     Canary::new(Rule::C7, "a crash loop is not escalated", crash_loop_not_escalated),
+    Canary::new(Rule::C7, "an exhausted input is escalated twice", escalated_twice),
+    Canary::new(Rule::C7, "an input is escalated that is tried again", escalated_though_tried_again),
+    Canary::new(Rule::C7, "an escalation has another number of attempts", escalated_with_other_attempts),
+    Canary::new(Rule::C7, "an escalation has another failure", escalated_with_another_failure),
+    Canary::new(Rule::C7, "an escalation is laid to another cycle", escalated_for_another_cycle),
+    Canary::new(Rule::C7, "what no cycle ran for is exhausted after too few attempts", escalated_unrun_too_soon),
+    Canary::new(Rule::C7, "a settlement that failed is escalated with other attempts", escalated_unstored),
     Canary::new(Rule::C8, "a cycle never ends", cycle_unsaid),
     Canary::new(Rule::C8, "nothing is said of a settlement", settlement_unsaid),
     Canary::new(Rule::C8, "of a life that was left behind a cycle ends that had not begun", ends_late_unbegun),
@@ -247,12 +254,75 @@ fn only_once() -> Declaration {
     Declaration { retry: Retry::never(), ..worker("a") }
 }
 
+/// The input of this cycle is said to be given up, after so many attempts.
+fn escalated(story: &mut Story, cycle: u64, attempts: u32, kind: FailureKind) {
+    let (cycle, cause) = (Some(CycleId(cycle)), cause(kind));
+    story.tells(Event::Escalated { worker: A, cycle, attempts, cause });
+}
+
 fn not_escalated(story: &mut Story, wrong: bool) {
     story.runs(&[only_once()]).cycle(A, (1, 1), TRANSIENT, dead(DeadLetterCause::Exhausted));
     if !wrong {
-        let (cycle, cause) = (Some(CycleId(1)), cause(FailureKind::Transient));
-        story.tells(Event::Escalated { worker: A, cycle, attempts: 1, cause });
+        escalated(story, 1, 1, FailureKind::Transient);
     }
+    story.stops();
+}
+
+fn escalated_twice(story: &mut Story, wrong: bool) {
+    story.runs(&[only_once()]).cycle(A, (1, 1), TRANSIENT, dead(DeadLetterCause::Exhausted));
+    escalated(story, 1, 1, FailureKind::Transient);
+    if wrong {
+        escalated(story, 1, 1, FailureKind::Transient);
+    }
+    story.stops();
+}
+
+fn escalated_though_tried_again(story: &mut Story, wrong: bool) {
+    story.runs(&[Declaration { retry: Retry::default().attempts_max(2), ..worker("a") }]);
+    story.cycle(A, (1, 1), TRANSIENT, RETRY);
+    if wrong {
+        escalated(story, 1, 1, FailureKind::Transient);
+    }
+    story.at(secs(1)).cycle(A, (2, 2), TRANSIENT, dead(DeadLetterCause::Exhausted));
+    escalated(story, 2, 2, FailureKind::Transient);
+    story.stops();
+}
+
+/// The one attempt at an input has failed, and it is escalated so.
+fn escalates(story: &mut Story, cycle: u64, attempts: u32, kind: FailureKind) {
+    story.runs(&[only_once()]).cycle(A, (1, 1), TRANSIENT, dead(DeadLetterCause::Exhausted));
+    escalated(story, cycle, attempts, kind);
+    story.stops();
+}
+
+fn escalated_with_other_attempts(story: &mut Story, wrong: bool) {
+    escalates(story, 1, if wrong { 2 } else { 1 }, FailureKind::Transient);
+}
+
+fn escalated_with_another_failure(story: &mut Story, wrong: bool) {
+    escalates(story, 1, 1, if wrong { FailureKind::Timeout } else { FailureKind::Transient });
+}
+
+fn escalated_for_another_cycle(story: &mut Story, wrong: bool) {
+    escalates(story, if wrong { 2 } else { 1 }, 1, FailureKind::Transient);
+}
+
+/// A delivery is claimed that has used up more attempts than the policy allows now, which is five.
+fn escalated_unrun_too_soon(story: &mut Story, wrong: bool) {
+    story.runs(&[worker("a")]);
+    let settle = dead(DeadLetterCause::Exhausted);
+    story.tells(Event::SettledUnrun { worker: A, delivery: DeliveryId(1), settle });
+    let (attempts, cause) = (if wrong { 4 } else { 5 }, cause(FailureKind::Transient));
+    story.tells(Event::Escalated { worker: A, cycle: None, attempts, cause }).stops();
+}
+
+/// Whether the store has moved it aside, nobody knows: a person is told all the same.
+fn escalated_unstored(story: &mut Story, wrong: bool) {
+    story.runs(&[only_once()]).cycle_starts(A, 1, 1).cycle_ends(A, 1, TRANSIENT, secs(0));
+    let (cycle, settle) = (Some(CycleId(1)), dead(DeadLetterCause::Exhausted));
+    let cause = cause(FailureKind::Transient);
+    story.tells(Event::SettleFailed { worker: A, cycle, delivery: None, settle, cause });
+    escalated(story, 1, if wrong { 2 } else { 1 }, FailureKind::Transient);
     story.stops();
 }
 
@@ -260,8 +330,7 @@ fn exhausted_again(story: &mut Story, wrong: bool) {
     let settle = if wrong { RETRY } else { dead(DeadLetterCause::Exhausted) };
     story.runs(&[only_once()]).cycle(A, (1, 1), TRANSIENT, settle);
     if !wrong {
-        let (cycle, cause) = (Some(CycleId(1)), cause(FailureKind::Transient));
-        story.tells(Event::Escalated { worker: A, cycle, attempts: 1, cause });
+        escalated(story, 1, 1, FailureKind::Transient);
     }
     story.stops();
 }

@@ -1,6 +1,7 @@
 //! C and D: how cycles follow from policies and schedules. What begins, runs and ends is kept here; what is asked of it by theme below.
 
 mod beginnings;
+mod escalations;
 mod interruptions;
 mod settlements;
 mod stragglers;
@@ -12,14 +13,15 @@ use std::{
 };
 
 use shiftwork::{
-    FailureKind, Rule,
+    Cause, FailureKind, Rule,
     event::{CycleId, Declaration, Event, SourceKind, WorkerId, WorkerPhase},
     queue::{DeliveryId, Timestamp},
 };
 
 use self::{
     beginnings::{Batch, Beginnings},
-    settlements::{Ended, Next, gives_up},
+    escalations::GivenUp,
+    settlements::{Ended, Next},
     ticks::{ScheduleView, TickSaid},
 };
 use super::Verdicts;
@@ -51,7 +53,8 @@ struct Worker {
     /// The same for each delivery that waits for a retry.
     not_before: BTreeMap<DeliveryId, Duration>,
     schedule: ScheduleView,
-    escalations_due: i64,
+    /// What was given up and is to be escalated.
+    given_up: Vec<GivenUp>,
     /// The cycle that its breaker probes with.
     probe: Option<CycleId>,
     /// Its breaker, or somebody, has paused it since the last tick.
@@ -185,9 +188,9 @@ impl CycleRules {
             );
             verdicts.demand(
                 Rule::C7,
-                abandoned || worker.escalations_due == 0,
+                abandoned || worker.given_up.is_empty(),
                 || format!("every input that {name} gives up is escalated"),
-                || format!("{} were not", worker.escalations_due),
+                || format!("{} were not", worker.given_up.len()),
             );
         }
     }
@@ -234,14 +237,13 @@ impl CycleRules {
                 self.worker(*worker).started(running, verdicts);
             }
             Event::CycleEnded { worker, cycle, failure, took } => {
-                let failure = failure.as_ref().map(|cause| cause.kind);
-                self.worker(*worker).ended(*cycle, failure, *took, verdicts);
+                self.worker(*worker).ended(*cycle, failure.as_ref(), *took, verdicts);
             }
             Event::Settled { worker, cycle, delivery, settle } => {
                 self.worker(*worker).settled(*cycle, *delivery, *settle, verdicts);
             }
             Event::SettledUnrun { worker, settle, .. } => {
-                self.worker(*worker).escalations_due += i64::from(gives_up(*settle));
+                self.worker(*worker).owes_escalation_unrun(None, *settle);
             }
             Event::LeaseGivenUp { worker, delivery, .. } => self.worker(*worker).given_up(*delivery, verdicts),
             Event::LeaseLost { worker, delivery, .. } => self.worker(*worker).loses_lease(*delivery),
@@ -281,13 +283,10 @@ impl CycleRules {
                 (worker.spared, worker.breaker_open) = (0, false);
             }
             Event::BreakerProbing { worker, cycle } => self.worker(*worker).probe = Some(*cycle),
-            Event::SettleFailed { worker, cycle, settle, .. } => {
-                let worker = self.worker(*worker);
-                // It is escalated all the same: whether the store did it after all, nobody knows.
-                worker.escalations_due += i64::from(gives_up(*settle));
-                worker.unsettled.retain(|ended| Some(ended.cycle) != *cycle);
+            Event::SettleFailed { worker, cycle, settle, .. } => self.worker(*worker).not_settled(*cycle, *settle),
+            Event::Escalated { worker, cycle, attempts, cause } => {
+                self.worker(*worker).escalated(*cycle, *attempts, cause, verdicts);
             }
-            Event::Escalated { worker, .. } => self.worker(*worker).escalations_due -= 1,
             _ => {}
         }
     }
@@ -307,7 +306,7 @@ impl Worker {
             next: Next { attempt: 1, not_before: Duration::ZERO },
             not_before: BTreeMap::new(),
             schedule: ScheduleView::default(),
-            escalations_due: 0,
+            given_up: Vec::new(),
             probe: None,
             paused: false,
             breaker_open: false,
@@ -335,6 +334,7 @@ impl Worker {
             self.running.clear();
             self.unsettled.clear();
             self.unnamed.clear();
+            self.given_up.clear();
         }
     }
 
@@ -460,7 +460,8 @@ impl Worker {
         self.triggered_at = Some(verdicts.at);
     }
 
-    fn ended(&mut self, cycle: CycleId, failure: Option<FailureKind>, took: Duration, verdicts: &mut Verdicts<'_>) {
+    fn ended(&mut self, cycle: CycleId, cause: Option<&Cause>, took: Duration, verdicts: &mut Verdicts<'_>) {
+        let failure = cause.map(|cause| cause.kind);
         let Some(index) = self.running.iter().position(|running| running.cycle == cycle) else {
             verdicts.demand(
                 Rule::C8,
@@ -522,6 +523,7 @@ impl Worker {
             cycle,
             attempt: running.attempt,
             failure,
+            cause: cause.cloned(),
         });
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shiftwork::{
-    FailureKind, Rule,
+    Cause, FailureKind, Rule,
     event::{CycleId, Settle, SourceKind},
     queue::{DeadLetterCause, DeliveryId},
 };
@@ -26,20 +26,14 @@ pub(super) struct Ended {
     pub(super) cycle: CycleId,
     pub(super) attempt: u32,
     pub(super) failure: Option<FailureKind>,
+    /// The same in its own words.
+    pub(super) cause: Option<Cause>,
 }
 
 #[derive(Clone, Copy)]
 pub(super) struct Next {
     pub(super) attempt: u32,
     pub(super) not_before: Duration,
-}
-
-/// Whether a person is to be told of what was settled like this.
-pub(super) fn gives_up(settle: Settle) -> bool {
-    match settle {
-        Settle::DeadLetter { cause, .. } => matches!(cause, DeadLetterCause::Exhausted | DeadLetterCause::CrashLoop),
-        Settle::Ack | Settle::Retry { .. } | Settle::Return | Settle::Snooze { .. } | Settle::Discard => false,
-    }
 }
 
 impl Worker {
@@ -101,7 +95,7 @@ impl Worker {
                 Next { attempt: ended.attempt + 1, not_before: ended.at.saturating_add(delay) }
             }
             Settle::DeadLetter { cause: _, pause } => {
-                self.escalations_due += i64::from(gives_up(settle));
+                self.owes_escalation(&ended, settle);
                 let pause = if self.declared.source == SourceKind::Continuous { pause } else { Duration::ZERO };
                 Next { attempt: 1, not_before: at.saturating_add(pause) }
             }
@@ -122,6 +116,17 @@ impl Worker {
         }
         if cancels_previous(self.declared.source) || !matches!(settle, Settle::Retry { .. } | Settle::Snooze { .. }) {
             self.schedule.settled_at = Some(at);
+        }
+    }
+
+    /// What was to be done about a cycle, or about a delivery that none ran for, could not be stored.
+    pub(super) fn not_settled(&mut self, cycle: Option<CycleId>, settle: Settle) {
+        match self.unsettled.iter().position(|ended| Some(ended.cycle) == cycle) {
+            Some(index) => {
+                let ended = self.unsettled.swap_remove(index);
+                self.owes_escalation(&ended, settle);
+            }
+            None => self.owes_escalation_unrun(cycle, settle),
         }
     }
 
