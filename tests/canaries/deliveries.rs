@@ -19,6 +19,10 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::Q1, "it is settled while its cycle runs", settled_too_soon),
     Canary::new(Rule::Q1, "it is acked without a cycle, while another node is foreign", acked_beside_a_foreigner),
     Canary::new(Rule::Q1, "what no cycle ran for has spent an attempt", spent_unrun),
+    Canary::new(Rule::Q1, "it is said to be acked before it is", acked_too_soon),
+    Canary::new(Rule::Q1, "it is said to be acked, and its store has it for a retry", said_otherwise),
+    Canary::new(Rule::Q1, "another one is said to be acked", acked_another),
+    Canary::new(Rule::Q1, "it is said to be returned without a cycle, and is not", returned_unstored),
     Canary::new(Rule::Q2, "a stale claim settles it", settled_by_a_stale_claim),
     Canary::new(Rule::Q2, "one claim runs two cycles", two_cycles_of_one_claim),
     Canary::new(Rule::Q2, "a claim has no higher token", token_used_twice),
@@ -76,6 +80,57 @@ fn settled_too_soon(story: &mut Story, wrong: bool) {
         story.stored(1, Settled::Returned);
     }
     story.packing_settles(1, Settle::Return).holds_the_parcel().stops();
+}
+
+fn acked_too_soon(story: &mut Story, wrong: bool) {
+    packs(story).cycle_ends(A, 1, None, secs(0));
+    if wrong {
+        story.packing_settles(1, Settle::Ack).stored(1, Settled::Acked);
+    } else {
+        story.stored(1, Settled::Acked).packing_settles(1, Settle::Ack);
+    }
+    story.stops();
+}
+
+/// The reply to the first settlement was lost, and the second try is refused: that is never said. The next claim is settled as well, and is.
+fn said_otherwise(story: &mut Story, wrong: bool) {
+    packs(story).cycle_ends(A, 1, Some(FailureKind::Interrupted), secs(0)).stored(1, Settled::Returned);
+    let (cycle, delivery, cause) = (Some(CycleId(1)), Some(PARCEL), cause(FailureKind::Transient));
+    story.queue(QueueOperation::Fenced { delivery: PARCEL, token: 1 });
+    story.tells(Event::SettleFailed { worker: A, cycle, delivery, settle: Settle::Return, cause });
+    story.queue(QueueOperation::Claimed { delivery: PARCEL, token: 2, attempt: 1, crashes: 0, told: true });
+    story.packing_starts(2).cycle_ends(A, 2, None, secs(0));
+    if wrong {
+        story.stored(2, Settled::Retried).holds_the_parcel();
+    } else {
+        story.stored(2, Settled::Acked);
+    }
+    story.packing_settles(2, Settle::Ack).stops();
+}
+
+fn acked_another(story: &mut Story, wrong: bool) {
+    story.runs(&[of_queue("a")]);
+    claims(story, 2, 0);
+    starts(story, 1);
+    story.cycle_ends(A, 1, None, secs(0));
+    story.queue(QueueOperation::Settled { delivery: PARCEL, token: 1, how: Settled::Acked });
+    let delivery = Some(DeliveryId(if wrong { 2 } else { 1 }));
+    story.tells(Event::Settled { worker: A, cycle: CycleId(1), delivery, settle: Settle::Ack });
+    story.queue(QueueOperation::Settled { delivery: DeliveryId(2), token: 1, how: Settled::DeadLettered });
+    story.stops();
+}
+
+/// By the time that it is said, another node has the delivery.
+fn returned_unstored(story: &mut Story, wrong: bool) {
+    story.runs(&[of_queue("a")]).claimed();
+    if !wrong {
+        story.stored(1, Settled::Returned);
+    }
+    let crashes = u32::from(wrong);
+    let claim = QueueOperation::Claimed { delivery: PARCEL, token: 2, attempt: 1, crashes, told: true };
+    story.inside(1, 1).queue(claim).inside(0, 1);
+    settled_unrun(story, Settle::Return);
+    story.inside(1, 1).stored(2, Settled::Returned).inside(0, 1).holds_the_parcel().stops();
 }
 
 /// A worker that does not use the runtime begins in the second node.

@@ -83,7 +83,8 @@ fn probe_spends(story: &mut Story, wrong: bool) {
     story.cycle_ends(A, 2, TRANSIENT, secs(0));
     story.tells(Event::BreakerOpened { worker: A, failures: 2, probe_in: secs(10) });
     let settle = if wrong { Settle::Retry { delay: secs(10) } } else { Settle::Snooze { delay: secs(10) } };
-    story.stored(2, Settled::Returned).packing_settles(2, settle).holds_the_parcel().stops();
+    let stored = if wrong { Settled::Retried } else { Settled::Returned };
+    story.stored(2, stored).packing_settles(2, settle).holds_the_parcel().stops();
 }
 
 /// The first cycle is in flight when the second one opens the breaker, and still when the third, a probe, closes it.

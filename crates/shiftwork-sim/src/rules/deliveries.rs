@@ -2,6 +2,7 @@
 //!
 //! The queue says what was stored; the host says what ran. These rules hold the two together.
 
+mod stored;
 mod unrun;
 
 use std::{
@@ -72,6 +73,8 @@ struct Tracked {
     retries: u32,
     /// Acked or dead.
     over: bool,
+    /// What was stored of it and not said yet.
+    unsaid: stored::Unsaid,
 }
 
 #[derive(Default)]
@@ -178,7 +181,8 @@ impl DeliveryRules {
                 }
                 let tracked = self.deliveries.entry(id).or_default();
                 let claim = Claim { token: tracked.claim.token, ..Claim::default() };
-                *tracked = Tracked { claim, ..Tracked::default() };
+                // That it is dead may have yet to be said.
+                *tracked = Tracked { claim, unsaid: tracked.unsaid, ..Tracked::default() };
             }
             QueueOperation::Discarded(_) | QueueOperation::Pruned { .. } => {}
             QueueOperation::Claimed { delivery, token, attempt, crashes, told } => {
@@ -222,6 +226,7 @@ impl DeliveryRules {
                     self.lines.entry(*line).or_default().retain(|id| *id != delivery);
                 }
                 let tracked = self.deliveries.entry(delivery).or_default();
+                tracked.unsaid.is_stored(how);
                 let claim = &mut tracked.claim;
                 let unseen = claim.holder.and_then(|(node, _)| self.nodes.get(&node)).is_some_and(|node| node.unseen);
                 verdicts.demand(
@@ -366,7 +371,9 @@ impl DeliveryRules {
                     claim.lease_lost_at = Some(verdicts.at);
                 }
             }
+            Event::Settled { delivery: Some(delivery), settle, .. } => self.said(*delivery, *settle, verdicts),
             Event::SettledUnrun { worker, delivery, settle } => {
+                self.said(*delivery, *settle, verdicts);
                 self.settled_unrun((node, *worker), *delivery, *settle, verdicts);
             }
             Event::SettleFailed { delivery: Some(delivery), .. } => {
