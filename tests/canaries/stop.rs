@@ -26,6 +26,8 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::T4, "a cycle that was asked to end is said to have failed by itself", failed_when_asked),
     Canary::new(Rule::T4, "a cycle that lost its lease is said to have failed by itself", failed_without_a_lease),
     Canary::new(Rule::T4, "a batch that was asked to end is said to have failed by itself", batch_failed_when_asked),
+    Canary::new(Rule::T4, "a cycle that was dropped runs on", runs_on_when_dropped),
+    Canary::new(Rule::T4, "a cycle that was dropped is left behind at work", left_when_dropped),
     Canary::new(Rule::T5, "the next signal does something else", ladder),
     Canary::new(Rule::T5, "a third signal is not obeyed at once", third_signal),
     Canary::new(Rule::T5, "a signal after a SIGQUIT is not obeyed at once", after_a_quit),
@@ -129,6 +131,33 @@ fn interrupted_is_spent(story: &mut Story, wrong: bool) {
     story.runs(&[worker("a")]).cycle_starts(A, 1, 1).is_told_to_stop().closes(A);
     story.cycle_ends(A, 1, Some(FailureKind::Interrupted), secs(0)).settles(A, 1, settle);
     story.ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);
+}
+
+/// The first cycle of a worker runs, and is dropped at five seconds.
+fn is_dropped(story: &mut Story) {
+    story.runs(&[worker("a")]).cycle_starts(A, 1, 1).is_told_to_stop().closes(A);
+    story.at(secs(5)).tells(again(Signal::Terminate)).tells(Event::WorkerAborted { worker: A });
+    story.tells(straggler_at(StopStep::Aborted, secs(5)));
+}
+
+fn runs_on_when_dropped(story: &mut Story, wrong: bool) {
+    is_dropped(story);
+    let took = millis(if wrong { 5_002 } else { 5_001 });
+    story.at(took).cycle_ends(A, 1, Some(FailureKind::Interrupted), took).settles(A, 1, Settle::Return);
+    story.ends(A, WorkerPhase::Aborted).exits(ExitStatus::Forced);
+}
+
+/// The budget ends while its settlement is being stored, or while it still runs.
+fn left_when_dropped(story: &mut Story, wrong: bool) {
+    is_dropped(story);
+    if !wrong {
+        story.cycle_ends(A, 1, Some(FailureKind::Interrupted), secs(5));
+    }
+    story.at(secs(25)).tells(Event::WorkerAbandoned { worker: A, phase: WorkerPhase::Aborting });
+    if wrong {
+        story.tells(straggler_at(StopStep::Abandoned, secs(25)));
+    }
+    story.ends(A, WorkerPhase::Aborted).exits(ExitStatus::Forced);
 }
 
 /// How a cycle ends that was asked to, and what is done about it.
@@ -242,8 +271,11 @@ fn closes_too_soon(story: &mut Story, wrong: bool) {
 
 /// The first cycle is named when it is asked to end, as `age` old.
 fn straggler(age: Duration) -> Event {
-    let (step, doing) = (StopStep::Cancelled, Doing::Waiting);
-    Event::Straggler { worker: A, cycle: CycleId(1), attempt: 1, delivery: None, step, doing, age }
+    straggler_at(StopStep::Cancelled, age)
+}
+
+fn straggler_at(step: StopStep, age: Duration) -> Event {
+    Event::Straggler { worker: A, cycle: CycleId(1), attempt: 1, delivery: None, step, doing: Doing::Waiting, age }
 }
 
 /// A cycle is asked to end, is named as `age` old, and does.

@@ -87,6 +87,8 @@ struct Worker {
     limited_since: Option<Duration>,
     /// This life of it was left behind.
     abandoned: bool,
+    /// When what it had in flight was dropped, in this life.
+    dropped_at: Option<Duration>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -255,10 +257,15 @@ impl CycleRules {
                 (worker.paused, worker.breaker_open) = (true, true);
             }
             Event::WorkerPaused { worker } => self.worker(*worker).is_held(true, verdicts),
-            Event::WorkerCancelled { worker } | Event::WorkerAborted { worker } => {
+            Event::WorkerCancelled { worker } => {
                 let worker = self.worker(*worker);
                 worker.step_of_stop(true, verdicts);
                 worker.all_are_asked_to_end();
+            }
+            Event::WorkerAborted { worker } => {
+                let worker = self.worker(*worker);
+                worker.step_of_stop(true, verdicts);
+                worker.all_are_dropped(verdicts.at);
             }
             Event::WorkerAbandoned { worker, phase } => {
                 // One that closes waits for its stop hook, of which no event speaks.
@@ -266,6 +273,7 @@ impl CycleRules {
                     matches!(phase, WorkerPhase::Draining | WorkerPhase::Cancelling | WorkerPhase::Aborting);
                 let worker = self.worker(*worker);
                 worker.step_of_stop(of_cycles, verdicts);
+                worker.left_once_dropped(verdicts);
                 // Nobody asks the lanes of a worker that is left behind.
                 worker.limited_since = None;
                 worker.abandoned = true;
@@ -324,6 +332,7 @@ impl Worker {
             began: None,
             limited_since: None,
             abandoned: false,
+            dropped_at: None,
         }
     }
 
@@ -342,7 +351,7 @@ impl Worker {
     fn begin_life(&mut self, at: Duration) {
         self.forget_what_was_left();
         (self.probe, self.spared, self.breaker_open) = (None, 0, false);
-        self.intake = Intake::Open;
+        (self.intake, self.dropped_at) = (Intake::Open, None);
         self.next = Next { attempt: 1, not_before: Duration::ZERO };
         self.schedule = ScheduleView::default();
         self.triggered_at = None;
@@ -508,6 +517,7 @@ impl Worker {
         }
         self.timed_out_in_time(&running, failure, took, verdicts);
         self.ends_as_asked(&running, failure, verdicts);
+        self.ends_once_dropped(cycle, verdicts);
         if matches!(self.declared.source, SourceKind::Service { .. }) {
             // What follows is its fault policy's affair (F3): it has no input that could be settled.
             return;

@@ -1,9 +1,14 @@
-//! What a cycle is said to have ended as that was asked to end before (T4). What is done about it then follows from that, and is judged
-//! with the settlements.
+//! What a cycle is said to have ended as that was asked to end before, and how soon one ends that is dropped (T4). What is done about it then
+//! follows from that, and is judged with the settlements.
+
+use std::time::Duration;
 
 use shiftwork::{FailureKind, Rule, event::CycleId, queue::DeliveryId};
 
 use super::{Running, Verdicts, Worker};
+
+/// How long after it was dropped a cycle may still run: it is at its next turn.
+const AT_ONCE: Duration = Duration::from_millis(1);
 
 /// Whether somebody who was asked to end has most likely failed like this because of that.
 pub(super) fn comes_of_being_asked(failure: Option<FailureKind>) -> bool {
@@ -14,6 +19,33 @@ impl Worker {
     /// Every cycle in flight is asked to end, because its worker stops.
     pub(super) fn all_are_asked_to_end(&mut self) {
         self.running.iter_mut().for_each(|running| running.asked_to_end = true);
+    }
+
+    /// They are dropped where they stand.
+    pub(super) fn all_are_dropped(&mut self, at: Duration) {
+        self.all_are_asked_to_end();
+        self.dropped_at = Some(at);
+    }
+
+    /// Rule T4: a cycle that was dropped with its worker's others ends at once, or would have by now. One whose poll blocks its thread is
+    /// late by that, and so is one that shares a thread with it.
+    pub(super) fn ends_once_dropped(&self, cycle: CycleId, verdicts: &mut Verdicts<'_>) {
+        let Some(dropped_at) = self.dropped_at else { return };
+        let late = verdicts.at.saturating_sub(dropped_at).saturating_sub(verdicts.held_up_since(dropped_at));
+        verdicts.demand(
+            Rule::T4,
+            late <= AT_ONCE,
+            || format!("cycle {cycle} of {} ends at once when it is dropped, at {dropped_at:?}", self.declared.name),
+            || format!("it ran on for {late:?}"),
+        );
+    }
+
+    /// The same for those that have not ended when their worker is left behind.
+    pub(super) fn left_once_dropped(&self, verdicts: &mut Verdicts<'_>) {
+        // What an earlier life has left behind is judged already.
+        if let Some(running) = self.running.first().filter(|_| !self.abandoned) {
+            self.ends_once_dropped(running.cycle, verdicts);
+        }
     }
 
     /// This one is, because the next tick does not wait for it.
