@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shiftwork::{
     ExitStatus, FailureKind, OnFault, RateLimit, Retry, Rule,
-    event::{CycleId, Declaration, Doing, Event, Settle, StopReason, StopStep, WorkerPhase},
+    event::{CycleId, Declaration, Doing, Event, Settle, SourceKind, StopReason, StopStep, WorkerPhase},
     queue::{DeadLetterCause, DeliveryId},
 };
 use shiftwork_sim::{QueueOperation, What, millis, record::Settled, secs};
@@ -52,6 +52,8 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::C12, "a thousand cycles creep closer to each other", creeping_for_long),
     Canary::new(Rule::C12, "a burst of hundreds has one more", burst_too_large),
     Canary::new(Rule::C12, "a rate limit holds back what has long been quiet", reached_in_quiet),
+    Canary::new(Rule::C12, "a rate limit is reached with a cycle of its burst left", reached_with_room),
+    Canary::new(Rule::C12, "a rate limit is reached though no lane can have a place", reached_without_places),
     Canary::new(Rule::C12, "a rate limit is reached twice", reached_twice),
     Canary::new(Rule::C12, "a rate limit eases that was not reached", eased_unreached),
     Canary::new(Rule::C12, "a worker ends, held back", held_in_the_end),
@@ -204,6 +206,11 @@ fn burst_too_large(story: &mut Story, wrong: bool) {
     story.stops();
 }
 
+/// As many as may begin at once do.
+fn begins_a_burst(story: &mut Story) -> &mut Story {
+    story.cycle(A, (1, 1), None, Settle::Ack).cycle(A, (2, 1), None, Settle::Ack)
+}
+
 fn reached(story: &mut Story) -> &mut Story {
     story.tells(Event::RateLimitReached { worker: A, wait: millis(100) })
 }
@@ -213,13 +220,30 @@ fn eased(story: &mut Story, after: Duration) -> &mut Story {
 }
 
 fn reached_in_quiet(story: &mut Story, wrong: bool) {
-    story.runs(&[limited()]).cycle(A, (1, 1), None, Settle::Ack);
-    reached(story.at(millis(if wrong { 202 } else { 199 })));
+    begins_a_burst(story.runs(&[limited()]));
+    // There is room for one more after 100 ms, for which a lane waits until the next whole millisecond.
+    reached(story.at(millis(if wrong { 101 } else { 100 })));
     eased(story, secs(0)).stops();
 }
 
-fn reached_twice(story: &mut Story, wrong: bool) {
+fn reached_with_room(story: &mut Story, wrong: bool) {
     story.runs(&[limited()]).cycle(A, (1, 1), None, Settle::Ack);
+    if !wrong {
+        story.cycle(A, (2, 1), None, Settle::Ack);
+    }
+    eased(reached(story.at(millis(1))), secs(0)).stops();
+}
+
+/// Two of a burst of three have begun. The third place may be that of another lane, which asks its queue with it.
+fn reached_without_places(story: &mut Story, wrong: bool) {
+    let rate_limit = Some(RateLimit::of(10, secs(1)).burst(3));
+    let source = if wrong { SourceKind::Continuous } else { SourceKind::Queue };
+    begins_a_burst(story.runs(&[Declaration { rate_limit, source, concurrency: 2, ..worker("a") }]));
+    eased(reached(story.at(millis(1))), secs(0)).stops();
+}
+
+fn reached_twice(story: &mut Story, wrong: bool) {
+    begins_a_burst(story.runs(&[limited()]));
     reached(story);
     if wrong {
         reached(story);
@@ -228,7 +252,7 @@ fn reached_twice(story: &mut Story, wrong: bool) {
 }
 
 fn eased_unreached(story: &mut Story, wrong: bool) {
-    story.runs(&[limited()]).cycle(A, (1, 1), None, Settle::Ack);
+    begins_a_burst(story.runs(&[limited()]));
     if !wrong {
         reached(story);
     }
@@ -236,7 +260,7 @@ fn eased_unreached(story: &mut Story, wrong: bool) {
 }
 
 fn held_in_the_end(story: &mut Story, wrong: bool) {
-    story.runs(&[limited()]).cycle(A, (1, 1), None, Settle::Ack);
+    begins_a_burst(story.runs(&[limited()]));
     reached(story);
     if !wrong {
         eased(story, secs(0));

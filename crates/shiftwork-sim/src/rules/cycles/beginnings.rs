@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use shiftwork::{FailureKind, Rule, event::CycleId};
+use shiftwork::{
+    FailureKind, RateLimit, Rule,
+    config::RateLimitConfig,
+    event::{CycleId, Declaration, SourceKind},
+};
 
 use super::{Verdicts, Worker, interruptions::comes_of_being_asked};
 
@@ -16,6 +20,21 @@ pub(super) struct Beginnings {
     /// The one that tells, and how many there were since, itself included.
     since: Duration,
     count: u64,
+    /// From when on a whole burst may begin again.
+    full_at: Duration,
+    /// The space between two, once the burst is used up.
+    apart: Duration,
+}
+
+impl Beginnings {
+    fn new(limit: RateLimit, at: Duration) -> Self {
+        let written = RateLimitConfig::from(limit);
+        let (per, cycles) = (written.per.unwrap_or_default(), written.cycles.unwrap_or(1).max(1));
+        // Up to the next nanosecond, so that what is spaced like this never comes to more.
+        let apart = per.as_nanos().div_ceil(u128::from(cycles));
+        let apart = Duration::from_nanos(u64::try_from(apart).unwrap_or(u64::MAX));
+        Self { last: at, since: at, count: 0, full_at: at, apart }
+    }
 }
 
 /// A batch: cycles numbered in a row that begin at one instant, and end at one.
@@ -42,8 +61,9 @@ impl Worker {
     pub(super) fn begins_in_time(&mut self, cycle: CycleId, verdicts: &mut Verdicts<'_>) {
         let Some(limit) = self.declared.rate_limit else { return };
         let (at, name) = (verdicts.at, &self.declared.name);
-        let began = self.began.get_or_insert(Beginnings { last: at, since: at, count: 0 });
+        let began = self.began.get_or_insert_with(|| Beginnings::new(limit, at));
         began.last = at;
+        began.full_at = began.full_at.max(at).saturating_add(began.apart);
         began.count += 1;
         let (count, time) = (began.count, at.saturating_sub(began.since));
         let most = limit.at_most(time);
@@ -59,21 +79,40 @@ impl Worker {
         }
     }
 
-    /// Rule C12: the limit is said to hold what it may hold, and once. Somebody must have begun so lately that there is not
-    /// room for a whole burst.
+    /// How many other lanes may keep a place of the limit while one waits for room. Those of a queue have theirs before they ask it, and
+    /// a batch is one; the others begin as soon as they have one.
+    fn places_max(&self) -> u32 {
+        let Declaration { source, concurrency, batch, .. } = &self.declared;
+        if *source != SourceKind::Queue {
+            return 0;
+        }
+        let lanes = batch.map_or(*concurrency, |batches| concurrency.div_ceil(batches.size().max(1)));
+        u32::try_from(lanes).unwrap_or(u32::MAX).saturating_sub(1)
+    }
+
+    /// From when on there is room for a cycle more, whoever has a place meanwhile; `None` before the first.
+    fn room_at(&self) -> Option<Duration> {
+        let (limit, began) = (self.declared.rate_limit?, self.began.as_ref()?);
+        let free = RateLimitConfig::from(limit).burst?.saturating_sub(1);
+        let behind = free.saturating_sub(self.places_max());
+        Some(began.full_at.saturating_sub(began.apart.saturating_mul(behind)))
+    }
+
+    /// Rule C12: the limit is said to hold what it may hold, and once. There must be no room for one cycle more.
     pub(super) fn limit_reached(&mut self, verdicts: &mut Verdicts<'_>) {
         let (name, at) = (&self.declared.name, verdicts.at);
-        let burst = self.declared.rate_limit.map(|limit| limit.at_most(Duration::ZERO));
-        let quiet = self.began.as_ref().map(|began| at.saturating_sub(began.last));
-        let holds = self.declared.rate_limit.zip(quiet).is_some_and(|(limit, quiet)| {
-            // Less than a millisecond is lost where a limit is no whole number of them.
-            limit.at_most(quiet.saturating_sub(Duration::from_millis(1))) < 2 * burst.unwrap_or_default()
-        });
+        let last = self.began.as_ref().map_or(Duration::ZERO, |began| began.last);
+        let room_at = self.room_at();
+        // A lane that waits for room goes on at a whole millisecond, and later if its thread is blocked.
+        let late = Duration::from_millis(1) + verdicts.held_up_since(last);
         verdicts.demand(
             Rule::C12,
-            holds,
+            room_at.is_some_and(|room_at| at.saturating_sub(late) < room_at),
             || format!("the rate limit of {name} holds it back only when it is used up"),
-            || format!("its last cycle began {}", quiet.map_or("never".into(), |quiet| format!("{quiet:?} ago"))),
+            || match room_at {
+                Some(room_at) => format!("there was room for a cycle from {room_at:?} on, and it is said at {at:?}"),
+                None => "no cycle of it has begun".to_owned(),
+            },
         );
         verdicts.demand(
             Rule::C12,
