@@ -18,14 +18,19 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::D1, "a fixed rate has drifted", drifts),
     Canary::new(Rule::D1, "a tick is served late by itself", late),
     Canary::new(Rule::D1, "a fixed rate falls silent", rate_falls_silent),
+    Canary::new(Rule::D1, "a fixed rate never begins", rate_never_begins),
     Canary::new(Rule::D2, "a tick is served beside the one before", overlaps),
     Canary::new(Rule::D3, "a missed tick is not said", missed_unsaid),
     Canary::new(Rule::D3, "a cycle has no tick", cycle_without_a_tick),
     Canary::new(Rule::D3, "a tick that was served has no cycle", tick_without_a_cycle),
     Canary::new(Rule::D4, "the delay is too short", delay_too_short),
     Canary::new(Rule::D4, "a fixed delay falls silent", delay_falls_silent),
+    Canary::new(Rule::D4, "a fixed delay never begins", delay_never_begins),
     Canary::new(Rule::D5, "a tick is served twice", served_twice),
     Canary::new(Rule::D5, "a one-off is served before its time", one_off_too_soon),
+    Canary::new(Rule::D5, "a one-off falls silent", one_off_falls_silent),
+    Canary::new(Rule::D5, "a one-off whose time has passed falls silent", one_off_of_the_past_falls_silent),
+    Canary::new(Rule::D5, "a one-off falls silent, and no clock has stepped", one_off_falls_silent_without_a_step),
     Canary::new(Rule::D6, "a cycle outlasts what it has once the next tick is due", goes_on),
     Canary::new(Rule::D6, "a cycle outlasts the next tick of a calendar by more", calendar_waits),
     Canary::new(Rule::D6, "a cycle is asked to end before the next tick is due", asked_too_soon),
@@ -39,7 +44,7 @@ fn scheduled(source: SourceKind) -> Declaration {
 }
 
 fn every_ten_seconds() -> Declaration {
-    scheduled(SourceKind::FixedRate { period: secs(10), policy: TickPolicy::default() })
+    scheduled(SourceKind::FixedRate { period: secs(10), first_after: secs(0), policy: TickPolicy::default() })
 }
 
 /// The wall time, so long after the beginning.
@@ -127,14 +132,14 @@ fn cycle_without_a_tick(story: &mut Story, wrong: bool) {
 }
 
 fn delay_too_short(story: &mut Story, wrong: bool) {
-    story.runs(&[scheduled(SourceKind::FixedDelay { delay: secs(10), jitter: secs(0) })]);
+    story.runs(&[scheduled(SourceKind::FixedDelay { delay: secs(10), first_after: secs(0), jitter: secs(0) })]);
     served(story, 1, secs(0), secs(1));
     served(story, 2, millis(if wrong { 10_999 } else { 11_000 }), secs(1));
     story.stops();
 }
 
 fn delay_falls_silent(story: &mut Story, wrong: bool) {
-    story.runs(&[scheduled(SourceKind::FixedDelay { delay: secs(10), jitter: secs(3) })]);
+    story.runs(&[scheduled(SourceKind::FixedDelay { delay: secs(10), first_after: secs(0), jitter: secs(3) })]);
     served(story, 1, secs(0), secs(1));
     story.at(millis(if wrong { 14_003 } else { 14_002 })).stops();
 }
@@ -147,8 +152,44 @@ fn served_twice(story: &mut Story, wrong: bool) {
     story.cycle(A, (2, 1), None, Settle::Ack).stops();
 }
 
+/// One tick, at that time, and not before so long after its intake has opened.
+fn one_off(at: Duration, first_after: Duration) -> Declaration {
+    scheduled(SourceKind::Once { at: wall(at), first_after, policy: TickPolicy::default() })
+}
+
+fn one_off_falls_silent(story: &mut Story, wrong: bool) {
+    story.runs(&[one_off(secs(60), secs(0))]);
+    story.at(millis(if wrong { 60_003 } else { 60_002 })).stops();
+}
+
+/// It was due long before the host ran.
+fn one_off_of_the_past_falls_silent(story: &mut Story, wrong: bool) {
+    story.at(secs(90)).runs(&[one_off(secs(60), secs(5))]);
+    story.at(millis(if wrong { 95_003 } else { 95_002 })).stops();
+}
+
+/// The wall clock steps over its time, which is noticed within a minute.
+fn one_off_falls_silent_without_a_step(story: &mut Story, wrong: bool) {
+    story.runs(&[one_off(secs(60), secs(0))]).at(secs(20));
+    if !wrong {
+        story.clock_steps(60_000);
+    }
+    story.at(secs(70)).stops();
+}
+
+fn rate_never_begins(story: &mut Story, wrong: bool) {
+    let (period, first_after, policy) = (secs(10), secs(4), TickPolicy::default());
+    story.runs(&[scheduled(SourceKind::FixedRate { period, first_after, policy })]);
+    story.at(millis(if wrong { 4_003 } else { 4_002 })).stops();
+}
+
+fn delay_never_begins(story: &mut Story, wrong: bool) {
+    story.runs(&[scheduled(SourceKind::FixedDelay { delay: secs(10), first_after: secs(4), jitter: secs(3) })]);
+    story.at(millis(if wrong { 7_003 } else { 7_002 })).stops();
+}
+
 fn one_off_too_soon(story: &mut Story, wrong: bool) {
-    story.runs(&[scheduled(SourceKind::Once { at: wall(secs(60)), policy: TickPolicy::default() })]);
+    story.runs(&[one_off(secs(60), secs(0))]);
     tick(story.at(secs(if wrong { 59 } else { 60 })), 1, 0, (secs(60), secs(0)));
     story.cycle(A, (1, 1), None, Settle::Ack).stops();
 }
@@ -156,7 +197,7 @@ fn one_off_too_soon(story: &mut Story, wrong: bool) {
 /// A tick every ten seconds that does not wait, the first of them served.
 fn impatient(story: &mut Story) {
     let policy = TickPolicy { overlap: Overlap::CancelPrevious, ..TickPolicy::default() };
-    story.runs(&[scheduled(SourceKind::FixedRate { period: secs(10), policy })]);
+    story.runs(&[scheduled(SourceKind::FixedRate { period: secs(10), first_after: secs(0), policy })]);
     tick(story, 1, 0, (secs(0), secs(0)));
     story.cycle_starts(A, 1, 1);
 }

@@ -152,7 +152,7 @@ fn starts_while_paused(story: &mut Story, wrong: bool) {
 
 /// A schedule, its first tick, and one that was asked for at three seconds.
 fn triggered(story: &mut Story, number: u64, served_at: std::time::Duration) {
-    let source = SourceKind::FixedRate { period: secs(10), policy: TickPolicy::default() };
+    let source = SourceKind::FixedRate { period: secs(10), first_after: secs(0), policy: TickPolicy::default() };
     story.runs(&[Declaration { source, ..worker("a") }]);
     let due: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let tick = |number, triggered| Event::TickDue { worker: A, number, due, missed: 0, late: secs(0), triggered };

@@ -101,6 +101,12 @@ impl Story {
         self
     }
 
+    /// The wall clock of the node steps: it is this far ahead of the time that has passed.
+    pub(crate) fn clock_steps(&mut self, ahead_ms: i64) -> &mut Self {
+        self.judge.clock_stepped(self.at, self.node, ahead_ms);
+        self
+    }
+
     pub(crate) fn tells(&mut self, event: Event) -> &mut Self {
         self.happens(What::Host(event))
     }

@@ -73,7 +73,7 @@ struct Worker {
     held: bool,
     /// When it was triggered, if that is not served yet.
     triggered_at: Option<Duration>,
-    /// Since when its retry budget counts, how many cycles have succeeded since, and when each retry is due.
+    /// Since when its life has been open and its retry budget counts, how many cycles have succeeded since, and when each retry is due.
     opened_at: Duration,
     succeeded: u64,
     retries_due: Vec<Duration>,
@@ -205,8 +205,9 @@ impl CycleRules {
             }
             Event::IntakeOpened { worker } => self.worker(*worker).begin_life(verdicts.at),
             Event::IntakeClosed { worker, .. } => {
+                let wall = wall_at(verdicts.at, self.stepped_ms);
                 let worker = self.worker(*worker);
-                worker.is_not_silent(verdicts);
+                worker.is_not_silent(wall, verdicts);
                 worker.intake = Intake::Closed;
                 worker.idle_since = verdicts.at;
             }

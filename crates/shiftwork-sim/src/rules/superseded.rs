@@ -57,7 +57,7 @@ struct Rate {
 /// How the ticks of a schedule that goes on meet each other, and how far they are apart where that is always the same.
 fn policy_and_period(source: SourceKind) -> (Option<TickPolicy>, Option<Duration>) {
     match source {
-        SourceKind::FixedRate { period, policy } => (Some(policy), Some(period)),
+        SourceKind::FixedRate { period, policy, .. } => (Some(policy), Some(period)),
         SourceKind::Cron { policy } => (Some(policy), None),
         SourceKind::Continuous
         | SourceKind::FixedDelay { .. }

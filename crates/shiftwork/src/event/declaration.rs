@@ -67,6 +67,8 @@ pub enum SourceKind {
     FixedRate {
         /// From one tick to the next.
         period: Duration,
+        /// From when intake opens to the first one.
+        first_after: Duration,
         /// What becomes of its ticks.
         policy: TickPolicy,
     },
@@ -74,6 +76,8 @@ pub enum SourceKind {
     FixedDelay {
         /// From the end of one cycle to the next.
         delay: Duration,
+        /// From when intake opens to the first one.
+        first_after: Duration,
         /// By how much each may be put off.
         jitter: Duration,
     },
@@ -86,6 +90,8 @@ pub enum SourceKind {
     Once {
         /// When.
         at: Timestamp,
+        /// How long after intake opens it is due at the earliest.
+        first_after: Duration,
         /// What becomes of it.
         policy: TickPolicy,
     },

@@ -37,7 +37,7 @@ fn secs(secs: u64) -> Duration {
 }
 
 fn declared() -> [Declaration; 3] {
-    let every = SourceKind::FixedDelay { delay: secs(60), jitter: secs(0) };
+    let every = SourceKind::FixedDelay { delay: secs(60), first_after: secs(0), jitter: secs(0) };
     let rows = Declaration { batch: Some(Batches::default()), ..Declaration::plain("rows", SourceKind::Queue) };
     [Declaration::plain("jobs", SourceKind::Queue), Declaration::plain("ticks", every), rows]
 }

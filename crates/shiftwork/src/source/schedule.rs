@@ -257,12 +257,12 @@ impl Source for Schedule {
     type Lane = ScheduleLane;
 
     fn kind(&self) -> SourceKind {
-        let Plan { ref pace, policy, .. } = self.plan;
+        let Plan { ref pace, first_after, policy } = self.plan;
         match *pace {
-            Pace::Rate(period) => SourceKind::FixedRate { period, policy },
-            Pace::Delay(delay) => SourceKind::FixedDelay { delay, jitter: policy.jitter },
+            Pace::Rate(period) => SourceKind::FixedRate { period, first_after, policy },
+            Pace::Delay(delay) => SourceKind::FixedDelay { delay, first_after, jitter: policy.jitter },
             Pace::Cron { .. } => SourceKind::Cron { policy },
-            Pace::Once(at) => SourceKind::Once { at, policy },
+            Pace::Once(at) => SourceKind::Once { at, first_after, policy },
         }
     }
 

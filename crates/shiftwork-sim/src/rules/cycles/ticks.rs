@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use shiftwork::{Missed, Overlap, Rule, TickPolicy, event::SourceKind, queue::Timestamp};
+use shiftwork::{
+    Missed, Overlap, Rule, TickPolicy,
+    event::SourceKind,
+    queue::{Timestamp, between},
+};
 
 use super::{Intake, Next, TIMER, Verdicts, Worker};
 use crate::rules::superseded::cancels_previous;
@@ -94,7 +98,7 @@ impl Worker {
             || format!("it has number {number}, after {missed} that were missed"),
         );
         match self.declared.source {
-            SourceKind::FixedRate { period, policy } => {
+            SourceKind::FixedRate { period, policy, .. } => {
                 let due_at = |first: Duration, number: u64| {
                     first.saturating_add(period.saturating_mul(u32::try_from(number - 1).unwrap_or(u32::MAX)))
                 };
@@ -126,7 +130,7 @@ impl Worker {
                     || format!("tick {number} started at {at:?}"),
                 );
             }
-            SourceKind::FixedDelay { delay, jitter } => {
+            SourceKind::FixedDelay { delay, jitter, .. } => {
                 if let Some(settled_at) = view.settled_at {
                     let due = settled_at.saturating_add(delay);
                     verdicts.demand(
@@ -183,10 +187,11 @@ impl Worker {
         }
     }
 
-    /// Rules D1 and D4: intake closes, and the tick that would be next is not late yet. So a schedule that falls silent for good is found.
+    /// Rules D1, D4 and D5: intake closes, and the tick that would be next is not late yet. So a schedule that falls silent for good is
+    /// found, and one that never begins.
     ///
-    /// Of a calendar nobody knows here when its next tick is due, nor of any schedule when its first one is.
-    pub(super) fn is_not_silent(&self, verdicts: &mut Verdicts<'_>) {
+    /// Of a cron expression nobody knows here when its next tick is due.
+    pub(super) fn is_not_silent(&self, wall: Timestamp, verdicts: &mut Verdicts<'_>) {
         if !self.waits_for_its_schedule() {
             return;
         }
@@ -196,10 +201,12 @@ impl Worker {
         // As of a tick that is served: what stood still owes nothing, and what was put off may be missed while a poll blocks.
         let excused = !verdicts.stood_still_since(settled_at).is_zero() || (view.missed > 0 && !blocked.is_zero());
         let timer = TIMER + blocked;
-        let (rule, by) = match (self.declared.source, view.first, view.last) {
-            (SourceKind::FixedRate { period, policy }, Some(first), Some((last, _))) => {
-                let periods = u32::try_from(last).unwrap_or(u32::MAX);
-                let ready = first.saturating_add(period.saturating_mul(periods)).max(settled_at);
+        let begins = |first_after| self.opened_at.saturating_add(first_after);
+        let (rule, by) = match self.declared.source {
+            SourceKind::FixedRate { period, first_after, policy } => {
+                let served = view.last.map_or(0, |(last, _)| u32::try_from(last).unwrap_or(u32::MAX));
+                let first = view.first.unwrap_or_else(|| begins(first_after));
+                let ready = first.saturating_add(period.saturating_mul(served)).max(settled_at);
                 let Some(latest) = latest(policy, period, timer) else { return };
                 // Where late ones are passed over, the first that is still to come.
                 let waits = match (policy.overlap, policy.missed) {
@@ -208,10 +215,24 @@ impl Worker {
                 };
                 (Rule::D1, ready.saturating_add(waits).saturating_add(latest))
             }
-            (SourceKind::FixedDelay { delay, jitter }, _, _) if view.settled_at.is_some() => {
-                let due = settled_at.saturating_add(delay);
+            SourceKind::FixedDelay { delay, first_after, jitter } => {
+                let due = view.settled_at.map_or_else(|| begins(first_after), |settled| settled.saturating_add(delay));
                 (Rule::D4, due.saturating_add(jitter.min(delay)).saturating_add(timer))
             }
+            // Once it was served, or passed over, there is no other. A step of the clock over its time is noticed within a minute.
+            SourceKind::Once { at: asked, first_after, policy }
+                if view.last.is_none() && view.missed == 0 && !view.stepped =>
+            {
+                let due = at.saturating_sub(between(asked, wall)).max(begins(first_after)).max(settled_at);
+                (Rule::D5, due.saturating_add(policy.jitter).saturating_add(timer))
+            }
+            SourceKind::Once { .. }
+            | SourceKind::Cron { .. }
+            | SourceKind::Continuous
+            | SourceKind::Queue
+            | SourceKind::Service { .. }
+            | SourceKind::Other => return,
+            // A kind that this version does not know has no rule here.
             _ => return,
         };
         verdicts.demand(
