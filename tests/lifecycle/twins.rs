@@ -2,14 +2,16 @@
 //! the same code. `docs/fidelity.md` says what is held together so, and what is not.
 
 use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpListener},
     path::Path,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
 
 use rustix::process::{Pid, Signal as Kill, kill_process};
-use shiftwork::Signal;
-use shiftwork_sim::{Ledger, Script, millis, plan, secs};
+use shiftwork::{Environment, Failure, Signal, queue::Timestamp};
+use shiftwork_sim::{Dependency, Ledger, Node, Script, dependency::Latency, millis, plan, secs, site};
 use shiftwork_tests::incident::{self, Incident, Outside};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
@@ -37,6 +39,44 @@ fn step(after: &'static str, at: Duration, blow: Blow) -> Step {
     Step { after, at, blow }
 }
 
+/// What is wrong with the first request that gets to what an application calls. The next one is answered.
+#[derive(Debug, Clone, Copy)]
+enum Trouble {
+    /// It is refused.
+    Refused,
+    /// It gets no answer.
+    Unanswered,
+}
+
+fn trouble(incident: Incident) -> Option<Trouble> {
+    let refused = (incident == Incident::Refused).then_some(Trouble::Refused);
+    refused.or((incident == Incident::Unanswered).then_some(Trouble::Unanswered))
+}
+
+/// Takes two requests, and has the effect of the second.
+fn serve(backend: &TcpListener, trouble: Trouble) -> io::Result<()> {
+    let (mut first, _) = backend.accept()?;
+    first.read_exact(&mut [0])?;
+    match trouble {
+        Trouble::Refused => first.write_all(&[0])?,
+        // Its connection ends when the second one has been answered.
+        Trouble::Unanswered => {}
+    }
+    let (mut second, _) = backend.accept()?;
+    second.read_exact(&mut [0])?;
+    second.write_all(&[1])
+}
+
+/// Something for an application to call, on this machine: where it listens.
+fn backend(incident: Incident) -> Option<SocketAddr> {
+    let trouble = trouble(incident)?;
+    let backend = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = backend.local_addr().unwrap();
+    // A request that never comes is missed by the test itself.
+    std::thread::spawn(move || serve(&backend, trouble));
+    Some(address)
+}
+
 /// What an application said, and the exit code of its last process; nothing for one that a signal has killed.
 #[derive(Debug, PartialEq, Eq)]
 struct Said {
@@ -57,11 +97,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn run_process(incident: Incident, steps: &[Step]) -> Said {
     let folder = tempfile::tempdir().unwrap();
     let mark = folder.path().join("mark");
+    let backend = backend(incident);
     let mut steps = steps.iter().peekable();
     let mut lines = Vec::new();
     let status = tokio::time::timeout(PATIENCE, async {
         loop {
-            let (mut child, mut out) = start(incident, &mark);
+            let (mut child, mut out) = start(incident, &mark, backend);
             let pid = Pid::from_raw(i32::try_from(child.id().expect("it runs")).unwrap()).unwrap();
             let mut killed = false;
             while let Some(line) = out.next_line().await.unwrap() {
@@ -83,10 +124,11 @@ async fn run_process(incident: Incident, steps: &[Step]) -> Said {
     Said { lines, code: status.code().map(|code| u8::try_from(code).unwrap()) }
 }
 
-fn start(incident: Incident, mark: &Path) -> (Child, Lines<BufReader<ChildStdout>>) {
+fn start(incident: Incident, mark: &Path, backend: Option<SocketAddr>) -> (Child, Lines<BufReader<ChildStdout>>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_incident"))
         .arg(incident.as_str())
         .arg(mark)
+        .args(backend.map(|address| address.to_string()))
         .stdout(Stdio::piped())
         // Where a panic and the log would be written.
         .stderr(Stdio::null())
@@ -117,19 +159,44 @@ async fn strike(pid: Pid, blow: Blow) {
 struct Desk {
     lines: Ledger<Vec<String>>,
     mark: Ledger<bool>,
+    /// How many calls have had their effect.
+    effects: Ledger<u32>,
 }
 
-impl Outside for Desk {
+/// The desk and what else one life of a process in a world has around it.
+#[derive(Clone)]
+struct Surroundings {
+    desk: Desk,
+    backend: Dependency,
+    /// There is none for a process without a host.
+    node: Option<Node>,
+}
+
+impl Outside for Surroundings {
     fn hears(&self, line: String) {
-        self.lines.with(|lines| lines.push(line));
+        self.desk.lines.with(|lines| lines.push(line));
     }
 
     fn mark(&self) {
-        self.mark.with(|mark| *mark = true);
+        self.desk.mark.with(|mark| *mark = true);
     }
 
     fn is_marked(&self) -> bool {
-        self.mark.with(|mark| *mark)
+        self.desk.mark.with(|mark| *mark)
+    }
+
+    fn wall_time(&self) -> Timestamp {
+        self.node.as_ref().expect("who asks has a host").now()
+    }
+
+    async fn call(&self) -> Result<u32, Failure> {
+        let effect = async {
+            self.desk.effects.with(|effects| {
+                *effects += 1;
+                *effects
+            })
+        };
+        Ok(self.backend.call(effect).await?)
     }
 }
 
@@ -139,10 +206,31 @@ fn run_world(incident: Incident, steps: &[Step]) -> Said {
         Blow::StandsStill(lasts) => script.at(step.at, plan::pause(lasts)),
         Blow::Killed => script.at(step.at, plan::crash(secs(1))),
     });
+    // The second request is made when that is over: after the delay of its retry, and after the time of the first cycle.
+    let script = match trouble(incident) {
+        None => script,
+        Some(Trouble::Refused) => script.at(secs(0), site("backend").error(100).lasting(millis(10))),
+        Some(Trouble::Unanswered) => script.at(secs(0), site("backend").hang().lasting(millis(160))),
+    };
     let desk = Desk::default();
     let inside = desk.clone();
     let outcome = script.run_once(move |world| {
-        world.node("incident", move |node| incident::run(incident, node.host(), inside.clone()));
+        let backend = world.dependency_with("backend", Latency::constant(millis(2)));
+        let around = move |node| Surroundings { desk: inside.clone(), backend: backend.clone(), node };
+        if incident == Incident::Foreign {
+            world.foreign("incident", move |process| {
+                let outside = around(None);
+                async move {
+                    let signals = process.signals().expect("a world refuses no handler");
+                    incident::run_without_a_host(outside, signals.next()).await;
+                }
+            });
+        } else {
+            world.node("incident", move |node| {
+                let outside = around(Some(node.clone()));
+                incident::run(incident, node.host(), outside)
+            });
+        }
     });
     outcome.assert_rules_kept();
     Said { lines: desk.lines.with(|lines| lines.clone()), code: outcome.report().map(|report| report.exit.code()) }
@@ -234,6 +322,61 @@ async fn a_process_that_is_killed_says_nothing_more_and_what_is_outside_stays() 
 #[tokio::test]
 async fn a_signal_that_nobody_listens_for_kills() {
     twins_agree(Incident::NotListening, &[step("not listening", secs(1), TERMINATE)], None).await;
+}
+
+#[tokio::test]
+async fn tasks_take_turns_and_one_that_never_waits_is_cut_short() {
+    twins_agree(Incident::Turns, &[], Some(0)).await;
+}
+
+#[tokio::test]
+async fn timers_fire_in_the_order_of_their_times_and_none_too_soon() {
+    twins_agree(Incident::Waits, &[], Some(0)).await;
+}
+
+#[tokio::test]
+async fn blocking_work_runs_beside_the_tasks() {
+    twins_agree(Incident::Blocking, &[], Some(0)).await;
+}
+
+#[tokio::test]
+async fn the_wall_clock_shows_a_time_when_it_has_passed() {
+    twins_agree(Incident::WallTime, &[], Some(0)).await;
+}
+
+#[tokio::test]
+async fn a_call_that_is_refused_has_no_effect_and_the_next_one_has() {
+    twins_agree(Incident::Refused, &[], Some(0)).await;
+}
+
+#[tokio::test]
+async fn a_call_that_gets_no_answer_takes_the_time_of_its_cycle() {
+    twins_agree(Incident::Unanswered, &[], Some(0)).await;
+}
+
+#[tokio::test]
+async fn a_program_without_a_host_hears_its_signal() {
+    twins_agree(Incident::Foreign, &[step("the first round begins", millis(105), TERMINATE)], Some(0)).await;
+}
+
+#[test]
+fn a_timer_of_a_world_goes_by_whole_milliseconds_rounded_up() {
+    let took: Ledger<Vec<Duration>> = Ledger::default();
+    let seen = took.clone();
+    let outcome = Script::new().run_once(move |world| {
+        world.foreign("waits", move |_| {
+            let took = took.clone();
+            async move {
+                for asked in [1, 999, 1_000, 1_001, 2_500].map(Duration::from_micros) {
+                    let began = tokio::time::Instant::now();
+                    tokio::time::sleep(asked).await;
+                    took.with(|took| took.push(began.elapsed()));
+                }
+            }
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(seen.with(|took| took.clone()), [1, 1, 1, 2, 3].map(millis));
 }
 
 #[tokio::test]

@@ -1,12 +1,16 @@
 //! *Incident*: small applications that the tests run both as a real process and in a world, to hold the two together.
 //!
 //! What each of them says comes in one order whatever the machine's speed, and has no time in it: [`line()`] is an event as it is
-//! said, and what surrounds the application ([`Outside`]) hears it.
+//! said, and what surrounds the application ([`Outside`]) hears it. What it has beneath it is looked at in `incident/beneath.rs`.
 
-use std::{fmt, future::pending, num::NonZeroU64, str::FromStr, time::Duration};
+mod beneath;
+
+use std::{fmt, future::pending, num::NonZeroU64, pin::pin, str::FromStr, time::Duration};
 
 use shiftwork::{
-    Context, Continuous, Failure, HostBuilder, HostReport, Retry, Schedule, StopBudget, Tick, Worker, event::Event,
+    Context, Continuous, Failure, HostBuilder, HostReport, Retry, Schedule, Signal, StopBudget, Tick, Worker,
+    event::Event,
+    queue::{Timestamp, later},
 };
 use shiftwork_sim::millis;
 use tokio::time::Instant;
@@ -38,11 +42,25 @@ pub enum Incident {
     Mark,
     /// The process does something else before its host runs.
     NotListening,
+    /// Tasks of a cycle take turns, and one that never waits is cut short.
+    Turns,
+    /// A cycle waits for fractions of milliseconds.
+    Waits,
+    /// A cycle has work done on a blocking thread.
+    Blocking,
+    /// One worker has a tick whose time has passed, and the other one that is due soon.
+    WallTime,
+    /// The first call of a cycle is refused.
+    Refused,
+    /// The first call of a cycle gets no answer, longer than the cycle may take.
+    Unanswered,
+    /// A loop of the program's own, without a host ([`run_without_a_host`]).
+    Foreign,
 }
 
 impl Incident {
     /// Every incident.
-    pub const ALL: [Incident; 12] = [
+    pub const ALL: [Incident; 19] = [
         Incident::Idle,
         Incident::Busy,
         Incident::Stuck,
@@ -55,6 +73,13 @@ impl Incident {
         Incident::Ticks,
         Incident::Mark,
         Incident::NotListening,
+        Incident::Turns,
+        Incident::Waits,
+        Incident::Blocking,
+        Incident::WallTime,
+        Incident::Refused,
+        Incident::Unanswered,
+        Incident::Foreign,
     ];
 
     /// The word for it at the command line of its process.
@@ -73,6 +98,13 @@ impl Incident {
             Incident::Ticks => "ticks",
             Incident::Mark => "mark",
             Incident::NotListening => "not-listening",
+            Incident::Turns => "turns",
+            Incident::Waits => "waits",
+            Incident::Blocking => "blocking",
+            Incident::WallTime => "wall-time",
+            Incident::Refused => "refused",
+            Incident::Unanswered => "unanswered",
+            Incident::Foreign => "foreign",
         }
     }
 }
@@ -109,9 +141,27 @@ pub trait Outside: Clone + Send + Sync + 'static {
 
     /// Whether it has left a mark.
     fn is_marked(&self) -> bool;
+
+    /// The wall time.
+    fn wall_time(&self) -> Timestamp;
+
+    /// Calls what it depends on: how many calls have had their effect, this one included.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused, or its connection is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Like a real request: a dropped call may or may not have had its effect.
+    fn call(&self) -> impl Future<Output = Result<u32, Failure>> + Send;
 }
 
-/// Runs the application to its end.
+/// Runs an application to its end.
+///
+/// # Panics
+///
+/// With the one that has no host.
 pub async fn run(incident: Incident, host: HostBuilder, outside: impl Outside) -> HostReport {
     let listener = outside.clone();
     let host = host.listener(move |_: Instant, event: &Event| listener.hears(line(event)));
@@ -120,6 +170,26 @@ pub async fn run(incident: Incident, host: HostBuilder, outside: impl Outside) -
         tokio::time::sleep(Duration::from_secs(60)).await;
     }
     application(incident, host, outside).run_until_signal().await
+}
+
+/// Runs the application without a host to its end: it works round after round until it is told to end, and finishes the one that it has
+/// begun. `signal` is the first that its process gets.
+pub async fn run_without_a_host(outside: impl Outside, signal: impl Future<Output = Signal>) {
+    let mut signal = pin!(signal);
+    outside.hears("the first round begins".to_owned());
+    loop {
+        let mut round = pin!(tokio::time::sleep(millis(10)));
+        tokio::select! {
+            biased;
+            told = &mut signal => {
+                outside.hears(format!("told to end: {}", told.as_str()));
+                round.await;
+                break;
+            }
+            () = &mut round => {}
+        }
+    }
+    outside.hears("the last round is over".to_owned());
 }
 
 fn application(incident: Incident, host: HostBuilder, outside: impl Outside) -> HostBuilder {
@@ -176,6 +246,48 @@ fn application(incident: Incident, host: HostBuilder, outside: impl Outside) -> 
             };
             host.worker("marks", once(), marks).host()
         }
+        Incident::Turns => {
+            let turns = move |(): (), _: Context| {
+                let outside = outside.clone();
+                async move {
+                    beneath::takes_turns(&outside).await;
+                    Ok::<(), Failure>(())
+                }
+            };
+            host.worker("turns", once(), turns).host()
+        }
+        Incident::Waits => {
+            let waits = move |(): (), _: Context| {
+                let outside = outside.clone();
+                async move {
+                    beneath::waits(&outside).await;
+                    Ok::<(), Failure>(())
+                }
+            };
+            host.worker("waits", once(), waits).host()
+        }
+        Incident::Blocking => {
+            let blocks = move |(): (), _: Context| {
+                let outside = outside.clone();
+                async move { beneath::blocks_a_thread(&outside).await }
+            };
+            host.worker("blocks", once(), blocks).host()
+        }
+        Incident::WallTime => {
+            let soon = later(outside.wall_time(), millis(100));
+            host.worker("past", Schedule::once_at(Timestamp::UNIX_EPOCH), idle)
+                .worker("soon", Schedule::once_at(soon), idle)
+                .after("past")
+                .host()
+        }
+        Incident::Refused | Incident::Unanswered => {
+            let calls = move |(): (), _: Context| {
+                let outside = outside.clone();
+                async move { beneath::calls(&outside).await }
+            };
+            host.worker("calls", once(), calls).retry(quick()).cycle_timeout(millis(150)).host()
+        }
+        Incident::Foreign => unreachable!("it has no host"),
     }
 }
 
