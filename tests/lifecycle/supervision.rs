@@ -5,7 +5,7 @@ use std::sync::{Mutex, mpsc};
 use shiftwork::{
     Context, ExitStatus, Failure, GiveUp, Heard, Host, OnFault, QueueSourceExt, Restart, Schedule, Signal, StopBudget,
     Tick, Worker,
-    event::{Event, WorkerPhase},
+    event::{Event, StopReason, WorkerPhase},
 };
 use shiftwork_sim::{Outcome, Script, millis, secs, site};
 
@@ -272,6 +272,27 @@ fn a_stop_does_not_wait_for_a_restart() {
     assert_eq!(outcome.ended_at(), secs(5));
     assert_eq!(notes.all(), ["start 1", "stop"]);
     assert_eq!(outcome.report().unwrap().exit, ExitStatus::WorkerFault);
+}
+
+#[test]
+fn f1_a_fault_while_the_host_stops_restarts_nobody_and_is_in_the_exit_code() {
+    for policy in [OnFault::StopHost, OnFault::Degrade, OnFault::restart()] {
+        let outcome = Script::new().at(secs(2), Signal::Terminate).run_once(move |world| {
+            world.node("node", move |node| {
+                let breaks = |_: Tick, _: Context| async {
+                    tokio::time::sleep(secs(5)).await;
+                    Err(Failure::fatal("the disk is gone"))
+                };
+                node.host().worker("breaks", Schedule::every(secs(60)), breaks).on_fault(policy).run_until_signal()
+            });
+        });
+        outcome.assert_rules_kept();
+        assert_eq!((restarts(&outcome), outcome.ended_at()), (0, secs(5)), "{policy:?}");
+        let report = outcome.report().unwrap();
+        assert_eq!((report.exit, report.reason), (ExitStatus::WorkerFault, StopReason::Signal(Signal::Terminate)));
+        assert_eq!(&*report.cause.as_ref().unwrap().message, "the disk is gone");
+        assert_eq!(report.worker("breaks").unwrap().phase, WorkerPhase::Failed);
+    }
 }
 
 #[test]

@@ -12,7 +12,9 @@
 //!    A worker that is restarted leaves it alone and comes back to it alone, or with its group (`decide/groups.rs`).
 //! 4. Every phase of a stop has a deadline, and none lies after the host's own. The order of invariant 3 yields to the budget:
 //!    when the time to drain is over, every intake is closed, so that there is always time left to return what is in flight.
-//! 5. Once the host is `Stopped`, every worker is terminal and nothing changes any more.
+//! 5. A host that stops starts nobody again: what was to follow a fault is taken back as the stop begins, and a fault in it asks no
+//!    policy.
+//! 6. Once the host is `Stopped`, every worker is terminal and nothing changes any more.
 
 use std::time::Duration;
 
@@ -165,7 +167,7 @@ struct WorkerState {
     stop_failure: Option<Cause>,
     recent_restarts: Restarts,
     restarts: u32,
-    /// Set while it goes down, or is down, by a fault of its own or of its group.
+    /// Set while it goes down, or is down, by a fault of its own or of its group; never while the host stops.
     then: Option<Then>,
     /// It is down, and its delay is over: it starts when its group lets it.
     released: bool,
@@ -305,12 +307,25 @@ impl Lifecycle {
         (0..u32::try_from(self.workers.len()).unwrap_or(u32::MAX)).map(WorkerId)
     }
 
+    /// A worker cannot go on, or what it runs in has panicked.
     fn faulted(&mut self, id: WorkerId, cause: Cause, now: Duration, actions: &mut Vec<Action>) {
-        if self.host == HostPhase::Starting {
+        let (host, worker) = (self.host, self.worker(id));
+        let starts = worker.phase == WorkerPhase::Starting;
+        if host == HostPhase::Starting || (starts && !worker.ran) {
             // Whatever its policy: a host runs once every worker is ready, and this one will not be.
             self.start_failed(id, cause, now, actions);
-            return;
+        } else if starts {
+            // Nothing more will be heard of this start. What an earlier life failed with is not what it fails with now.
+            worker.cause = None;
+            self.fault(id, cause, now, actions);
+            self.over(id, WorkerPhase::Failed, actions);
+        } else {
+            self.fault(id, cause, now, actions);
         }
+    }
+
+    /// The fault of a worker whose host runs, or did: once in a life it is said, and its policy asked. What it still runs comes to its end.
+    fn fault(&mut self, id: WorkerId, cause: Cause, now: Duration, actions: &mut Vec<Action>) {
         let worker = self.worker(id);
         let lives =
             !worker.phase.is_terminal() && !matches!(worker.phase, WorkerPhase::Pending | WorkerPhase::Restarting);
@@ -319,8 +334,8 @@ impl Lifecycle {
         }
         worker.cause = Some(cause.clone());
         actions.push(Action::Emit(Event::WorkerFaulted { worker: id, cause }));
-        // One that goes down already is dealt with.
-        if self.worker(id).then.is_none() {
+        // One that goes down already is dealt with, and so is everybody once the host stops.
+        if self.host == HostPhase::Running && self.worker(id).then.is_none() {
             match self.react(id, now) {
                 Reaction::StopHost => self.stop(StopReason::WorkerFault(id), now, actions),
                 Reaction::Degrade => self.take_down(id, Then::End, now, actions),
@@ -378,9 +393,8 @@ impl Lifecycle {
 
     /// Nothing is left of a worker's life: another one follows, or this was the last, and ended in `last`.
     fn over(&mut self, id: WorkerId, last: WorkerPhase, actions: &mut Vec<Action>) {
-        let running = self.host == HostPhase::Running;
         let worker = self.worker(id);
-        match worker.then.filter(|_| running) {
+        match worker.then {
             Some(Then::Restart { delay }) => {
                 worker.restarts = worker.restarts.saturating_add(1);
                 worker.phase = WorkerPhase::Restarting;

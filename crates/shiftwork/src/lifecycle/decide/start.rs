@@ -85,7 +85,7 @@ impl Lifecycle {
             | WorkerPhase::NeverStarted => return,
         };
         if opened {
-            self.faulted(id, cause, now, actions);
+            self.fault(id, cause, now, actions);
             self.over(id, WorkerPhase::Failed, actions);
             return;
         }
@@ -110,7 +110,7 @@ impl Lifecycle {
         }
         if host == HostPhase::Running {
             worker.cause = None;
-            self.faulted(id, cause, now, actions);
+            self.fault(id, cause, now, actions);
             self.over(id, WorkerPhase::Failed, actions);
             return;
         }

@@ -44,7 +44,7 @@ impl Lifecycle {
         }
     }
 
-    /// Begins to stop, once.
+    /// Begins to stop, once. Nobody is started again from here on.
     pub(super) fn stop(&mut self, reason: StopReason, now: Duration, actions: &mut Vec<Action>) {
         if self.stopping.is_some() {
             return;
@@ -69,6 +69,8 @@ impl Lifecycle {
             Some(Stopping { reason, since: now, open_until, drain_until, end, aborting: false, forced: false });
         actions.push(Action::Emit(Event::HostStopping { reason, delay, drain, within }));
         for id in self.ids() {
+            // What was to follow its fault does so no more.
+            self.worker(id).then = None;
             match self.worker(id).phase {
                 WorkerPhase::Pending => self.end(id, WorkerPhase::NeverStarted, actions),
                 WorkerPhase::Restarting => self.end_down(id, actions),

@@ -215,6 +215,82 @@ fn v2_a_worker_that_the_host_went_on_without_is_a_fault_at_the_end() {
     assert_eq!(bench.machine.exit(), ExitStatus::WorkerFault);
 }
 
+#[test]
+fn s5_a_fault_while_a_stop_drops_the_first_start_is_a_consequence() {
+    let mut bench = Bench::new(vec![plan(&[])]);
+    bench.input(Input::StopAsked);
+    bench.input(Input::Faulted(WorkerId(0), cause()));
+    assert_eq!((bench.machine.is_stopped(), bench.phase(0)), (true, WorkerPhase::NeverStarted));
+}
+
+#[test]
+fn f1_a_fault_while_a_later_life_starts_is_dealt_with_at_once() {
+    let again = Cause { kind: FailureKind::Panic, message: "it broke again".into() };
+    let said = Action::Emit(Event::WorkerFaulted { worker: WorkerId(0), cause: again.clone() });
+    for stops in [false, true] {
+        let mut bench = Bench::running(vec![WorkerPlan { on_fault: OnFault::restart(), ..plan(&[]) }]);
+        bench.input(Input::Faulted(WorkerId(0), cause()));
+        bench.end(0, false);
+        bench.pass_to_deadline();
+        if stops {
+            bench.input(Input::StopAsked);
+        }
+        assert_eq!(bench.phase(0), WorkerPhase::Starting);
+        assert!(bench.input(Input::Faulted(WorkerId(0), again.clone())).contains(&said));
+        if stops {
+            assert_eq!((bench.phase(0), bench.machine.exit()), (WorkerPhase::Failed, ExitStatus::WorkerFault));
+        } else {
+            assert_eq!(bench.phase(0), WorkerPhase::Restarting);
+            assert_eq!(bench.machine.deadline(), Some(bench.now + Duration::from_secs(2)), "the second restart");
+        }
+    }
+
+    // One that went down for another's fault has none on record.
+    let mut bench = group(RestartStrategy::OneForAll);
+    bench.input(Input::Faulted(WorkerId(1), cause()));
+    for worker in [1, 2, 0] {
+        bench.end(worker, false);
+    }
+    bench.pass_to_deadline();
+    assert!(bench.input(Input::Faulted(WorkerId(0), again)).contains(&said));
+    assert_eq!(bench.phase(0), WorkerPhase::Restarting);
+}
+
+#[test]
+fn f1_a_fault_in_a_stop_asks_no_policy_and_is_in_the_exit_code() {
+    for on_fault in [OnFault::StopHost, OnFault::Degrade, OnFault::restart()] {
+        let mut bench = Bench::running(vec![WorkerPlan { on_fault, ..plan(&[]) }]);
+        bench.input(Input::Signal(Signal::Terminate));
+        bench.input(Input::Faulted(WorkerId(0), cause()));
+        bench.end(0, false);
+        assert!(bench.machine.is_stopped());
+        assert_eq!((bench.phase(0), bench.machine.exit()), (WorkerPhase::Failed, ExitStatus::WorkerFault));
+        assert_eq!(bench.machine.stopping().unwrap().0, StopReason::Signal(Signal::Terminate));
+    }
+
+    // A group is on its way up when its host stops.
+    let mut bench = group(RestartStrategy::OneForAll);
+    bench.input(Input::Faulted(WorkerId(1), cause()));
+    for worker in [1, 2, 0] {
+        bench.end(worker, false);
+    }
+    bench.pass_to_deadline();
+    bench.input(Input::Started(WorkerId(0)));
+    assert!(bench.input(Input::StopAsked).contains(&Action::Abort(WorkerId(1))));
+    let faulted = bench.input(Input::Faulted(WorkerId(0), cause()));
+    assert!(faulted.contains(&Action::CloseIntake(WorkerId(0))));
+    assert!(!faulted.contains(&Action::Abort(WorkerId(1))), "it takes nobody down");
+    assert!(bench.machine.workers.iter().all(|worker| worker.then.is_none()));
+    bench.input(Input::StartFailed(WorkerId(1), cause()));
+    bench.end(0, false);
+    bench.end(3, false);
+    assert_eq!([0, 1, 2, 3].map(|id| bench.phase(id)), {
+        use WorkerPhase::{Failed, Stopped};
+        [Failed, Failed, Stopped, Stopped]
+    });
+    assert_eq!(bench.machine.exit(), ExitStatus::WorkerFault);
+}
+
 fn member(after: &[u32], strategy: RestartStrategy) -> WorkerPlan {
     WorkerPlan { on_fault: OnFault::restart(), group: Some(Member { group: 0, strategy }), ..plan(after) }
 }
@@ -627,7 +703,7 @@ proptest! {
             bench.now = bench.machine.deadline().expect("a stopping machine has a deadline").max(bench.now);
             feed(&mut bench, Input::DeadlinePassed)?;
         }
-        prop_assert!(bench.machine.is_stopped(), "invariant 5");
+        prop_assert!(bench.machine.is_stopped(), "invariant 6");
         prop_assert!(bench.now <= asked + StopBudget::default().total());
         prop_assert!(stopped.iter().all(|times| *times == 1), "each worker has one verdict: {stopped:?}");
         let last_word = Action::Emit(Event::HostStopped { exit: bench.machine.exit() });
