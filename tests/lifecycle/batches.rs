@@ -7,8 +7,8 @@ use std::{
 };
 
 use shiftwork::{
-    Batch, BatchContext, BatchWorker, Batches, BoxError, Breaker, Failure, HostBuilder, HostReport, QueueSourceExt,
-    RateLimit, Retry, Signal, Source,
+    Batch, BatchContext, BatchWorker, Batches, BoxError, Breaker, Failure, QueueSourceExt, RateLimit, Retry, Signal,
+    Source,
     event::{Event, Settle, SourceKind},
     queue::{DeadLetterCause, FailureKind, Message, Priority},
     source::{BatchLane, Lane, LaneContext, Offer, Settling},
@@ -66,8 +66,6 @@ struct Bulk {
     lease: Duration,
     retry: Retry,
     breaker: Option<Breaker>,
-    /// From when until when somebody has paused it.
-    pause: Option<(Duration, Duration)>,
     look: fn(&mut Batch<u32>) -> Result<(), Failure>,
     surroundings: fn(&mut World, &SimQueue<u32>),
 }
@@ -83,25 +81,10 @@ impl Default for Bulk {
             lease: secs(30),
             retry: Retry::default().jitter_percent(0),
             breaker: None,
-            pause: None,
             look: |_| Ok(()),
             surroundings: |_, _| {},
         }
     }
-}
-
-/// Runs the host of such a worker until a signal.
-async fn run_with_pause(host: HostBuilder, pause: Option<(Duration, Duration)>) -> HostReport {
-    let Some((from, until)) = pause else { return host.run_until_signal().await };
-    let mut host = host.build().unwrap();
-    let handle = host.handle();
-    let steering = async {
-        tokio::time::sleep(from).await;
-        handle.pause("write").unwrap();
-        tokio::time::sleep(until - from).await;
-        handle.resume("write").unwrap();
-    };
-    tokio::join!(host.run_until_signal(), steering).0
 }
 
 /// How a batch world ended.
@@ -161,7 +144,7 @@ impl Bulk {
                     Some(breaker) => worker.breaker(breaker),
                     None => worker.no_breaker(),
                 };
-                run_with_pause(worker.host(), self.pause)
+                worker.run_until_signal()
             });
             world.done_when(move || left.inspect_depth().unsettled() == 0);
         }));
@@ -400,8 +383,8 @@ fn t1_a_batch_that_lingers_when_intake_closes_is_returned() {
 }
 
 /// A worker of six numbers: its first batch fails and opens the breaker while the second, with 5 and 6 in it, waits for company.
-/// At 8 s that waits no longer and is to be the probe, with one of the two; the store takes 2 s to take the other one back.
-fn second_batch_is_the_probe(pause: Option<(Duration, Duration)>, stop_at: Duration) -> Seen {
+/// At 8 s that waits no longer and is the probe, with the 5 alone; the store takes 2 s to take the 6 back.
+fn second_batch_is_the_probe(stop_at: Duration) -> Seen {
     let bulk = Bulk {
         numbers: 6,
         batches: Batches::of(4).linger(secs(8)),
@@ -409,45 +392,49 @@ fn second_batch_is_the_probe(pause: Option<(Duration, Duration)>, stop_at: Durat
         lease: secs(60),
         retry: Retry::exponential().initial(secs(60)).jitter_percent(0),
         breaker: Some(Breaker::after(1).probe_every(secs(5)).jitter_percent(0)),
-        pause,
         ..Bulk::default()
     };
-    bulk.run(|build| {
+    let seen = bulk.run(|build| {
         let outage = site("backend").outage().lasting(secs(2));
         let slow = site("numbers").slow(secs(2)).lasting(secs(4));
         let script = Script::new().at(secs(0), outage).at(millis(7_750), slow);
         script.at(stop_at, Signal::Terminate).run_once(build)
-    })
+    });
+    seen.outcome.assert_rules_kept();
+    assert_eq!(seen.batches()[..2], [(0, 4), (8, 1)], "{}", seen.outcome.timeline);
+    let returned = time_of(&seen.outcome, |event| matches!(event, Event::SettledUnrun { settle: Settle::Return, .. }));
+    assert_eq!(returned, Some(secs(10)));
+    seen
 }
 
 #[test]
-fn t1_a_batch_does_not_begin_when_intake_closes_while_its_others_are_given_back() {
-    let seen = second_batch_is_the_probe(None, millis(9_500));
-    seen.outcome.assert_rules_kept();
-    assert_eq!(seen.batches(), [(0, 4)], "{}", seen.outcome.timeline);
-    let events = seen.outcome.events();
-    let returned = events.filter(|(_, event)| matches!(event, Event::SettledUnrun { settle: Settle::Return, .. }));
-    let returned: Vec<_> = returned.map(|(at, _)| at).collect();
-    // The one that is no probe, asked to go back before the stop; and the probe itself, after it.
-    assert_eq!((returned.first(), returned.last()), (Some(&secs(10)), Some(&secs(12))), "{returned:?}");
-    let depth = seen.queue.inspect_depth();
-    assert_eq!((depth.ready, depth.leased), (6, 0));
-    assert_eq!(seen.outcome.ended_at(), secs(12));
-}
-
-#[test]
-fn b1_a_probe_that_a_pause_keeps_from_beginning_leaves_its_turn_to_another() {
-    let seen = second_batch_is_the_probe(Some((millis(9_500), secs(20))), secs(100));
-    seen.outcome.assert_rules_kept();
-    assert_eq!(seen.batches()[..2], [(0, 4), (20, 1)], "{}", seen.outcome.timeline);
+fn b1_a_probe_begins_at_once_and_what_it_may_not_have_beside_it_is_given_back_meanwhile() {
+    let seen = second_batch_is_the_probe(secs(100));
+    let closed = time_of(&seen.outcome, |event| matches!(event, Event::BreakerClosed { .. }));
+    assert_eq!(closed, Some(secs(9)));
     assert_eq!(seen.written(), (1..=6).collect::<Vec<_>>());
 }
 
+#[test]
+fn q4_what_a_probe_may_not_have_beside_it_is_given_back_though_intake_closes_meanwhile() {
+    let seen = second_batch_is_the_probe(millis(8_500));
+    assert_eq!(seen.written(), [5]);
+    let depth = seen.queue.inspect_depth();
+    assert_eq!((depth.ready, depth.leased), (5, 0));
+}
+
 /// A source of the program's own: what it has lies on a shelf in the process, and so waits for the rate limit in its lanes.
-struct Shelf(Arc<Mutex<Vec<u32>>>);
+#[derive(Clone, Default)]
+struct Shelf {
+    goods: Arc<Mutex<Vec<u32>>>,
+    /// What has failed before.
+    again: Option<u32>,
+    /// How long it takes to lay something back.
+    lays_back_in: Duration,
+}
 
 struct ShelfLane {
-    shelf: Arc<Mutex<Vec<u32>>>,
+    shelf: Shelf,
     taken: Option<u32>,
 }
 
@@ -460,7 +447,7 @@ impl Source for Shelf {
     }
 
     fn lane(&self, _: &LaneContext) -> ShelfLane {
-        ShelfLane { shelf: self.0.clone(), taken: None }
+        ShelfLane { shelf: self.clone(), taken: None }
     }
 }
 
@@ -473,8 +460,11 @@ impl Lane for ShelfLane {
     }
 
     async fn settle(&mut self, settle: Settle, _: Option<&Failure>, _: &LaneContext) -> Result<(), BoxError> {
-        let goes_back = self.taken.take().filter(|_| settle == Settle::Return);
-        self.shelf.lock().unwrap().extend(goes_back);
+        let Some(back) = self.taken.take().filter(|_| settle == Settle::Return) else { return Ok(()) };
+        if !self.shelf.lays_back_in.is_zero() {
+            tokio::time::sleep(self.shelf.lays_back_in).await;
+        }
+        self.shelf.goods.lock().unwrap().push(back);
         Ok(())
     }
 }
@@ -484,9 +474,9 @@ impl BatchLane for ShelfLane {
 
     async fn take(&mut self, max: usize, _: Duration, taken: &mut Vec<u32>, cx: &LaneContext) -> Result<(), Failure> {
         if !cx.is_closed() {
-            let mut shelf = self.shelf.lock().unwrap();
-            let many = max.min(shelf.len());
-            taken.extend(shelf.drain(..many));
+            let mut goods = self.shelf.goods.lock().unwrap();
+            let many = max.min(goods.len());
+            taken.extend(goods.drain(..many));
         }
         if taken.is_empty() {
             cx.closed().await;
@@ -496,7 +486,7 @@ impl BatchLane for ShelfLane {
 
     fn accept(&mut self, taken: u32, _: &LaneContext) -> Offer<u32> {
         self.taken = Some(taken);
-        Offer::of(taken, 1)
+        Offer::of(taken, if self.shelf.again == Some(taken) { 2 } else { 1 })
     }
 
     /// Each lane settles for itself.
@@ -516,23 +506,41 @@ impl BatchWorker for Quick {
 
 #[test]
 fn t1_what_a_batch_holds_while_it_waits_for_its_rate_limit_goes_back_when_intake_closes() {
-    let (shelf, notes) = (Arc::new(Mutex::new(Vec::from_iter(1..=6))), Notes::default());
-    let (goods, seen, noted) = (shelf.clone(), shelf.clone(), notes.clone());
+    let (shelf, notes) = (Shelf::default(), Notes::default());
+    shelf.goods.lock().unwrap().extend(1..=6);
+    let (inside, seen, noted) = (shelf.clone(), shelf.goods.clone(), notes.clone());
     let outcome = Script::new().at(secs(5), Signal::Terminate).run_once(move |world| {
         world.at(secs(4), "a look", move || noted.add(format!("{} on the shelf", seen.lock().unwrap().len())));
         world.node("node", move |node| {
             let limit = RateLimit::of(1, secs(60));
-            let host = node.host().batch_worker("pack", Shelf(goods.clone()), Batches::of(3), Quick);
+            let host = node.host().batch_worker("pack", inside.clone(), Batches::of(3), Quick);
             host.rate_limit(limit).run_until_signal()
         });
     });
     outcome.assert_rules_kept();
     assert_eq!(notes.all(), ["0 on the shelf"], "the second batch holds what the first has left");
     assert_eq!(outcome.count(|event| matches!(event, Event::BatchStarted { .. })), 1);
-    let mut left = shelf.lock().unwrap().clone();
+    let mut left = shelf.goods.lock().unwrap().clone();
     left.sort_unstable();
     assert_eq!(left, [4, 5, 6]);
     assert_eq!(outcome.ended_at(), secs(5));
+}
+
+#[test]
+fn t1_what_runs_alone_does_not_begin_when_intake_closes_while_its_others_are_given_back() {
+    let shelf = Shelf { again: Some(2), lays_back_in: secs(2), ..Shelf::default() };
+    shelf.goods.lock().unwrap().extend(1..=3);
+    let inside = shelf.clone();
+    let outcome = Script::new().at(secs(1), Signal::Terminate).run_once(move |world| {
+        world.node("node", move |node| {
+            node.host().batch_worker("pack", inside.clone(), Batches::of(3), Quick).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.count(|event| matches!(event, Event::BatchStarted { .. })), 0);
+    // Rule Q10: the others go back first, and then the one itself.
+    assert_eq!(*shelf.goods.lock().unwrap(), [1, 3, 2]);
+    assert_eq!(outcome.ended_at(), secs(4));
 }
 
 #[test]

@@ -184,6 +184,30 @@ fn a_dead_letter_that_is_refused_keeps_no_place_of_a_rate_limit_from_other_batch
 }
 
 #[test]
+fn c12_a_batch_begins_as_its_limit_says_whatever_the_store_makes_of_what_is_moved_aside() {
+    let outcome = Script::new().at(secs(20), Signal::Terminate).run_once(|world| {
+        let store: SimQueue<u32> = world.queue("jobs");
+        store.seed_undecodable("half a row");
+        store.seed(1..=3);
+        let later = store.clone();
+        world.at(secs(5), "jobs", move || later.seed(4..=6));
+        let queue = Refusing { settlement_of_undecodable: true, ..Refusing::new(store) };
+        world.node("node", move |node| {
+            node.host()
+                .batch_worker("jobs", queue.clone().source().lease(secs(30)), Batches::of(4), Quick)
+                .concurrency(2)
+                .rate_limit(RateLimit::of(1, secs(1)))
+                .run_until_signal()
+        });
+    });
+    let batches = outcome.events().filter_map(|(at, event)| match event {
+        Event::BatchStarted { cycles, .. } => Some((at.as_secs(), *cycles)),
+        _ => None,
+    });
+    assert_eq!(batches.collect::<Vec<_>>(), [(0, 3), (5, 3)], "{}", outcome.timeline);
+}
+
+#[test]
 fn a_renewal_that_hangs_does_not_end_all_renewal() {
     let outcome = run(None, 1, 100, 30);
     outcome.assert_rules_kept();

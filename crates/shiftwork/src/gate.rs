@@ -80,12 +80,6 @@ impl Gate {
         }
     }
 
-    /// The probe that was admitted does not begin.
-    pub(crate) fn withdraw(&self) {
-        self.change(|machine| machine.withdraw(Instant::now()));
-        self.bell.notify_waiters();
-    }
-
     #[inline]
     pub(crate) fn admit(&self) -> Admission {
         let record = self.record.load(Ordering::Relaxed);

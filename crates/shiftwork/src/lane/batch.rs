@@ -3,14 +3,17 @@
 //! Every input is one lane's cycle in all that can be seen of it: it has its number, its lease, its verdict and its
 //! settlement, and whoever names stragglers or renews leases knows nothing of batches. Only the call is shared.
 //!
-//! 1. The inputs of a batch are in neighbouring lanes, from the first on, unless one of them runs alone.
+//! 1. The inputs of a batch are in neighbouring lanes, from the first on. Whatever gets no cycle now is apart from them.
 //! 2. A call is interrupted as soon as one of its leases is lost: what it does for that input from then on, somebody else may
 //!    be doing (rule Q2). What has a verdict by then keeps it; the rest is returned, its attempt not spent.
 //! 3. All cycles of a batch end at one instant, before the first is settled; then all are settled in one operation. What the
 //!    store did not answer for is tried again lane by lane, side by side, as it would be for a cycle that ran alone.
+//! 4. A batch that may begin does so at once. The store is told of what is apart while it runs, and may take its time for that: nobody
+//!    else's place of the rate limit, and no probe, waits for it. Only what must not be held beside the batch goes before it (rule Q10).
 
 use std::{
     future::{Future, poll_fn},
+    mem,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -37,7 +40,7 @@ use crate::{
         settle::Decision,
     },
     pace::{Pace, Turn},
-    source::{BatchLane, Settling},
+    source::{BatchLane, Claimed, Lane, Settling},
     tally::Tally,
 };
 
@@ -109,11 +112,21 @@ pub(crate) struct BatchRun<L: BatchLane, W> {
     /// What their cycles share with them, in the same order.
     shared: Arc<[Arc<LaneShared>]>,
     batches: Batches,
-    // These are empty between batches, and keep their room.
+    // These are empty between batches, and keep their room. With a place there is a lane, by its index.
     taken: Vec<L::Taken>,
     ready: Vec<(usize, Ready<L::Input>)>,
+    /// In the order of the lanes.
+    apart: Vec<(usize, Unrun)>,
     batch: Batch<L::Input>,
     flights: Vec<Flight>,
+}
+
+/// An input that gets no cycle in this batch.
+enum Unrun {
+    /// It is moved aside.
+    Aside(SetAside),
+    /// It is given back.
+    Back(Option<Claimed>),
 }
 
 /// One input's cycle.
@@ -143,6 +156,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             batches,
             taken: Vec::with_capacity(size),
             ready: Vec::with_capacity(size),
+            apart: Vec::new(),
             batch: Batch::with_capacity(size),
             flights: Vec::with_capacity(size),
         }
@@ -187,50 +201,32 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 lane.take(max, linger, &mut self.taken, cx).await
             };
             let took_any = !self.taken.is_empty();
-            let mut aside = Vec::new();
             let accepted = match asked {
-                Ok(()) => self.accept(&mut aside),
+                Ok(()) => self.accept(),
                 Err(failure) => {
                     (self.lanes[0].fault)(failure.cause());
                     false
                 }
             };
-            let begins = accepted && !self.ready.is_empty();
-            if !begins {
-                // Before any are moved aside: a store may take its time for them.
-                self.begins_not(pace.as_deref().zip(turn.take()), asks_for_probe);
-            }
-            if !aside.is_empty() {
-                self.set_all_aside(aside).await;
-            }
-            if !accepted {
-                self.refuse_all_but(None).await;
-                return LaneEnd { interrupted };
-            }
-            if !took_any {
-                if control.pauses() != pauses && !control.is_at_least(Level::Drain) {
-                    // It was a pause, which may be over already.
+            // Intake may have closed while the batch waited to be filled.
+            if !accepted || self.ready.is_empty() || control.is_closed() {
+                // First of all: a store may take its time for what is left of it.
+                self.begins_not(pace.as_deref().zip(turn), asks_for_probe);
+                self.part_with_all().await;
+                let was_paused = control.pauses() != pauses && !control.is_at_least(Level::Drain);
+                if accepted && (took_any || was_paused) {
+                    // Nothing is left of it; or it was a pause, which may be over already.
                     continue;
                 }
                 return LaneEnd { interrupted };
             }
-            if !begins {
-                // Nothing is left of it.
-                continue;
-            }
-            if control.is_closed() {
-                // That was while it waited to be filled.
-                self.begins_not(pace.as_deref().zip(turn.take()), asks_for_probe);
-                self.refuse_all_but(None).await;
-                continue;
-            }
-            self.set_apart().await;
             let held = pace.as_deref().zip(turn);
             let Some(entry) = self.admitted(gate.as_deref(), held, asks_for_probe).await else {
-                self.refuse_all_but(None).await;
+                self.part_with_all().await;
                 continue;
             };
-            interrupted |= self.run_batch(entry).await;
+            let apart = !self.apart.is_empty();
+            interrupted |= if apart { Box::pin(self.run_beside(entry)).await } else { self.run_batch(entry).await };
             tokio::task::coop::consume_budget().await;
         }
     }
@@ -243,14 +239,18 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         }
     }
 
-    /// Whether what is ready may begin, and if so how it came past the breaker; of a probe all but the first are given back. If not,
-    /// it keeps nobody else's place.
+    /// Whether what is ready may begin, and if so how it came past the breaker; what may not run beside it is apart then. If not, it keeps
+    /// nobody else's place.
     async fn admitted(
         &mut self,
         gate: Option<&Gate>,
         mut held: Option<(&Pace, Turn)>,
         asks_for_probe: bool,
     ) -> Option<Entry> {
+        if self.set_apart() {
+            // Rule Q10. Where it has its place already it keeps that: no lease waits for one (rule C12).
+            self.part_with().await;
+        }
         if let Some((pace, asked)) = held.take() {
             let Some(turn) = pace.after_offer(asked, &mut self.lanes[0].cx).await else {
                 self.lanes[0].give_up(asks_for_probe);
@@ -258,23 +258,23 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             };
             held = Some((pace, turn));
         }
-        let admission = gate.map_or(Admission::Run(Entry::UNGUARDED), Gate::admit);
-        let probe = admission == Admission::Run(Entry::Probe);
-        if probe {
-            self.refuse_all_but(Some(0)).await;
+        if self.lanes[0].shared.control.worker.is_closed() {
+            self.begins_not(held, asks_for_probe);
+            return None;
         }
-        match admission {
-            // Intake may have closed while the others were given back.
-            Admission::Run(entry) if !self.lanes[0].shared.control.worker.is_closed() => {
+        // Nothing is waited for from here to its beginning.
+        match gate.map_or(Admission::Run(Entry::UNGUARDED), Gate::admit) {
+            Admission::Run(entry) => {
+                if entry == Entry::Probe {
+                    // Rule B1: a probe is one cycle.
+                    self.leave_out_all_but(0);
+                }
                 if let Some((pace, turn)) = held {
                     pace.begin(turn, Instant::now());
                 }
                 Some(entry)
             }
-            Admission::Run(_) | Admission::Refused => {
-                if let Some(gate) = gate.filter(|_| probe) {
-                    gate.withdraw();
-                }
+            Admission::Refused => {
                 if let Some((pace, turn)) = held {
                     pace.give_up(turn);
                 }
@@ -283,8 +283,8 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         }
     }
 
-    /// Gives each input that was taken to a lane; `aside` are those that get no cycle. Whether the source can go on.
-    fn accept(&mut self, aside: &mut Vec<(usize, SetAside)>) -> bool {
+    /// Gives each input that was taken to a lane; what gets no cycle is apart. Whether the source can go on.
+    fn accept(&mut self) -> bool {
         // Each has its lane before anything is waited for: what is in none is not renewed.
         // A source that gives more than it was asked for has nobody to take it.
         for (place, (taken, lane)) in self.taken.drain(..).zip(&mut self.lanes).enumerate() {
@@ -294,7 +294,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             let offer = lane.lane.accept(taken, &lane.cx);
             match lane.sort(Ok(Some(offer))) {
                 Ok(ready) => self.ready.push((place, ready)),
-                Err(NoCycle::Aside(delivery)) => aside.push((place, delivery)),
+                Err(NoCycle::Aside(delivery)) => self.apart.push((place, Unrun::Aside(delivery))),
                 Err(NoCycle::End) => return false,
                 Err(NoCycle::Fault(failure)) => {
                     (lane.fault)(failure.cause());
@@ -305,52 +305,74 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         true
     }
 
-    /// Moves deliveries aside, and brings the lanes of the others together.
-    #[cold]
-    async fn set_all_aside(&mut self, aside: Vec<(usize, SetAside)>) {
-        // They are in the order of the lanes.
-        let mut aside = aside.into_iter().peekable();
-        let moving = self.lanes.iter_mut().enumerate().filter_map(|(place, lane)| {
-            let (_, delivery) = aside.next_if(|(other, _)| *other == place)?;
-            Some(Box::pin(lane.set_aside(delivery)))
-        });
-        let moving: Vec<_> = moving.collect();
-        side_by_side(moving).await;
-        for (place, (other, _)) in self.ready.iter_mut().enumerate() {
-            self.lanes.swap(place, *other);
-            *other = place;
-        }
-        self.shared = self.lanes.iter().map(|lane| lane.shared.clone()).collect();
-    }
-
-    /// Rule Q10: what has failed or crashed before has no company.
-    async fn set_apart(&mut self) {
-        if self.ready.len() < 2 {
-            return;
-        }
+    /// Rule Q10: what has failed or crashed before has no company, and nothing is held beside it. Whether there is something to part with
+    /// for that.
+    fn set_apart(&mut self) -> bool {
         let alone = self
             .ready
             .iter()
             .position(|(_, ready)| runs_alone(ready.attempt, ready.claimed.map_or(0, |claimed| claimed.crashes)));
-        if alone.is_some() {
-            self.refuse_all_but(alone).await;
+        let Some(alone) = alone else { return false };
+        if self.ready.len() > 1 {
+            self.leave_out_all_but(alone);
+        }
+        !self.apart.is_empty()
+    }
+
+    /// What is ready gets no cycle now, but for one.
+    fn leave_out_all_but(&mut self, kept: usize) {
+        let kept = self.ready.remove(kept);
+        self.leave_out_all();
+        self.ready.push(kept);
+    }
+
+    fn leave_out_all(&mut self) {
+        let ready = self.ready.drain(..).map(|(place, ready)| (place, Unrun::Back(ready.claimed)));
+        self.apart.extend(ready);
+        self.apart.sort_by_key(|(place, _)| *place);
+    }
+
+    /// Tells the source of whatever was taken: none of it gets a cycle now.
+    async fn part_with_all(&mut self) {
+        self.leave_out_all();
+        self.part_with().await;
+    }
+
+    /// Tells the source of what gets no cycle, before anything else.
+    async fn part_with(&mut self) {
+        if !self.apart.is_empty() {
+            let lanes = settled_unrun(self.take_apart()).await;
+            self.lanes.extend(lanes);
         }
     }
 
-    /// Gives back what is ready, but for one. Side by side: while one waited for its turn with a store that does not answer, its lease
-    /// would be taken for that of a cycle past its time, and given up (rule Q8).
-    async fn refuse_all_but(&mut self, kept: Option<usize>) {
-        let kept = kept.map(|index| self.ready.remove(index));
-        // They are in the order of the lanes.
-        let mut ready = self.ready.drain(..).peekable();
-        let refusing = self.lanes.iter_mut().enumerate().filter_map(|(place, lane)| {
-            let (_, ready) = ready.next_if(|(other, _)| *other == place)?;
-            Some(Box::pin(lane.refuse(ready.claimed)))
-        });
-        let refusing: Vec<_> = refusing.collect();
-        drop(ready);
-        side_by_side(refusing).await;
-        self.ready.extend(kept);
+    /// Runs what is ready, and tells the source of the rest meanwhile. Whether it was interrupted by the stop.
+    #[cold]
+    async fn run_beside(&mut self, entry: Entry) -> bool {
+        let apart = self.take_apart();
+        // The batch is first, and begins before a store is asked.
+        let (interrupted, lanes) = tokio::join!(self.run_batch(entry), settled_unrun(apart));
+        self.lanes.extend(lanes);
+        interrupted
+    }
+
+    /// Takes those lanes out of the row whose inputs get no cycle, so that the others are neighbours from the first on. They come back to
+    /// its end.
+    #[cold]
+    fn take_apart(&mut self) -> Vec<(LaneRun<L, W>, Unrun)> {
+        let mut left = self.apart.drain(..).peekable();
+        let mut apart = Vec::new();
+        for (place, lane) in mem::take(&mut self.lanes).into_iter().enumerate() {
+            match left.next_if(|(other, _)| *other == place) {
+                Some((_, unrun)) => apart.push((lane, unrun)),
+                None => self.lanes.push(lane),
+            }
+        }
+        for (place, (of, _)) in self.ready.iter_mut().enumerate() {
+            *of = place;
+        }
+        self.shared = self.lanes.iter().chain(apart.iter().map(|(lane, _)| lane)).map(|it| it.shared.clone()).collect();
+        apart
     }
 
     /// Runs what is ready as one batch, and settles each of it. Whether it was interrupted by the stop.
@@ -371,7 +393,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         leader.emit(at, &Event::BatchEnded { worker, first, cycles, failure, took });
         let shared = shared.map(|failure| failure.shared_by(size));
 
-        let mut flights = std::mem::take(&mut self.flights);
+        let mut flights = mem::take(&mut self.flights);
         for (lane, flight) in self.lanes[from..].iter().zip(&mut flights) {
             if let Some(Err(failure)) = flight.verdict.take_if(|verdict| verdict.is_err()) {
                 // Rule Q9: what the call said of it stands, whatever became of the call.
@@ -540,6 +562,22 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             .collect();
         side_by_side(settling).await;
     }
+}
+
+/// Tells the source of inputs that get no cycle. Side by side: while one waited for its turn with a store that does not answer, its lease
+/// would be taken for that of a cycle past its time, and given up (rule Q8).
+async fn settled_unrun<L: Lane, W>(mut apart: Vec<(LaneRun<L, W>, Unrun)>) -> Vec<LaneRun<L, W>> {
+    let settling = apart.iter_mut().map(|(lane, unrun)| {
+        let unrun = mem::replace(unrun, Unrun::Back(None));
+        Box::pin(async move {
+            match unrun {
+                Unrun::Aside(delivery) => lane.set_aside(delivery).await,
+                Unrun::Back(claimed) => lane.refuse(claimed).await,
+            }
+        })
+    });
+    side_by_side(settling.collect()).await;
+    apart.into_iter().map(|(lane, _)| lane).collect()
 }
 
 /// Waits for all of them.

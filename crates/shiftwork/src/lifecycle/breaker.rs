@@ -301,13 +301,6 @@ impl Machine {
         asking
     }
 
-    /// The lane that was to run the probe must not begin. Somebody else may now ask.
-    pub(crate) fn withdraw(&mut self, now: Instant) {
-        if self.state == State::Probing {
-            self.state = State::Open(now);
-        }
-    }
-
     /// Whoever has an offer first when a probe is due runs it, whether it asked for the probe or has waited since before
     /// the breaker opened.
     pub(crate) fn admit(&mut self, now: Instant) -> Admission {
