@@ -1,5 +1,5 @@
-//! A store that works for all but one: it refuses one delivery's settlement or every other claim, or leaves one renewal unanswered. It also counts
-//! renewals, which are no events.
+//! A store that works for all but one: it refuses one delivery's settlement or every other claim, or leaves one renewal unanswered, or panics
+//! in it. It also counts renewals, which are no events.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -34,6 +34,8 @@ pub(crate) struct Refusing<Q> {
     settlement_of_undecodable: bool,
     /// How many renewals stay without an answer.
     renewals: Arc<AtomicU32>,
+    /// How many panic.
+    panics: Arc<AtomicU32>,
     refused: Arc<Mutex<Option<DeliveryId>>>,
     /// The delivery of each renewal.
     renewed: Arc<Mutex<Vec<DeliveryId>>>,
@@ -53,6 +55,7 @@ impl<Q> Refusing<Q> {
             settlement_of: None,
             settlement_of_undecodable: false,
             renewals: Arc::default(),
+            panics: Arc::default(),
             refused,
             renewed,
         }
@@ -89,6 +92,10 @@ impl<Q: Queue<u32>> Queue<u32> for Refusing<Q> {
         if self.renewals.load(Ordering::Relaxed) > 0 {
             self.renewals.fetch_sub(1, Ordering::Relaxed);
             return pending().await;
+        }
+        if self.panics.load(Ordering::Relaxed) > 0 {
+            self.panics.fetch_sub(1, Ordering::Relaxed);
+            panic!("the pool is poisoned");
         }
         self.renewed.lock().unwrap().extend(leases.iter().map(|lease| lease.delivery));
         self.store.renew(leases, until).await
@@ -214,6 +221,30 @@ fn a_renewal_that_hangs_does_not_end_all_renewal() {
     assert_eq!(outcome.count(|event| matches!(event, Event::RenewalFailed { .. })), 1);
     assert_eq!(outcome.count(|event| matches!(event, Event::LeaseLost { .. })), 0);
     assert_eq!(attempts(&outcome).len(), 3);
+}
+
+#[test]
+fn q6_a_renewal_that_panics_is_a_fault_and_what_drains_then_keeps_its_lease() {
+    let renewed = Arc::<Mutex<Vec<DeliveryId>>>::default();
+    let seen = renewed.clone();
+    let outcome = Script::new().run_once(move |world| {
+        let store = world.queue("jobs");
+        store.seed([1]);
+        let queue = Refusing { panics: Arc::new(AtomicU32::new(1)), renewed: seen, ..Refusing::new(store) };
+        world.node("node", move |node| {
+            let work = |_: u32, _: Context| async {
+                tokio::time::sleep(secs(15)).await;
+                Ok::<(), Failure>(())
+            };
+            node.host().worker("jobs", queue.clone().source().lease(secs(6)), work).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let faulted = time_of(&outcome, |event| matches!(event, Event::WorkerFaulted { .. }));
+    assert_eq!(faulted, Some(secs(2)));
+    // Every two seconds from 4 s to 14 s.
+    assert_eq!(renewed.lock().unwrap().len(), 6);
+    assert_eq!(outcome.count(|event| matches!(event, Event::Settled { .. })), 1);
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use std::sync::{Mutex, mpsc};
 
 use shiftwork::{
-    Context, ExitStatus, Failure, GiveUp, Heard, Host, OnFault, QueueSourceExt, Restart, Schedule, Signal, StopBudget,
-    Tick, Worker,
-    event::{Event, StopReason, WorkerPhase},
+    BoxError, Context, ExitStatus, Failure, GiveUp, Heard, Host, OnFault, QueueSourceExt, Restart, Schedule, Signal,
+    Source, StopBudget, Tick, Worker,
+    event::{Event, Settle, StopReason, WorkerPhase},
+    source::{Lane, LaneContext, Offer},
 };
 use shiftwork_sim::{Outcome, Script, millis, secs, site};
 
@@ -79,6 +80,57 @@ fn f1_a_worker_that_faults_is_stopped_and_started_again_and_the_host_ends_clean(
     // It faulted at 10 s, and its new schedule begins with its new life.
     let again = outcome.events().filter(|(_, event)| event.name() == "intake_opened").last().unwrap().0;
     assert_eq!(again, secs(11));
+}
+
+/// A source of the program's own that cannot make its lane the first time, and has nothing for it later.
+struct Torn(Count);
+
+struct Idle;
+
+impl Source for Torn {
+    type Input = Tick;
+    type Lane = Idle;
+
+    fn lane(&self, _: &LaneContext) -> Idle {
+        assert!(self.0.up() > 1, "there is no connection");
+        Idle
+    }
+}
+
+impl Lane for Idle {
+    type Input = Tick;
+
+    async fn next(&mut self, cx: &LaneContext) -> Result<Option<Offer<Tick>>, Failure> {
+        cx.closed().await;
+        Ok(None)
+    }
+
+    async fn settle(&mut self, _: Settle, _: Option<&Failure>, _: &LaneContext) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn f1_a_source_that_panics_as_it_makes_its_lanes_is_a_fault_and_the_stop_hook_is_called() {
+    let notes = Notes::default();
+    let inside = notes.clone();
+    let outcome = Script::new().at(secs(10), Signal::Terminate).run_once(move |world| {
+        world.node("node", move |node| {
+            let fragile = Fragile {
+                faults: |_| false,
+                broken: |_| false,
+                cycles: Count::default(),
+                lives: Count::default(),
+                notes: inside.clone(),
+            };
+            let torn = Torn(Count::default());
+            node.host().worker("fragile", torn, fragile).on_fault(OnFault::restart()).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(notes.all(), ["start 1", "stop", "start 2", "stop"]);
+    let report = outcome.report().unwrap();
+    assert_eq!((report.exit, report.worker("fragile").unwrap().restarts), (ExitStatus::Clean, 1));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 use std::{
     future::Future,
     marker::PhantomData,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
@@ -32,7 +33,7 @@ use crate::{
     lane::{BatchRun, LaneEnd, LaneRun},
     lifecycle::{decide::Input, retry_budget::Account},
     pace::Pace,
-    source::{BatchLane, CycleCounter, LaneContext, SourceContext},
+    source::{BatchLane, CycleCounter, LaneContext, SourceContext, TIMER},
 };
 
 /// What a unit needs from its host.
@@ -294,19 +295,34 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
         progress_timeout: policy.progress_timeout,
     });
     let cycles = Arc::new(CycleCounter::new(shared.len()));
-    source.begin();
+    // The source may be the program's own. A panic of it is a fault here as it is in a lane, and the stop hook follows all the same.
+    let made = catch_unwind(AssertUnwindSafe(|| {
+        source.begin();
+        let make = |index| {
+            let cx = LaneContext::new(cx.clone(), index);
+            let lane = source.lane(&cx);
+            (cx, lane)
+        };
+        (0..shared.len()).map(make).collect::<Vec<_>>()
+    }));
+    let made = match made {
+        Ok(made) => made,
+        Err(panic) => {
+            unit.inbox.tell(Input::Faulted(id, panicked(&*panic).cause()));
+            return false;
+        }
+    };
     let account = policy.retry_budget.map(|budget| Arc::new(Mutex::new(Account::new(budget, Instant::now()))));
     if let Some(pace) = &pace {
         pace.begin_life();
     }
     let gate = policy.breaker.map(|breaker| Arc::new(Gate::new(breaker, source.kind())));
     let mut runs = Vec::with_capacity(shared.len());
-    for (index, shared) in shared.into_iter().enumerate() {
-        let cx = LaneContext::new(cx.clone(), index);
+    for (index, (shared, (cx, lane))) in shared.into_iter().zip(made).enumerate() {
         let inbox = unit.inbox.clone();
         runs.push(LaneRun {
             id,
-            lane: source.lane(&cx),
+            lane,
             worker: worker.clone(),
             policy: policy.clone(),
             gate: gate.clone(),
@@ -332,12 +348,17 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
             unit.inbox.tell(Input::Faulted(id, panicked(&*panic).cause()));
         }
     };
+    let keep_up = || {
+        let (source, cx) = (source.clone(), cx.clone());
+        async move { source.maintain(&cx).await }.in_current_span()
+    };
     let mut upkeep = JoinSet::new();
-    let upkept = cx.clone();
-    upkeep.spawn(async move { source.maintain(&upkept).await }.in_current_span());
+    upkeep.spawn(keep_up());
+    let mut kept_up_since = Instant::now();
+    let mut telling = JoinSet::new();
     if let Some(pace) = pace.clone() {
         let cx = cx.clone();
-        upkeep.spawn(async move { pace.tell(&cx).await }.in_current_span());
+        telling.spawn(async move { pace.tell(&cx).await }.in_current_span());
     }
     let mut interrupted = false;
     loop {
@@ -351,10 +372,18 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
                 }
                 None => break,
             },
-            Some(Err(error)) = upkeep.join_next() => panicked(error),
+            Some(Err(error)) = upkeep.join_next() => {
+                panicked(error);
+                // What drains now keeps its leases. One that panics at once would do so again and again.
+                if kept_up_since.elapsed() >= TIMER {
+                    kept_up_since = Instant::now();
+                    upkeep.spawn(keep_up());
+                }
+            }
         }
     }
     upkeep.shutdown().await;
+    telling.shutdown().await;
     if let Some(pace) = &pace {
         pace.end_life(&cx);
     }
