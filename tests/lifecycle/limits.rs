@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use shiftwork::{
-    Batch, BatchContext, BatchWorker, Batches, BoxError, Context, Continuous, Failure, Overlap, QueueSourceExt,
-    RateLimit, Retry, Schedule, Signal, Source, Tick,
+    Batch, BatchContext, BatchWorker, Batches, BoxError, Breaker, Context, Continuous, Failure, Overlap, QueueSourceExt,
+    RateLimit, Retry, Schedule, Signal, Source, Tick, Worker,
     event::{Event, Settle},
     source::{Lane, LaneContext, Offer},
 };
-use shiftwork_sim::{Outcome, Script, SimQueue, What, millis, plan, record::QueueOperation, secs};
+use shiftwork_sim::{
+    Dependency, Outcome, Script, SimQueue, What, dependency::Latency, millis, plan, record::QueueOperation, secs, site,
+};
 
 use crate::worlds::{Jobs, attempts};
 
@@ -239,6 +241,57 @@ fn c12_an_input_that_waits_in_its_lane_is_held_back() {
     });
     outcome.assert_rules_kept();
     assert_eq!(said(&outcome)[0].0, "rate_limit_reached");
+}
+
+/// A worker with two lanes, or two batches side by side, that may begin one cycle in 10 s. Its first one fails, and opens the breaker.
+fn limited_in_an_outage(batches: bool) -> Outcome {
+    let outage = site("backend").outage().lasting(secs(30));
+    Script::new().at(secs(0), outage).at(secs(100), Signal::Terminate).run_once(move |world| {
+        let backend = world.dependency_with("backend", Latency::constant(millis(100)));
+        let queue: SimQueue<u32> = world.queue("jobs");
+        queue.seed(1..=3);
+        world.node("node", move |node| {
+            let (source, backend) = (queue.clone().source(), backend.clone());
+            let worker = if batches {
+                node.host().batch_worker("jobs", source, Batches::of(1), Calls(backend)).concurrency(2)
+            } else {
+                node.host().worker("jobs", source, Calls(backend)).concurrency(2)
+            };
+            let breaker = Breaker::after(1).probe_every(secs(60)).jitter_percent(0);
+            worker.rate_limit(RateLimit::of(1, secs(10))).breaker(breaker).run_until_signal()
+        });
+    })
+}
+
+/// Calls its dependency.
+struct Calls(Dependency);
+
+impl Worker for Calls {
+    type Input = u32;
+
+    async fn cycle(&self, _: u32, _: &Context) -> Result<(), Failure> {
+        Ok(self.0.call(async {}).await?)
+    }
+}
+
+impl BatchWorker for Calls {
+    type Input = u32;
+
+    async fn cycle(&self, _: &mut Batch<u32>, _: &BatchContext) -> Result<(), Failure> {
+        Ok(self.0.call(async {}).await?)
+    }
+}
+
+#[test]
+fn b1_who_has_waited_for_the_limit_since_before_the_breaker_opened_asks_for_no_work() {
+    for batches in [false, true] {
+        let outcome = limited_in_an_outage(batches);
+        outcome.assert_rules_kept();
+        let claimed = outcome.timeline.records().iter();
+        let claimed = claimed.filter(|record| matches!(record.what, What::Queue(QueueOperation::Claimed { .. })));
+        // The probe, and those that follow; none when the second lane has its place, at 10 s.
+        assert_eq!(claimed.map(|record| record.at.as_secs()).collect::<Vec<_>>(), [0, 60, 70, 80], "{batches}");
+    }
 }
 
 /// Each tick that a cycle ran for, with its attempt.

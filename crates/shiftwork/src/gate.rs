@@ -74,6 +74,11 @@ impl Gate {
         }
     }
 
+    /// Whether a lane that has passed must not ask its queue after all: the breaker has opened while it waited for something else.
+    pub(crate) fn has_shut(&self) -> bool {
+        self.one_asks && !self.is_quiet() && self.change(|machine| machine.is_open())
+    }
+
     pub(crate) fn give_up(&self) {
         if self.change(|machine| machine.give_up(Instant::now())) {
             self.bell.notify_waiters();

@@ -141,6 +141,13 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                     }
                     continue;
                 }
+                if !asks_for_probe && self.gate.as_ref().is_some_and(|gate| gate.has_shut()) {
+                    // Rule B1: while it waited for its place.
+                    if let Some(turn) = turn {
+                        pace.give_up(turn);
+                    }
+                    continue;
+                }
             }
             // Before the offer, so that its lease is held under the number of its attempt.
             self.shared.control.begin();

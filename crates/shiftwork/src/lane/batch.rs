@@ -192,6 +192,13 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                     }
                     continue;
                 }
+                if !asks_for_probe && gate.as_ref().is_some_and(|gate| gate.has_shut()) {
+                    // Rule B1: while it waited for its place.
+                    if let Some(turn) = turn {
+                        pace.give_up(turn);
+                    }
+                    continue;
+                }
             }
             // Rule B1: a probe is one cycle.
             let (max, linger) =

@@ -273,6 +273,11 @@ impl Machine {
         self.state == State::Closed && self.failures == 0
     }
 
+    /// Open, whether or not a probe is on its way.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state != State::Closed
+    }
+
     /// How often it has opened so far, probes that failed not counted.
     pub(crate) fn openings(&self) -> u64 {
         self.openings
