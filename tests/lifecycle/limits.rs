@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use shiftwork::{
-    Batch, BatchContext, BatchWorker, Batches, BoxError, Breaker, Context, Continuous, Failure, Overlap, QueueSourceExt,
-    RateLimit, Retry, Schedule, Signal, Source, Tick, Worker,
+    Batch, BatchContext, BatchWorker, Batches, BoxError, Breaker, Context, Continuous, Failure, Overlap,
+    QueueSourceExt, RateLimit, Retry, Schedule, Signal, Source, Tick, Worker,
     event::{Event, Settle},
     source::{Lane, LaneContext, Offer},
 };
