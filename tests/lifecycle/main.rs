@@ -10,6 +10,7 @@
 //! | `deliveries.rs` | leases, renewals, crashes, fencing |
 //! | `shutdown.rs` | drain, cancel, abort, signals, stop hooks |
 //! | `schedules.rs` | ticks: drift, overlap, missed |
+//! | `dates.rs` | nights on which the clocks change, and a month of downtime |
 //! | `batches.rs` | batch workers: verdicts one by one, bad company |
 //! | `limits.rs` | how often cycles may begin, and how many run at once |
 //! | `siblings.rs` | what shares a thread with a poll that blocks it for a moment |
@@ -32,6 +33,7 @@
 
 mod batches;
 mod control;
+mod dates;
 mod deliveries;
 mod determinism;
 mod failure;

@@ -9,9 +9,11 @@
 //! | `plan/name.rs` | the names of the kinds, for what is counted or weighed by kind |
 //! | `plan/display.rs` | plans as a person reads them |
 //! | `plan/file.rs` | plans as they are kept in files |
+//! | `plan/date.rs` | the date of a world whose plan has the clocks of a zone change |
 //! | `plan/timing.rs` | when faults strike: as written, or where deadlines are |
 //! | `plan/script.rs` | plans written by hand, for a test |
 
+mod date;
 mod display;
 mod file;
 mod kind;
@@ -21,14 +23,16 @@ mod timing;
 
 use std::time::Duration;
 
+pub use date::Change;
+pub(crate) use date::Date;
 pub(crate) use display::Seconds;
 pub use file::PlanError;
 pub(crate) use kind::{Deed, Driven, Step};
 pub use kind::{FaultKind, Spread};
 pub use name::FaultName;
 pub use script::{
-    NodeTarget, Script, Site, WorkerTarget, abort_at_poll, clock_back, clock_forward, crash, crash_at_poll, node,
-    pause, site, slow_start, stop_at_poll, worker,
+    NodeTarget, Script, Site, WorkerTarget, abort_at_poll, clock_back, clock_forward, crash, crash_at_poll, downtime,
+    dst_back, dst_forward, node, pause, site, slow_start, stop_at_poll, worker,
 };
 use serde::{Deserialize, Serialize};
 pub use timing::Timing;

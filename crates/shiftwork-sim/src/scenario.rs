@@ -53,6 +53,12 @@ pub trait Scenario: Send + Sync {
         Vec::new()
     }
 
+    /// The time zones that something in it goes by, so that their clocks change in some of its worlds. They are called as in the IANA
+    /// database. By default there is none, and generated plans have no such change.
+    fn zones(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Fills a world: dependencies, durable state, the node's program, invariants.
     fn build(&self, world: &mut World);
 }

@@ -42,6 +42,13 @@
 //! - **Clock step.** The wall clock jumps, forward or back, and goes on from there, as when it is set by hand or put right
 //!   after the machine was asleep. What waits does not notice: tokio's clock never steps. Nothing undoes it. With a node's name
 //!   it is that node's alone, whose wall clock differs from the others' from there on.
+//! - **Daylight-saving change.** The clocks of a zone go forward or back at the fault's time. No clock steps, as none does on a real machine:
+//!   the world has begun at such a wall time, for all nodes, that the zone's next change falls there. It is the date of the world, and a
+//!   world has one.
+//! - **Downtime.** Every process is killed, as by a crash, and by the wall clocks of all nodes a long time passes until they are started again;
+//!   in the world's own time it is a second. A new process cannot tell that from having been down for so long: what it finds is
+//!   durable state and a wall clock, and no monotonic time crosses from one process to the next. What else would have happened meanwhile does
+//!   not: arrivals come in the world's own time, and the other side of a dependency is a second older.
 //! - **Restart.** An orchestrator starts the process again a second after it exits, or after the crash's own time.
 
 mod agenda;
@@ -84,7 +91,7 @@ use crate::{
     Dependency, Plan, Record, SimQueue, What, control,
     dependency::Latency,
     foreign::{self, Process, Verdict},
-    plan::whole_ms,
+    plan::{Date, whole_ms},
     record::NodeId,
     streams::stream,
     watchdog,
@@ -102,6 +109,8 @@ type Check = Box<dyn FnMut() -> Result<(), String> + Send>;
 /// A world that is being built.
 pub struct World {
     seed: u64,
+    /// The fault of the plan that says at which date it begins.
+    dated_by: Option<usize>,
     shared: Arc<Shared>,
     nodes: Vec<Machine>,
     arrivals: Vec<Arrival>,
@@ -119,10 +128,15 @@ struct Arrival {
 }
 
 impl World {
-    fn new(plan: &Plan, options: &Options, survey: bool, clock: Arc<WorldClock>) -> Self {
+    fn new(plan: &Plan, options: &Options, survey: bool, clock: Arc<WorldClock>, date: Option<Date>) -> Self {
+        let shared = Arc::new(Shared::new(plan, options, survey, clock));
+        if let Some(Date { offset_ms, .. }) = date {
+            shared.lock().begin_wall_at(offset_ms);
+        }
         Self {
             seed: plan.seed,
-            shared: Arc::new(Shared::new(plan, options, survey, clock)),
+            dated_by: date.map(|date| date.fault),
+            shared,
             nodes: Vec::new(),
             arrivals: Vec::new(),
             orders: Vec::new(),
@@ -139,6 +153,9 @@ impl World {
 
     /// At which wall time the world begins; midnight UTC of 2026-01-01 if it is not said. For what depends on the calendar:
     /// the night on which the clocks change, the end of a month.
+    ///
+    /// A plan in which the clocks of a zone change ([`FaultKind::DstChange`](crate::FaultKind::DstChange)) has a date of its own, and this one
+    /// is passed over then: [`World::wall_time`] says which it is.
     ///
     /// ```
     /// use shiftwork::{Context, Failure, Schedule, Signal, Tick};
@@ -163,8 +180,16 @@ impl World {
     /// When the world has a node already.
     pub fn begins_at(&mut self, time: Timestamp) {
         assert!(self.nodes.is_empty(), "`World::begins_at` comes before the first `World::node`");
-        let usual = wall_at(Duration::ZERO, 0);
-        self.shared.lock().begin_wall_at(time.as_millisecond().saturating_sub(usual.as_millisecond()));
+        if self.dated_by.is_none() {
+            let usual = wall_at(Duration::ZERO, 0);
+            self.shared.lock().begin_wall_at(time.as_millisecond().saturating_sub(usual.as_millisecond()));
+        }
+    }
+
+    /// The wall time at which the world begins, as far as that has been said: by the plan, or else by [`World::begins_at`] up to here.
+    #[must_use]
+    pub fn wall_time(&self) -> Timestamp {
+        self.shared.wall_time()
     }
 
     /// A dependency whose calls take 1 to 20 ms. Its handle can be cloned, and is of the whole world: every node may have one.
@@ -419,10 +444,12 @@ pub(crate) fn survey(plan: &Plan, horizon: Duration, build: impl FnOnce(&mut Wor
 }
 
 fn start(plan: &Plan, options: Options, survey: bool, build: impl FnOnce(&mut World) + Send) -> Outcome {
+    // Before anything is held: a zone is read from the machine's database.
+    let date = plan.date();
     let world = || {
         let clock = Arc::new(WorldClock::default());
         let _held = control::hold(plan.seed, clock.clone());
-        let mut world = World::new(plan, &options, survey, clock);
+        let mut world = World::new(plan, &options, survey, clock, date);
         if let Some(pulse) = watchdog::watch(plan, &world.shared) {
             let _first = world.shared.pulse.set(pulse);
         }

@@ -4,10 +4,10 @@
 //! another (Groce and others, "Swarm testing", ISSTA 2012). A quarter of the times is drawn close to another fault's, since it is
 //! faults together that break things.
 //!
-//! A kind that came later takes the place of one that a seed draws without it, by draws of its own, the one after the other: plans that have
-//! none of it stay as they were.
+//! A kind that came later takes the place of one that a seed draws without it, by draws of its own: plans that have none of it stay as
+//! they were. There are several of those, and each does so to what is drawn without it and the ones after it.
 
-use std::{iter, rc::Rc};
+use std::{fmt, iter, rc::Rc};
 
 use proptest::{
     prelude::*,
@@ -19,7 +19,7 @@ use shiftwork::Signal;
 use super::{Candidate, FaultMix};
 use crate::{
     Fault, FaultKind, Scenario,
-    plan::{FaultName, Spread, whole_ms},
+    plan::{Change, FaultName, Spread, whole_ms},
     streams::stream,
 };
 
@@ -31,8 +31,11 @@ pub fn generate(scenario: &dyn Scenario, mix: impl Into<FaultMix>, seed: u64) ->
     let mix = scenario.bend(mix.into());
     let mut chance = fastrand::Rng::with_seed(stream(seed, name));
     let ingredients = Ingredients::new(scenario, mix);
-    let own = |kind: FaultName| fastrand::Rng::with_seed(stream(stream(seed, name), kind.as_str()));
-    let strategy = faults(&ingredients, mix, &mut chance, own);
+    let later = LATER.into_iter().filter_map(|kind| {
+        let own = fastrand::Rng::with_seed(stream(stream(seed, name), kind.as_str()));
+        Some(Later { weight: u32::from(mix.weight_of(kind)), strategy: ingredients.kind(kind)?, own })
+    });
+    let strategy = faults(&ingredients, mix, &mut chance, later.collect());
     let mut bytes = [0; 32];
     chance.fill(&mut bytes);
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
@@ -44,14 +47,55 @@ pub fn generate(scenario: &dyn Scenario, mix: impl Into<FaultMix>, seed: u64) ->
 }
 
 /// The kinds that came later than the others, in the order in which they did.
-const LATER: [FaultName; 3] = [FaultName::Block, FaultName::PanicInCycle, FaultName::CancelInCycle];
+const LATER: [FaultName; 5] = [
+    FaultName::Block,
+    FaultName::PanicInCycle,
+    FaultName::CancelInCycle,
+    FaultName::DstChange,
+    FaultName::Downtime,
+];
 
-/// Which kinds this seed allows: each with even odds, and at least one. `own` is the chance of one that came later.
+/// One of them that the scenario has something for.
+struct Later {
+    /// Nothing, if the mix is without it.
+    weight: u32,
+    strategy: BoxedStrategy<FaultKind>,
+    /// The chance of whether a seed allows it.
+    own: fastrand::Rng,
+}
+
+impl Later {
+    fn is_allowed(&mut self) -> bool {
+        self.weight > 0 && self.own.bool()
+    }
+
+    /// Takes the places of some that were drawn before, as often as if it were one of the others.
+    fn instead_of(
+        mut self,
+        weight_of_others: u32,
+        most: usize,
+        drawn: BoxedStrategy<Vec<Fault>>,
+    ) -> BoxedStrategy<Vec<Fault>> {
+        let (is_allowed, weight) = (self.is_allowed(), self.weight);
+        // Behind all before, and whether it is allowed or not: those that come behind it draw the same without it.
+        let instead = prop::collection::vec((0..weight_of_others + weight, self.strategy), most);
+        (drawn, instead)
+            .prop_map(move |(faults, instead)| -> Vec<Fault> {
+                let or_later = |(fault, (draw, kind)): (Fault, (u32, FaultKind))| {
+                    if is_allowed && draw < weight { Fault { kind, ..fault } } else { fault }
+                };
+                faults.into_iter().zip(instead).map(or_later).collect()
+            })
+            .boxed()
+    }
+}
+
+/// Which kinds this seed allows: each with even odds, and at least one.
 fn faults(
     ingredients: &Ingredients,
     mix: FaultMix,
     chance: &mut fastrand::Rng,
-    own: impl Fn(FaultName) -> fastrand::Rng,
+    mut later: Vec<Later>,
 ) -> BoxedStrategy<Vec<Fault>> {
     let kind = |name: FaultName| {
         let weight = u32::from(mix.weight_of(name));
@@ -59,17 +103,22 @@ fn faults(
         strategy.map(|strategy| (weight, strategy))
     };
     let mut all: Vec<_> = FaultName::ALL.into_iter().filter(|name| !LATER.contains(name)).filter_map(kind).collect();
-    let mut later: Vec<_> = LATER.into_iter().filter_map(|name| Some((kind(name)?, own(name)))).collect();
-    if all.is_empty() {
-        all.extend(later.drain(..).map(|(kind, _)| kind));
+    if all.is_empty()
+        && let Some(first) = later.iter().position(|it| it.weight > 0)
+    {
+        let Later { weight, strategy, .. } = later.remove(first);
+        all.push((weight, strategy));
     }
     if all.is_empty() {
         return Just(Vec::new()).boxed();
     }
     let mut allowed: Vec<_> = all.iter().filter(|_| chance.bool()).cloned().collect();
     if allowed.is_empty() {
-        let alone = later.iter_mut().position(|(_, own)| own.bool()).map(|index| later.remove(index).0);
-        allowed.push(alone.unwrap_or_else(|| all[chance.usize(0..all.len())].clone()));
+        let alone = later.iter_mut().position(Later::is_allowed);
+        allowed.push(match alone.map(|alone| later.remove(alone)) {
+            Some(Later { weight, strategy, .. }) => (weight, strategy),
+            None => all[chance.usize(0..all.len())].clone(),
+        });
     }
     let mut weight_of_others: u32 = allowed.iter().map(|(weight, _)| weight).sum();
     let horizon = ingredients.horizon_ms;
@@ -82,25 +131,12 @@ fn faults(
             faults.into_iter().map(near).collect()
         },
     );
-    let mut drawn = drawn.boxed();
-    for ((weight, kind), mut own) in later {
-        if !own.bool() {
-            continue;
-        }
-        // Drawn behind all others, as often as if it were one of them.
-        weight_of_others += weight;
-        let instead = prop::collection::vec((0..weight_of_others, kind), *mix.faults_range().end());
-        drawn = (drawn, instead)
-            .prop_map(move |(faults, instead)| {
-                let or_later = |(fault, (draw, kind)): (Fault, (u32, FaultKind))| {
-                    if draw < weight { Fault { kind, ..fault } } else { fault }
-                };
-                faults.into_iter().zip(instead).map(or_later).collect::<Vec<_>>()
-            })
-            .boxed();
-    }
-    drawn
+    let most = *mix.faults_range().end();
+    later.into_iter().fold(drawn.boxed(), |drawn, later| later.instead_of(weight_of_others, most, drawn))
 }
+
+/// For how long a world is down at most, by the wall clock: a month.
+const DOWNTIME_MAX_MS: u64 = 30 * 24 * 3_600_000;
 
 /// What kinds of faults are made of.
 struct Ingredients {
@@ -111,6 +147,8 @@ struct Ingredients {
     stubborn: Rc<[String]>,
     /// The workers whose cycles are struck at their await points.
     workers: Rc<[String]>,
+    /// Which clocks change, and which way.
+    dates: Rc<[(String, Change)]>,
     /// What a fault of a process may say of its node.
     nodes: Rc<[Option<String>]>,
     horizon_ms: u64,
@@ -128,6 +166,7 @@ impl Ingredients {
             queues: surface.queues.into(),
             stubborn: scenario.stubborn().into(),
             workers: scenario.workers().into(),
+            dates: Change::of_zones(&scenario.zones()).into(),
             // The only one needs no name.
             nodes: if nodes.is_empty() { [None].into() } else { nodes.into_iter().map(Some).collect() },
             horizon_ms: whole_ms(surface.horizon).max(1),
@@ -236,6 +275,12 @@ impl Ingredients {
                 ];
                 (node(), signal).prop_map(|(node, signal)| FaultKind::Signal { node, signal }).boxed()
             }
+            FaultName::DstChange => {
+                one_of(&self.dates)?.prop_map(|(zone, change)| FaultKind::DstChange { zone, change }).boxed()
+            }
+            FaultName::Downtime => {
+                exponential(DOWNTIME_MAX_MS).prop_map(|wall_ms| FaultKind::Downtime { wall_ms }).boxed()
+            }
             // Forward by up to a month. Back by half a minute at most: whatever is due by the wall clock waits for so
             // much longer, and all the steps of a world together must leave it the time to recover.
             FaultName::ClockStep => {
@@ -258,10 +303,10 @@ impl Ingredients {
     }
 }
 
-/// One of these names, if there is one.
-fn one_of(names: &Rc<[String]>) -> Option<impl Strategy<Value = String> + use<>> {
-    let names = names.clone();
-    (!names.is_empty()).then(|| (0..names.len()).prop_map(move |index| names[index].clone()))
+/// One of these, if there is one.
+fn one_of<T: Clone + fmt::Debug + 'static>(all: &Rc<[T]>) -> Option<impl Strategy<Value = T> + use<T>> {
+    let all = all.clone();
+    (!all.is_empty()).then(|| (0..all.len()).prop_map(move |index| all[index].clone()))
 }
 
 /// A time from 1 ms to `max`: many short ones, some long ones, since the exponent is what is uniform.
@@ -310,6 +355,11 @@ pub(super) mod tests {
 
         fn workers(&self) -> Vec<String> {
             vec!["mailer".into()]
+        }
+
+        fn zones(&self) -> Vec<String> {
+            // The clocks of one of them do not change.
+            vec!["Asia/Tokyo".into(), "Europe/Vienna".into()]
         }
 
         fn build(&self, _: &mut World) {}
@@ -381,28 +431,24 @@ pub(super) mod tests {
 
     #[test]
     fn a_kind_that_came_later_leaves_what_others_draw_as_it_was() {
-        // As it was before any of them came.
-        let mut before = LATER.into_iter().fold(FaultMix::HOSTILE, |mix, name| mix.weight(name, 0));
-        for name in LATER {
-            let after = before.weight(name, 1);
+        for kind in LATER {
+            let without = FaultMix::HOSTILE.weight(kind, 0);
             let (mut changed, mut of_kind) = (0, 0);
-            for (with, without) in plans(after).zip(plans(before)) {
+            for (with, without) in plans(FaultMix::HOSTILE).zip(plans(without)) {
                 assert_eq!(with.len(), without.len());
-                let later = |faults: &[Fault]| faults.iter().filter(|fault| fault.kind.kind() == name).count();
+                let later = |faults: &[Fault]| faults.iter().filter(|fault| fault.kind.kind() == kind).count();
                 assert_eq!(later(&without), 0);
                 of_kind += later(&with);
                 changed += usize::from(with != without);
                 let mut places: Vec<_> = without.iter().collect();
-                for fault in with.iter().filter(|fault| fault.kind.kind() != name) {
-                    let place =
-                        places.iter().position(|other| *other == fault).expect("it is drawn without the other one");
-                    places.remove(place);
+                for fault in with.iter().filter(|fault| fault.kind.kind() != kind) {
+                    let place = places.iter().position(|other| *other == fault);
+                    places.remove(place.expect("it is drawn without the other one"));
                 }
             }
-            assert!(of_kind > 200 && changed < 1_000, "{of_kind} {name} in {changed} of 2,000 plans");
-            let mut alone = plans(FaultMix::none().faults(1..=3).weight(name, 1));
-            assert!(alone.all(|faults| (1..=3).contains(&faults.len())), "a mix may be of {name} alone");
-            before = after;
+            assert!(of_kind > 200 && changed < 1_000, "{kind}: {of_kind} in {changed} of 2,000 plans");
+            let alone = plans(FaultMix::none().faults(1..=3).weight(kind, 1));
+            assert!(alone.into_iter().all(|faults| (1..=3).contains(&faults.len())), "a mix may be of {kind} alone");
         }
     }
 
@@ -426,6 +472,36 @@ pub(super) mod tests {
         }
         let struck = (0..400).flat_map(|seed| generate(&Nobody, Profile::Hostile, seed).plan().faults);
         assert!(struck.into_iter().all(|fault| !fault.kind.strikes_cycles()));
+    }
+
+    #[test]
+    fn clocks_change_only_where_a_scenario_goes_by_a_zone_in_which_they_do() {
+        struct Timeless;
+
+        impl Scenario for Timeless {
+            fn name(&self) -> &'static str {
+                "timeless"
+            }
+
+            fn about(&self) -> &'static str {
+                "never built"
+            }
+
+            fn surface(&self) -> Surface {
+                Bare.surface()
+            }
+
+            fn build(&self, _: &mut World) {}
+        }
+
+        let mix = FaultMix::none().faults(1..=1).weight(FaultName::DstChange, 1);
+        let mut seen = BTreeSet::new();
+        for fault in plans(mix).flatten() {
+            let FaultKind::DstChange { zone, change } = fault.kind else { panic!("it is of another kind") };
+            seen.insert((zone, change.as_str()));
+        }
+        assert_eq!(seen, BTreeSet::from(["back", "forward"].map(|change| ("Europe/Vienna".to_owned(), change))));
+        assert!((0..100).all(|seed| generate(&Timeless, mix, seed).plan().faults.is_empty()));
     }
 
     #[test]

@@ -131,6 +131,10 @@ impl fmt::Display for FaultKind {
                 let way = if *by_ms < 0 { "back" } else { "forward" };
                 write!(f, "the wall clock{whose} steps {way} by {}", Seconds(by_ms.unsigned_abs()))
             }
+            FaultKind::DstChange { zone, change } => write!(f, "the clocks of {zone} go {change}"),
+            FaultKind::Downtime { wall_ms } => {
+                write!(f, "every process is killed, and down for {} more by the wall clock", Seconds(*wall_ms))
+            }
         }
     }
 }

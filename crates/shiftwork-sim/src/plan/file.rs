@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::{Plan, VERSION};
+use super::{FaultKind, Plan, VERSION};
 
 impl Plan {
     /// The plan as it is kept in a file.
@@ -30,10 +30,15 @@ impl Plan {
             return Err(PlanError::Version(version));
         }
         let plan: Self = serde_json::from_str(json).map_err(PlanError::Unreadable)?;
-        match plan.faults.iter().find(|fault| fault.lets_pass > 0 && !fault.kind.may_let_pass()) {
-            Some(fault) => Err(PlanError::LetsPass(fault.kind.name())),
-            None => Ok(plan),
+        for fault in &plan.faults {
+            if fault.lets_pass > 0 && !fault.kind.may_let_pass() {
+                return Err(PlanError::LetsPass(fault.kind.name()));
+            }
+            if let FaultKind::DstChange { zone, change } = &fault.kind {
+                change.next_in(zone).map_err(PlanError::Zone)?;
+            }
         }
+        Ok(plan)
     }
 }
 
@@ -45,6 +50,8 @@ pub enum PlanError {
     Version(u32),
     /// A fault of this kind strikes no calls or cycles of which it could let some pass.
     LetsPass(&'static str),
+    /// There is no such time zone, or its clocks do not change as a fault says: why.
+    Zone(String),
     /// It is not JSON, or not a plan.
     Unreadable(serde_json::Error),
 }
@@ -61,6 +68,7 @@ impl fmt::Display for PlanError {
                     "not a plan: the fault {kind} cannot have lets_pass, which is for those that strike calls or cycles"
                 )
             }
+            PlanError::Zone(reason) => write!(f, "not a plan: {reason}"),
             PlanError::Unreadable(error) => write!(f, "not a plan: {error}"),
         }
     }
@@ -75,7 +83,7 @@ mod tests {
     use shiftwork::Signal;
 
     use super::*;
-    use crate::plan::{Fault, Script, clock_back, crash, site, worker};
+    use crate::plan::{Fault, Script, clock_back, crash, downtime, dst_back, dst_forward, site, worker};
 
     #[test]
     fn a_plan_comes_back_from_its_file_as_it_was() {
@@ -83,7 +91,9 @@ mod tests {
             .at(Duration::from_secs(1), site("smtp").hang().lasting(Duration::from_secs(5)))
             .at(Duration::from_secs(2), Signal::Terminate)
             .at(Duration::from_secs(3), crash(Duration::from_secs(1)))
-            .at(Duration::from_secs(4), clock_back(Duration::from_secs(1)));
+            .at(Duration::from_secs(4), clock_back(Duration::from_secs(1)))
+            .at(Duration::from_secs(5), dst_back("Europe/Vienna"))
+            .at(Duration::from_secs(6), downtime(Duration::from_hours(24)));
         assert_eq!(&Plan::from_json(&script.plan().to_json()).unwrap(), script.plan());
     }
 
@@ -116,6 +126,20 @@ mod tests {
         }
         let error = Plan::from_json(&plan(Signal::Terminate.into()).to_json()).unwrap_err().to_string();
         assert!(error.contains("the fault signal cannot have lets_pass"), "{error}");
+    }
+
+    #[test]
+    fn a_zone_that_is_unknown_or_whose_clocks_do_not_change_is_refused() {
+        let refused = |zone| {
+            let script = Script::new().at(Duration::from_secs(1), dst_forward(zone));
+            Plan::from_json(&script.plan().to_json()).unwrap_err().to_string()
+        };
+        let unknown = refused("Europe/Wien");
+        assert!(unknown.contains("\"Europe/Wien\"") && unknown.contains("\"Europe/Vienna\""), "{unknown}");
+        assert_eq!(refused("Asia/Tokyo"), "not a plan: the clocks of Asia/Tokyo never go forward after 2026-01-01");
+        let json = Script::new().at(Duration::from_secs(1), dst_back("Europe/Vienna")).plan().to_json();
+        let sideways = Plan::from_json(&json.replace("\"back\"", "\"sideways\"")).unwrap_err().to_string();
+        assert!(sideways.contains("sideways") && sideways.contains("forward"), "{sideways}");
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use shiftwork::Signal;
 
-use super::{FaultName, whole_ms};
+use super::{Change, FaultName, whole_ms};
+use crate::world::RESTART_AFTER;
 
 /// What can go wrong. A fault without an end lasts until the world heals.
 ///
@@ -307,6 +308,20 @@ pub enum FaultKind {
         /// At which of its await points, from 1: how many times it has been polled.
         polls: u32,
     },
+    /// The clocks of a zone change, for a season. No clock steps: the world begins at such a wall time that the zone's next change this way
+    /// after 2026-01-01 falls on this fault's time. A world has one date: the first fault of the kind in the plan says it, and no other
+    /// strikes. Where the zone is unknown, or has no such change, it says nothing and does not strike.
+    DstChange {
+        /// Which zone, by its name in the IANA database.
+        zone: String,
+        /// Which way.
+        change: Change,
+    },
+    /// Every process of the world is killed, and started again after a second. By the wall clocks of all nodes it was so much longer.
+    Downtime {
+        /// How much longer, in milliseconds.
+        wall_ms: u64,
+    },
 }
 
 impl FaultKind {
@@ -345,6 +360,8 @@ impl FaultKind {
             FaultKind::SlowStart { .. } => FaultName::SlowStart,
             FaultKind::PanicInCycle { .. } => FaultName::PanicInCycle,
             FaultKind::CancelInCycle { .. } => FaultName::CancelInCycle,
+            FaultKind::DstChange { .. } => FaultName::DstChange,
+            FaultKind::Downtime { .. } => FaultName::Downtime,
         }
     }
 
@@ -391,7 +408,9 @@ impl FaultKind {
             | FaultKind::Pause { .. }
             | FaultKind::SlowStart { .. }
             | FaultKind::PanicInCycle { .. }
-            | FaultKind::CancelInCycle { .. } => None,
+            | FaultKind::CancelInCycle { .. }
+            | FaultKind::DstChange { .. }
+            | FaultKind::Downtime { .. } => None,
         }
     }
 
@@ -447,7 +466,9 @@ impl FaultKind {
             | FaultKind::DropAtPoll { .. }
             | FaultKind::PanicAtPoll { .. }
             | FaultKind::PanicInCycle { .. }
-            | FaultKind::CancelInCycle { .. } => None,
+            | FaultKind::CancelInCycle { .. }
+            | FaultKind::DstChange { .. }
+            | FaultKind::Downtime { .. } => None,
         }
     }
 
@@ -458,6 +479,9 @@ impl FaultKind {
         | FaultKind::CrashAtPoll { down_ms, .. } = self
         {
             *down_ms
+        } else if matches!(self, FaultKind::Downtime { .. }) {
+            // In the world's own time.
+            whole_ms(RESTART_AFTER)
         } else {
             0
         }
@@ -497,7 +521,9 @@ impl FaultKind {
             | FaultKind::StopAtPoll { .. }
             | FaultKind::PanicInCycle { .. }
             | FaultKind::CancelInCycle { .. }
-            | FaultKind::ClockStep { .. } => {}
+            | FaultKind::ClockStep { .. }
+            | FaultKind::DstChange { .. }
+            | FaultKind::Downtime { .. } => {}
         }
         self
     }
@@ -556,6 +582,10 @@ pub(crate) enum Driven {
     Signal(Signal),
     /// Steps the wall clock, whether the process lives or not.
     ClockStep { by_ms: i64 },
+    /// Sees that the clocks of a zone change, as the world's date has it.
+    DstChange,
+    /// Kills every process, and has so much more time pass by the wall clocks.
+    Downtime { wall_ms: u64 },
 }
 
 /// What is done to a process at an await point.
@@ -600,7 +630,9 @@ impl FaultKind {
             | FaultKind::Pause { .. }
             | FaultKind::SlowStart { .. }
             | FaultKind::PanicInCycle { .. }
-            | FaultKind::CancelInCycle { .. } => None,
+            | FaultKind::CancelInCycle { .. }
+            | FaultKind::DstChange { .. }
+            | FaultKind::Downtime { .. } => None,
         }
     }
 
@@ -626,6 +658,8 @@ impl FaultKind {
             FaultKind::Pause { for_ms, .. } => Some(Driven::Pause { lasts: Duration::from_millis(for_ms) }),
             FaultKind::Signal { signal, .. } => Some(Driven::Signal(signal)),
             FaultKind::ClockStep { by_ms, .. } => Some(Driven::ClockStep { by_ms }),
+            FaultKind::DstChange { .. } => Some(Driven::DstChange),
+            FaultKind::Downtime { wall_ms } => Some(Driven::Downtime { wall_ms }),
             FaultKind::Slow { .. }
             | FaultKind::Error { .. }
             | FaultKind::Outage { .. }

@@ -63,6 +63,8 @@ names! {
     Block = "block",
     PanicInCycle = "panic_in_cycle",
     CancelInCycle = "cancel_in_cycle",
+    DstChange = "dst_change",
+    Downtime = "downtime",
 }
 
 impl FaultName {
@@ -72,7 +74,7 @@ impl FaultName {
         self as usize
     }
 
-    /// Whether it ends or halts the process or moves its clock, rather than getting in the way of what it does.
+    /// Whether it ends or halts the process or moves its clock or its date, rather than getting in the way of what it does.
     #[must_use]
     pub const fn is_drastic(self) -> bool {
         matches!(
@@ -83,6 +85,8 @@ impl FaultName {
                 | FaultName::Pause
                 | FaultName::SlowStart
                 | FaultName::ClockStep
+                | FaultName::DstChange
+                | FaultName::Downtime
         )
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shiftwork::Signal;
 
-use super::{Fault, FaultKind, Plan, Spread, Timing, whole_ms};
+use super::{Change, Fault, FaultKind, Plan, Spread, Timing, whole_ms};
 use crate::{Order, Outcome, World, world};
 
 /// Names a site in a script.
@@ -340,6 +340,25 @@ pub fn clock_forward(by: Duration) -> FaultKind {
 #[must_use]
 pub fn clock_back(by: Duration) -> FaultKind {
     FaultKind::ClockStep { node: None, by_ms: -ahead_ms(by) }
+}
+
+/// The clocks of a zone go forward then: the world begins so long before the zone's next change of that sort. It is named as in
+/// the IANA database; a zone that is unknown, or whose clocks do not change, leaves the world as it is, and the fault does not strike.
+#[must_use]
+pub fn dst_forward(zone: &str) -> FaultKind {
+    FaultKind::DstChange { zone: zone.to_owned(), change: Change::Forward }
+}
+
+/// The clocks of a zone go back then, and otherwise as [`dst_forward`].
+#[must_use]
+pub fn dst_back(zone: &str) -> FaultKind {
+    FaultKind::DstChange { zone: zone.to_owned(), change: Change::Back }
+}
+
+/// Every process is killed, and started again a second later, when `wall` more has passed by the wall clocks of all nodes.
+#[must_use]
+pub fn downtime(wall: Duration) -> FaultKind {
+    FaultKind::Downtime { wall_ms: whole_ms(wall) }
 }
 
 /// A plan written by hand, for a test: a line for each thing that goes wrong, at times since the world began.

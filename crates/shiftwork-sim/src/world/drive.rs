@@ -64,7 +64,10 @@ pub(super) fn drive(mut world: World, plan: &Plan, options: Options) -> Outcome 
     let mut agenda = Agenda::default();
     for (index, fault) in plan.faults.iter().enumerate() {
         let at = Duration::from_millis(fault.at_ms);
-        if plan.timing == Timing::AtDeadlines && !at.is_zero() {
+        let driven = fault.kind.driven();
+        // A date is said as the world begins, and its change does not wait for anything.
+        let is_date = driven == Some(Driven::DstChange);
+        if plan.timing == Timing::AtDeadlines && !at.is_zero() && !is_date {
             if at < heal_at {
                 // It is not in force before it is known when it begins.
                 world.shared.lock().faults[index].begins_at(Duration::MAX);
@@ -72,7 +75,7 @@ pub(super) fn drive(mut world: World, plan: &Plan, options: Options) -> Outcome 
             }
             continue;
         }
-        match fault.kind.driven() {
+        match driven {
             // The first polls of all count too, and the agenda's first steps meet processes that have begun.
             Some(Driven::AtPoll { polls, deed }) if at.is_zero() => {
                 let named = |node: &&Machine| fault.kind.node().is_none_or(|name| *node.name == *name);
@@ -342,6 +345,14 @@ impl Driver<'_> {
     fn strike(&mut self, fault: usize, now: Duration) {
         let shared = self.world.shared.clone();
         let Some(driven) = shared.lock().faults[fault].kind.driven() else { return };
+        if driven == Driven::DstChange {
+            self.clocks_change(fault);
+            return;
+        }
+        if let Driven::Downtime { wall_ms } = driven {
+            self.downtime(fault, wall_ms);
+            return;
+        }
         if let Driven::ClockStep { by_ms } = driven {
             let named = self.plan.faults[fault].kind.node().is_some();
             let target = self.target(fault).map(|index| self.nodes[index].id);
@@ -372,8 +383,30 @@ impl Driver<'_> {
             Driven::Signal(signal) => self.signal(index, signal),
             // Like every fault, it is over when the world heals.
             Driven::Pause { lasts } => self.pause(index, (now + lasts).min(heal_at)),
-            Driven::ClockStep { .. } | Driven::AtPoll { .. } => {}
+            Driven::ClockStep { .. } | Driven::AtPoll { .. } | Driven::DstChange | Driven::Downtime { .. } => {}
         }
+    }
+
+    /// The clocks of a zone change, if it is the change that the world has its date by: somebody may notice who lives.
+    fn clocks_change(&self, fault: usize) {
+        let lives = |node: &Machine| matches!(node.state, Machinery::Up(_));
+        if self.world.dated_by == Some(fault) && self.nodes.iter().any(lives) {
+            self.world.shared.lock().strike(fault);
+        }
+    }
+
+    /// Every process is killed; by the time that they are started again, the wall clocks of all nodes have gone on by so much.
+    fn downtime(&mut self, fault: usize, wall_ms: u64) {
+        // Before: workers are struck where they stand.
+        self.world.shared.lock().strike(fault);
+        for index in 0..self.nodes.len() {
+            // One that is down comes back in its own time, and finds what the others find.
+            if matches!(self.nodes[index].state, Machinery::Up(_)) {
+                self.end_life(index, Ended::Crashed { down: RESTART_AFTER });
+            }
+        }
+        let by_ms = i64::try_from(wall_ms).unwrap_or(i64::MAX);
+        self.world.shared.lock().step_clock(fault, None, by_ms);
     }
 
     /// A node stands still.
