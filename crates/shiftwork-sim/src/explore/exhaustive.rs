@@ -17,7 +17,7 @@ use shiftwork::Signal;
 use super::{
     FaultMix,
     inject::Targets,
-    points::{Class, Point, points_of},
+    points::{Class, Point, Spot, points_of},
 };
 use crate::{Fault, FaultKind, Outcome, Plan, Scenario, What, plan::whole_ms, streams::stream, world};
 
@@ -27,6 +27,10 @@ pub const WORLDS_MAX_DEFAULT: u64 = 20_000;
 
 /// How far apart the two of a pair are at most: longer than a retry waits, shorter than the world forgets.
 const PAIR_WITHIN_MS: u64 = 5_000;
+
+/// At how many instants of a base world the clocks of a zone change. It makes another date of the world, in which little else is where it
+/// was, so that more of them find no more.
+const DATED_MAX: usize = 8;
 
 /// What an exhaustive campaign tries of a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,12 +184,32 @@ fn survey(scenario: &dyn Scenario, seed: u64, faults: &[Fault], from: Duration) 
     let until = if faults.is_empty() { surface.horizon } else { back_again(&outcome, from, surface.horizon) };
     let mix = scenario.bend(FaultMix::HOSTILE);
     let timeline = &outcome.timeline;
-    let targets = Targets::new(&surface, mix, timeline.site_names(), timeline.node_names());
-    let with_injections = points_of(&outcome, from, until).into_iter().map(|point| {
-        let injections = targets.injections(&point);
+    let targets = Targets::new(&surface, &scenario.zones(), mix, timeline.site_names(), timeline.node_names());
+    let points = points_of(&outcome, from, until);
+    let dated = dated(&points);
+    let mut last_instant = None;
+    let with_injections = points.into_iter().enumerate().map(|(index, point)| {
+        let mut injections = targets.injections(&point);
+        // Once for the world, however many nodes have something to do then.
+        if point.spot == Spot::Instant && last_instant.replace(point.at_ms) != Some(point.at_ms) {
+            injections.extend(targets.of_all_nodes(point.at_ms));
+        }
+        if dated.contains(&index) {
+            injections.extend(targets.of_dates(point.at_ms));
+        }
         (point, injections)
     });
     with_injections.filter(|(_, injections)| !injections.is_empty()).collect()
+}
+
+/// At which points the clocks of a zone change: some instants, spread evenly, and the first of their classes, so that none is left out.
+fn dated(points: &[Point]) -> BTreeSet<usize> {
+    let mut classes = BTreeSet::new();
+    let instants = points.iter().enumerate().filter(|(_, point)| point.spot == Spot::Instant);
+    let firsts: Vec<usize> =
+        instants.filter(|(_, point)| classes.insert(&point.class)).map(|(index, _)| index).collect();
+    let count = firsts.len().min(DATED_MAX);
+    (0..count).map(|nth| firsts[nth * firsts.len() / count]).collect()
 }
 
 /// When the last node that was told to stop has been started again and has had time to be ready; at the latest the horizon.
@@ -269,7 +293,7 @@ mod tests {
     use shiftwork::{Context, Failure, QueueSourceExt, Schedule, Tick, event::Event};
 
     use super::*;
-    use crate::{FaultName, Surface, World, dependency::Latency, explore::run_plan, millis, secs};
+    use crate::{FaultName, Surface, World, dependency::Latency, explore::run_plan, millis, plan::Change, secs};
 
     /// A worker that moves a sum from one account to the other every ten seconds, and another that works off a queue.
     struct Bank {
@@ -289,6 +313,10 @@ mod tests {
 
         fn surface(&self) -> Surface {
             Surface { dependencies: vec!["ledger".into()], queues: vec!["jobs".into()], horizon: secs(60) }
+        }
+
+        fn zones(&self) -> Vec<String> {
+            vec!["Europe/Vienna".into()]
         }
 
         fn bend(&self, mix: FaultMix) -> FaultMix {
@@ -428,6 +456,25 @@ mod tests {
     }
 
     #[test]
+    fn what_strikes_the_whole_world_is_tried_once_at_a_time_and_a_date_a_few_times_each_way() {
+        let plans = plans(&Injections::of(&SOUND, Exhaustive::default()));
+        let added = |matches: fn(&FaultKind) -> bool| {
+            let faults = plans.iter().flat_map(|plan| &plan.faults).filter(move |fault| matches(&fault.kind));
+            faults.map(|fault| fault.at_ms).collect::<Vec<_>>()
+        };
+        let mut downtimes = added(|kind| matches!(kind, FaultKind::Downtime { wall_ms: 2_592_000_000 }));
+        let crashes: BTreeSet<_> = added(|kind| matches!(kind, FaultKind::Crash { .. })).into_iter().collect();
+        // In one of the two base worlds, or in each.
+        assert_eq!(downtimes.iter().copied().collect::<BTreeSet<_>>(), crashes);
+        downtimes.sort_unstable();
+        assert!(downtimes.windows(3).all(|times| times[0] < times[2]), "{downtimes:?}");
+        let forward = added(|kind| matches!(kind, FaultKind::DstChange { change: Change::Forward, .. }));
+        let back = added(|kind| matches!(kind, FaultKind::DstChange { change: Change::Back, .. }));
+        assert_eq!(forward, back);
+        assert!((2..=2 * DATED_MAX).contains(&forward.len()), "{forward:?}");
+    }
+
+    #[test]
     fn a_kind_that_the_scenario_refuses_is_not_tried() {
         let bent = Bank { torn: false, refuses: Some(FaultName::Duplicate) };
         assert!(!kinds(&Injections::of(&bent, Exhaustive::default())).contains(&FaultName::Duplicate));
@@ -555,12 +602,14 @@ mod tests {
     #[test]
     fn no_class_is_left_out_however_few_worlds_there_may_be() {
         let all = Injections::of(&SOUND, Exhaustive::default());
-        let few = Injections::of(&SOUND, Exhaustive { worlds_max: 500, ..Exhaustive::default() });
-        assert_eq!((all.points_left_out(), few.points()), (0, all.points()));
-        assert!(few.points_left_out() > 0 && few.worlds() <= 502, "{} worlds", few.worlds());
-        assert_eq!(kinds(&few), kinds(&all));
         let fewest = Injections::of(&SOUND, Exhaustive { worlds_max: 0, ..Exhaustive::default() });
         assert_eq!(kinds(&fewest), kinds(&all));
+        // Half-way between as few as there can be and all.
+        let worlds_max = fewest.worlds().midpoint(all.worlds());
+        let few = Injections::of(&SOUND, Exhaustive { worlds_max, ..Exhaustive::default() });
+        assert_eq!((all.points_left_out(), few.points()), (0, all.points()));
+        assert!(few.points_left_out() > 0 && few.worlds() <= worlds_max + 2, "{} worlds", few.worlds());
+        assert_eq!(kinds(&few), kinds(&all));
         assert!(fewest.worlds() <= few.worlds());
     }
 

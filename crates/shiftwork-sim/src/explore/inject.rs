@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Fault, FaultKind, Surface,
-    plan::{Spread, whole_ms},
+    plan::{Change, Spread, whole_ms},
     queue::OPERATION_TIMEOUT,
     record::{NodeId, SiteId},
 };
@@ -36,6 +36,9 @@ const DOWN_MS: u64 = 1_000;
 /// Longer than leases last as a rule.
 const PAUSE_MS: u64 = 45_000;
 
+/// For how long a world is down, by the wall clock: a month.
+const DOWNTIME_MS: u64 = 30 * 24 * 3_600_000;
+
 /// How far the wall clock is put on, and back.
 const AHEAD_MS: i64 = 3_600_000;
 const BACK_MS: i64 = -20_000;
@@ -45,6 +48,8 @@ pub(super) struct Targets {
     sites: Vec<Option<Site>>,
     /// What a fault says of its node, by the node's number.
     nodes: Vec<Option<String>>,
+    /// Which clocks change, and which way.
+    dates: Vec<(String, Change)>,
     mix: FaultMix,
 }
 
@@ -54,10 +59,11 @@ struct Site {
 }
 
 impl Targets {
-    /// By the names of a world's sites and nodes. What the scenario does not count as its surface is not struck, nor is anything
+    /// By the names of a world's sites and nodes, and of the zones that the scenario goes by. What the scenario does not count as its surface is not struck, nor is anything
     /// by a kind that has no weight in its mix.
     pub(super) fn new<'a>(
         surface: &Surface,
+        zones: &[String],
         mix: FaultMix,
         sites: impl Iterator<Item = &'a str>,
         nodes: impl Iterator<Item = &'a str>,
@@ -72,7 +78,7 @@ impl Targets {
             // It needs no name.
             *only = None;
         }
-        Self { sites: sites.map(site).collect(), nodes, mix }
+        Self { sites: sites.map(site).collect(), nodes, dates: Change::of_zones(zones), mix }
     }
 
     /// Everything that is tried at a point, each for a world of its own.
@@ -154,8 +160,24 @@ impl Targets {
                 all.into_iter().map(|kind| vec![from_its_beginning(kind)]).collect()
             }
         };
-        all.retain(|faults| faults.iter().all(|fault| self.mix.weight_of(fault.kind.kind()) > 0));
+        all.retain(|faults| faults.iter().all(|fault| self.has_weight(&fault.kind)));
         all
+    }
+
+    /// What strikes the whole world at a time, each for a world of its own.
+    pub(super) fn of_all_nodes(&self, at_ms: u64) -> Vec<Vec<Fault>> {
+        let downtime = FaultKind::Downtime { wall_ms: DOWNTIME_MS };
+        if self.has_weight(&downtime) { vec![vec![Fault::new(at_ms, downtime)]] } else { Vec::new() }
+    }
+
+    /// The changes of clocks that there are, at a time, each for a world of its own.
+    pub(super) fn of_dates(&self, at_ms: u64) -> Vec<Vec<Fault>> {
+        let dates = self.dates.iter().cloned().map(|(zone, change)| FaultKind::DstChange { zone, change });
+        dates.filter(|kind| self.has_weight(kind)).map(|kind| vec![Fault::new(at_ms, kind)]).collect()
+    }
+
+    fn has_weight(&self, kind: &FaultKind) -> bool {
+        self.mix.weight_of(kind.kind()) > 0
     }
 
     /// What is tried right before something happens in a process: kinds with how long after that each comes.
