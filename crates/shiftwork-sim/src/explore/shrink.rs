@@ -287,6 +287,11 @@ fn simpler_kinds(kind: &FaultKind) -> Vec<FaultKind> {
         }
         FaultKind::DropAtPoll { site, .. } => vec![FaultKind::Outage { site: site.clone(), for_ms: Some(1) }],
         FaultKind::PanicAtPoll { site, .. } => vec![FaultKind::Panic { site: site.clone() }],
+        FaultKind::Downtime { wall_ms } => {
+            let by_ms = i64::try_from(*wall_ms).unwrap_or(i64::MAX);
+            let down_ms = kind.down_ms();
+            vec![FaultKind::Crash { node: None, down_ms }, FaultKind::ClockStep { node: None, by_ms }]
+        }
         FaultKind::CrashInCall { down_ms, .. } => vec![FaultKind::Crash { node: None, down_ms: *down_ms }],
         FaultKind::Signal { node, signal: Signal::Interrupt | Signal::Quit } => {
             vec![FaultKind::Signal { node: node.clone(), signal: Signal::Terminate }]
@@ -302,7 +307,9 @@ mod tests {
     use super::*;
     use crate::{
         explore::{FaultMix, generate, generate::tests::Bare},
+        millis,
         order::CutShort,
+        plan::{clock_forward, crash, downtime},
         secs, site,
     };
 
@@ -385,6 +392,23 @@ mod tests {
         let (smallest, _) = check(&plan, |plan| plan.faults.iter().any(|fault| fault.kind.down_ms() > 0));
         assert_eq!((smallest.faults[0].kind.name(), smallest.faults[0].lets_pass), ("crash", 0));
         assert_eq!(from_its_file(&smallest), smallest);
+    }
+
+    #[test]
+    fn a_downtime_becomes_a_crash_or_a_step_of_the_clock_and_else_a_shorter_one() {
+        let mut plan = Plan::quiet("synthetic", 1);
+        plan.faults.push(Fault::new(7, downtime(secs(30 * 24 * 3600))));
+        let kills = |plan: &Plan| plan.faults.iter().any(|fault| fault.kind.down_ms() > 0);
+        assert_eq!(check(&plan, kills).0.faults, [Fault::new(0, crash(millis(1)))]);
+        let steps = |plan: &Plan| {
+            plan.faults.iter().any(|fault| match &fault.kind {
+                FaultKind::Downtime { wall_ms } => *wall_ms >= 60_000,
+                FaultKind::ClockStep { by_ms, .. } => *by_ms >= 60_000,
+                _ => false,
+            })
+        };
+        assert_eq!(check(&plan, steps).0.faults, [Fault::new(0, clock_forward(secs(60)))]);
+        assert_eq!(check(&plan, |plan| kills(plan) && steps(plan)).0.faults, [Fault::new(0, downtime(secs(60)))]);
     }
 
     #[test]
