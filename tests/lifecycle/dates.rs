@@ -223,12 +223,8 @@ fn a_downtime_takes_all_nodes_and_puts_all_of_their_clocks_on() {
         }
     });
     outcome.assert_rules_kept();
-    let expected = [
-        "a 2026-01-01T00:00:00Z",
-        "b 2026-01-01T00:00:00Z",
-        "a 2026-01-31T00:00:06Z",
-        "b 2026-01-31T00:00:07Z",
-    ];
+    let expected =
+        ["a 2026-01-01T00:00:00Z", "b 2026-01-01T00:00:00Z", "a 2026-01-31T00:00:06Z", "b 2026-01-31T00:00:07Z"];
     assert_eq!(notes.all(), expected);
     assert_eq!(outcome.stats.struck, [true; 4]);
 }

@@ -2,13 +2,17 @@
 //! the clocks may change.
 //!
 //! It is due at 02:30 in Vienna. That time does not exist in the night of spring, comes twice in that of autumn, and once in
-//! any other; a world plays in one of them. The machine's clock cannot be trusted with a deletion: one that runs ahead by a
+//! any other; a world plays in one of them, or in the one that its plan names. The machine's clock cannot be trusted with a deletion: one that runs ahead by a
 //! month would take a month too much. So the worker goes by the earlier of two clocks, its own and what the newest
 //! row says. Which night was cleaned up last is kept in a file, and the schedule owes all nights after it: one that was
 //! missed, or cut short by a stop, is made up for by the next process.
 
 use std::{collections::BTreeMap, time::Duration};
 
+use jiff::{
+    civil::Date,
+    tz::{AmbiguousOffset, TimeZone},
+};
 use shiftwork::{
     Context, Failure, HostBuilder, Retry, Schedule, ScheduleError, Tick, Worker, event::Event, queue::Timestamp,
 };
@@ -101,9 +105,12 @@ impl<T: Table, M: Mark> Worker for CleanUp<T, M> {
     }
 }
 
+/// Where the rows are of.
+const ZONE: &str = "Europe/Vienna";
+
 /// When it is due.
 fn at_night() -> Result<Schedule, ScheduleError> {
-    Schedule::cron("30 2 * * *")?.zone("Europe/Vienna")
+    Schedule::cron("30 2 * * *")?.zone(ZONE)
 }
 
 /// The application: what `main` would build around a real table and a real file.
@@ -121,37 +128,66 @@ pub fn application<T: Table, M: Mark>(host: HostBuilder, table: T, mark: M) -> R
         .host())
 }
 
-/// A night that a world plays in.
-#[derive(Debug, Clone, Copy)]
-struct Night {
-    begins: &'static str,
-    /// The last clean-up before it.
-    marked: &'static str,
-    /// When it is due.
-    due: &'static str,
-}
-
-const NIGHTS: [Night; 4] = [
-    Night { begins: "2026-06-10T00:29:40Z", marked: "2026-06-09T00:30:00Z", due: "2026-06-10T00:30:00Z" },
+/// When worlds begin whose plan does not say it.
+const NIGHTS: [&str; 4] = [
+    "2026-06-10T00:29:40Z",
     // The clocks go forward over 02:30: it is due right after.
-    Night { begins: "2026-03-29T00:59:40Z", marked: "2026-03-28T01:30:00Z", due: "2026-03-29T01:00:00Z" },
+    "2026-03-29T00:59:40Z",
     // They will go back over it: the first one counts.
-    Night { begins: "2026-10-25T00:29:40Z", marked: "2026-10-24T00:30:00Z", due: "2026-10-25T00:30:00Z" },
+    "2026-10-25T00:29:40Z",
     // The process was down for the first one, and the second one is seconds away.
-    Night { begins: "2026-10-25T01:29:40Z", marked: "2026-10-24T00:30:00Z", due: "2026-10-25T00:30:00Z" },
+    "2026-10-25T01:29:40Z",
 ];
 
-impl Night {
-    fn of_seed(seed: u64) -> Self {
-        // The profile of a campaign's world is its seed by three: each night has each of them.
-        let index = usize::try_from(seed / 3).unwrap_or(0) % NIGHTS.len();
-        NIGHTS[index]
+fn begins_by_seed(seed: u64) -> Timestamp {
+    // The profile of a campaign's world is its seed by three: each night has each of them.
+    let night = NIGHTS[usize::try_from(seed / 3).unwrap_or(0) % NIGHTS.len()];
+    night.parse().unwrap_or_else(|error| unreachable!("{night} is no time: {error}"))
+}
+
+/// The nights as a calendar on the wall has them. What the schedule makes of them is judged by it, so there is nothing of a schedule in it.
+#[derive(Debug, Clone)]
+struct Calendar(TimeZone);
+
+impl Calendar {
+    fn of_the_zone() -> Self {
+        Self(TimeZone::get(ZONE).unwrap_or_else(|error| unreachable!("{error}")))
+    }
+
+    fn day_of(&self, time: Timestamp) -> Date {
+        self.0.to_datetime(time).date()
+    }
+
+    /// When the clean-up of a day is due: at 02:30, the first time; or right after, if the clocks go forward over it.
+    fn due_on(&self, day: Date) -> Timestamp {
+        let local = self.0.to_ambiguous_zoned_datetime(day.at(2, 30, 0, 0));
+        let is_left_out = matches!(local.offset(), AmbiguousOffset::Gap { .. });
+        // If it is left out, this is before that.
+        let first = local.earlier().map_or(Timestamp::MAX, |first| first.timestamp());
+        let change = self.0.following(first).next().filter(|_| is_left_out);
+        change.map_or(first, |change| change.timestamp())
     }
 }
 
-/// A constant, as a time.
-fn time(text: &str) -> Timestamp {
-    text.parse().unwrap_or_else(|error| unreachable!("{text} is no time: {error}"))
+/// The night that a world plays in.
+#[derive(Debug, Clone, Copy)]
+struct Night {
+    begins: Timestamp,
+    /// The last clean-up before it.
+    marked: Timestamp,
+    /// When it is due.
+    due: Timestamp,
+}
+
+impl Night {
+    /// The one that comes due in a world that begins then, or came due last.
+    fn of(begins: Timestamp, calendar: &Calendar) -> Self {
+        let until = begins + HORIZON;
+        let day_before = |day: Date| day.yesterday().unwrap_or(day);
+        let today = calendar.day_of(until);
+        let day = if calendar.due_on(today) <= until { today } else { day_before(today) };
+        Self { begins, marked: calendar.due_on(day_before(day)), due: calendar.due_on(day) }
+    }
 }
 
 /// How long rows are written.
@@ -184,13 +220,13 @@ struct State {
 
 impl State {
     fn new(night: Night) -> Self {
-        let begins = time(night.begins);
+        let begins = night.begins;
         let mut state = Self {
             begins,
             passed: Duration::ZERO,
             rows: BTreeMap::new(),
             next: 0,
-            mark: time(night.marked),
+            mark: night.marked,
             batches: 0,
             wrong: None,
         };
@@ -301,10 +337,15 @@ impl Scenario for CleanUpAtNight {
         vec!["clean-up".into()]
     }
 
+    fn zones(&self) -> Vec<String> {
+        vec![ZONE.into()]
+    }
+
     fn build(&self, world: &mut World) {
-        let night = Night::of_seed(world.seed());
+        world.begins_at(begins_by_seed(world.seed()));
+        let calendar = Calendar::of_the_zone();
+        let night = Night::of(world.wall_time(), &calendar);
         let state = Shared::new(State::new(night));
-        world.begins_at(time(night.begins));
         let database = world.dependency_with("database", Latency::uniform(millis(100), millis(900)));
         for second in (0..HORIZON.as_secs()).step_by(2) {
             let state = state.clone();
@@ -322,12 +363,12 @@ impl Scenario for CleanUpAtNight {
             let application = application(node.host(), table.clone(), mark.clone());
             application.unwrap_or_else(|error| unreachable!("{error}")).run_until_signal()
         });
-        demand(world, &state, time(night.due));
+        demand(world, &state, night.due, calendar);
     }
 }
 
 /// What must hold in a world of the night that is due then.
-fn demand(world: &mut World, state: &Shared, due: Timestamp) {
+fn demand(world: &mut World, state: &Shared, due: Timestamp, calendar: Calendar) {
     let done = state.clone();
     world.done_when(move || done.with(|state| state.mark >= due));
 
@@ -338,11 +379,22 @@ fn demand(world: &mut World, state: &Shared, due: Timestamp) {
             state.wrong.take().map_or(Ok(()), Err)
         })
     });
-    world.always("a night is due at its time, and the one on which the clocks go back once", move |record| {
+    world.always("a night is due at its local time, and the one on which the clocks go back once", move |record| {
         let What::Host(Event::TickDue { due: said, .. }) = &record.what else { return Ok(()) };
-        // Only a clock that was stepped is in another night.
-        if *said != due && said.duration_since(due).unsigned_abs() < DAY / 2 {
-            return Err(format!("it was due at {said}, not at {due}"));
+        let expected = calendar.due_on(calendar.day_of(*said));
+        if *said == expected { Ok(()) } else { Err(format!("it was due at {said}, not at {expected}")) }
+    });
+    let mut last = None;
+    world.always("all nights that were missed are made up for at once", move |record| {
+        match &record.what {
+            What::Host(Event::IntakeOpened { .. }) => last = None,
+            What::Host(Event::TickDue { due, late, .. }) => {
+                // Whatever was due by the time of the last one, that one stood for.
+                if let Some(last) = last.replace(*due + *late).filter(|last| due <= last) {
+                    return Err(format!("one was made up for at {last}, and that of {due} again"));
+                }
+            }
+            _ => {}
         }
         Ok(())
     });
@@ -381,19 +433,33 @@ fn is_late(record: &Record) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use shiftwork_sim::{Plan, explore};
+    use shiftwork_sim::{
+        Fault, FaultKind, Plan, explore,
+        plan::{downtime, dst_back, dst_forward},
+    };
 
     use super::*;
 
-    /// When the ticks of an undisturbed night were said to be due, and how late they were.
-    fn ticks(night: u64) -> Vec<(String, Duration)> {
-        let outcome = explore::run_plan(&CleanUpAtNight, &Plan::quiet("clean-up", night * 3), true);
+    /// When the ticks of a night were said to be due, and how late they were.
+    fn ticks_of(plan: &Plan) -> Vec<(String, Duration)> {
+        let outcome = explore::run_plan(&CleanUpAtNight, plan, true);
         outcome.assert_rules_kept();
+        assert!(outcome.stats.struck.iter().all(|struck| *struck), "{plan}");
         let ticks = outcome.events().filter_map(|(_, event)| match event {
             Event::TickDue { due, late, .. } => Some((due.to_string(), *late)),
             _ => None,
         });
         ticks.collect()
+    }
+
+    /// Of an undisturbed one.
+    fn ticks(night: u64) -> Vec<(String, Duration)> {
+        ticks_of(&Plan::quiet("clean-up", night * 3))
+    }
+
+    /// Of the first one, if this comes half a minute after it has begun.
+    fn ticks_with(kind: FaultKind) -> Vec<(String, Duration)> {
+        ticks_of(&Plan { faults: vec![Fault::new(30_000, kind)], ..Plan::quiet("clean-up", 0) })
     }
 
     #[test]
@@ -406,5 +472,38 @@ mod tests {
             [("2026-10-25T00:30:00Z".to_owned(), secs(59 * 60 + 40))],
             "made up for, and not again at 01:30"
         );
+    }
+
+    #[test]
+    fn a_plan_in_which_the_clocks_change_says_which_night_it_is() {
+        assert_eq!(ticks_with(dst_forward(ZONE)), [("2026-03-29T01:00:00Z".to_owned(), secs(0))], "as they change");
+        assert_eq!(
+            ticks_with(dst_back(ZONE)),
+            [("2026-10-25T00:30:00Z".to_owned(), secs(29 * 60 + 30))],
+            "half an hour before, and not again half an hour later"
+        );
+    }
+
+    #[test]
+    fn a_month_that_was_slept_through_is_made_up_for_with_one_clean_up() {
+        let month = downtime(DAY * 30);
+        // The first one is cut short, and none of those between is made up for by itself.
+        let expected = [("2026-06-10T00:30:00Z", 0), ("2026-07-10T00:30:00Z", 11)];
+        assert_eq!(ticks_with(month), expected.map(|(due, late)| (due.to_owned(), secs(late))));
+    }
+
+    #[test]
+    fn the_calendar_has_the_nights_that_it_should() {
+        let calendar = Calendar::of_the_zone();
+        let due = |begins: &str| {
+            let night = Night::of(begins.parse().expect("it is a time"), &calendar);
+            [night.marked, night.due].map(|time| time.to_string())
+        };
+        assert_eq!(due(NIGHTS[0]), ["2026-06-09T00:30:00Z", "2026-06-10T00:30:00Z"]);
+        assert_eq!(due(NIGHTS[1]), ["2026-03-28T01:30:00Z", "2026-03-29T01:00:00Z"]);
+        assert_eq!(due(NIGHTS[2]), ["2026-10-24T00:30:00Z", "2026-10-25T00:30:00Z"]);
+        assert_eq!(due(NIGHTS[3]), ["2026-10-24T00:30:00Z", "2026-10-25T00:30:00Z"]);
+        // Long before the next one.
+        assert_eq!(due("2026-03-30T12:00:00Z"), ["2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]);
     }
 }

@@ -47,13 +47,8 @@ pub fn generate(scenario: &dyn Scenario, mix: impl Into<FaultMix>, seed: u64) ->
 }
 
 /// The kinds that came later than the others, in the order in which they did.
-const LATER: [FaultName; 5] = [
-    FaultName::Block,
-    FaultName::PanicInCycle,
-    FaultName::CancelInCycle,
-    FaultName::DstChange,
-    FaultName::Downtime,
-];
+const LATER: [FaultName; 5] =
+    [FaultName::Block, FaultName::PanicInCycle, FaultName::CancelInCycle, FaultName::DstChange, FaultName::Downtime];
 
 /// One of them that the scenario has something for.
 struct Later {
@@ -120,7 +115,7 @@ fn faults(
             None => all[chance.usize(0..all.len())].clone(),
         });
     }
-    let mut weight_of_others: u32 = allowed.iter().map(|(weight, _)| weight).sum();
+    let weight_of_others: u32 = allowed.iter().map(|(weight, _)| weight).sum();
     let horizon = ingredients.horizon_ms;
     let fault = (0..horizon, Union::new_weighted(allowed)).prop_map(|(at_ms, kind)| Fault::new(at_ms, kind));
     let together = chance.u8(0..4) == 0;
