@@ -172,7 +172,7 @@ impl Ended {
 }
 
 /// How many faults of each kind were planned, and how many had an effect.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FaultCounts([FaultCount; FaultKind::NAMES.len()]);
 
 /// How many faults of one kind.
@@ -182,6 +182,13 @@ pub struct FaultCount {
     pub planned: u64,
     /// How many of them had an effect.
     pub struck: u64,
+}
+
+/// None of any kind.
+impl Default for FaultCounts {
+    fn default() -> Self {
+        Self([FaultCount::default(); FaultKind::NAMES.len()])
+    }
 }
 
 impl FaultCounts {
