@@ -15,7 +15,7 @@ use shiftwork_sim::{
     secs,
 };
 
-use crate::worlds::{Jobs, Notes, attempts};
+use crate::worlds::{Jobs, Notes, attempts, nodes_that_note_the_time};
 
 const HOUR: Duration = secs(3600);
 const MONTH: Duration = secs(30 * 24 * 3600);
@@ -209,19 +209,7 @@ fn a_downtime_takes_all_nodes_and_puts_all_of_their_clocks_on() {
         .at(secs(5), downtime(MONTH))
         .at(secs(8), node("a").signal(Signal::Terminate))
         .at(secs(8), node("b").signal(Signal::Terminate));
-    let outcome = script.run_once(move |world| {
-        for name in ["a", "b"] {
-            let noted = noted.clone();
-            world.node(name, move |node| {
-                let (noted, name) = (noted.clone(), node.name().to_owned());
-                let tick = move |_: Tick, cx: Context| {
-                    noted.add(format!("{name} {}", cx.wall_time()));
-                    async { Ok::<(), Failure>(()) }
-                };
-                node.host().worker("tick", Schedule::every(HOUR), tick).run_until_signal()
-            });
-        }
-    });
+    let outcome = script.run_once(move |world| nodes_that_note_the_time(world, ["a", "b"], HOUR, &noted));
     outcome.assert_rules_kept();
     let expected =
         ["a 2026-01-01T00:00:00Z", "b 2026-01-01T00:00:00Z", "a 2026-01-31T00:00:06Z", "b 2026-01-31T00:00:07Z"];

@@ -3,7 +3,7 @@
 use shiftwork::{Context, ExitStatus, Failure, QueueSourceExt, Schedule, Signal, Tick, event::Event};
 use shiftwork_sim::{Outcome, QueueOperation, Script, World, dependency::Latency, millis, node, record::NodeId, secs};
 
-use crate::worlds::{Count, Notes};
+use crate::worlds::{Count, Notes, nodes_that_note_the_time};
 
 const A: NodeId = NodeId(0);
 const B: NodeId = NodeId(1);
@@ -115,19 +115,7 @@ fn each_node_has_a_wall_clock_of_its_own() {
         .at(secs(2), node("behind").clock_back(secs(60)))
         .at(secs(11), node("ahead").signal(Signal::Terminate))
         .at(secs(11), node("behind").signal(Signal::Terminate));
-    let outcome = script.run_once(move |world| {
-        for name in ["ahead", "behind"] {
-            let noted = noted.clone();
-            world.node(name, move |node| {
-                let (noted, name) = (noted.clone(), node.name().to_owned());
-                let tick = move |_: Tick, cx: Context| {
-                    noted.add(format!("{name} {}", cx.wall_time()));
-                    async { Ok::<(), Failure>(()) }
-                };
-                node.host().worker("tick", Schedule::every(secs(10)), tick).run_until_signal()
-            });
-        }
-    });
+    let outcome = script.run_once(move |world| nodes_that_note_the_time(world, ["ahead", "behind"], secs(10), &noted));
     outcome.assert_rules_kept();
     let expected = [
         "ahead 2026-01-01T00:00:00Z",

@@ -9,7 +9,7 @@ use std::{
 };
 
 use shiftwork::{
-    Breaker, Context, Failure, QueueSourceExt, Retry, StopBudget, Worker,
+    Breaker, Context, Failure, QueueSourceExt, Retry, Schedule, StopBudget, Tick, Worker,
     event::{Event, WorkerId},
     queue::DeadLetter,
 };
@@ -26,6 +26,21 @@ impl Notes {
 
     pub(crate) fn all(&self) -> Vec<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Nodes of these names, each of which notes its name and its wall time at every tick.
+pub(crate) fn nodes_that_note_the_time(world: &mut World, names: [&str; 2], every: Duration, notes: &Notes) {
+    for name in names {
+        let notes = notes.clone();
+        world.node(name, move |node| {
+            let (notes, name) = (notes.clone(), node.name().to_owned());
+            let tick = move |_: Tick, cx: Context| {
+                notes.add(format!("{name} {}", cx.wall_time()));
+                async { Ok::<(), Failure>(()) }
+            };
+            node.host().worker("tick", Schedule::every(every), tick).run_until_signal()
+        });
     }
 }
 

@@ -84,8 +84,8 @@ pub struct Campaign<'a> {
     /// How many worlds the shrinking of one failure may take; [`SHRINK_WORLDS_MAX`] by default.
     pub shrink_worlds_max: u32,
     /// From how long on, in real time, a poll of a task is told as too slow ([`CampaignReport::slow`]); not at all by default. A world with such
-    /// polls counts towards [`Campaign::failures_max`]. Which there are is the machine's affair, too: not measured are worlds that run again, for
-    /// shrinking or to be compared.
+    /// polls counts towards [`Campaign::failures_max`]. Which there are is the machine's affair, too, and with it where such a campaign ends: not
+    /// measured are worlds that run again, for shrinking or to be compared.
     pub poll_max_real: Option<Duration>,
     /// What runs every world a second time, if that is to be done; not in a guided campaign, whose plans do not follow from their
     /// seeds alone.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::Parser;
-use shiftwork_sim::{Scenario, explore};
+use shiftwork_sim::{Scenario, control, explore};
 
 use crate::{
     CampaignProfile, Search, Seeds, Shard,
@@ -242,6 +242,11 @@ impl Cli {
         if self.to_stdout && self.minimize.is_none() {
             return Err(UsageError(
                 "--to-stdout is what --minimize does with its plans: say --minimize, too".to_owned(),
+            ));
+        }
+        if self.poll_max_real.is_some() && !control::in_force().task_order {
+            return Err(UsageError(
+                "--poll-max-real needs tokio's hooks around polls: build with `--cfg tokio_unstable`".to_owned(),
             ));
         }
         if self.list {

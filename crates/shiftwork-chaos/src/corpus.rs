@@ -1,11 +1,15 @@
 //! Saved plans that are replayed first: every failure that was ever found, kept so that it stays away.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
 
-use shiftwork_sim::{Plan, Scenario};
+use shiftwork::event::Event;
+use shiftwork_sim::{Plan, Scenario, explore};
+
+use crate::campaign::world;
 
 /// A saved plan with the scenario that it is for.
 pub struct Replay<'a> {
@@ -85,15 +89,37 @@ impl<'a> Replay<'a> {
     #[must_use]
     pub fn misfit(&self) -> Option<String> {
         let name = self.scenario.name();
-        let (sites, nodes) = (self.unknown_sites(), self.unknown_nodes());
-        let (unknown, known) = if sites.is_empty() {
-            (nodes, self.scenario.nodes())
-        } else {
-            let surface = self.scenario.surface();
-            (sites, surface.dependencies.into_iter().chain(surface.queues).collect())
-        };
+        let surface = self.scenario.surface();
+        let sites = (self.unknown_sites(), surface.dependencies.into_iter().chain(surface.queues).collect());
+        let nodes = || (self.unknown_nodes(), self.scenario.nodes());
+        let (unknown, known) = Some(sites)
+            .filter(|(unknown, _)| !unknown.is_empty())
+            .or_else(|| Some(nodes()).filter(|(unknown, _)| !unknown.is_empty()))
+            .unwrap_or_else(|| self.unknown_workers());
         let (unknown, known) = ((!unknown.is_empty()).then(|| unknown.join(", "))?, known.join(", "));
         Some(format!("it strikes {unknown}, which {name} does not have; it has {known}"))
+    }
+
+    /// Workers whose cycles the plan strikes and that no host of the scenario declares, and those that are declared. A world without faults tells.
+    fn unknown_workers(&self) -> (Vec<&str>, Vec<String>) {
+        let mut workers: Vec<_> = self.plan.faults.iter().filter_map(|fault| fault.kind.worker()).collect();
+        workers.sort_unstable();
+        workers.dedup();
+        if workers.is_empty() {
+            return (workers, Vec::new());
+        }
+        let quiet = Plan::quiet(self.scenario.name(), self.plan.seed);
+        // One that cannot be built tells why when the plan is replayed.
+        let Ok(outcome) = world::guarded(|| explore::run_plan(self.scenario, &quiet, true)) else {
+            return (Vec::new(), Vec::new());
+        };
+        let declared = outcome.events().filter_map(|(_, event)| match event {
+            Event::HostStarting { workers } => Some(workers.iter().map(|worker| worker.name.to_string())),
+            _ => None,
+        });
+        let known: BTreeSet<String> = declared.flatten().collect();
+        workers.retain(|worker| !known.contains(*worker));
+        (workers, known.into_iter().collect())
     }
 
     /// Nodes that the plan strikes and the scenario does not name. One that names none has only one.

@@ -1,6 +1,6 @@
 //! The report for programs: `--json FILE`.
 //!
-//! One object, in the fields of [`Report`] and in their order. It holds nothing that a clock or the number of threads decides, but for `slow`, so
+//! One object, in the fields of [`Report`] and in their order. It holds nothing that a clock or the number of threads decides, unless polls are measured in real time, so
 //! that two runs of the same campaign write the same bytes. Fingerprints are 16 hexadecimal digits; seeds are numbers up to 2⁶⁴ − 1, which some readers
 //! of JSON round.
 

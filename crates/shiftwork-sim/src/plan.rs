@@ -6,6 +6,7 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `plan/kind.rs` | what can go wrong |
+//! | `plan/striking.rs` | who carries each kind out |
 //! | `plan/name.rs` | the names of the kinds, for what is counted or weighed by kind |
 //! | `plan/display.rs` | plans as a person reads them |
 //! | `plan/file.rs` | plans as they are kept in files |
@@ -19,6 +20,7 @@ mod file;
 mod kind;
 mod name;
 mod script;
+mod striking;
 mod timing;
 
 use std::time::Duration;
@@ -27,7 +29,6 @@ pub use date::Change;
 pub(crate) use date::Date;
 pub(crate) use display::Seconds;
 pub use file::PlanError;
-pub(crate) use kind::{Deed, Driven, Step};
 pub use kind::{FaultKind, Spread};
 pub use name::FaultName;
 pub use script::{
@@ -35,6 +36,7 @@ pub use script::{
     dst_back, dst_forward, node, pause, site, slow_start, stop_at_poll, worker,
 };
 use serde::{Deserialize, Serialize};
+pub(crate) use striking::{Deed, Driven, Step};
 pub use timing::Timing;
 
 use crate::Order;

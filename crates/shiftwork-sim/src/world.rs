@@ -109,8 +109,8 @@ type Check = Box<dyn FnMut() -> Result<(), String> + Send>;
 /// A world that is being built.
 pub struct World {
     seed: u64,
-    /// The fault of the plan that says at which date it begins.
-    dated_by: Option<usize>,
+    /// At which date it begins, if a fault of the plan says so.
+    date: Option<Date>,
     shared: Arc<Shared>,
     nodes: Vec<Machine>,
     arrivals: Vec<Arrival>,
@@ -135,7 +135,7 @@ impl World {
         }
         Self {
             seed: plan.seed,
-            dated_by: date.map(|date| date.fault),
+            date,
             shared,
             nodes: Vec::new(),
             arrivals: Vec::new(),
@@ -180,7 +180,7 @@ impl World {
     /// When the world has a node already.
     pub fn begins_at(&mut self, time: Timestamp) {
         assert!(self.nodes.is_empty(), "`World::begins_at` comes before the first `World::node`");
-        if self.dated_by.is_none() {
+        if self.date.is_none() {
             let usual = wall_at(Duration::ZERO, 0);
             self.shared.lock().begin_wall_at(time.as_millisecond().saturating_sub(usual.as_millisecond()));
         }

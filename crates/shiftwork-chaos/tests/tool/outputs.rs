@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use serde_json::Value;
-use shiftwork_sim::{Fault, Plan, site};
+use shiftwork_sim::{Fault, Plan, plan::worker, site};
 
 use crate::{a_mail_sent_twice, chaos, setup};
 
@@ -148,8 +148,12 @@ fn a_corpus_plan_that_no_longer_fits_is_stale_and_says_what_does_not() {
     let mut plan = Plan::quiet("mailer", 1);
     plan.faults = vec![Fault::new(1, site("fax").hang())];
     fs::write(folder.path().join("corpus/gone.json"), plan.to_json()).unwrap();
+    plan.faults = vec![Fault::new(1, worker("faxes").panic_in_cycle(1))];
+    fs::write(folder.path().join("corpus/renamed.json"), plan.to_json()).unwrap();
     let run = chaos(folder.path(), &["mailer", "--seeds", "1", "--corpus", "DIR/corpus"]);
     assert_eq!(run.code, 0, "{}{}", run.out, run.err);
     assert!(run.out.contains("gone.json: it strikes fax, which mailer does not have; it has smtp"), "{}", run.out);
-    assert!(run.out.contains("1 stale plan was not replayed"), "{}", run.out);
+    let renamed = "renamed.json: it strikes faxes, which mailer does not have; it has send";
+    assert!(run.out.contains(renamed), "{}", run.out);
+    assert!(run.out.contains("2 stale plans were not replayed"), "{}", run.out);
 }

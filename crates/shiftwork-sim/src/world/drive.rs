@@ -387,11 +387,16 @@ impl Driver<'_> {
         }
     }
 
-    /// The clocks of a zone change, if it is the change that the world has its date by: somebody may notice who lives.
+    /// The clocks of a zone change, if it is the change that the world has its date by: somebody may notice who lives, and whose clock has
+    /// not been stepped over it, or away from it.
     fn clocks_change(&self, fault: usize) {
-        let lives = |node: &Machine| matches!(node.state, Machinery::Up(_));
-        if self.world.dated_by == Some(fault) && self.nodes.iter().any(lives) {
-            self.world.shared.lock().strike(fault);
+        let Some(date) = self.world.date.filter(|date| date.fault == fault) else { return };
+        let mut state = self.world.shared.lock();
+        let notices = |node: &Machine| {
+            matches!(node.state, Machinery::Up(_)) && state.wall_offset_ms(Some(node.id)) == date.offset_ms
+        };
+        if self.nodes.iter().any(notices) {
+            state.strike(fault);
         }
     }
 

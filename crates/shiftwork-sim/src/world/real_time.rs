@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_poll_that_takes_real_time_is_told_with_its_task_and_with_what_it_used_of_a_processor() {
-        let outcome = script().poll_max_real(millis(5)).run_once(reader);
+        let outcome = script().poll_max_real(millis(20)).run_once(reader);
         let poll = blocked(&outcome).unwrap_or_else(|| panic!("{:?}", outcome.slow_polls));
         assert_eq!(&*poll.node, "reader");
         assert!(poll.task.contains("spawned at "), "{poll}");
@@ -167,12 +167,12 @@ mod tests {
     #[test]
     #[should_panic(expected = "a poll took ")]
     fn an_outcome_with_a_slow_poll_fails_its_test() {
-        script().poll_max_real(millis(5)).run_once(reader).assert_rules_kept();
+        script().poll_max_real(millis(20)).run_once(reader).assert_rules_kept();
     }
 
     #[test]
     fn nobody_asks_by_default_and_whoever_asks_changes_nothing_of_the_world() {
-        let (without, with) = (script().run_once(reader), script().poll_max_real(millis(5)).run_once(reader));
+        let (without, with) = (script().run_once(reader), script().poll_max_real(millis(20)).run_once(reader));
         without.assert_rules_kept();
         assert!(without.slow_polls.is_empty() && blocked(&with).is_some());
         assert_eq!(with.fingerprint, without.fingerprint);

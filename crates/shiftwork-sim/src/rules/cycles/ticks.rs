@@ -196,7 +196,9 @@ impl Worker {
             return;
         }
         let view = &self.schedule;
-        let (at, name, settled_at) = (verdicts.at, &self.declared.name, view.settled_at.unwrap_or_default());
+        let (at, name) = (verdicts.at, &self.declared.name);
+        // What was before this life has nothing to do with it.
+        let settled_at = view.settled_at.unwrap_or(self.opened_at);
         let blocked = verdicts.blocked_since(settled_at);
         // As of a tick that is served: what stood still owes nothing, and what was put off may be missed while a poll blocks.
         let excused = !verdicts.stood_still_since(settled_at).is_zero() || (view.missed > 0 && !blocked.is_zero());
