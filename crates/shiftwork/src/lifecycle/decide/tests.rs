@@ -269,13 +269,7 @@ fn f1_a_fault_in_a_stop_asks_no_policy_and_is_in_the_exit_code() {
     }
 
     // A group is on its way up when its host stops.
-    let mut bench = group(RestartStrategy::OneForAll);
-    bench.input(Input::Faulted(WorkerId(1), cause()));
-    for worker in [1, 2, 0] {
-        bench.end(worker, false);
-    }
-    bench.pass_to_deadline();
-    bench.input(Input::Started(WorkerId(0)));
+    let mut bench = group_on_its_way_up();
     assert!(bench.input(Input::StopAsked).contains(&Action::Abort(WorkerId(1))));
     let faulted = bench.input(Input::Faulted(WorkerId(0), cause()));
     assert!(faulted.contains(&Action::CloseIntake(WorkerId(0))));
@@ -298,6 +292,18 @@ fn member(after: &[u32], strategy: RestartStrategy) -> WorkerPlan {
 /// "store", "cache" after it, "api" after that, all in one group; and a worker outside of it that comes after "store".
 fn group(strategy: RestartStrategy) -> Bench {
     Bench::running(vec![member(&[], strategy), member(&[0], strategy), member(&[1], strategy), plan(&[0])])
+}
+
+/// A group that has gone down by a fault, and whose first member is up again.
+fn group_on_its_way_up() -> Bench {
+    let mut bench = group(RestartStrategy::OneForAll);
+    bench.input(Input::Faulted(WorkerId(1), cause()));
+    for worker in [1, 2, 0] {
+        bench.end(worker, false);
+    }
+    bench.pass_to_deadline();
+    bench.input(Input::Started(WorkerId(0)));
+    bench
 }
 
 #[test]
@@ -483,13 +489,7 @@ fn f5_a_group_counts_its_restarts_together_and_a_fault_on_the_way_down_is_part_o
 #[test]
 fn s8_a_service_that_is_ready_and_fails_in_a_later_life_as_it_is_to_end_is_not_waited_for() {
     // With its group: "cache" says so just as "store" has faulted anew.
-    let mut bench = group(RestartStrategy::OneForAll);
-    bench.input(Input::Faulted(WorkerId(1), cause()));
-    for worker in [1, 2, 0] {
-        bench.end(worker, false);
-    }
-    bench.pass_to_deadline();
-    bench.input(Input::Started(WorkerId(0)));
+    let mut bench = group_on_its_way_up();
     bench.input(Input::Faulted(WorkerId(0), cause()));
     bench.input(Input::Started(WorkerId(1)));
     assert_eq!(bench.phase(1), WorkerPhase::Closing);
