@@ -533,7 +533,6 @@ impl Worker {
             spared,
             cycle,
             attempt: running.attempt,
-            failure,
             cause: cause.cloned(),
         });
     }

@@ -25,9 +25,14 @@ pub(super) struct Ended {
     pub(super) spared: bool,
     pub(super) cycle: CycleId,
     pub(super) attempt: u32,
-    pub(super) failure: Option<FailureKind>,
-    /// The same in its own words.
+    /// What it failed with, if it did.
     pub(super) cause: Option<Cause>,
+}
+
+impl Ended {
+    fn failure(&self) -> Option<FailureKind> {
+        self.cause.as_ref().map(|cause| cause.kind)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -67,7 +72,7 @@ impl Worker {
             follows,
             || format!("what is done about cycle {cycle} of {name} follows from how it ended"),
             || {
-                let how = ended.failure.map_or_else(|| "succeeded".to_owned(), |kind| format!("failed: {kind}"));
+                let how = ended.failure().map_or_else(|| "succeeded".to_owned(), |kind| format!("failed: {kind}"));
                 format!("attempt {} {how}, and was settled: {}", ended.attempt, settle.as_str())
             },
         );
@@ -168,7 +173,7 @@ impl Worker {
             !self.declared.retry.allows_after(ended.at.saturating_sub(self.first_began).saturating_add(again))
         });
         let exhausted = matches!(settle, Settle::DeadLetter { cause: DeadLetterCause::Exhausted, .. });
-        match ended.failure {
+        match ended.failure() {
             None => (Rule::Q1, settle == Settle::Ack),
             Some(FailureKind::Interrupted) => (Rule::T4, matches!(settle, Settle::Return | Settle::Snooze { .. })),
             Some(FailureKind::Snoozed) => (Rule::C10, matches!(settle, Settle::Snooze { .. })),
