@@ -216,12 +216,15 @@ impl Interrupts for AttemptControl {
 /// want to wait for it.
 ///
 /// A lane numbers its attempts, and a lease is lost by the number of its attempt, so that what is said late of one never
-/// strikes the next. The lane's task alone begins attempts; whoever renews leases says which are lost.
+/// strikes the next. The lane's task alone begins attempts; whoever renews leases says which are lost, and so does a lane that claims
+/// what another one still works on.
 #[derive(Debug)]
 pub(crate) struct AttemptControl {
     pub(crate) worker: Arc<Control>,
     /// The present attempt, from 1.
     number: AtomicU64,
+    /// The last attempt whose loss of its lease somebody has begun to say.
+    saying_lost: AtomicU64,
     /// The last attempt whose lease was lost.
     lost: AtomicU64,
     /// The last attempt that was asked to end by itself.
@@ -235,7 +238,15 @@ pub(crate) struct AttemptControl {
 impl AttemptControl {
     pub(crate) fn new(worker: Arc<Control>) -> Self {
         let none = || AtomicU64::new(0);
-        Self { worker, number: none(), lost: none(), asked: none(), dropped: none(), progress: none() }
+        Self {
+            worker,
+            number: none(),
+            saying_lost: none(),
+            lost: none(),
+            asked: none(),
+            dropped: none(),
+            progress: none(),
+        }
     }
 
     /// The next attempt: nothing that was said of another one holds for it.
@@ -257,14 +268,15 @@ impl AttemptControl {
         self.progress.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn lose_lease(&self, number: u64) {
+    /// The lease of the attempt of this number is lost. Who learns of it first says so, and the attempt is interrupted only then: on
+    /// another thread it may end at once, and that is to be heard after what it ended for.
+    pub(crate) fn lose_lease(&self, number: u64, say: impl FnOnce()) {
+        if self.saying_lost.fetch_max(number, Ordering::AcqRel) >= number {
+            return;
+        }
+        say();
         self.lost.fetch_max(number, Ordering::AcqRel);
         self.worker.ring();
-    }
-
-    /// Whether it was said that this attempt's lease is lost.
-    pub(crate) fn has_lost(&self, number: u64) -> bool {
-        self.lost.load(Ordering::Acquire) == number
     }
 
     pub(crate) fn has_lost_lease(&self) -> bool {
@@ -364,12 +376,31 @@ mod tests {
         control.begin();
         let first = control.number();
         control.begin();
-        control.lose_lease(first);
+        control.lose_lease(first, || {});
         assert!(!control.is_interrupted());
-        control.lose_lease(control.number());
+        control.lose_lease(control.number(), || {});
         assert!(control.is_interrupted());
         control.begin();
         assert!(!control.is_interrupted());
+    }
+
+    #[test]
+    fn q6_the_loss_of_a_lease_is_said_once_and_before_its_attempt_is_interrupted() {
+        let control = AttemptControl::new(Control::new().into());
+        control.begin();
+        let (number, said) = (control.number(), AtomicU32::new(0));
+        let say = || {
+            assert!(!control.is_interrupted());
+            said.fetch_add(1, Ordering::Relaxed);
+        };
+        control.lose_lease(number, || {
+            say();
+            // Another thread learns of it at this moment.
+            control.lose_lease(number, say);
+        });
+        assert!(control.is_interrupted());
+        control.lose_lease(number, say);
+        assert_eq!(said.load(Ordering::Relaxed), 1);
     }
 
     #[test]

@@ -306,11 +306,11 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                         let is_lost = lost.iter().any(|lost| same_claim(lost, &held.lease));
                         if !is_lost {
                             slots[lane].renewed(held.attempt, until);
-                        } else if slots[lane].is_running(held.attempt) && !cx.lanes[lane].control.has_lost(held.attempt)
-                        {
+                        } else if slots[lane].is_running(held.attempt) {
                             let Lease { delivery, token, .. } = held.lease;
-                            cx.emit(&Event::LeaseLost { worker: cx.worker, delivery, token });
-                            cx.lanes[lane].control.lose_lease(held.attempt);
+                            cx.lanes[lane].control.lose_lease(held.attempt, || {
+                                cx.emit(&Event::LeaseLost { worker: cx.worker, delivery, token });
+                            });
                         }
                     }
                 }

@@ -39,10 +39,10 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
         let until = source::later(Instant::now(), self.options.lease / RENEWALS);
         for (lane, slot) in slots.iter().enumerate() {
             let Some(Held { attempt, lease: Lease { delivery, token, .. } }) = older(slot) else { continue };
-            let control = &cx.source.lanes[lane].control;
-            if slot.is_running(attempt) && !control.has_lost(attempt) {
-                cx.emit(&Event::LeaseLost { worker: cx.worker(), delivery, token });
-                control.lose_lease(attempt);
+            if slot.is_running(attempt) {
+                cx.source.lanes[lane].control.lose_lease(attempt, || {
+                    cx.emit(&Event::LeaseLost { worker: cx.worker(), delivery, token });
+                });
             }
             while slot.is_running(attempt) && Instant::now() < until {
                 if cx.wait_until(Instant::now() + LOOK).await {
