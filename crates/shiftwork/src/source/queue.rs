@@ -446,7 +446,7 @@ impl<T: Send + 'static, Q: Queue<T>> QueueLane<Q, T> {
     /// As [`QueueLane::hold`], once no other lane holds it under an older claim.
     #[cold]
     async fn hold_again(&mut self, delivery: Delivery<T>, cx: &LaneContext) -> Result<Option<Offer<T>>, Failure> {
-        if self.shared.take_from_own(delivery.lease, cx).await {
+        if self.shared.take_from_own(&[delivery.lease], cx).await {
             return Ok(Some(self.hold(delivery, cx)));
         }
         self.shared.give_back([delivery.lease], cx).await;

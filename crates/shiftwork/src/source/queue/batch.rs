@@ -98,9 +98,9 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
         claimer.more = 0;
         let claimed_before: Vec<Lease> =
             taken.iter().map(|delivery| delivery.lease).filter(|lease| was_claimed_before(*lease)).collect();
-        for lease in claimed_before {
+        if !claimed_before.is_empty() {
             // Should intake close meanwhile, the batch gives back what it has.
-            let _is_open = self.take_from_own(lease, cx).await;
+            let _is_open = self.take_from_own(&claimed_before, cx).await;
         }
         if self.waiting.load(Ordering::Relaxed) == 0 {
             self.return_buffer(&mut claimer, cx).await;

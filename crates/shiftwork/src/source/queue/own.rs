@@ -28,28 +28,114 @@ pub(super) fn was_claimed_before(lease: Lease) -> bool {
 }
 
 impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
-    /// Interrupts the cycle of this worker that still works on the delivery under an older claim, and waits until it has ended;
-    /// no longer than a third of the lease, since one that blocks its thread cannot be ended. `false` if intake closed
-    /// meanwhile.
-    pub(super) async fn take_from_own(&self, lease: Lease, cx: &LaneContext) -> bool {
+    /// Interrupts the cycles of this worker that still work on what these leases are for, under older claims, and waits until they
+    /// have ended; no longer than a third of a lease for all of them together, since one that blocks its thread cannot be ended, and
+    /// nobody renews these leases meanwhile. `false` if intake closed before that.
+    pub(super) async fn take_from_own(&self, leases: &[Lease], cx: &LaneContext) -> bool {
         let slots: Vec<Arc<Slot>> = self.slots().clone();
-        let older = |slot: &Slot| {
-            slot.held().filter(|held| held.lease.delivery == lease.delivery && !same_claim(&held.lease, &lease))
+        let is_older = |held: &Held| {
+            leases.iter().any(|lease| held.lease.delivery == lease.delivery && !same_claim(&held.lease, lease))
         };
         let until = source::later(Instant::now(), self.options.lease / RENEWALS);
+        let mut running = Vec::new();
         for (lane, slot) in slots.iter().enumerate() {
-            let Some(Held { attempt, lease: Lease { delivery, token, .. } }) = older(slot) else { continue };
+            let Some(Held { attempt, lease: Lease { delivery, token, .. } }) = slot.held().filter(is_older) else {
+                continue;
+            };
             if slot.is_running(attempt) {
                 cx.source.lanes[lane].control.lose_lease(attempt, || {
                     cx.emit(&Event::LeaseLost { worker: cx.worker(), delivery, token });
                 });
-            }
-            while slot.is_running(attempt) && Instant::now() < until {
-                if cx.wait_until(Instant::now() + LOOK).await {
-                    return false;
-                }
+                running.push((slot, attempt));
             }
         }
-        true
+        loop {
+            running.retain(|(slot, attempt)| slot.is_running(*attempt));
+            if running.is_empty() || Instant::now() >= until {
+                return true;
+            }
+            if cx.wait_until(Instant::now() + LOOK).await {
+                return false;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, atomic::AtomicU64};
+
+    use shiftwork_queue::{DeliveryId, FencingToken, MemoryQueue, Timestamp};
+
+    use super::*;
+    use crate::{
+        Environment, QueueSourceExt, System,
+        context::LaneShared,
+        control::{AttemptControl, Control},
+        emitter::Emitter,
+        event::{Declaration, Listener, SourceKind, WorkerId},
+        in_flight::InFlight,
+        source::SourceContext,
+    };
+
+    /// The context of the last of so many lanes, and when each of the others was told that its lease is lost.
+    fn lanes(count: usize) -> (LaneContext, Arc<Mutex<Vec<Instant>>>) {
+        let heard: Arc<Mutex<Vec<Instant>>> = Arc::default();
+        let inside = heard.clone();
+        let listener = move |at: Instant, event: &Event| {
+            if let Event::LeaseLost { .. } = event {
+                inside.lock().unwrap().push(at);
+            }
+        };
+        let environment: Arc<dyn Environment> = Arc::new(System);
+        let listeners: Vec<Arc<dyn Listener>> = vec![Arc::new(listener)];
+        let emitter = Emitter::new(&[Declaration::plain("jobs", SourceKind::Queue)], listeners, &environment);
+        let (control, seats) = (Arc::new(Control::new()), InFlight::new(count).seats());
+        let lanes = emitter.tallies(WorkerId(0), count).into_iter().zip(seats.iter()).map(|(tally, seat)| {
+            Arc::new(LaneShared {
+                name: "jobs".into(),
+                control: AttemptControl::new(control.clone()),
+                tally,
+                successes: AtomicU64::new(0),
+                environment: environment.clone(),
+                watches_awaits: false,
+                seat: seat.clone(),
+            })
+        });
+        let source = SourceContext {
+            worker: WorkerId(0),
+            seed: 0,
+            lanes: lanes.collect(),
+            emitter: Arc::new(emitter),
+            cycle_timeout: None,
+            progress_timeout: None,
+        };
+        (LaneContext::new(Arc::new(source), count - 1), heard)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn q11_older_cycles_that_do_not_end_are_waited_for_together() {
+        let third = Duration::from_secs(3);
+        let shared = MemoryQueue::<u32>::new().source().lease(3 * third).shared();
+        let (cx, heard) = lanes(4);
+        let claim = |delivery: u64, token: u64| Lease {
+            delivery: DeliveryId(delivery),
+            token: FencingToken(token),
+            expires_at: Timestamp::UNIX_EPOCH,
+        };
+        for (lane, delivery) in cx.source.lanes.iter().zip(0..3) {
+            // Nobody polls it: it is as if it blocked its thread.
+            let slot = Slot::default();
+            lane.control.begin();
+            slot.hold(claim(delivery, 1), lane.control.number());
+            shared.slots().push(Arc::new(slot));
+        }
+        let began = Instant::now();
+        let newer: Vec<Lease> = (0..3).map(|delivery| claim(delivery, 2)).collect();
+        assert!(shared.take_from_own(&newer, &cx).await);
+        let waited = began.elapsed();
+        assert!(third <= waited && waited < third + 10 * LOOK, "for {waited:?}");
+        assert_eq!(*heard.lock().unwrap(), [began; 3]);
+        assert!(cx.source.lanes[..3].iter().all(|lane| lane.control.is_interrupted()));
     }
 }
