@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `startup.rs` | order, readiness, failed and interrupted starts |
 //! | `failure.rs` | retries, bad input, panics, timeouts, faults |
+//! | `dropping.rs` | payloads that panic as they are dropped without a cycle |
 //! | `foreign.rs` | workers that do not use the runtime, and the messages that they lose |
 //! | `faults.rs` | what each kind of injected fault looks like to the worker that meets it |
 //! | `deliveries.rs` | leases, renewals, crashes, fencing |
@@ -36,6 +37,7 @@ mod control;
 mod dates;
 mod deliveries;
 mod determinism;
+mod dropping;
 mod failure;
 mod faults;
 mod foreign;

@@ -155,6 +155,18 @@ impl Progress {
     }
 }
 
+/// Drops inputs outside of a cycle, and says what the first of them panicked with that did. Each by itself: a second panic while
+/// the first unwinds would end the process.
+pub(crate) fn let_go<I>(inputs: impl IntoIterator<Item = I>) -> Result<(), Failure> {
+    let mut dropped = Ok(());
+    for input in inputs {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(input))) {
+            dropped = dropped.and(Err(panicked(&*panic)));
+        }
+    }
+    dropped
+}
+
 /// The failure that a caught panic makes: its message, and its place where that is known.
 pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Failure {
     Failure::new(FailureKind::Panic, panics::said(panic))
@@ -166,6 +178,23 @@ mod tests {
     use std::sync::Arc;
 
     use crate::control::{AttemptControl, Control};
+
+    /// It panics as it is dropped, whatever else does.
+    struct Rude(u32);
+
+    impl Drop for Rude {
+        fn drop(&mut self) {
+            panic!("it was {}", self.0);
+        }
+    }
+
+    #[test]
+    fn inputs_that_all_panic_as_they_are_dropped_do_not_end_the_process() {
+        let failure = let_go([Rude(1), Rude(2), Rude(3)]).unwrap_err();
+        assert_eq!(failure.kind(), FailureKind::Panic);
+        assert!(failure.cause().message.starts_with("it was 1"), "{}", failure.cause());
+        assert!(let_go([1, 2, 3]).is_ok());
+    }
 
     #[tokio::test]
     async fn c6_a_cycle_that_always_finds_something_ready_is_timed_out_too() {

@@ -24,7 +24,7 @@ use crate::{
     await_point::Awaits,
     context::LaneShared,
     control::Level,
-    cycle::{Around, Limits, RunCycle, panicked},
+    cycle::{Around, Limits, RunCycle, let_go, panicked},
     event::{CycleId, Event, Settle, WorkerId},
     gate::Gate,
     host::Policy,
@@ -71,8 +71,10 @@ pub(crate) struct LaneRun<L, W> {
     pub(crate) first_began: Instant,
     /// The draws of the backoff's jitter.
     pub(crate) chance: fastrand::Rng,
-    /// Where a fault is told, at most once a lane.
+    /// Where a fault is told.
     pub(crate) fault: Box<dyn Fn(Cause) + Send>,
+    /// One was told between two cycles: the lane takes in no more, and the host closes intake.
+    pub(crate) faulted: bool,
 }
 
 /// A cycle that runs, or has ended and is to be settled.
@@ -117,6 +119,9 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
     pub(crate) async fn run(mut self) -> LaneEnd {
         let mut interrupted = false;
         loop {
+            if self.faulted {
+                return LaneEnd { interrupted };
+            }
             let pauses = self.shared.control.worker.pauses();
             if !pauses.is_multiple_of(2) && !self.shared.control.worker.is_at_least(Level::Drain) {
                 // Rule P1. Whatever it held, the source has given back.
@@ -177,6 +182,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                 turn = pace.after_offer(asked, &mut self.cx).await;
                 if turn.is_none() {
                     self.give_up(asks_for_probe);
+                    self.let_go(ready.input);
                     self.refuse(ready.claimed).await;
                     continue;
                 }
@@ -187,6 +193,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                     if let (Some(pace), Some(turn)) = (&self.pace, turn) {
                         pace.give_up(turn);
                     }
+                    self.let_go(ready.input);
                     self.refuse(ready.claimed).await;
                     continue;
                 }
@@ -317,7 +324,7 @@ impl<W, L: Lane> LaneRun<L, W> {
 
     /// What is to be done about an answer of the source.
     #[inline]
-    fn sort(&self, offered: Result<Option<Offer<L::Input>>, Failure>) -> Result<Ready<L::Input>, NoCycle> {
+    fn sort(&mut self, offered: Result<Option<Offer<L::Input>>, Failure>) -> Result<Ready<L::Input>, NoCycle> {
         let Offer { input, attempt, claimed } = match offered {
             Ok(Some(offer)) => offer,
             Ok(None) => return Err(NoCycle::End),
@@ -333,9 +340,19 @@ impl<W, L: Lane> LaneRun<L, W> {
         match (aside(&self.policy.retry, self.policy.crashes_max, arrived), input) {
             (None, Ok(input)) => Ok(Ready { input, attempt, claimed }),
             (cause, input) => {
-                let (cause, unreadable) = (cause.unwrap_or(DeadLetterCause::Undecodable), input.err());
+                let cause = cause.unwrap_or(DeadLetterCause::Undecodable);
+                let unreadable = input.map(|input| self.let_go(input)).err();
                 Err(NoCycle::Aside(SetAside { cause, claimed: *delivery, attempt, unreadable }))
             }
+        }
+    }
+
+    /// Drops an input that gets no cycle. That it panics is a fault, and told before anything is stored; what it came with is settled
+    /// all the same.
+    fn let_go(&mut self, input: L::Input) {
+        if let Err(failure) = let_go([input]) {
+            (self.fault)(failure.cause());
+            self.faulted = true;
         }
     }
 

@@ -263,7 +263,7 @@ pub trait BatchLane: Lane {
     ///
     /// # Errors
     ///
-    /// As [`Lane::next`].
+    /// As [`Lane::next`]. What it has added by then is accepted and given back.
     ///
     /// # Cancel safety
     ///

@@ -15,7 +15,6 @@ use std::{
     future::{Future, poll_fn},
     mem,
     ops::Range,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::Poll,
@@ -31,7 +30,7 @@ use crate::{
     batch::Item,
     context::LaneShared,
     control::{Interrupts, Level},
-    cycle::{Around, Limits, RunCycle, panicked},
+    cycle::{Around, Limits, RunCycle, let_go},
     event::{CycleId, Event},
     gate::Gate,
     lifecycle::{
@@ -168,6 +167,9 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         let control = self.lanes[0].shared.control.worker.clone();
         let gate = self.lanes[0].gate.clone();
         loop {
+            if self.has_faulted() {
+                return LaneEnd { interrupted };
+            }
             let pauses = control.pauses();
             if !pauses.is_multiple_of(2) && !control.is_at_least(Level::Drain) {
                 // Rule P1. Whatever it held, the source has given back.
@@ -212,6 +214,8 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 Ok(()) => self.accept(),
                 Err(failure) => {
                     (self.lanes[0].fault)(failure.cause());
+                    // What it had taken by then is given back.
+                    self.accept();
                     false
                 }
             };
@@ -309,7 +313,12 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 }
             }
         }
-        true
+        !self.has_faulted()
+    }
+
+    /// Whether an input has panicked as it was dropped without a cycle.
+    fn has_faulted(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.faulted)
     }
 
     /// Rule Q10: what has failed or crashed before has no company, and nothing is held beside it. Whether there is something to part with
@@ -334,8 +343,10 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
     }
 
     fn leave_out_all(&mut self) {
-        let ready = self.ready.drain(..).map(|(place, ready)| (place, Unrun::Back(ready.claimed)));
-        self.apart.extend(ready);
+        for (place, Ready { input, attempt: _, claimed }) in self.ready.drain(..) {
+            self.lanes[place].let_go(input);
+            self.apart.push((place, Unrun::Back(claimed)));
+        }
         self.apart.sort_by_key(|(place, _)| *place);
     }
 
@@ -489,18 +500,15 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         let alarm = &mut self.lanes[lanes.start].alarm;
         let awaits = Awaits::of(&shared, worker, first, began);
         let around = Around { control: &members, span: &span, seat: Some(&shared.seat), alarm, awaits };
-        let mut result = RunCycle::new(cycle, limits, around).await;
+        let result = RunCycle::new(cycle, limits, around).await;
         for item in self.batch.iter_mut() {
             if let Some(flight) = self.flights.get_mut(item.place) {
                 flight.verdict = item.verdict.take();
             }
         }
         // An input may panic as it is dropped, too.
-        let items = self.batch.items();
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| items.clear())) {
-            result = result.and(Err(panicked(&*panic)));
-        }
-        (members, result)
+        let dropped = let_go(self.batch.items().drain(..));
+        (members, result.and(dropped))
     }
 
     /// What follows for each, for the breaker first.

@@ -43,6 +43,7 @@ use super::{Claimed, Lane, LaneContext, Offer, Source, SourceContext};
 use crate::{
     BoxError, Failure, Retry,
     config::{ConfigError, WorkerConfig},
+    cycle::let_go,
     event::{Event, Settle, SourceKind},
     lifecycle::tenure::{Bounds, Tenure, Verdict},
 };
@@ -374,12 +375,12 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
         let delivery = match &mut self.alone {
             // It stays where it was claimed until it is offered: a delivery that is handed on is a copy each time.
             Some(claimer) => {
-                if !self.shared.claim_some(claimer, now, cx).await {
+                if !self.shared.claim_some(claimer, now, cx).await? {
                     return Ok(None);
                 }
                 claimer.buffer.pop_front()
             }
-            None => self.shared.take(now, cx).await,
+            None => self.shared.take(now, cx).await?,
         };
         match delivery {
             Some(delivery) if was_claimed_before(delivery.lease) => self.hold_again(delivery, cx).await,
@@ -449,7 +450,7 @@ impl<T: Send + 'static, Q: Queue<T>> QueueLane<Q, T> {
         if self.shared.take_from_own(&[delivery.lease], cx).await {
             return Ok(Some(self.hold(delivery, cx)));
         }
-        self.shared.give_back([delivery.lease], cx).await;
+        self.shared.give_back([delivery], cx).await?;
         Ok(None)
     }
 }
@@ -465,7 +466,7 @@ impl<Q, T> QueueLane<Q, T> {
 
 impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
     /// Waits for a delivery; `None` once intake is closed and the buffer is returned.
-    async fn take(&self, now: Timestamp, cx: &LaneContext) -> Option<Delivery<T>> {
+    async fn take(&self, now: Timestamp, cx: &LaneContext) -> Result<Option<Delivery<T>>, Failure> {
         if let Ok(mut claimer) = self.claimer.try_lock() {
             return self.take_as(&mut claimer, now, cx).await;
         }
@@ -476,21 +477,31 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
         self.take_as(&mut claimer, cx.wall_time(), cx).await
     }
 
-    async fn take_as(&self, claimer: &mut Claimer<T>, now: Timestamp, cx: &LaneContext) -> Option<Delivery<T>> {
-        if self.claim_some(claimer, now, cx).await { claimer.buffer.pop_front() } else { None }
+    async fn take_as(
+        &self,
+        claimer: &mut Claimer<T>,
+        now: Timestamp,
+        cx: &LaneContext,
+    ) -> Result<Option<Delivery<T>>, Failure> {
+        Ok(if self.claim_some(claimer, now, cx).await? { claimer.buffer.pop_front() } else { None })
     }
 
     /// Waits until something is in the buffer; `false` once intake is closed and the buffer is returned.
-    async fn claim_some(&self, claimer: &mut Claimer<T>, mut now: Timestamp, cx: &LaneContext) -> bool {
+    async fn claim_some(
+        &self,
+        claimer: &mut Claimer<T>,
+        mut now: Timestamp,
+        cx: &LaneContext,
+    ) -> Result<bool, Failure> {
         // Made before the claim that it guards, so that a push between the claim and the wait is not missed.
         let mut changed = None;
         loop {
             if cx.is_closed() {
-                self.return_buffer(claimer, cx).await;
-                return false;
+                self.return_buffer(claimer, cx).await?;
+                return Ok(false);
             }
             if !claimer.buffer.is_empty() {
-                return true;
+                return Ok(true);
             }
             let triggers = cx.triggers();
             match self.claim(claimer, now, cx).await {
@@ -545,14 +556,22 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
         }
     }
 
-    async fn return_buffer(&self, claimer: &mut Claimer<T>, cx: &LaneContext) {
-        self.give_back(claimer.buffer.drain(..).map(|delivery| delivery.lease), cx).await;
+    async fn return_buffer(&self, claimer: &mut Claimer<T>, cx: &LaneContext) -> Result<(), Failure> {
+        self.give_back(claimer.buffer.drain(..), cx).await
     }
 
     /// Returns deliveries for which no cycle was begun, all of them together: while some wait for their turn, the leases of
-    /// others lapse.
-    async fn give_back(&self, leases: impl IntoIterator<Item = Lease>, cx: &LaneContext) {
-        let mut left: Vec<Lease> = leases.into_iter().collect();
+    /// others lapse. What one of their payloads panicked with as it was dropped is for the caller to tell, once they are back.
+    async fn give_back(
+        &self,
+        deliveries: impl IntoIterator<Item = Delivery<T>>,
+        cx: &LaneContext,
+    ) -> Result<(), Failure> {
+        let mut left = Vec::new();
+        let dropped = let_go(deliveries.into_iter().map(|delivery| {
+            left.push(delivery.lease);
+            delivery.payload
+        }));
         let mut tries = 0;
         while !left.is_empty() {
             if tries > 0 {
@@ -571,6 +590,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                 goes_on
             });
         }
+        dropped
     }
 
     /// Stores a settlement, trying again while the lease lasts; once only when the host is out of patience. So many tries were

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::{Claimer, QueueLane, RENEWALS, Shared, own::was_claimed_before};
 use crate::{
     Failure,
+    cycle::let_go,
     lifecycle::batch::runs_alone,
     source::{self, BatchLane, LaneContext, Offer, Settling},
 };
@@ -29,8 +30,7 @@ impl<T: Send + 'static, Q: Queue<T>> BatchLane for QueueLane<Q, T> {
         taken: &mut Vec<Delivery<T>>,
         cx: &LaneContext,
     ) -> Result<(), Failure> {
-        self.shared.take_batch(max, linger, taken, cx).await;
-        Ok(())
+        self.shared.take_batch(max, linger, taken, cx).await
     }
 
     fn accept(&mut self, taken: Delivery<T>, cx: &LaneContext) -> Offer<T> {
@@ -71,30 +71,30 @@ fn is_alone<T>(delivery: &Delivery<T>) -> bool {
 
 /// What waits in a batch while its lease lapses, and is claimed again by the batch itself, is there under its newer claim
 /// alone. It happens where the wall clock steps over the lease.
-fn leave_out_what_was_claimed_anew<T>(taken: &mut Vec<Delivery<T>>, claimed: &VecDeque<Delivery<T>>) {
+fn leave_out_what_was_claimed_anew<T>(
+    taken: &mut Vec<Delivery<T>>,
+    claimed: &VecDeque<Delivery<T>>,
+) -> Result<(), Failure> {
     let anew = || claimed.iter().map(|delivery| delivery.lease).filter(|lease| was_claimed_before(*lease));
-    if anew().next().is_some() {
-        taken.retain(|older| !anew().any(|newer| newer.delivery == older.lease.delivery));
+    if anew().next().is_none() {
+        return Ok(());
     }
+    let_go(taken.extract_if(.., |older| anew().any(|newer| newer.delivery == older.lease.delivery)))
 }
 
 impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
-    async fn take_batch(&self, max: usize, linger: Duration, taken: &mut Vec<Delivery<T>>, cx: &LaneContext) {
+    async fn take_batch(
+        &self,
+        max: usize,
+        linger: Duration,
+        taken: &mut Vec<Delivery<T>>,
+        cx: &LaneContext,
+    ) -> Result<(), Failure> {
         self.waiting.fetch_add(max, Ordering::Relaxed);
         let mut claimer = self.claimer.lock().await;
         // Under the lock, so that a claim never counts a lane that already has its delivery.
         self.waiting.fetch_sub(max, Ordering::Relaxed);
-        // Once more if all that was taken has been claimed anew meanwhile.
-        while taken.is_empty() {
-            claimer.more = max.saturating_sub(1);
-            let Some(first) = self.take_as(&mut claimer, cx.wall_time(), cx).await else { break };
-            let was_careful = claimer.careful;
-            claimer.careful = is_alone(&first);
-            taken.push(first);
-            if !claimer.careful {
-                self.fill(&mut claimer, linger, was_careful, taken, cx).await;
-            }
-        }
+        let took = self.take_together(&mut claimer, max, linger, taken, cx).await;
         claimer.more = 0;
         let claimed_before: Vec<Lease> =
             taken.iter().map(|delivery| delivery.lease).filter(|lease| was_claimed_before(*lease)).collect();
@@ -103,8 +103,33 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
             let _is_open = self.take_from_own(&claimed_before, cx).await;
         }
         if self.waiting.load(Ordering::Relaxed) == 0 {
-            self.return_buffer(&mut claimer, cx).await;
+            let returned = self.return_buffer(&mut claimer, cx).await;
+            return took.and(returned);
         }
+        took
+    }
+
+    /// Takes a first delivery, and what may run beside it.
+    async fn take_together(
+        &self,
+        claimer: &mut Claimer<T>,
+        max: usize,
+        linger: Duration,
+        taken: &mut Vec<Delivery<T>>,
+        cx: &LaneContext,
+    ) -> Result<(), Failure> {
+        // Once more if all that was taken has been claimed anew meanwhile.
+        while taken.is_empty() {
+            claimer.more = max.saturating_sub(1);
+            let Some(first) = self.take_as(claimer, cx.wall_time(), cx).await? else { break };
+            let was_careful = claimer.careful;
+            claimer.careful = is_alone(&first);
+            taken.push(first);
+            if !claimer.careful {
+                self.fill(claimer, linger, was_careful, taken, cx).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Adds what may run beside what there is.
@@ -115,7 +140,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
         was_careful: bool,
         taken: &mut Vec<Delivery<T>>,
         cx: &LaneContext,
-    ) {
+    ) -> Result<(), Failure> {
         let until = source::later(Instant::now(), linger.min(self.options.lease / RENEWALS));
         // A careful claim was of one, whatever else was there.
         let mut again = was_careful;
@@ -130,17 +155,17 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                 }
                 claimer.careful = true;
                 if was_careful {
-                    self.give_back(taken.drain(..).map(|delivery| delivery.lease), cx).await;
+                    let returned = self.give_back(taken.drain(..), cx).await;
                     taken.push(next);
-                } else {
-                    // For a lane that waits; if there is none, it is returned.
-                    claimer.buffer.push_front(next);
+                    return returned;
                 }
-                return;
+                // For a lane that waits; if there is none, it is returned.
+                claimer.buffer.push_front(next);
+                return Ok(());
             }
             let lingers = Instant::now() < until;
             if claimer.more == 0 || cx.is_closed() || !(again || lingers) {
-                return;
+                return Ok(());
             }
             again = false;
             // Made before the claim, so that a push between the claim and the wait is not missed.
@@ -150,12 +175,12 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
             let triggers = cx.triggers();
             let claimed = self.claim(claimer, cx.wall_time(), cx).await;
             claimer.more += 1;
-            let Ok(next_due) = claimed else { return };
+            let Ok(next_due) = claimed else { return Ok(()) };
             let before = taken.len();
-            leave_out_what_was_claimed_anew(taken, &claimer.buffer);
+            leave_out_what_was_claimed_anew(taken, &claimer.buffer)?;
             claimer.more += before - taken.len();
             if taken.is_empty() {
-                return;
+                return Ok(());
             }
             if claimer.buffer.is_empty() && Instant::now() < until {
                 let pause = self.pause(next_due, cx.wall_time());
