@@ -562,6 +562,9 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
 
     /// Returns deliveries for which no cycle was begun, all of them together: while some wait for their turn, the leases of
     /// others lapse. What one of their payloads panicked with as it was dropped is for the caller to tell, once they are back.
+    ///
+    /// It is over when their leases are: nobody renews them, a store that fails is asked no longer than they last, and each time it comes
+    /// to an answer by itself, as [`Queue`] says.
     async fn give_back(
         &self,
         deliveries: impl IntoIterator<Item = Delivery<T>>,

@@ -155,6 +155,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                 }
                 claimer.careful = true;
                 if was_careful {
+                    // The batch has its place of the rate limit meanwhile, for as long as these leases last at most (rule C12).
                     let returned = self.give_back(taken.drain(..), cx).await;
                     taken.push(next);
                     return returned;
