@@ -1,24 +1,26 @@
 //! A store that works for all but one: it refuses one delivery's settlement or every other claim, or leaves one renewal unanswered, or panics
-//! in it. It also counts renewals, which are no events.
+//! where it is asked something. It also counts renewals, which are no events.
 
 use std::{
     collections::{BTreeSet, VecDeque},
     future::{Future, pending},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
+use metrics_util::debugging::DebuggingRecorder;
 use shiftwork::{
-    Batch, BatchContext, BatchWorker, Batches, Context, Failure, QueueSourceExt, RateLimit, Retry, Signal,
-    event::Event,
+    Batch, BatchContext, BatchWorker, Batches, Context, Environment, ExitStatus, Failure, Host, QueueSourceExt,
+    RateLimit, Retry, Signal, System,
+    event::{Event, Settle},
     queue::{
-        Claim, DeadLetter, Delivery, DeliveryId, Depth, Lease, Message, Pushed, Queue, QueueError, Settlement,
-        Timestamp,
+        Claim, DeadLetter, Delivery, DeliveryId, Depth, Lease, MemoryQueue, Message, Pushed, Queue, QueueError,
+        Settlement, Timestamp,
     },
 };
-use shiftwork_sim::{Outcome, Script, SimQueue, secs};
+use shiftwork_sim::{Outcome, Script, SimQueue, millis, secs};
 
 use crate::worlds::{attempts, time_of};
 
@@ -36,6 +38,10 @@ pub(crate) struct Refusing<Q> {
     renewals: Arc<AtomicU32>,
     /// How many panic.
     panics: Arc<AtomicU32>,
+    /// A settlement that it does not accept panics.
+    settling_panics: bool,
+    /// It panics whenever it is asked how full it is.
+    counting_panics: bool,
     refused: Arc<Mutex<Option<DeliveryId>>>,
     /// The delivery of each renewal.
     renewed: Arc<Mutex<Vec<DeliveryId>>>,
@@ -56,6 +62,8 @@ impl<Q> Refusing<Q> {
             settlement_of_undecodable: false,
             renewals: Arc::default(),
             panics: Arc::default(),
+            settling_panics: false,
+            counting_panics: false,
             refused,
             renewed,
         }
@@ -102,7 +110,9 @@ impl<Q: Queue<u32>> Queue<u32> for Refusing<Q> {
     }
 
     async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<(), QueueError> {
-        if *self.refused.lock().unwrap() == Some(lease.delivery) {
+        let refused = *self.refused.lock().unwrap() == Some(lease.delivery);
+        assert!(!refused || !self.settling_panics, "the row is corrupt");
+        if refused {
             return Err(QueueError::unavailable("the row violates a constraint"));
         }
         self.store.settle(lease, settlement, now).await
@@ -113,6 +123,7 @@ impl<Q: Queue<u32>> Queue<u32> for Refusing<Q> {
     }
 
     async fn depth(&self, now: Timestamp) -> Result<Depth, QueueError> {
+        assert!(!self.counting_panics, "the index is corrupt");
         self.store.depth(now).await
     }
 
@@ -140,6 +151,18 @@ impl BatchWorker for Quick {
     type Input = u32;
 
     async fn cycle(&self, _: &mut Batch<u32>, _: &BatchContext) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// Is done with a batch after five seconds.
+struct Steady;
+
+impl BatchWorker for Steady {
+    type Input = u32;
+
+    async fn cycle(&self, _: &mut Batch<u32>, _: &BatchContext) -> Result<(), Failure> {
+        tokio::time::sleep(secs(5)).await;
         Ok(())
     }
 }
@@ -188,6 +211,24 @@ fn a_dead_letter_that_is_refused_keeps_no_place_of_a_rate_limit_from_other_batch
     });
     let began = time_of(&outcome, |event| matches!(event, Event::BatchStarted { .. }));
     assert!(began.is_some_and(|at| at <= secs(7)), "{began:?}");
+}
+
+#[test]
+fn c8_a_store_that_panics_over_what_is_moved_aside_ends_no_batch_in_the_middle() {
+    let outcome = Script::new().run_once(|world| {
+        let store: SimQueue<u32> = world.queue("jobs");
+        store.seed_undecodable("half a row");
+        store.seed(1..=3);
+        let queue = Refusing { settlement_of_undecodable: true, settling_panics: true, ..Refusing::new(store) };
+        world.node("node", move |node| {
+            node.host().batch_worker("jobs", queue.clone().source(), Batches::of(4), Steady).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(time_of(&outcome, |event| matches!(event, Event::WorkerFaulted { .. })), Some(secs(0)));
+    assert_eq!(outcome.count(|event| matches!(event, Event::CycleEnded { failure: None, .. })), 3);
+    assert_eq!(outcome.count(|event| matches!(event, Event::Settled { settle: Settle::Ack, .. })), 3);
+    assert_eq!(time_of(&outcome, |event| matches!(event, Event::HostStopped { .. })), Some(secs(5)));
 }
 
 #[test]
@@ -245,6 +286,89 @@ fn q6_a_renewal_that_panics_is_a_fault_and_what_drains_then_keeps_its_lease() {
     // Every two seconds from 4 s to 14 s.
     assert_eq!(renewed.lock().unwrap().len(), 6);
     assert_eq!(outcome.count(|event| matches!(event, Event::Settled { .. })), 1);
+}
+
+/// On the test's own thread, which is the one that has a recorder: without one, no store is measured.
+#[tokio::test(start_paused = true)]
+async fn q6_a_store_that_panics_whenever_it_is_measured_is_renewed_at_all_the_same() {
+    let recorder = DebuggingRecorder::new();
+    let _recorded = metrics::set_default_local_recorder(&recorder);
+    let store = MemoryQueue::new();
+    store.push(vec![Message::new(1)], System.now()).await.unwrap();
+    let queue = Refusing { counting_panics: true, ..Refusing::new(store) };
+    let renewed = queue.renewed.clone();
+    let work = |_: u32, _: Context| async {
+        tokio::time::sleep(secs(15)).await;
+        Ok::<(), Failure>(())
+    };
+    let failed = Arc::<AtomicU32>::default();
+    let counts = failed.clone();
+    let report = Host::builder()
+        .listener(move |_: tokio::time::Instant, event: &Event| {
+            if let Event::MeasureFailed { .. } = event {
+                counts.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+        .worker("jobs", queue.source().lease(secs(6)).measure_every(secs(4)), work)
+        .run_until(tokio::time::sleep(secs(2)))
+        .await;
+    assert_eq!(report.exit, ExitStatus::Clean);
+    assert_eq!(report.worker("jobs").unwrap().cycles.succeeded, 1);
+    // At once, and every four seconds.
+    assert_eq!(failed.load(Ordering::Relaxed), 4);
+    // Every two seconds from 2 s to 14 s.
+    assert_eq!(renewed.lock().unwrap().len(), 7);
+}
+
+/// A thread that is blocked stands still in real time, so no world can have one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn q8_a_renewal_that_has_panicked_knows_which_leases_it_has_given_up() {
+    let store = MemoryQueue::new();
+    store.push(vec![Message::new(1), Message::new(2)], System.now()).await.unwrap();
+    let queue = Refusing::new(store);
+    let (panics, renewed) = (queue.panics.clone(), queue.renewed.clone());
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    let (blocked, is_over) = (Arc::new(Mutex::new(blocked)), Arc::<AtomicBool>::default());
+    let ends = is_over.clone();
+    let work = move |job: u32, cx: Context| {
+        let (blocked, is_over) = (blocked.clone(), is_over.clone());
+        async move {
+            if job == 1 {
+                blocked.lock().unwrap().recv().unwrap();
+            }
+            while !is_over.load(Ordering::Relaxed) {
+                cx.progress();
+                tokio::time::sleep(millis(5)).await;
+            }
+            Ok::<(), Failure>(())
+        }
+    };
+    let (says, mut said) = tokio::sync::mpsc::unbounded_channel();
+    let host = Host::builder()
+        .listener(move |_: tokio::time::Instant, event: &Event| {
+            if let Event::LeaseGivenUp { delivery, .. } = event {
+                let _ = says.send(*delivery);
+            }
+        })
+        .worker("jobs", queue.source().lease(millis(90)), work)
+        .concurrency(2)
+        .progress_timeout(millis(200));
+    let watch = tokio::spawn(async move {
+        let given_up = said.recv().await.unwrap();
+        panics.store(1, Ordering::Relaxed);
+        let before = renewed.lock().unwrap().len();
+        // Ten renewals of the other are longer than the one that is blocked had its lease.
+        while renewed.lock().unwrap().len() < before + 10 {
+            tokio::time::sleep(millis(5)).await;
+        }
+        ends.store(true, Ordering::Relaxed);
+        release.send(()).unwrap();
+        (given_up, said)
+    });
+    let report = host.run_until(pending()).await;
+    let (given_up, mut said) = watch.await.unwrap();
+    assert_eq!(report.exit, ExitStatus::WorkerFault);
+    assert_ne!(said.recv().await, Some(given_up), "it was said");
 }
 
 #[test]

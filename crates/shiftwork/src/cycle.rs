@@ -5,7 +5,7 @@
 
 use std::{
     any::Any,
-    future::Future,
+    future::{Future, poll_fn},
     mem::needs_drop,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -170,6 +170,15 @@ pub(crate) fn let_go<I>(inputs: impl IntoIterator<Item = I>) -> Result<(), Failu
 /// The failure that a caught panic makes: its message, and its place where that is known.
 pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Failure {
     Failure::new(FailureKind::Panic, panics::said(panic))
+}
+
+/// Waits for a future of the program's own whose panic must not end what waits for it.
+pub(crate) async fn caught<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Failure> {
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(polled) => polled.map(Ok),
+        Err(panic) => Poll::Ready(Err(panicked(&*panic))),
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use crate::{
     await_point::Awaits,
     context::LaneShared,
     control::Level,
-    cycle::{Around, Limits, RunCycle, let_go, panicked},
+    cycle::{Around, Limits, RunCycle, caught, let_go, panicked},
     event::{CycleId, Event, Settle, WorkerId},
     gate::Gate,
     host::Policy,
@@ -351,8 +351,7 @@ impl<W, L: Lane> LaneRun<L, W> {
     /// all the same.
     fn let_go(&mut self, input: L::Input) {
         if let Err(failure) = let_go([input]) {
-            (self.fault)(failure.cause());
-            self.faulted = true;
+            self.faults(&failure);
         }
     }
 
@@ -384,15 +383,35 @@ impl<W, L: Lane> LaneRun<L, W> {
         match claimed {
             Some(claimed) => self.settle_unrun(Settle::Return, None, claimed).await,
             // A source that keeps its inputs itself has nothing to store.
-            None => drop(self.lane.take_back(&self.cx).await),
+            None => {
+                let taken_back = caught(pin!(async { self.lane.take_back(&self.cx).await })).await;
+                if let Err(panic) = taken_back {
+                    self.faults(&panic);
+                }
+            }
         }
         self.cx.asked_at = None;
     }
 
+    /// A panic of the source here is a fault of its lane alone: it ends no batch that runs beside it.
     async fn settle_unrun(&mut self, settle: Settle, failure: Option<&Failure>, claimed: Claimed) {
-        let settled = self.lane.settle(settle, failure, &self.cx).await;
+        let settled = caught(pin!(async { self.lane.settle(settle, failure, &self.cx).await })).await;
         self.cx.asked_at = None;
-        self.cx.settled_unrun(claimed.lease.delivery, settle, settled);
+        let stored = match settled {
+            Ok(stored) => stored.map_err(Failure::transient),
+            Err(panic) => {
+                self.faults(&panic);
+                Err(panic)
+            }
+        };
+        self.cx.settled_unrun(claimed.lease.delivery, settle, stored);
+    }
+
+    /// Tells of a fault between two cycles, after which the lane takes in no more.
+    #[cold]
+    fn faults(&mut self, failure: &Failure) {
+        (self.fault)(failure.cause());
+        self.faulted = true;
     }
 
     /// What follows from a success.

@@ -188,6 +188,9 @@ pub trait Source: Send + Sync + 'static {
 
     /// Runs beside the lanes from before the first cycle until the last settlement; lease renewal lives here.
     ///
+    /// Its panic is a fault of the worker, and what drains then is kept up all the same: it is called again in the same life, unless it has
+    /// panicked within a millisecond.
+    ///
     /// # Cancel safety
     ///
     /// Dropped when the last lane has ended.
@@ -543,13 +546,12 @@ impl LaneContext {
     }
 
     /// Says what became of a delivery that got no cycle.
-    pub(crate) fn settled_unrun(&self, delivery: DeliveryId, settle: Settle, stored: Result<(), BoxError>) {
+    pub(crate) fn settled_unrun(&self, delivery: DeliveryId, settle: Settle, stored: Result<(), Failure>) {
         let worker = self.worker();
         self.emit(&match stored {
             Ok(()) => Event::SettledUnrun { worker, delivery, settle },
-            Err(error) => {
-                let cause = Failure::transient(error).cause();
-                Event::SettleFailed { worker, cycle: None, delivery: Some(delivery), settle, cause }
+            Err(failure) => {
+                Event::SettleFailed { worker, cycle: None, delivery: Some(delivery), settle, cause: failure.cause() }
             }
         });
     }

@@ -8,8 +8,8 @@
 //!    be doing (rule Q2). What has a verdict by then keeps it; the rest is returned, its attempt not spent.
 //! 3. All cycles of a batch end at one instant, before the first is settled; then all are settled in one operation. What the
 //!    store did not answer for is tried again lane by lane, side by side, as it would be for a cycle that ran alone.
-//! 4. A batch that may begin does so at once. The store is told of what is apart while it runs, and may take its time for that: nobody
-//!    else's place of the rate limit, and no probe, waits for it. Only what must not be held beside the batch goes before it (rule Q10).
+//! 4. A batch that may begin does so at once. The store is asked about what is apart just before, and may take its time to answer: nobody
+//!    else's place of the rate limit, and no probe, waits for it. Only what must not be held beside the batch is waited for (rule Q10).
 
 use std::{
     future::{Future, poll_fn},
@@ -269,7 +269,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             };
             held = Some((pace, turn));
         }
-        if self.lanes[0].shared.control.worker.is_closed() {
+        if self.has_faulted() || self.lanes[0].shared.control.worker.is_closed() {
             self.begins_not(held, asks_for_probe);
             return None;
         }
@@ -316,7 +316,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         !self.has_faulted()
     }
 
-    /// Whether an input has panicked as it was dropped without a cycle.
+    /// Whether an input has panicked as it was dropped without a cycle, or the source as it was told of one.
     fn has_faulted(&self) -> bool {
         self.lanes.iter().any(|lane| lane.faulted)
     }
@@ -368,8 +368,8 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
     #[cold]
     async fn run_beside(&mut self, entry: Entry) -> bool {
         let apart = self.take_apart();
-        // The batch is first, and begins before a store is asked.
-        let (interrupted, lanes) = tokio::join!(self.run_batch(entry), settled_unrun(apart));
+        // The store is asked first: a call may block its thread, and these leases would be renewed as if they were worked on.
+        let (lanes, interrupted) = tokio::join!(settled_unrun(apart), self.run_batch(entry));
         self.lanes.extend(lanes);
         interrupted
     }

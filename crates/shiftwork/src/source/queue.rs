@@ -127,6 +127,8 @@ struct Shared<Q, T> {
     waiting: AtomicUsize,
     /// What each lane holds, in the order of the lanes.
     slots: Mutex<Vec<Arc<Slot>>>,
+    /// For how long each of them has held it, as the renewal sees it. Here, for a renewal that has panicked is begun again.
+    tenures: Mutex<Vec<Option<Tenure>>>,
     payload: PhantomData<fn() -> T>,
 }
 
@@ -212,6 +214,7 @@ impl<Q, T> Shared<Q, T> {
             claimer: tokio::sync::Mutex::new(Claimer::new()),
             waiting: AtomicUsize::new(0),
             slots: Mutex::new(Vec::new()),
+            tenures: Mutex::new(Vec::new()),
             payload: PhantomData,
         }
     }
@@ -267,7 +270,6 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
     async fn renew_for_ever(&self, cx: &SourceContext) {
         let interval = (self.options.lease / RENEWALS).max(Duration::from_millis(1));
         let bounds = Bounds { cycle: cx.cycle_timeout, progress: cx.progress_timeout, grace: interval };
-        let mut tenures: Vec<Option<Tenure>> = vec![None; cx.lanes.len()];
         let mut consecutive = 0u32;
         loop {
             // After a failure the next try comes sooner, so that several fit into what is left of the lease.
@@ -277,21 +279,25 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
             let now = Instant::now();
             let mut held: Vec<(usize, Held)> =
                 slots.iter().enumerate().filter_map(|(lane, slot)| Some((lane, slot.held()?))).collect();
-            held.retain(|(lane, held)| {
-                let progress = cx.lanes[*lane].control.progress_count();
-                let tenure = tenures[*lane].get_or_insert_with(|| Tenure::new(held.attempt, progress, now));
-                match tenure.look(held.attempt, progress, bounds, now) {
-                    Verdict::Renew => true,
-                    // Its cycle has ended; the settlement has a time of its own.
-                    Verdict::GiveUp(_) | Verdict::GivenUp if !slots[*lane].is_running(held.attempt) => true,
-                    Verdict::GiveUp(after) => {
-                        let delivery = held.lease.delivery;
-                        cx.emit(&Event::LeaseGivenUp { worker: cx.worker, delivery, after });
-                        false
+            {
+                let mut tenures = self.tenures.lock().unwrap_or_else(PoisonError::into_inner);
+                tenures.resize(slots.len(), None);
+                held.retain(|(lane, held)| {
+                    let progress = cx.lanes[*lane].control.progress_count();
+                    let tenure = tenures[*lane].get_or_insert_with(|| Tenure::new(held.attempt, progress, now));
+                    match tenure.look(held.attempt, progress, bounds, now) {
+                        Verdict::Renew => true,
+                        // Its cycle has ended; the settlement has a time of its own.
+                        Verdict::GiveUp(_) | Verdict::GivenUp if !slots[*lane].is_running(held.attempt) => true,
+                        Verdict::GiveUp(after) => {
+                            let delivery = held.lease.delivery;
+                            cx.emit(&Event::LeaseGivenUp { worker: cx.worker, delivery, after });
+                            false
+                        }
+                        Verdict::GivenUp => false,
                     }
-                    Verdict::GivenUp => false,
-                }
-            });
+                });
+            }
             if held.is_empty() {
                 continue;
             }
@@ -588,7 +594,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                 let answer = answers.next().unwrap_or_else(unanswered);
                 let goes_on = matches!(&answer, Err(error) if !self.is_final(error, lease.expires_at, tries, cx));
                 if !goes_on {
-                    cx.settled_unrun(lease.delivery, Settle::Return, answer.map_err(Into::into));
+                    cx.settled_unrun(lease.delivery, Settle::Return, answer.map_err(Failure::transient));
                 }
                 goes_on
             });
