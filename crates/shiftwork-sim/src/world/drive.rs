@@ -343,47 +343,55 @@ impl Driver<'_> {
 
     /// A fault of a process, or of its clock, begins.
     fn strike(&mut self, fault: usize, now: Duration) {
-        let shared = self.world.shared.clone();
-        let Some(driven) = shared.lock().faults[fault].kind.driven() else { return };
-        if driven == Driven::DstChange {
-            self.clocks_change(fault);
-            return;
-        }
-        if let Driven::Downtime { wall_ms } = driven {
-            self.downtime(fault, wall_ms);
-            return;
-        }
-        if let Driven::ClockStep { by_ms } = driven {
-            let named = self.plan.faults[fault].kind.node().is_some();
-            let target = self.target(fault).map(|index| self.nodes[index].id);
-            if !named || target.is_some() {
-                shared.lock().step_clock(fault, target.filter(|_| named), by_ms);
-            }
-            return;
-        }
-        let Some(index) = self.target(fault) else { return };
-        if let Driven::AtPoll { polls, deed } = driven {
-            // It strikes when so many polls have been, be they the first of a process that is still to begin.
-            shared.lock().wait_for_poll(self.nodes[index].id, fault, polls, deed);
-            return;
-        }
-        // Signals and crashes of a process that is not there find nobody.
-        if !matches!(self.nodes[index].state, Machinery::Up(_)) {
-            return;
-        }
-        let heal_at = {
-            let mut state = shared.lock();
-            state.switch_to(Some(self.nodes[index].id));
-            state.strike(fault);
-            state.switch_to(None);
-            state.heal_at()
-        };
+        let Some(driven) = self.world.shared.lock().faults[fault].kind.driven() else { return };
         match driven {
-            Driven::Crash { down } => self.end_life(index, Ended::Crashed { down }),
-            Driven::Signal(signal) => self.signal(index, signal),
-            // Like every fault, it is over when the world heals.
-            Driven::Pause { lasts } => self.pause(index, (now + lasts).min(heal_at)),
-            Driven::ClockStep { .. } | Driven::AtPoll { .. } | Driven::DstChange | Driven::Downtime { .. } => {}
+            Driven::Crash { down } => {
+                if let Some(index) = self.strike_process(fault) {
+                    self.end_life(index, Ended::Crashed { down });
+                }
+            }
+            Driven::AtPoll { polls, deed } => {
+                // It strikes when so many polls have been, be they the first of a process that is still to begin.
+                if let Some(index) = self.target(fault) {
+                    self.world.shared.lock().wait_for_poll(self.nodes[index].id, fault, polls, deed);
+                }
+            }
+            Driven::Pause { lasts } => {
+                if let Some(index) = self.strike_process(fault) {
+                    // Like every fault, it is over when the world heals.
+                    let heal_at = self.world.shared.lock().heal_at();
+                    self.pause(index, (now + lasts).min(heal_at));
+                }
+            }
+            Driven::Signal(signal) => {
+                if let Some(index) = self.strike_process(fault) {
+                    self.signal(index, signal);
+                }
+            }
+            Driven::ClockStep { by_ms } => self.clock_steps(fault, by_ms),
+            Driven::DstChange => self.clocks_change(fault),
+            Driven::Downtime { wall_ms } => self.downtime(fault, wall_ms),
+        }
+    }
+
+    /// The process that a fault names is struck by it. Which that is, if it is there: signals and crashes of another find nobody.
+    fn strike_process(&self, fault: usize) -> Option<usize> {
+        let index = self.target(fault)?;
+        let Machine { id, state: Machinery::Up(_), .. } = &self.nodes[index] else { return None };
+        let mut state = self.world.shared.lock();
+        state.switch_to(Some(*id));
+        state.strike(fault);
+        state.switch_to(None);
+        Some(index)
+    }
+
+    /// The wall clock of the node that a fault names steps, or that of every node, whether processes live or not.
+    fn clock_steps(&self, fault: usize, by_ms: i64) {
+        let target = self.target(fault).map(|index| self.nodes[index].id);
+        match (self.plan.faults[fault].kind.node(), target) {
+            (None, _) => self.world.shared.lock().step_clock(fault, None, by_ms),
+            (Some(_), Some(id)) => self.world.shared.lock().step_clock(fault, Some(id), by_ms),
+            (Some(_), None) => {}
         }
     }
 
