@@ -22,6 +22,7 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::Q1, "it is said to be acked before it is", acked_too_soon),
     Canary::new(Rule::Q1, "it is said to be acked, and its store has it for a retry", said_otherwise),
     Canary::new(Rule::Q1, "another one is said to be acked", acked_another),
+    Canary::new(Rule::Q1, "it is said to be acked and is not, but one is of its number", acked_in_another_store),
     Canary::new(Rule::Q1, "it is said to be returned without a cycle, and is not", returned_unstored),
     Canary::new(Rule::Q2, "a stale claim settles it", settled_by_a_stale_claim),
     Canary::new(Rule::Q2, "one claim runs two cycles", two_cycles_of_one_claim),
@@ -118,6 +119,21 @@ fn acked_another(story: &mut Story, wrong: bool) {
     story.tells(Event::Settled { worker: A, cycle: CycleId(1), delivery, settle: Settle::Ack });
     story.queue(QueueOperation::Settled { delivery: DeliveryId(2), token: 1, how: Settled::DeadLettered });
     story.stops();
+}
+
+/// The second worker has a store of its own, and in that a delivery of the same number, at its third attempt. It is done first.
+fn acked_in_another_store(story: &mut Story, wrong: bool) {
+    story.runs(&[of_queue("a"), of_queue("b")]).claimed().packing_starts(1);
+    let (worker, cycle, delivery) = (B, CycleId(1), Some(PARCEL));
+    story.inside(0, 2).tells(Event::CycleStarted { worker, cycle, attempt: 3, delivery });
+    story.cycle_ends(B, 1, None, secs(0)).tells(Event::Settled { worker, cycle, delivery, settle: Settle::Ack });
+    story.inside(0, 1).cycle_ends(A, 1, None, secs(0));
+    if wrong {
+        story.holds_the_parcel();
+    } else {
+        story.stored(1, Settled::Acked);
+    }
+    story.packing_settles(1, Settle::Ack).stops();
 }
 
 /// By the time that it is said, another node has the delivery.

@@ -9,6 +9,7 @@
 //! | `foreign.rs` | workers that do not use the runtime, and the messages that they lose |
 //! | `faults.rs` | what each kind of injected fault looks like to the worker that meets it |
 //! | `deliveries.rs` | leases, renewals, crashes, fencing |
+//! | `own_stores.rs` | workers with a store that is not the world's |
 //! | `shutdown.rs` | drain, cancel, abort, signals, stop hooks |
 //! | `schedules.rs` | ticks: drift, overlap, missed |
 //! | `dates.rs` | nights on which the clocks change, and a month of downtime |
@@ -48,6 +49,7 @@ mod hosts;
 mod layers;
 mod limits;
 mod nodes;
+mod own_stores;
 mod process;
 mod promises;
 mod refusing;

@@ -266,11 +266,11 @@ impl Rulebook {
                     cycles.host_stopped(life.has_abandoned(), &mut verdicts);
                 }
                 superseded.on(event, &mut verdicts);
-                self.deliveries.on(id, event, &mut verdicts);
+                self.deliveries.on(id, record.task, event, &mut verdicts);
                 transitions.on(event);
             }
             What::Queue(operation) => {
-                self.deliveries.on_queue(Some(id), operation, life.has_abandoned(), &mut verdicts);
+                self.deliveries.on_queue(Some((id, record.task)), operation, life.has_abandoned(), &mut verdicts);
             }
             What::Booted { .. } => {
                 life.boot();

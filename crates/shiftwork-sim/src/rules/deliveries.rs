@@ -1,7 +1,9 @@
 //! Q: what becomes of every delivery.
 //!
-//! The queue says what was stored; the host says what ran. These rules hold the two together.
+//! The queue says what was stored; the host says what ran. These rules hold the two together, for workers that claim from the queues of the
+//! world.
 
+mod claimants;
 mod stored;
 mod unrun;
 
@@ -16,6 +18,7 @@ use shiftwork::{
     queue::DeliveryId,
 };
 
+use self::claimants::{Claimants, Store};
 use super::Verdicts;
 use crate::record::{NodeId, QueueOperation, Settled};
 
@@ -45,6 +48,8 @@ struct Node {
     unseen: bool,
     /// The last batch that each worker began: its first cycle, and how many there are.
     batches: BTreeMap<WorkerId, (u64, u64)>,
+    /// Which of its workers claim from the world's queues.
+    claimants: Claimants,
 }
 
 /// How much a worker tries with one delivery.
@@ -89,6 +94,8 @@ struct Claim {
     starts: u32,
     running: bool,
     succeeded: bool,
+    /// A cycle may have begun under it, of a worker of which it is not known what it claims from.
+    perhaps_begun: bool,
     /// The host has said that it could not settle it.
     given_up: bool,
     /// The store has forgotten it.
@@ -134,6 +141,8 @@ impl DeliveryRules {
         let node = self.nodes.entry(id).or_default();
         node.life += 1;
         node.batches.clear();
+        // Tasks are counted anew.
+        node.claimants = Claimants::default();
         self.cycles.retain(|(node, _, _), _| *node != id);
         for tracked in self.deliveries.values_mut() {
             tracked.lapsed.retain(|claim| !claim.is_held_by(id));
@@ -159,13 +168,15 @@ impl DeliveryRules {
         self.nodes.entry(id).or_default().unseen = true;
     }
 
+    /// `by` is the node that did it, in which of its tasks.
     pub(super) fn on_queue(
         &mut self,
-        node: Option<NodeId>,
+        by: Option<(NodeId, u32)>,
         operation: &QueueOperation,
         abandoned: bool,
         verdicts: &mut Verdicts<'_>,
     ) {
+        let node = by.map(|(node, _)| node);
         let holder = node.map(|id| (id, self.nodes.get(&id).map_or(0, |node| node.life)));
         match *operation {
             QueueOperation::Pushed(id) => {
@@ -186,6 +197,9 @@ impl DeliveryRules {
             }
             QueueOperation::Discarded(_) | QueueOperation::Pruned { .. } => {}
             QueueOperation::Claimed { delivery, token, attempt, crashes, told } => {
+                if let Some((node, task)) = by.filter(|_| told) {
+                    self.nodes.entry(node).or_default().claimants.has_claimed(task);
+                }
                 let line = self.line_of.get(&delivery).and_then(|line| self.lines.get(line));
                 let first = line.and_then(|line| line.front()).copied();
                 verdicts.demand(
@@ -245,7 +259,7 @@ impl DeliveryRules {
                     Settled::Acked => {
                         verdicts.demand(
                             Rule::Q1,
-                            unseen || claim.succeeded,
+                            unseen || claim.perhaps_begun || claim.succeeded,
                             || format!("delivery {delivery} is acknowledged after its cycle succeeded, or dropped it"),
                             || "no cycle of this claim had".to_owned(),
                         );
@@ -286,7 +300,7 @@ impl DeliveryRules {
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "only events of deliveries matter here")]
-    pub(super) fn on(&mut self, node: NodeId, event: &Event, verdicts: &mut Verdicts<'_>) {
+    pub(super) fn on(&mut self, node: NodeId, task: u32, event: &Event, verdicts: &mut Verdicts<'_>) {
         match event {
             Event::HostStarting { workers } => {
                 let limits =
@@ -295,6 +309,7 @@ impl DeliveryRules {
                 node.limits = workers.iter().map(limits).collect();
                 // Another host of the process before it counted its workers, and their cycles, from the same numbers.
                 node.batches.clear();
+                node.claimants.host_starts();
             }
             Event::IntakeOpened { worker } => self.begin_life(node, *worker),
             Event::BatchStarted { worker, first, cycles } => {
@@ -302,6 +317,11 @@ impl DeliveryRules {
                 node.batches.insert(*worker, (first.0, u64::from(*cycles)));
             }
             Event::CycleStarted { worker, cycle, attempt, delivery: Some(delivery) } => {
+                match self.store_of((node, *worker), task, *delivery) {
+                    Some(Store::World) => {}
+                    Some(Store::Own) => return,
+                    None => return self.perhaps_begins(node, *delivery),
+                }
                 let company = self.nodes.get(&node).map_or(1, |node| node.company(*worker, *cycle));
                 let crashes_max = self.limits(node, *worker).map_or(u32::MAX, |limits| limits.crashes_max);
                 let claim = self.deliveries.entry(*delivery).or_default().claim_of(node);
@@ -362,25 +382,55 @@ impl DeliveryRules {
                     || format!("it ran on for {late:?}"),
                 );
             }
-            Event::LeaseLost { delivery, token, .. } => {
-                let tracked = self.deliveries.entry(*delivery).or_default();
+            Event::LeaseLost { worker, delivery, token } => {
                 // By its token: a worker may have claimed again what one of its own lanes still works on.
-                if let Some(claim) = tracked.with_token(token.0)
+                if self.store_of((node, *worker), task, *delivery) == Some(Store::World)
+                    && let Some(tracked) = self.deliveries.get_mut(delivery)
+                    && let Some(claim) = tracked.with_token(token.0)
                     && claim.running
                 {
                     claim.lease_lost_at = Some(verdicts.at);
                 }
             }
-            Event::Settled { delivery: Some(delivery), settle, .. } => self.said(*delivery, *settle, verdicts),
-            Event::SettledUnrun { worker, delivery, settle } => {
+            Event::Settled { worker, delivery: Some(delivery), settle, .. }
+                if self.store_of((node, *worker), task, *delivery) == Some(Store::World) =>
+            {
                 self.said(*delivery, *settle, verdicts);
-                self.settled_unrun((node, *worker), *delivery, *settle, verdicts);
             }
-            Event::SettleFailed { delivery: Some(delivery), .. } => {
-                let claim = &mut self.deliveries.entry(*delivery).or_default().claim;
-                claim.given_up |= claim.is_held_by(node);
+            Event::SettledUnrun { worker, delivery, settle } => {
+                let is_known = self.store_of((node, *worker), task, *delivery) == Some(Store::World);
+                if is_known {
+                    self.said(*delivery, *settle, verdicts);
+                }
+                unrun::is_put_back_or_aside(*delivery, *settle, verdicts);
+                if is_known {
+                    self.moved_aside_unrun((node, *worker), *delivery, *settle, verdicts);
+                }
+            }
+            Event::SettleFailed { worker, delivery: Some(delivery), .. } => {
+                // It excuses, so that whoever is not known yet is believed.
+                if self.store_of((node, *worker), task, *delivery) != Some(Store::Own)
+                    && let Some(Tracked { claim, .. }) = self.deliveries.get_mut(delivery)
+                {
+                    claim.given_up |= claim.is_held_by(node);
+                }
             }
             _ => {}
+        }
+    }
+
+    /// What a worker claims from, if that is known when this is told of a delivery of it.
+    fn store_of(&mut self, (node, worker): (NodeId, WorkerId), task: u32, delivery: DeliveryId) -> Option<Store> {
+        let deliveries = &self.deliveries;
+        let was_given_out = || deliveries.get(&delivery).is_some_and(|tracked| tracked.claim.token > 0);
+        self.nodes.entry(node).or_default().claimants.store_of(worker, task, was_given_out)
+    }
+
+    /// A cycle begins in a node with what may be this delivery, or another one of the same number.
+    fn perhaps_begins(&mut self, node: NodeId, delivery: DeliveryId) {
+        if let Some(tracked) = self.deliveries.get_mut(&delivery) {
+            let claim = tracked.claim_of(node);
+            claim.perhaps_begun |= claim.is_held_by(node);
         }
     }
 

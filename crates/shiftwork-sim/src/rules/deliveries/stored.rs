@@ -49,8 +49,7 @@ fn stored_as(settle: Settle) -> Settled {
 }
 
 impl DeliveryRules {
-    /// Rule Q1: a settlement is said once its queue has stored it, and as what. A queue that is not the world's is not seen: nothing of it
-    /// was ever claimed.
+    /// Rule Q1: a settlement is said once its queue has stored it, and as what. The worker that says it claims from the world's queues.
     pub(super) fn said(&mut self, delivery: DeliveryId, settle: Settle, verdicts: &mut Verdicts<'_>) {
         let Some(tracked) = self.deliveries.get_mut(&delivery).filter(|tracked| tracked.claim.token > 0) else {
             return;

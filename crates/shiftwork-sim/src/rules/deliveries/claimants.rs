@@ -1,0 +1,67 @@
+//! Which workers claim from the queues of the world.
+//!
+//! A worker may have a store of its own. Nobody sees what that does, and its deliveries may have the numbers of the world's. An event names
+//! the delivery, and not its store. But lanes claim in the tasks in which their cycles run, and of a claim from a queue of the world it is
+//! known in which task it was made:
+//!
+//! 1. A worker that has a delivery that no queue of the world has ever given out has a store of its own.
+//! 2. A worker that has another one in a task that has claimed from a queue of the world claims from those.
+//! 3. Of any other worker it is not known yet: a lane may have claimed for it, and come later. It is not judged, and what it may have
+//!    begun is held against nobody.
+//!
+//! Where tasks are not told apart, which is without `--cfg tokio_unstable`, the second holds for every worker of a node that has claimed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shiftwork::event::WorkerId;
+
+/// The workers of one node that have deliveries.
+#[derive(Default)]
+pub(super) struct Claimants {
+    /// The tasks that have claimed from a queue of the world.
+    tasks: BTreeSet<u32>,
+    stores: BTreeMap<WorkerId, Store>,
+}
+
+/// What a worker claims from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Store {
+    /// Queues of the world.
+    World,
+    /// A store of its own.
+    Own,
+}
+
+impl Claimants {
+    /// A host begins, and numbers its workers from 0.
+    pub(super) fn host_starts(&mut self) {
+        self.stores.clear();
+    }
+
+    /// This task has claimed from a queue of the world, and learned of it.
+    pub(super) fn has_claimed(&mut self, task: u32) {
+        self.tasks.insert(task);
+    }
+
+    /// What a worker claims from, if that is known when this task of it has something to say of a delivery.
+    pub(super) fn store_of(
+        &mut self,
+        worker: WorkerId,
+        task: u32,
+        was_given_out: impl FnOnce() -> bool,
+    ) -> Option<Store> {
+        let known = self.stores.get(&worker).copied();
+        if known.is_some() {
+            return known;
+        }
+        let store = if !was_given_out() {
+            Store::Own
+        } else if self.tasks.contains(&task) {
+            Store::World
+        } else {
+            return None;
+        };
+        self.stores.insert(worker, store);
+        Some(store)
+    }
+}
