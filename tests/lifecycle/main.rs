@@ -8,6 +8,7 @@
 //! | `dropping.rs` | payloads that panic as they are dropped without a cycle |
 //! | `foreign.rs` | workers that do not use the runtime, and the messages that they lose |
 //! | `faults.rs` | what each kind of injected fault looks like to the worker that meets it |
+//! | `await_points.rs` | what strikes schedules, services and jobs at their await points |
 //! | `deliveries.rs` | leases, renewals, crashes, fencing |
 //! | `own_stores.rs` | workers with a store that is not the world's |
 //! | `shutdown.rs` | drain, cancel, abort, signals, stop hooks |
@@ -33,6 +34,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
+mod await_points;
 mod batches;
 mod control;
 mod dates;

@@ -286,7 +286,8 @@ pub enum FaultKind {
         by_ms: u64,
     },
     /// A cycle panics at an await point of its own, whatever it waits for there: of the cycles that begin from then on, the first that
-    /// comes to so many. It is a cycle of a worker on the runtime, in whatever task its lane is.
+    /// comes to so many. It is a cycle of a worker on the runtime, in whatever task its lane is. A service or a job has no cycles, and is
+    /// never struck: a panic of its body is a fault, and no failure that is tried again.
     PanicInCycle {
         /// On which node; the first, if it is not said.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -297,7 +298,7 @@ pub enum FaultKind {
         polls: u32,
     },
     /// A cycle is cancelled at an await point of its own, counted as in `PanicInCycle`: its time is up there, as if what it waits for took
-    /// until its timeout. A cycle without a limit to its time is never struck.
+    /// until its timeout. A cycle without a limit to its time is never struck, nor is a service or a job.
     CancelInCycle {
         /// On which node; the first, if it is not said.
         #[serde(default, skip_serializing_if = "Option::is_none")]
