@@ -1,12 +1,12 @@
 //! Saved plans that are replayed first: every failure that was ever found, kept so that it stays away.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
 };
 
-use shiftwork::event::Event;
+use shiftwork::event::{Event, SourceKind};
 use shiftwork_sim::{Plan, Scenario, explore};
 
 use crate::campaign::world;
@@ -85,41 +85,63 @@ impl<'a> Replay<'a> {
         Ok(Self { file: file.to_owned(), plan, scenario: &**scenario })
     }
 
-    /// What of the plan the scenario does not know any more, in one line with what it does know.
+    /// What of the plan the scenario does not have any more, or has never had, in one line with what it does have.
     #[must_use]
     pub fn misfit(&self) -> Option<String> {
-        let name = self.scenario.name();
         let surface = self.scenario.surface();
-        let sites = (self.unknown_sites(), surface.dependencies.into_iter().chain(surface.queues).collect());
-        let nodes = || (self.unknown_nodes(), self.scenario.nodes());
-        let (unknown, known) = Some(sites)
-            .filter(|(unknown, _)| !unknown.is_empty())
-            .or_else(|| Some(nodes()).filter(|(unknown, _)| !unknown.is_empty()))
-            .unwrap_or_else(|| self.unknown_workers());
-        let (unknown, known) = ((!unknown.is_empty()).then(|| unknown.join(", "))?, known.join(", "));
-        Some(format!("it strikes {unknown}, which {name} does not have; it has {known}"))
+        let sites: Vec<_> = surface.dependencies.into_iter().chain(surface.queues).collect();
+        self.missing(&self.unknown_sites(), &sites)
+            .or_else(|| self.missing(&self.unknown_nodes(), &self.scenario.nodes()))
+            .or_else(|| self.misfit_of_workers())
     }
 
-    /// Workers whose cycles the plan strikes and that no host of the scenario declares, and those that are declared. A world without faults tells.
-    fn unknown_workers(&self) -> (Vec<&str>, Vec<String>) {
+    /// Says that what the plan strikes is unknown, if anything of it is.
+    fn missing(&self, unknown: &[&str], known: &[String]) -> Option<String> {
+        let (unknown, known) = ((!unknown.is_empty()).then(|| unknown.join(", "))?, known.join(", "));
+        Some(format!("it strikes {unknown}, which {} does not have; it has {known}", self.scenario.name()))
+    }
+
+    /// The same of workers: who has no cycles is missing too.
+    fn misfit_of_workers(&self) -> Option<String> {
+        let (struck, declared) = (self.struck_workers(), self.declared_workers()?);
+        let those = |which: Option<&bool>| {
+            let struck = struck.iter().copied();
+            struck.filter(|worker| declared.get(*worker) == which).collect::<Vec<_>>()
+        };
+        let known: Vec<_> = declared.keys().cloned().collect();
+        self.missing(&those(None), &known).or_else(|| {
+            let without = those(Some(&false));
+            let without = (!without.is_empty()).then(|| without.join(", "))?;
+            Some(format!("it strikes cycles of {without} at their await points, and a service or a job has none"))
+        })
+    }
+
+    /// The workers whose cycles the plan strikes.
+    fn struck_workers(&self) -> Vec<&str> {
         let mut workers: Vec<_> = self.plan.faults.iter().filter_map(|fault| fault.kind.worker()).collect();
         workers.sort_unstable();
         workers.dedup();
-        if workers.is_empty() {
-            return (workers, Vec::new());
+        workers
+    }
+
+    /// The workers that the hosts of the scenario declare, and whether there are cycles that a plan may strike. A world without faults
+    /// tells. `None` if nobody asks, because the plan strikes no cycles, or nobody can tell.
+    fn declared_workers(&self) -> Option<BTreeMap<String, bool>> {
+        if self.struck_workers().is_empty() {
+            return None;
         }
         let quiet = Plan::quiet(self.scenario.name(), self.plan.seed);
         // One that cannot be built tells why when the plan is replayed.
-        let Ok(outcome) = world::guarded(|| explore::run_plan(self.scenario, &quiet, true)) else {
-            return (Vec::new(), Vec::new());
-        };
-        let declared = outcome.events().filter_map(|(_, event)| match event {
-            Event::HostStarting { workers } => Some(workers.iter().map(|worker| worker.name.to_string())),
-            _ => None,
-        });
-        let known: BTreeSet<String> = declared.flatten().collect();
-        workers.retain(|worker| !known.contains(*worker));
-        (workers, known.into_iter().collect())
+        let outcome = world::guarded(|| explore::run_plan(self.scenario, &quiet, true)).ok()?;
+        let mut declared: BTreeMap<String, bool> = BTreeMap::new();
+        for (_, event) in outcome.events() {
+            let Event::HostStarting { workers } = event else { continue };
+            for worker in workers.iter() {
+                let has_cycles = !matches!(worker.source, SourceKind::Service { .. });
+                *declared.entry(worker.name.to_string()).or_default() |= has_cycles;
+            }
+        }
+        Some(declared)
     }
 
     /// Nodes that the plan strikes and the scenario does not name. One that names none has only one.
@@ -148,5 +170,54 @@ impl<'a> Replay<'a> {
 impl std::fmt::Debug for Replay<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Replay").field("file", &self.file).field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shiftwork::{Context, Failure, Schedule, ServiceContext, Tick};
+    use shiftwork_sim::{Fault, Surface, World, plan::worker, secs};
+
+    use super::*;
+
+    /// A service, and a worker beside it.
+    struct Served;
+
+    impl Scenario for Served {
+        fn name(&self) -> &'static str {
+            "served"
+        }
+
+        fn about(&self) -> &'static str {
+            "serves, and tidies up"
+        }
+
+        fn surface(&self) -> Surface {
+            Surface { dependencies: Vec::new(), queues: Vec::new(), horizon: secs(10) }
+        }
+
+        fn build(&self, world: &mut World) {
+            world.node("node", |node| {
+                let serve = |cx: ServiceContext| async move {
+                    cx.stopped().await;
+                    Ok::<(), Failure>(())
+                };
+                let tidy = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+                node.host().service("http", serve).worker("tidy", Schedule::every(secs(5)), tidy).run_until_signal()
+            });
+        }
+    }
+
+    #[test]
+    fn a_plan_that_strikes_cycles_of_a_service_does_not_fit_and_says_why() {
+        let misfit = |name: &str| {
+            let plan = Plan { faults: vec![Fault::new(1, worker(name).panic_in_cycle(1))], ..Plan::quiet("served", 1) };
+            Replay { file: PathBuf::new(), plan, scenario: &Served }.misfit()
+        };
+        assert_eq!(misfit("tidy"), None);
+        let service = misfit("http").unwrap();
+        assert_eq!(service, "it strikes cycles of http at their await points, and a service or a job has none");
+        let unknown = misfit("https").unwrap();
+        assert_eq!(unknown, "it strikes https, which served does not have; it has http, tidy");
     }
 }
