@@ -21,8 +21,9 @@ use crate::{interpose, world::WorldClock};
 /// How much of a program's chance is under control in this build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Control {
-    /// tokio's own choices follow the seed, the fingerprint has the order of task polls, and orders of all tasks are explored. Without, only
-    /// those that are spawned through [`Node::spawn`](crate::Node::spawn) or [`Process::spawn`](crate::Process::spawn) are moved.
+    /// tokio's own choices follow the seed, the fingerprint has the order of task polls, and orders of all tasks are explored.
+    /// Without, only those that are spawned through [`Node::spawn`](crate::Node::spawn) or
+    /// [`Process::spawn`](crate::Process::spawn) are moved.
     pub task_order: bool,
     /// Hash maps and `rand` follow the seed.
     pub entropy: bool,

@@ -9,7 +9,8 @@
 //!
 //! It does not reach awaits that take no budget (a bare `Notify`, a `CancellationToken`), tasks of a `LocalSet`, and what
 //! `block_on` polls itself. For all tasks it needs `--cfg tokio_unstable`. Without that, only a node's program and what it spawns through
-//! [`Node::spawn`](crate::Node::spawn) or [`Process::spawn`](crate::Process::spawn) are reached, and a tape of one build says nothing in the other.
+//! [`Node::spawn`](crate::Node::spawn) or [`Process::spawn`](crate::Process::spawn) are reached, and a tape of one build says
+//! nothing in the other.
 //!
 //! | file | what it holds |
 //! | --- | --- |

@@ -47,8 +47,8 @@ pub trait Scenario: Send + Sync {
         Vec::new()
     }
 
-    /// The workers whose cycles generated faults may end at any of their await points, by a panic or by their timeout. One that is not named
-    /// here is so struck in exhaustive campaigns alone.
+    /// The workers whose cycles generated faults may end at any of their await points, by a panic or by their timeout.
+    /// One that is not named here is so struck in exhaustive campaigns alone.
     fn workers(&self) -> Vec<String> {
         Vec::new()
     }

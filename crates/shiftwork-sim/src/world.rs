@@ -31,8 +31,9 @@
 //! - **Stop at an await point.** SIGTERM, right after the poll of a task, as it may come to a process at any place of its code. With
 //!   a second one right behind, every cycle is dropped where it stands.
 //! - **Panic and cancellation at an await point of a cycle.** A bug in the worker's own code, behind any of its awaits; a timeout
-//!   that strikes while it waits there, be it for a call, a lock, a channel or a sleep. Its host asks the world before it lets the cycle go on
-//!   ([`shiftwork::Environment::at_await`]), so it is the cycle that panics or times out, and its worker's policies that decide what follows.
+//!   that strikes while it waits there, be it for a call, a lock, a channel or a sleep. Its host asks the world before it
+//!   lets the cycle go on ([`shiftwork::Environment::at_await`]), so it is the cycle that panics or times out, and its
+//!   worker's policies that decide what follows.
 //! - **Pause.** The node is not run for a while, as by SIGSTOP, a long collection of garbage, or a machine that was suspended. The world
 //!   goes on: its leases lapse. When it goes on, its clocks show what has passed and its timers are overdue.
 //! - **Slow start.** The process takes longer until it does anything: a cold disk, a long look at its configuration.
@@ -42,13 +43,14 @@
 //! - **Clock step.** The wall clock jumps, forward or back, and goes on from there, as when it is set by hand or put right
 //!   after the machine was asleep. What waits does not notice: tokio's clock never steps. Nothing undoes it. With a node's name
 //!   it is that node's alone, whose wall clock differs from the others' from there on.
-//! - **Daylight-saving change.** The clocks of a zone go forward or back at the fault's time. No clock steps, as none does on a real machine:
-//!   the world has begun at such a wall time, for all nodes, that the zone's next change falls there. It is the date of the world, and a
-//!   world has one.
-//! - **Downtime.** Every process is killed, as by a crash, and by the wall clocks of all nodes a long time passes until they are started again;
-//!   in the world's own time it is a second. A new process cannot tell that from having been down for so long: what it finds is
-//!   durable state and a wall clock, and no monotonic time crosses from one process to the next. What else would have happened meanwhile does
-//!   not: arrivals come in the world's own time, and the other side of a dependency is a second older.
+//! - **Daylight-saving change.** The clocks of a zone go forward or back at the fault's time. No clock steps, as none does
+//!   on a real machine: the world has begun at such a wall time, for all nodes, that the zone's next change falls there.
+//!   It is the date of the world, and a world has one.
+//! - **Downtime.** Every process is killed, as by a crash, and by the wall clocks of all nodes a long time passes until
+//!   they are started again; in the world's own time it is a second. A new process cannot tell that from having been down
+//!   for so long: what it finds is durable state and a wall clock, and no monotonic time crosses from one process to the
+//!   next. What else would have happened meanwhile does not: arrivals come in the world's own time, and the other side of
+//!   a dependency is a second older.
 //! - **Restart.** An orchestrator starts the process again a second after it exits, or after the crash's own time.
 
 mod agenda;
@@ -154,8 +156,8 @@ impl World {
     /// At which wall time the world begins; midnight UTC of 2026-01-01 if it is not said. For what depends on the calendar:
     /// the night on which the clocks change, the end of a month.
     ///
-    /// A plan in which the clocks of a zone change ([`FaultKind::DstChange`](crate::FaultKind::DstChange)) has a date of its own, and this one
-    /// is passed over then: [`World::wall_time`] says which it is.
+    /// A plan in which the clocks of a zone change ([`FaultKind::DstChange`](crate::FaultKind::DstChange)) has a date of
+    /// its own, and this one is passed over then: [`World::wall_time`] says which it is.
     ///
     /// ```
     /// use shiftwork::{Context, Failure, Schedule, Signal, Tick};
@@ -362,8 +364,9 @@ impl World {
     }
 
     /// An invariant of the scenario: when `after` has seen what it looks for, `holds` must come true `within` that time, or
-    /// by the end of a world that is complete. Both are asked on records, and `holds` once its time is over, so what `holds` reads should change in what is
-    /// recorded (the effect of a call); like [`World::always`], they must not call back into the world.
+    /// by the end of a world that is complete. Both are asked on records, and `holds` once its time is over, so what
+    /// `holds` reads should change in what is recorded (the effect of a call); like [`World::always`], they must not call
+    /// back into the world.
     ///
     /// ```
     /// use shiftwork::{Context, Failure, Schedule, Tick};
@@ -423,8 +426,9 @@ pub struct Options {
     pub once: bool,
     /// When faults heal; 60 s when it is not said.
     pub horizon: Option<Duration>,
-    /// From how long on a poll is told as one that takes real time ([`Outcome::slow_polls`]). `None`, the default, measures nothing and costs
-    /// nothing: what it finds depends on the machine, and on what else that does. It sees polls only with `--cfg tokio_unstable`.
+    /// From how long on a poll is told as one that takes real time ([`Outcome::slow_polls`]). `None`, the default,
+    /// measures nothing and costs nothing: what it finds depends on the machine, and on what else that does. It sees polls
+    /// only with `--cfg tokio_unstable`.
     pub poll_max_real: Option<Duration>,
 }
 

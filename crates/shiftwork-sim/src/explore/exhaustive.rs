@@ -1,8 +1,8 @@
 //! Every single fault at every injection point of a base world; pairs of them on request.
 //!
-//! Generated plans try what is likely; this tries what there is. Two base worlds are surveyed: one in which nothing goes wrong, and one that
-//! is told to stop half-way and starts again, so that the stop has its points too. Each point × each fault that fits is a world. What is
-//! tried at a point is in `explore/inject.rs`, what a point is in `explore/points.rs`.
+//! Generated plans try what is likely; this tries what there is. Two base worlds are surveyed: one in which nothing goes wrong, and
+//! one that is told to stop half-way and starts again, so that the stop has its points too. Each point × each fault that fits is a
+//! world. What is tried at a point is in `explore/inject.rs`, what a point is in `explore/points.rs`.
 //!
 //! A scenario that does the same thing a thousand times has points that differ in nothing but their time. Where there are more worlds
 //! than may be run, points are left out evenly, from the largest classes first, and their number is told.

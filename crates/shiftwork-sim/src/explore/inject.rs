@@ -59,8 +59,8 @@ struct Site {
 }
 
 impl Targets {
-    /// By the names of a world's sites and nodes, and of the zones that the scenario goes by. What the scenario does not count as its surface is not struck, nor is anything
-    /// by a kind that has no weight in its mix.
+    /// By the names of a world's sites and nodes, and of the zones that the scenario goes by. What the scenario does
+    /// not count as its surface is not struck, nor is anything by a kind that has no weight in its mix.
     pub(super) fn new<'a>(
         surface: &Surface,
         zones: &[String],

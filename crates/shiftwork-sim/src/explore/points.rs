@@ -1,9 +1,9 @@
 //! The injection points of a base world: every place that a fault could be aimed at, and what is the same about some of them.
 //!
 //! A base world is surveyed (`world/survey.rs`), and its records are gone through beside the survey, so that each point is known with where
-//! the workers stood. Points at which nothing tells one from another are of one *class*: the same step of a call to the same site, from a cycle
-//! that stood where the other did, while all other workers stood where they did. A campaign that has not the time for all points
-//! leaves some of a class out, never a class.
+//! the workers stood. Points at which nothing tells one from another are of one *class*: the same step of a call to the same
+//! site, from a cycle that stood where the other did, while all other workers stood where they did. A campaign that has not
+//! the time for all points leaves some of a class out, never a class.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

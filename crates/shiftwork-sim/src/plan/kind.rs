@@ -275,9 +275,9 @@ pub enum FaultKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         for_ms: Option<u64>,
     },
-    /// The next call to the site holds its thread for a while in the poll in which it gets there, once: everything else on the thread waits.
-    /// No two faults hold up one poll; the other one waits for the next call. Needs a world that holds the time, and
-    /// `--cfg tokio_unstable`, and never strikes without.
+    /// The next call to the site holds its thread for a while in the poll in which it gets there, once: everything else
+    /// on the thread waits. No two faults hold up one poll; the other one waits for the next call. Needs a world that
+    /// holds the time, and `--cfg tokio_unstable`, and never strikes without.
     Block {
         /// Which site.
         site: String,
@@ -310,8 +310,9 @@ pub enum FaultKind {
     },
     /// The clocks of a zone change, for a season. No clock steps: the world begins at such a wall time that the zone's next change this way
     /// after 2026-01-01 falls on this fault's time. A world has one date: the first fault of the kind in the plan says it, and no other
-    /// strikes. Where the zone is unknown, or has no such change, it says nothing and does not strike. It strikes when its time comes before
-    /// the world heals, while a process lives whose clock is at the change then; the date is what it says in any case.
+    /// strikes. Where the zone is unknown, or has no such change, it says nothing and does not strike. It strikes when
+    /// its time comes before the world heals, while a process lives whose clock is at the change then; the date is what
+    /// it says in any case.
     DstChange {
         /// Which zone, by its name in the IANA database.
         zone: String,

@@ -363,8 +363,8 @@ pub fn downtime(wall: Duration) -> FaultKind {
 
 /// A plan written by hand, for a test: a line for each thing that goes wrong, at times since the world began.
 ///
-/// The lines may be in any order; what begins at one time begins in the order of the lines. A script is plain data until it runs; a clone of it
-/// runs the same world again.
+/// The lines may be in any order; what begins at one time begins in the order of the lines. A script is plain data
+/// until it runs; a clone of it runs the same world again.
 ///
 /// ```
 /// use shiftwork::Signal;
@@ -437,9 +437,9 @@ impl Script {
         self
     }
 
-    /// Measures each poll of a task in real time, and has the test fail if one takes so long: for code that computes, or waits for something
-    /// that is not of the world. Off by default, since a machine that is busy makes any poll look long; it is no part of the plan, nor of what
-    /// the world comes to. Needs `--cfg tokio_unstable`.
+    /// Measures each poll of a task in real time, and has the test fail if one takes so long: for code that computes,
+    /// or waits for something that is not of the world. Off by default, since a machine that is busy makes any poll
+    /// look long; it is no part of the plan, nor of what the world comes to. Needs `--cfg tokio_unstable`.
     #[must_use]
     pub fn poll_max_real(mut self, poll_max_real: Duration) -> Self {
         self.poll_max_real = Some(poll_max_real);

@@ -3,8 +3,9 @@
 //! One thread works at a time, and no task of the node is polled meanwhile: so the order in which pieces of work end, and what they
 //! do to the world, does not depend on the machine. The world's time stands still for it. Work that sleeps lets everybody else go on,
 //! and is called in again when its time has come, and work that waits for a task or for other work when that is over: it ends beside
-//! the tasks, as on a real runtime. Work that does not come back, because it waits in a way that cannot be seen, is left alone after a while: from there on
-//! all blocking threads of its process run as the machine pleases, and the world is no longer a function of its seed.
+//! the tasks, as on a real runtime. Work that does not come back, because it waits in a way that cannot be seen, is left alone after a
+//! while: from there on all blocking threads of its process run as the machine pleases, and the world is no longer a function of its
+//! seed.
 
 use std::time::Duration;
 

@@ -2,8 +2,8 @@
 //!
 //! Without it a piece of blocking work could end in the middle of the poll that began it, or after it, as the machine pleases. A
 //! blocking thread stands outside until it begins, while it sleeps, and while it waits for another thread. The world's thread calls one in
-//! at a time: sleepers whose time has come first, in the order of these times, then those whose wait is over, then those that begin, which take
-//! up work in the order in which it was given. What holds:
+//! at a time: sleepers whose time has come first, in the order of these times, then those whose wait is over, then those that begin,
+//! which take up work in the order in which it was given. What holds:
 //!
 //! 1. At most one thread is inside.
 //! 2. Who is outside does nothing until it is called in. What it waits for is looked at from here: a wait is over when its word has
@@ -125,8 +125,8 @@ impl Gate {
         self.lock().threads.remove(&NUMBER.get());
     }
 
-    /// A blocking thread waits until that time, if it is said, or `is_over`, and goes on when it is called in. `false` at once if the gate is
-    /// open: nobody would call it in.
+    /// A blocking thread waits until that time, if it is said, or `is_over`, and goes on when it is called in. `false` at once if the
+    /// gate is open: nobody would call it in.
     pub(crate) fn wait_until(&self, until: Option<Duration>, is_over: Option<IsOver>) -> bool {
         interpose::unheld(|| {
             let mut state = self.lock();

@@ -132,7 +132,8 @@ impl Outcome {
     }
 }
 
-/// The failure as a person reads it: rule, expectation, what happened, the plan, the last events. Before that, what took too long in real time.
+/// The failure as a person reads it: rule, expectation, what happened, the plan, the last events. Before that, what
+/// took too long in real time.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for poll in &self.slow_polls {

@@ -1,9 +1,9 @@
 //! How long polls take in the machine's own time, where somebody wants to know.
 //!
-//! A world's time stands still while a task computes or waits for something real (another thread, a lock, a socket of its own): to rule L3 such
-//! a poll takes none. Here each poll is measured on the clocks of the machine, what the world itself does in it left out. What is found is
-//! about the machine as much as about the code, so it is told beside the world's outcome and is no part of it: neither of its fingerprint
-//! nor of its violations, and the world goes on.
+//! A world's time stands still while a task computes or waits for something real (another thread, a lock, a socket of its own): to rule
+//! L3 such a poll takes none. Here each poll is measured on the clocks of the machine, what the world itself does in it left out. What is
+//! found is about the machine as much as about the code, so it is told beside the world's outcome and is no part of it: neither of its
+//! fingerprint nor of its violations, and the world goes on.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -26,8 +26,8 @@ pub struct SlowPoll {
     pub at: Duration,
     /// How long it took, in real time.
     pub real: Duration,
-    /// How much of that its thread was on a processor. Much less than `real` if it was blocked, or if the machine was busy with others; `None` where
-    /// that is not known.
+    /// How much of that its thread was on a processor. Much less than `real` if it was blocked, or if the machine was busy with others;
+    /// `None` where that is not known.
     pub cpu: Option<Duration>,
 }
 

@@ -1,8 +1,9 @@
 //! Tasks that take their turns in the world's order where tokio does not tell of its polls.
 //!
-//! With `--cfg tokio_unstable` tokio says before each poll which task is next, and every task is reached (`world/order.rs`). Without it, what can
-//! be reached is a future that is wrapped: it takes the units away from its own poll. A node's program is wrapped, and so is what it
-//! spawns through [`Node::spawn`] and [`Process::spawn`](crate::Process::spawn); what it spawns by itself goes on in tokio's order.
+//! With `--cfg tokio_unstable` tokio says before each poll which task is next, and every task is reached (`world/order.rs`).
+//! Without it, what can be reached is a future that is wrapped: it takes the units away from its own poll. A node's program is
+//! wrapped, and so is what it spawns through [`Node::spawn`] and [`Process::spawn`](crate::Process::spawn); what it spawns by
+//! itself goes on in tokio's order.
 
 use std::{
     future::{Future, poll_fn},

@@ -12,8 +12,8 @@ use super::{Verdicts, Worker, interruptions::comes_of_being_asked};
 
 /// How the cycles of a worker with a rate limit began; those of a batch count once.
 ///
-/// However many there were, one of them tells whether the limit is kept: the one since which there were most beyond what the time since then
-/// allows. What is too many since any other one is too many since that.
+/// However many there were, one of them tells whether the limit is kept: the one since which there were most beyond
+/// what the time since then allows. What is too many since any other one is too many since that.
 pub(super) struct Beginnings {
     /// The last.
     last: Duration,

@@ -1,5 +1,5 @@
-//! What a cycle is said to have ended as that was asked to end before, and how soon one ends that is dropped (T4). What is done about it then
-//! follows from that, and is judged with the settlements.
+//! What a cycle is said to have ended as that was asked to end before, and how soon one ends that is dropped (T4). What is done
+//! about it then follows from that, and is judged with the settlements.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! What is said to be settled is stored so (Q1).
 //!
 //! The store does it before its worker hears of it, and by then somebody else may have claimed the delivery again. So what was stored is
-//! counted for each delivery by how it was, and taken away as it is said. What is never said stays: its reply was lost, its process died, or
-//! it was no host that settled it. It hides one mistake at most, and makes none up.
+//! counted for each delivery by how it was, and taken away as it is said. What is never said stays: its reply was lost, its process
+//! died, or it was no host that settled it. It hides one mistake at most, and makes none up.
 
 use shiftwork::{Rule, event::Settle, queue::DeliveryId};
 

@@ -1,7 +1,7 @@
 //! F1, F4 and F5: what follows from a fault, and when the next life begins.
 //!
-//! The fault policy is asked here once more, at each fault that is said. Who closes when, and in which order a group goes down and comes up,
-//! is `groups.rs`'s.
+//! The fault policy is asked here once more, at each fault that is said. Who closes when, and in which order a group goes down and
+//! comes up, is `groups.rs`'s.
 
 use std::time::Duration;
 
