@@ -118,6 +118,16 @@ where
         .run_once(move |world| world.foreign_within("legacy", secs(5), program))
 }
 
+/// The same, of one that has a ledger.
+fn stopped_with<Fut>(ledger: Ledger<Vec<u32>>, program: fn(Process, Ledger<Vec<u32>>) -> Fut) -> Outcome
+where
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    Script::new().at(secs(10), Signal::Terminate).run_once(move |world| {
+        world.foreign_within("legacy", secs(5), move |process| program(process, ledger.clone()));
+    })
+}
+
 #[test]
 fn t3_a_foreign_worker_that_takes_longer_than_it_declared_is_found() {
     let slow = stopped(|process| async move {
@@ -151,6 +161,43 @@ fn t6_a_task_that_a_foreign_worker_leaves_behind_is_found() {
         process.signals().unwrap().next().await;
     });
     assert!(outcome.expect_broken("T6").happened.starts_with("1 were"));
+}
+
+#[test]
+fn t6_an_ack_that_is_spawned_as_the_process_ends_is_never_stored() {
+    let outcome = Script::new().at(secs(10), Signal::Terminate).run_once(|world| {
+        let mails = world.queue::<u32>("mails");
+        mails.seed([17]);
+        world.foreign("legacy", move |process| {
+            let mails = mails.clone();
+            async move {
+                let signals = process.signals().unwrap();
+                let mut claimed = VecDeque::new();
+                let claim = Claim { max: 1, lease: secs(20), now: process.wall_time() };
+                let _next = mails.claim(claim, &mut claimed).await.unwrap();
+                signals.next().await;
+                let (lease, now) = (claimed.pop_front().unwrap().lease, process.wall_time());
+                // The store would need one poll. Who waits for that is gone before.
+                tokio::spawn(async move { mails.settle(lease, Settlement::Ack, now).await });
+            }
+        });
+    });
+    let is_stored = |what: &What| matches!(what, What::Queue(QueueOperation::Settled { .. }));
+    assert!(!outcome.timeline.records().iter().any(|record| is_stored(&record.what)), "{}", outcome.timeline);
+    assert!(outcome.expect_broken("T6").happened.starts_with("1 were"));
+}
+
+#[test]
+fn what_a_task_does_after_its_program_has_ended_changes_no_ledger() {
+    let written: Ledger<Vec<u32>> = Ledger::default();
+    let seen = written.clone();
+    let outcome = stopped_with(written, |process, written| async move {
+        process.signals().unwrap().next().await;
+        tokio::spawn(async move { written.with(|written| written.push(1)) });
+    });
+    // It has come to its end, and nobody sees what it did.
+    outcome.assert_rules_kept();
+    assert_eq!(*seen.lock(), Vec::<u32>::new());
 }
 
 #[test]

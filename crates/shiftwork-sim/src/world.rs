@@ -51,6 +51,8 @@
 //!   for so long: what it finds is durable state and a wall clock, and no monotonic time crosses from one process to the
 //!   next. What else would have happened meanwhile does not: arrivals come in the world's own time, and the other side of
 //!   a dependency is a second older.
+//! - **Exit.** Once its program has ended, a process is fenced as one that is killed. What the program has left behind
+//!   is counted, and dropped where it stands.
 //! - **Restart.** An orchestrator starts the process again a second after it exits, or after the crash's own time.
 
 mod agenda;

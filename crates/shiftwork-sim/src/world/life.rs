@@ -86,7 +86,7 @@ impl Life {
                     Err(panic) => resume_unwind(panic),
                 }
             });
-            let ring = Ring(shared.clone());
+            let ring = Ring { shared: shared.clone(), fence: shared.lock().fence_of_running_node() };
             let process = tokio::spawn(async move {
                 let _ring = ring;
                 main.await
@@ -192,7 +192,7 @@ impl Life {
         }
     }
 
-    /// How many tasks are left when the process has ended.
+    /// How many tasks are left when the process has ended. They are behind its fence.
     pub(super) fn tasks_left(&mut self) -> usize {
         let shared = &self.shared;
         parking::set_limit(Duration::ZERO);
@@ -238,12 +238,19 @@ impl Drop for LetGo {
     }
 }
 
-/// Rings when the process ends, however it does.
-struct Ring(Arc<Shared>);
+/// Fences the process off when its program ends, however it does, and rings.
+///
+/// What the program leaves behind has turns yet, until the bell is heard and while it is counted. On a real runtime it
+/// would have none: nothing that it tries in them may reach the outside.
+struct Ring {
+    shared: Arc<Shared>,
+    fence: Fence,
+}
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        self.0.bell.notify_one();
+        self.fence.raise();
+        self.shared.bell.notify_one();
     }
 }
 
