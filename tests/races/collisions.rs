@@ -288,11 +288,69 @@ fn the_times_that_came_of_a_world_replay_it() {
     for collision in &COLLISIONS {
         for seed in 0..60 {
             let put = explore::run_plan(collision, &plan(collision, seed, Timing::AtDeadlines), false);
-            assert_eq!(put.plan.timing, Timing::AsWritten);
+            assert_eq!(put.plan.timing, Timing::FoundAtDeadlines);
             let again = explore::run_plan(collision, &put.plan, false);
             assert_eq!(again.fingerprint, put.fingerprint, "{:?}, seed {seed}:\n{}", collision.name, put.plan);
             assert_eq!(again.stats.struck, put.stats.struck);
         }
+    }
+}
+
+/// A tick and a signal at one time, of which a `select!` takes the one that it draws.
+const DRAWN: Collision = Collision {
+    name: "who is asked first is drawn",
+    faults: &[FaultName::Signal, FaultName::Slow],
+    sites: &["bank"],
+    nodes: &[],
+    build: tick_or_signal,
+};
+
+fn tick_or_signal(world: &mut World, lost: &Ledger<bool>) {
+    let bank = world.dependency("bank");
+    let lost = lost.clone();
+    world.foreign("bills", move |process| {
+        let (bank, lost) = (bank.clone(), lost.clone());
+        async move {
+            let signals = process.signals().expect("a world refuses no handler");
+            let (mut last, mut next) = (None, Instant::now() + secs(7));
+            loop {
+                tokio::select! {
+                    _ = signals.next() => break,
+                    () = sleep_until(next) => {
+                        last = Some(next);
+                        next += secs(7);
+                        // Not waited for where a signal is there already.
+                        tokio::select! {
+                            biased;
+                            _ = signals.next() => break,
+                            _ = bank.call(async {}) => {}
+                        }
+                    }
+                }
+            }
+            // A timer goes off up to a millisecond late.
+            if last.is_some_and(|last: Instant| last.elapsed() <= millis(1)) {
+                lost.with(|lost| *lost = true);
+            }
+        }
+    });
+}
+
+#[test]
+fn what_a_select_has_drawn_is_drawn_again_in_the_replay_and_while_it_shrinks() {
+    let mut found = Vec::new();
+    for seed in 0..200 {
+        let put = explore::run_plan(&DRAWN, &plan(&DRAWN, seed, Timing::AtDeadlines), false);
+        let again = explore::run_plan(&DRAWN, &put.plan, false);
+        assert_eq!(is_lost(&again), is_lost(&put), "seed {seed}:\n{}", put.plan);
+        assert_eq!(again.fingerprint, put.fingerprint, "seed {seed}:\n{}", put.plan);
+        found.extend(is_lost(&put).then_some(put));
+    }
+    assert!(found.len() >= 5, "only {} worlds drew the tick: they say nothing", found.len());
+    for outcome in &found[..5] {
+        let rule = &outcome.violations[0].rule;
+        let shrunk = explore::shrink(&DRAWN, &outcome.plan, rule, 100, &mut |_| {}).outcome;
+        assert!(shrunk.broke_first(rule), "{}", shrunk.plan);
     }
 }
 
@@ -340,7 +398,7 @@ fn what_is_found_at_a_deadline_shrinks_like_anything_else() {
     let found = (0..300).map(broken).find(is_lost).expect("300 worlds are enough");
     let rule = &found.violations[0].rule;
     let shrunk = explore::shrink(collision, &found.plan, rule, 300, &mut |_| {}).outcome.plan;
-    assert_eq!(shrunk.timing, Timing::AsWritten);
+    assert_eq!(shrunk.timing, Timing::FoundAtDeadlines);
     assert!(shrunk.order.is_plain() && shrunk.faults.len() <= found.plan.faults.len(), "{shrunk}");
     // A second of rest after each life, and seven until its next tick.
     let began = shrunk.faults.iter().rev().nth(1).map_or(0, |before| before.at_ms + 1_000);

@@ -156,7 +156,7 @@ impl fmt::Display for Plan {
             }
         }
         match self.timing {
-            Timing::AsWritten => {}
+            Timing::AsWritten | Timing::FoundAtDeadlines => {}
             Timing::AtDeadlines => writeln!(f, "  times: not before these, at what is waited for then")?,
         }
         match &self.order {

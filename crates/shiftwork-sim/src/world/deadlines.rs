@@ -196,7 +196,7 @@ impl Collisions {
     /// `None` if the plan's times are as they are written.
     pub(super) fn of(plan: &Plan) -> Option<Self> {
         match plan.timing {
-            Timing::AsWritten => None,
+            Timing::AsWritten | Timing::FoundAtDeadlines => None,
             Timing::AtDeadlines => Some(Self {
                 chance: fastrand::Rng::with_seed(stream(plan.seed, "deadlines")),
                 pending: Pending::default(),
@@ -384,7 +384,7 @@ impl State {
     pub(super) fn plan_as_it_was(&self, plan: &Plan) -> Plan {
         let mut plan = plan.clone();
         if self.collisions.is_some() {
-            plan.timing = Timing::AsWritten;
+            plan.timing = Timing::FoundAtDeadlines;
             for (fault, planned) in plan.faults.iter_mut().zip(&self.faults) {
                 if planned.at < Duration::MAX {
                     fault.at_ms = whole_ms(planned.at);

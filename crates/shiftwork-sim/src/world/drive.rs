@@ -2,7 +2,8 @@
 //!
 //! At each instant the driver takes the steps that are due, starts the processes whose time has come, and lets every node run
 //! that has something to do, in the order of the nodes, until none has. Then time jumps to the next thing that can happen anywhere. A
-//! node that lives alone runs on by itself up to the next step, without a visit to the driver at each of its timers.
+//! node that lives alone runs on by itself up to the next step, without a visit to the driver at each of its timers; but
+//! not where faults are put at deadlines, or were (`plan/timing.rs`).
 //!
 //! A world has four acts. Until the horizon, faults strike and an exited node is started again. Then everything heals, and
 //! the world must finish its work (L1). Then a last SIGTERM must end every node within its budget. Then the rules that can
@@ -21,7 +22,7 @@ use super::{
     outcome::{NodeReport, Stats},
 };
 use crate::{
-    Plan, RuleName, Violation, What,
+    Plan, RuleName, Violation, What, interpose,
     plan::{Driven, Timing},
     record::{NodeId, QueueOperation},
     rules::user,
@@ -40,6 +41,8 @@ struct Driver<'a> {
     world: World,
     plan: &'a Plan,
     once: bool,
+    /// No node runs on by itself to another instant.
+    by_instants: bool,
     agenda: Agenda,
     nodes: Vec<Machine>,
     reports: Vec<NodeReport>,
@@ -100,6 +103,8 @@ pub(super) fn drive(mut world: World, plan: &Plan, options: Options) -> Outcome 
         world,
         plan,
         once: options.once,
+        // Elsewhere time passes inside of the runtime alone.
+        by_instants: interpose::IN_FORCE && plan.timing.goes_by_instants(),
         agenda,
         nodes,
         reports: Vec::new(),
@@ -182,14 +187,14 @@ impl Driver<'_> {
 
     /// Lets a node run until it has nothing left to do, or something else in the world comes first.
     fn let_run(&mut self, index: usize, now: Duration) {
-        let alone = self.nodes.iter().enumerate().all(|(other, node)| other == index || !node.is_live());
+        let others_live = self.nodes.iter().enumerate().any(|(other, node)| other != index && node.is_live());
         let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != index);
-        let limit = if alone {
+        let limit = if others_live || self.by_instants {
+            now
+        } else {
             let next = others.filter_map(|(_, node)| node.next_at()).chain(self.agenda.next_at());
             let judged = self.world.shared.lock().judged_at();
             next.chain(judged).min().unwrap_or(Duration::MAX)
-        } else {
-            now
         };
         let shared = self.world.shared.clone();
         let machine = &mut self.nodes[index];
