@@ -106,6 +106,60 @@ fn a_node_that_stood_still_finds_its_timers_overdue() {
     assert_eq!(cycles_of(&outcome, "slow"), [0, 10, 45, 50, 60].map(secs));
 }
 
+/// Until both are stopped at 25 s, two nodes with a tick every ten seconds each; "b" is killed at that time, and back a
+/// second later.
+fn two_that_tick<F, Fut>(killed_at: std::time::Duration, program: F) -> Outcome
+where
+    F: Fn(shiftwork_sim::Node) -> Fut + Copy + Send + 'static,
+    Fut: Future<Output = shiftwork::HostReport> + Send + 'static,
+{
+    let script = Script::new()
+        .at(killed_at, node("b").crash(secs(1)))
+        .at(secs(25), node("a").signal(Signal::Terminate))
+        .at(secs(25), node("b").signal(Signal::Terminate));
+    let outcome = script.run_once(move |world| ["a", "b"].into_iter().for_each(|name| world.node(name, program)));
+    outcome.assert_rules_kept();
+    outcome
+}
+
+#[test]
+fn d1_a_tick_is_late_by_what_another_process_blocks_before_its_first_poll() {
+    let outcome = two_that_tick(millis(8_500), |node| {
+        if node.boot() > 1 {
+            // A look at a large file, before there is a host.
+            std::thread::park_timeout(secs(2));
+        }
+        let tick = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+        node.host().worker("tick", Schedule::every(secs(10)), tick).run_until_signal()
+    });
+    assert_eq!(cycles_of(&outcome, "a"), [secs(0), millis(11_500), secs(20)]);
+    assert_eq!(cycles_of(&outcome, "b"), [secs(0), millis(11_500), millis(21_500)]);
+}
+
+/// What a destructor does that takes its time, unless it is let off.
+struct Tidies(bool);
+
+impl Drop for Tidies {
+    fn drop(&mut self) {
+        if self.0 {
+            std::thread::park_timeout(millis(50));
+        }
+    }
+}
+
+#[test]
+fn a_destructor_of_a_killed_process_takes_nobodys_time() {
+    let outcome = two_that_tick(millis(9_980), |node| async move {
+        let mut tidies = Tidies(true);
+        let tick = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+        let report = node.host().worker("tick", Schedule::every(secs(10)), tick).run_until_signal().await;
+        tidies.0 = false;
+        report
+    });
+    assert_eq!(cycles_of(&outcome, "a"), [secs(0), secs(10), secs(20)]);
+    assert_eq!(cycles_of(&outcome, "b"), [secs(0), millis(10_980), millis(20_980)]);
+}
+
 #[test]
 fn each_node_has_a_wall_clock_of_its_own() {
     let notes = Notes::default();

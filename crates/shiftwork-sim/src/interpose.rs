@@ -65,6 +65,12 @@ pub(crate) fn unheld<T>(work: impl FnOnce() -> T) -> T {
     })
 }
 
+/// Does something of which nobody else's time passes: if it sleeps, this thread's clocks go on for as long as it takes,
+/// and are then what they were.
+pub(crate) fn aside<T>(work: impl FnOnce() -> T) -> T {
+    clock::aside(work)
+}
+
 /// What the machine's own clocks show on this thread, whoever holds it.
 pub(crate) fn real_time() -> Reading {
     Reading { real: real::reading(clock::MONOTONIC), cpu: Some(real::reading(real::THREAD_CPUTIME)) }

@@ -306,7 +306,8 @@ impl Rulebook {
         }
     }
 
-    /// A poll that began at `from` has blocked its thread until now, and may go on to. It is the thread of all nodes.
+    /// A poll that began at `from`, or what a node does before it is ever polled, has blocked its thread until now, and
+    /// may go on to. It is the thread of all nodes.
     pub(crate) fn blocked(&mut self, from: Duration, to: Duration) {
         for node in &mut self.nodes {
             match node.blocked.over.last_mut() {

@@ -40,15 +40,30 @@ pub(super) fn let_go() {
     GATE.set(ptr::null());
 }
 
+/// Gives this thread back the clock that it had, when it is dropped.
+struct Back(*const WorldClock);
+
+impl Drop for Back {
+    fn drop(&mut self) {
+        CLOCK.set(self.0);
+    }
+}
+
 /// Does something as if this thread held no clock.
 pub(super) fn unheld<T>(work: impl FnOnce() -> T) -> T {
-    struct Back(*const WorldClock);
-    impl Drop for Back {
-        fn drop(&mut self) {
-            CLOCK.set(self.0);
-        }
-    }
     let _back = Back(CLOCK.replace(ptr::null()));
+    work()
+}
+
+/// Does something with a clock that shows what this thread's does, and goes on by itself: what is slept moves nobody
+/// else's time.
+pub(super) fn aside<T>(work: impl FnOnce() -> T) -> T {
+    let Some(world) = held() else { return work() };
+    let aside = WorldClock::default();
+    aside.skip_to(world.now());
+    aside.set_wall_offset_ms(world.wall_offset_ns() / 1_000_000);
+    // Put back before the clock is gone.
+    let _back = Back(CLOCK.replace(ptr::from_ref(&aside)));
     work()
 }
 
@@ -56,7 +71,8 @@ pub(super) fn unheld<T>(work: impl FnOnce() -> T) -> T {
 #[expect(unsafe_code, reason = "a thread-local without a destructor cannot hold the clock itself")]
 pub(super) fn held<'a>() -> Option<&'a WorldClock> {
     // SAFETY: `Held` keeps the clock alive, does not leave its thread, and sets the pointer to null before it lets go of
-    // the clock. No caller keeps the reference longer than one call of a C function, in which `Held` cannot be dropped.
+    // the clock. `aside` sets the pointer to a clock of its own for as long as that lives. No caller keeps the reference
+    // longer than one call of a C function, in which `Held` cannot be dropped, or than it takes to copy the clock.
     unsafe { CLOCK.get().as_ref() }
 }
 

@@ -70,6 +70,24 @@ fn a_blocking_sleep_takes_the_worlds_time_and_no_other() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "these are the clocks and the sleep that are held")]
+fn what_is_slept_aside_is_nobody_elses_time() {
+    on_a_fresh_thread(Some(1), |clock| {
+        clock.skip_to(Duration::from_secs(7));
+        clock.set_wall_offset_ms(60_000);
+        let (began, wall) = (std::time::Instant::now(), std::time::SystemTime::now());
+        aside(|| {
+            std::thread::sleep(Duration::from_secs(5));
+            assert_eq!((began.elapsed(), wall.elapsed().unwrap()), (Duration::from_secs(5), Duration::from_secs(5)));
+        });
+        assert_eq!((began.elapsed(), wall.elapsed().unwrap()), (Duration::ZERO, Duration::ZERO));
+        assert_eq!(clock.now(), Duration::from_secs(7));
+    });
+    // A thread without a world has nothing that could stand still.
+    assert_eq!(on_a_fresh_thread(None, |_| aside(|| 17)), 17);
+}
+
+#[test]
 #[expect(clippy::disallowed_methods, reason = "that this one is not held is what is tested")]
 fn a_thread_without_a_world_has_the_machines_clocks() {
     on_a_fresh_thread(None, |_| {

@@ -182,7 +182,9 @@ impl Driver<'_> {
         };
         let life = Life::begin(node, &machine.program, now).expect("a runtime without I/O can always be built");
         machine.state = Machinery::Up(life);
-        shared.lock().switch_to(None);
+        let mut state = shared.lock();
+        state.has_kept_waiting(now);
+        state.switch_to(None);
     }
 
     /// Lets a node run until it has nothing left to do, or something else in the world comes first.

@@ -214,12 +214,15 @@ impl Life {
         // Its blocking threads are called in once its tasks are gone; where they run by themselves, the runtime waits for them.
         let_go.0 = None;
         let waits = !gate.is_open();
-        // A destructor of user code may panic; a process that is killed does not care.
-        let dropped = catch_unwind(AssertUnwindSafe(move || {
-            drop((anchor, process, metrics));
-            if waits { runtime.shutdown_background() } else { drop(runtime) }
-        }));
-        drop(dropped);
+        // A destructor of user code may panic; a process that is killed does not care. It may sleep, and nobody waits for
+        // it: a killed process runs no destructors.
+        interpose::aside(|| {
+            let dropped = catch_unwind(AssertUnwindSafe(move || {
+                drop((anchor, process, metrics));
+                if waits { runtime.shutdown_background() } else { drop(runtime) }
+            }));
+            drop(dropped);
+        });
         #[cfg(tokio_unstable)]
         if waits {
             blocking::come_to_end(&gate);

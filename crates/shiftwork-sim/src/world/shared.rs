@@ -497,6 +497,14 @@ impl State {
         self.real_time.own_work_ended(own_work);
     }
 
+    /// Code of a node has run since then outside of any poll. If it has blocked the thread, everybody is late by that.
+    pub(super) fn has_kept_waiting(&mut self, since: Duration) {
+        let now = self.now();
+        if since < now {
+            self.recorder.rules.blocked(since, now);
+        }
+    }
+
     /// Since when a task is being polled, if time has passed in that.
     fn blocking_since(&self, now: Duration) -> Option<Duration> {
         let tasks = &self.nodes[usize::from(self.running?.0)].tasks;
