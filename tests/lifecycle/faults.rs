@@ -1,6 +1,10 @@
 //! What each kind of fault looks like to the worker that meets it: one small world each, in which it strikes.
 
-use std::time::Duration;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::Poll,
+    time::Duration,
+};
 
 use shiftwork::{
     Batch, BatchContext, BatchWorker, Batches, Context, Failure, FailureKind, QueueSourceExt, Retry, Schedule, Signal,
@@ -277,6 +281,45 @@ fn q6_a_lease_that_the_store_forgets_interrupts_its_cycle_and_spends_no_attempt(
     assert_eq!(outcome.count(|event| matches!(event, Event::LeaseLost { .. })), 1);
     assert_eq!(seen.done().last(), Some(&1));
     assert_eq!(outcome.count(|event| matches!(event, Event::Settled { settle: Settle::Ack, .. })), 1);
+}
+
+/// A worker whose client has a bug, which it catches; it rests for so long, and its cycle has succeeded.
+fn catches_a_panic(rests: Duration, is_declared: bool) -> Outcome {
+    Script::new().at(secs(0), site("backend").panic()).at(secs(5), Signal::Terminate).run_once(move |world| {
+        let backend = world.dependency_with("backend", Latency::constant(millis(100)));
+        if is_declared {
+            world.panics_are_caught_in("careful");
+        }
+        world.node("node", move |node| {
+            let backend = backend.clone();
+            let call = move |_: Tick, _: Context| {
+                let backend = backend.clone();
+                async move {
+                    let mut call = std::pin::pin!(backend.call(async {}));
+                    std::future::poll_fn(|cx| {
+                        let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx).map(drop)));
+                        polled.unwrap_or(Poll::Ready(()))
+                    })
+                    .await;
+                    if !rests.is_zero() {
+                        tokio::time::sleep(rests).await;
+                    }
+                    Ok::<(), Failure>(())
+                }
+            };
+            node.host().worker("careful", Schedule::every(secs(10)), call).run_until_signal()
+        });
+    })
+}
+
+#[test]
+fn c5_a_panic_that_a_cycle_catches_itself_is_its_own_affair_once_it_goes_on() {
+    let later = catches_a_panic(millis(1), false);
+    later.assert_rules_kept();
+    assert_eq!(later.stats.struck, [true, true]);
+    // Nobody can tell it from one that its host has swallowed.
+    catches_a_panic(secs(0), false).expect_broken("C5");
+    catches_a_panic(secs(0), true).assert_rules_kept();
 }
 
 /// One of the ten calls fails at the poll that was counted, as this kind, and the others go on.

@@ -186,6 +186,8 @@ pub(crate) struct Rulebook {
     /// The kind of each fault of the plan, by its place in [`crate::FaultKind::NAMES`].
     kinds: Vec<usize>,
     deliveries: deliveries::DeliveryRules,
+    /// The workers that are said to catch panics of their own.
+    catching: BTreeSet<String>,
 }
 
 /// The rules that look at one node.
@@ -215,6 +217,19 @@ impl Rulebook {
         let mut node = NodeRules { coverage, ..NodeRules::default() };
         node.cycles.clock_begins(wall_offset_ms);
         self.nodes.push(node);
+    }
+
+    /// The workers of this name catch panics of their own.
+    pub(crate) fn catches_panics(&mut self, worker: &str) {
+        self.catching.insert(worker.to_owned());
+    }
+
+    /// A task of a node is about to be polled.
+    #[cfg(tokio_unstable)]
+    pub(crate) fn polled(&mut self, node: NodeId, task: u32) {
+        if let Some(node) = self.nodes.get_mut(usize::from(node.0)) {
+            node.cycles.polled(task);
+        }
     }
 
     pub(crate) fn on(&mut self, record: &Record, report: &mut dyn FnMut(Violation)) {
@@ -290,7 +305,7 @@ impl Rulebook {
                 foreign.exited(*tasks_left, &mut verdicts);
                 life.exited(*exit, *tasks_left, &mut verdicts);
             }
-            What::PanicInjected => cycles.panic_injected(record.task),
+            What::PanicInjected => cycles.panic_injected(record.at, record.task, &self.catching),
             What::TimeIsUp { worker, cycle } => cycles.time_is_up(*worker, *cycle),
             What::Exited { exit: None, .. }
             | What::Crashed

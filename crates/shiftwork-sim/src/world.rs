@@ -322,6 +322,14 @@ impl World {
         self.shared.lock().set_poll_max(poll_max);
     }
 
+    /// The workers of this name, on whichever node, catch panics in their own code: one that wraps the calls of its client
+    /// as tower-http's `CatchPanic` does, say. Rule C5 demands of a cycle that it is said to have panicked if it ends in the
+    /// poll in which a fault of the plan has panicked; of these workers it does not. A cycle that goes on after it has
+    /// caught a panic, and ends later, need not be declared.
+    pub fn panics_are_caught_in(&mut self, worker: &str) {
+        self.shared.lock().catches_panics(worker);
+    }
+
     /// When the scenario's work is done: rule L1 demands it of every world within [`RECOVERY`] of the time at which its faults have
     /// healed. It is asked every half a second from there on; without it, a world is done at once.
     pub fn done_when(&mut self, done: impl FnMut() -> bool + Send + 'static) {

@@ -40,6 +40,8 @@ pub(super) struct CycleRules {
     stepped_ms: i64,
     /// The latest wall time before a step.
     wall_max: Option<Timestamp>,
+    /// The tasks in which a panic was injected, and which have not been polled since.
+    panicked: BTreeSet<u32>,
 }
 
 struct Worker {
@@ -104,16 +106,33 @@ struct Running {
     task: u32,
     attempt: u32,
     delivery: Option<DeliveryId>,
-    panic_injected: bool,
+    panicked: Option<Panicked>,
     /// A fault has said that its time is up, whatever its limits are.
     time_is_up: bool,
     /// It was asked to end: by the stop of its worker, for its lease, or for the next tick.
     asked_to_end: bool,
 }
 
+/// A panic that was injected into a cycle, or into the call of a batch.
+#[derive(Debug, Clone, Copy)]
+struct Panicked {
+    at: Duration,
+    task: u32,
+}
+
+impl Panicked {
+    /// Whether whoever ends now has panicked. One that goes on after it has caught it itself.
+    fn ends_it(self, at: Duration) -> bool {
+        // Where tasks are told apart, a poll of this one would have taken it back. Elsewhere time tells: a panic takes
+        // none.
+        self.task != 0 || self.at == at
+    }
+}
+
 impl CycleRules {
     pub(super) fn boot(&mut self) {
         self.workers.clear();
+        self.panicked.clear();
     }
 
     /// How far the wall clock is from the usual one when the world begins.
@@ -142,8 +161,9 @@ impl CycleRules {
         }
     }
 
-    /// A fault has panicked in this task. Without tokio's hooks nobody knows in which (it is 0 then), unless one alone is at work.
-    pub(super) fn panic_injected(&mut self, task: u32) {
+    /// A fault has panicked in this task. Without tokio's hooks nobody knows in which (it is 0 then), unless one alone is at
+    /// work. It is not held against workers that are said to catch panics.
+    pub(super) fn panic_injected(&mut self, at: Duration, task: u32, catching: &BTreeSet<String>) {
         let at_work = self.workers.iter().flat_map(|worker| {
             let batches = worker.batches.iter().filter(|batch| batch.over.is_none()).count();
             std::iter::repeat_n((), if worker.declared.batch.is_some() { batches } else { worker.running.len() })
@@ -151,16 +171,40 @@ impl CycleRules {
         if task == 0 && at_work.count() != 1 {
             return;
         }
-        for worker in &mut self.workers {
+        let panicked = Some(Panicked { at, task });
+        self.panicked.extend((task != 0).then_some(task));
+        for worker in self.workers.iter_mut().filter(|worker| !catching.contains(&*worker.declared.name)) {
             // The call of a batch panics, whatever was said of its inputs before.
             for batch in worker.batches.iter_mut().filter(|batch| batch.task == task && batch.over.is_none()) {
-                batch.panic_injected = true;
+                batch.panicked = panicked;
             }
             if worker.declared.batch.is_some() {
                 continue;
             }
             for running in worker.running.iter_mut().filter(|running| running.task == task) {
-                running.panic_injected = true;
+                running.panicked = panicked;
+            }
+        }
+    }
+
+    /// A task is polled. A panic that nobody has caught in it would have ended its cycle in the poll before.
+    #[inline]
+    pub(super) fn polled(&mut self, task: u32) {
+        let has_panicked = !self.panicked.is_empty() && self.panicked.remove(&task);
+        if has_panicked {
+            self.goes_on(task);
+        }
+    }
+
+    /// Who is at work in this task has caught its panic.
+    #[cold]
+    fn goes_on(&mut self, task: u32) {
+        for worker in &mut self.workers {
+            for batch in worker.batches.iter_mut().filter(|batch| batch.task == task) {
+                batch.panicked = None;
+            }
+            for running in worker.running.iter_mut().filter(|running| running.task == task) {
+                running.panicked = None;
             }
         }
     }
@@ -233,7 +277,7 @@ impl CycleRules {
                     task,
                     attempt: *attempt,
                     delivery: *delivery,
-                    panic_injected: false,
+                    panicked: None,
                     time_is_up: false,
                     asked_to_end: false,
                 };
@@ -489,7 +533,7 @@ impl Worker {
         self.idle_since = verdicts.at;
         verdicts.demand(
             Rule::C5,
-            !running.panic_injected || failure == Some(FailureKind::Panic),
+            failure == Some(FailureKind::Panic) || running.panicked.is_none_or(|it| !it.ends_it(verdicts.at)),
             || format!("cycle {cycle} of {name} panicked, and is said to have"),
             || match failure {
                 Some(kind) => format!("it is said to have failed: {kind}"),

@@ -80,6 +80,7 @@ impl Recorder {
         if self.timeline.is_some() {
             self.polls.push(poll);
         }
+        self.rules.polled(poll.node, poll.task);
         self.look(poll.at);
         self.polls_in_this_instant += 1;
         let hot =

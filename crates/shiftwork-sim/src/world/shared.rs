@@ -440,6 +440,11 @@ impl State {
         self.poll_max = poll_max;
     }
 
+    /// The workers of this name catch panics of their own.
+    pub(super) fn catches_panics(&mut self, worker: &str) {
+        self.recorder.rules.catches_panics(worker);
+    }
+
     /// A host of the node that runs hears its signals from here on.
     pub(super) fn listen(&mut self, signals: mpsc::UnboundedSender<Signal>) {
         if let Some(node) = self.running_node() {

@@ -8,7 +8,7 @@ use shiftwork::{
     event::{CycleId, Declaration, SourceKind},
 };
 
-use super::{Verdicts, Worker, interruptions::comes_of_being_asked};
+use super::{Panicked, Verdicts, Worker, interruptions::comes_of_being_asked};
 
 /// How the cycles of a worker with a rate limit began; those of a batch count once.
 ///
@@ -47,7 +47,7 @@ pub(super) struct Batch {
     ended: u64,
     /// When its call ended.
     pub(super) over: Option<Duration>,
-    pub(super) panic_injected: bool,
+    pub(super) panicked: Option<Panicked>,
 }
 
 impl Batch {
@@ -165,7 +165,7 @@ impl Worker {
             started: 0,
             ended: 0,
             over: None,
-            panic_injected: false,
+            panicked: None,
         });
     }
 
@@ -182,7 +182,7 @@ impl Worker {
         let name = &self.declared.name;
         let batch = self.batches.iter_mut().find(|batch| batch.first == first.0 && batch.over.is_none());
         let complete = batch.as_ref().is_some_and(|batch| batch.started == batch.cycles);
-        let panic_injected = batch.as_ref().is_some_and(|batch| batch.panic_injected);
+        let panicked = batch.as_ref().and_then(|batch| batch.panicked).is_some_and(|it| it.ends_it(verdicts.at));
         verdicts.demand(
             Rule::Q9,
             complete,
@@ -191,7 +191,7 @@ impl Worker {
         );
         verdicts.demand(
             Rule::C5,
-            !panic_injected || failure == Some(FailureKind::Panic),
+            !panicked || failure == Some(FailureKind::Panic),
             || format!("the batch of {name} from cycle {first} on panicked, and is said to have"),
             || format!("it is said to have ended: {failure:?}"),
         );
