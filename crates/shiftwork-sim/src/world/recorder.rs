@@ -17,8 +17,8 @@ use crate::{
 /// How often a world's tasks may be polled without time passing before it is called a hot loop: rule L2.
 pub(super) const POLLS_IN_AN_INSTANT_MAX: u64 = 100_000;
 
-/// How much may happen in a world without time passing before it is called a hot loop: rule L2. A task that never
-/// waits does a lot in one poll.
+/// How much may happen in the nodes of a world without time passing before it is called a hot loop: rule L2. A task that
+/// never waits does a lot in one poll.
 pub(super) const RECORDS_IN_AN_INSTANT_MAX: u64 = 200_000;
 
 /// How many violations are kept. The first one is what counts; a few more help to understand it.
@@ -99,7 +99,12 @@ impl Recorder {
         self.hash.write_u64(place);
         what.hash(&mut self.hash);
         self.count += 1;
-        self.happens(*at);
+        if node.is_some() {
+            self.happens(*at);
+        } else {
+            // No loop does what no process does: a queue is filled before the first of them begins.
+            self.look(*at);
+        }
         let violations = &mut self.violations;
         let judge = || self.rules.on(record, &mut |violation| note(violations, violation));
         if let Err(panic) = catch_unwind(AssertUnwindSafe(judge)) {
@@ -133,5 +138,28 @@ impl Recorder {
 fn note(violations: &mut Vec<Violation>, violation: Violation) {
     if violations.len() < VIOLATIONS_MAX {
         violations.push(violation);
+    }
+}
+
+#[cfg(all(test, tokio_unstable))]
+mod tests {
+    use std::panic::Location;
+
+    use super::*;
+    use crate::{What, record::NodeId};
+
+    #[test]
+    fn l2_what_no_process_does_makes_no_loop_hot() {
+        let check = |node: Option<NodeId>, is_hot: bool| {
+            let mut recorder = Recorder::new(&Plan::quiet("synthetic", 1), false);
+            let record = Record { at: Duration::ZERO, node, task: 0, what: What::Arrived { what: "a page".into() } };
+            for _ in 0..RECORDS_IN_AN_INSTANT_MAX {
+                recorder.record(&record);
+            }
+            let poll = Poll { at: Duration::ZERO, node: NodeId(0), task: 1, spawned_at: Location::caller() };
+            assert_eq!(recorder.polled(poll), is_hot, "{node:?}");
+        };
+        check(None, false);
+        check(Some(NodeId(0)), true);
     }
 }
