@@ -16,7 +16,7 @@ use shiftwork_sim::{
     Dependency, DependencyError, FaultKind, Ledger, Outcome, Script, What, World,
     dependency::Latency,
     millis, node,
-    plan::{abort_at_poll, crash, crash_at_poll},
+    plan::{abort_at_poll, crash, crash_at_poll, pause},
     record::QueueOperation,
     secs, site, worker,
 };
@@ -270,6 +270,64 @@ fn a_late_delivery_is_claimed_once_the_store_gives_it_out() {
     let (outcome, _) = jobs(Jobs::default(), secs(0), site("jobs").late(100, secs(3)).lasting(secs(2)));
     // The worker asks again before it was told to, and is given it once the fault is over.
     assert_eq!(attempts(&outcome), [(secs(2), 1)]);
+}
+
+#[test]
+fn what_changes_nothing_has_not_struck() {
+    let late = |jobs| {
+        let late = site("jobs").late(100, secs(3)).lasting(secs(5));
+        let script = Script::new().at(secs(0), late).at(secs(20), Signal::Terminate);
+        let (outcome, _) = Jobs { jobs, ..Jobs::default() }.run(|build| script.run_once(build));
+        outcome.assert_rules_kept();
+        outcome.stats.struck[0]
+    };
+    assert!(late(1) && !late(0), "a queue that has nothing gives nothing");
+
+    let slow = |by_ms| calls(site("backend").slow(millis(by_ms)), DependencyError::into_failure).stats.struck[0];
+    assert!(slow(1) && !slow(0), "a call takes no longer");
+
+    let paused_again = |lasts| {
+        let script = Script::new().at(secs(5), pause(secs(30))).at(secs(10), pause(secs(lasts)));
+        let outcome = script.at(secs(60), Signal::Terminate).run_once(|world| {
+            world.foreign("node", |process| async move {
+                process.signals().unwrap().next().await;
+            });
+        });
+        outcome.assert_rules_kept();
+        outcome.stats.struck[1]
+    };
+    assert!(paused_again(26) && !paused_again(25), "it would have stood still for as long");
+}
+
+#[test]
+fn a_call_of_a_process_that_was_killed_in_the_same_poll_meets_nothing() {
+    let slow = site("other").slow(secs(1)).lasting(millis(100));
+    let script = Script::new().at(secs(0), site("one").crash(false)).at(secs(0), slow);
+    let outcome = script.at(secs(5), Signal::Terminate).run_once(|world| {
+        let [one, other] = ["one", "other"].map(|name| world.dependency_with(name, Latency::constant(millis(100))));
+        world.node("node", move |node| {
+            let (one, other) = (one.clone(), other.clone());
+            let call = move |_: Tick, _: Context| {
+                let (one, other) = (one.clone(), other.clone());
+                async move {
+                    let later = async {
+                        tokio::time::sleep(millis(50)).await;
+                        other.call(async {}).await
+                    };
+                    // The first gets there after 50 ms, too, and is asked before.
+                    tokio::select! {
+                        biased;
+                        _ = one.call(async {}) => {}
+                        _ = later => {}
+                    }
+                    Ok::<(), Failure>(())
+                }
+            };
+            node.host().worker("caller", Schedule::every(secs(10)), call).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!((outcome.stats.boots, &*outcome.stats.struck), (2, &[true, false, true][..]));
 }
 
 #[test]

@@ -176,7 +176,8 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
             let id = self.store.push_undecodable("a newer producer wrote it (injected)", claim.now);
             self.record_pushed(&[Pushed::Added(id)], &[]);
         }
-        if let Some(by) = put_off {
+        if let Some((fault, by)) = put_off.filter(|_| self.has_due(claim.now)) {
+            self.shared.lock().strike(fault);
             return Ok(Some(claim.now.checked_add(by).unwrap_or(Timestamp::MAX)));
         }
         let mut aside = VecDeque::new();
@@ -210,6 +211,15 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
             self.record_pushed(&pushed, &[route]);
         }
         answer
+    }
+
+    /// Whether there is something to be claimed at `now`.
+    fn has_due(&self, now: Timestamp) -> bool {
+        self.store.snapshot(now).iter().any(|entry| match entry.stage {
+            Stage::Ready => true,
+            Stage::Leased { lease } => lease.expires_at <= now,
+            Stage::Delayed { .. } | Stage::Behind => false,
+        })
     }
 
     /// If the plan says so, the store forgets the first of these leases that is still held: its delivery waits again.

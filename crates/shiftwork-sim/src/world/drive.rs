@@ -283,13 +283,13 @@ impl Driver<'_> {
     fn take(&mut self, step: Step) {
         let now = self.now();
         match step {
-            Step::Fault(fault) => self.strike(fault, now),
+            Step::Fault(fault) => self.begin(fault, now),
             Step::Aim(fault) => self.aim(fault, false),
             Step::Follow(fault) => self.aim(fault, true),
             Step::Aimed(fault) => {
                 let waits = self.waits();
                 self.world.shared.lock().put_end_at_deadline(fault, &waits);
-                self.strike(fault, now);
+                self.begin(fault, now);
             }
             Step::Resume(id) => self.resume(id, now),
             Step::Arrival(arrival) => {
@@ -322,6 +322,24 @@ impl Driver<'_> {
                 self.over = true;
             }
         }
+    }
+
+    /// The time of a fault has come: it strikes, unless it would change nothing.
+    fn begin(&mut self, fault: usize, now: Duration) {
+        if !self.stands_still_for_longer(fault, now) {
+            self.strike(fault, now);
+        }
+    }
+
+    /// Whether a fault is a pause that is over before the one in which its node stands still already.
+    fn stands_still_for_longer(&self, fault: usize, now: Duration) -> bool {
+        let (driven, heal_at) = {
+            let state = self.world.shared.lock();
+            (state.faults[fault].kind.driven(), state.heal_at())
+        };
+        let Some(Driven::Pause { lasts }) = driven else { return false };
+        let standing = self.target(fault).and_then(|index| self.nodes[index].paused_until);
+        standing.is_some_and(|until| (now + lasts).min(heal_at) <= until)
     }
 
     /// Puts a fault at a deadline.

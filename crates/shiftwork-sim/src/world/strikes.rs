@@ -125,8 +125,8 @@ impl State {
 
     /// A call of the site comes to a step: faults that strike there may let it pass.
     fn come_to(&mut self, site: SiteId, step: Step) {
-        // What no process does is nobody's call.
-        if self.running().is_none() {
+        // What no process does is nobody's call, and nor is what one does that is over.
+        if self.running().is_none() || self.is_fenced() {
             return;
         }
         let (now, heal_at) = (self.now(), self.heal_at());
@@ -271,6 +271,10 @@ impl State {
     /// How much longer a call takes that begins now, and would take `usual`.
     #[expect(clippy::wildcard_enum_match_arm, reason = "each place picks the kinds that strike there")]
     pub(crate) fn slowness(&mut self, site: SiteId, usual: Duration) -> Duration {
+        // Of a process that is over, other tasks may have a turn yet.
+        if self.is_fenced() {
+            return Duration::ZERO;
+        }
         self.come_to(site, Step::Begins);
         let (now, heal_at) = (self.now(), self.heal_at());
         let mut slower = Duration::ZERO;
@@ -298,8 +302,10 @@ impl State {
                 }
                 _ => continue,
             };
-            slower += by;
-            self.strike(index);
+            if !by.is_zero() {
+                slower += by;
+                self.strike(index);
+            }
         }
         slower
     }
@@ -341,6 +347,9 @@ impl State {
     /// What a call meets before (or, with `after`, just after) its effect.
     #[expect(clippy::wildcard_enum_match_arm, reason = "each place picks the kinds that strike there")]
     pub(crate) fn meets(&mut self, site: SiteId, after: bool) -> Meets {
+        if self.is_fenced() {
+            return Meets::Nothing;
+        }
         self.note(if after { Place::CallReturns(site) } else { Place::CallArrives(site) });
         self.come_to(site, if after { Step::Returns } else { Step::Arrives });
         let (now, heal_at, may_block) = (self.now(), self.heal_at(), self.may_block());
@@ -407,8 +416,7 @@ impl State {
                     self.strike(index);
                 }
                 FaultKind::Late { percent, by_ms, .. } if one_in_hundred(chance, percent) => {
-                    meets.put_off = Some(Duration::from_millis(by_ms.max(1)));
-                    self.strike(index);
+                    meets.put_off = Some((index, Duration::from_millis(by_ms.max(1))));
                 }
                 FaultKind::Duplicate { .. } if !fault.struck => meets.duplicate = Some(index),
                 FaultKind::Reorder { by, .. } => {
@@ -433,7 +441,7 @@ pub(crate) struct ClaimMeets {
     /// There is a delivery that cannot be decoded.
     pub(crate) malformed: bool,
     /// It finds nothing, and is told to come back after this time.
-    pub(crate) put_off: Option<Duration>,
+    pub(crate) put_off: Option<(usize, Duration)>,
     /// Its first delivery was stored twice.
     pub(crate) duplicate: Option<usize>,
     /// It passes over so many deliveries.

@@ -101,8 +101,9 @@ fn every_fault_strikes_where_it_was_aimed() {
     }
     // A process that is only just being started gets no signal, does not stand still and cannot be killed once more.
     strange.retain(|plan| plan.faults.last().is_some_and(|fault| fault.at_ms != 31_000));
-    // A queue can forget a lease, and hand out or pass over a delivery, only if there is one.
-    let needs_one = [FaultName::LeaseTaken, FaultName::Duplicate, FaultName::Reorder, FaultName::EffectAfterDrop];
+    // A queue can forget a lease, and hand out, pass over or keep back a delivery, only if there is one.
+    let needs_one =
+        [FaultName::LeaseTaken, FaultName::Duplicate, FaultName::Reorder, FaultName::Late, FaultName::EffectAfterDrop];
     strange.retain(|plan| !plan.faults.iter().any(|fault| needs_one.contains(&fault.kind.kind())));
     // A poll blocks its thread only where the time is held.
     let held = crate::control::in_force().time;
