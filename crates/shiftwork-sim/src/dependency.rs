@@ -49,7 +49,7 @@ use crate::{
     What,
     record::SiteId,
     stubborn::Stubborn,
-    world::{Meets, MeetsAtPoll, Shared, Visit},
+    world::{LetPass, Meets, MeetsAtPoll, Shared, Visit},
 };
 
 /// A handle that user code calls through. Cheap to clone.
@@ -203,7 +203,7 @@ impl Dependency {
             return Err(error);
         }
         let value = on_its_way.arrive().await;
-        let meets = self.shared.lock().meets(visit.site, true);
+        let meets = self.shared.lock().meets(visit.site, true, &mut LetPass::default());
         // Its process may have stood still on the way.
         let in_time = began.elapsed().saturating_add(back) <= patience;
         on_its_way.tell(&value, meets == Meets::Nothing && in_time);
@@ -223,8 +223,9 @@ impl Dependency {
 
     async fn before(&self, visit: Visit) -> Result<(), DependencyError> {
         self.fenced().await;
+        let mut let_pass = LetPass::default();
         loop {
-            let meets = self.shared.lock().meets(visit.site, false);
+            let meets = self.shared.lock().meets(visit.site, false, &mut let_pass);
             match meets {
                 Meets::Spin(polls) => {
                     for _ in 0..polls {

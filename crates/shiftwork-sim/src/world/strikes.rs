@@ -42,6 +42,10 @@ pub(crate) enum Meets {
     Crash,
 }
 
+/// The faults that let a call pass at a step of it, however often it asks there what it meets.
+#[derive(Debug, Default)]
+pub(crate) struct LetPass(Vec<usize>);
+
 /// What a call, or a cycle, meets at an await point of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MeetsAtPoll {
@@ -123,21 +127,26 @@ impl State {
         fault.at <= now && now < fault.until.unwrap_or(heal_at).min(heal_at)
     }
 
-    /// A call of the site comes to a step: faults that strike there may let it pass.
-    fn come_to(&mut self, site: SiteId, step: Step) {
+    /// A call of the site is at a step: faults that strike there may let it pass, and do so for as long as it is there.
+    fn come_to(&mut self, site: SiteId, step: Step, LetPass(let_pass): &mut LetPass) {
         // What no process does is nobody's call, and nor is what one does that is over.
         if self.running().is_none() || self.is_fenced() {
             return;
         }
         let (now, heal_at) = (self.now(), self.heal_at());
-        for fault in &mut self.faults {
-            if (fault.lets_pass > 0 || fault.passes)
+        for (index, fault) in self.faults.iter_mut().enumerate() {
+            let mut passes = let_pass.contains(&index);
+            if (fault.lets_pass > 0 || fault.passes || passes)
                 && fault.site == Some(site)
                 && fault.kind.strikes_at() == Some(step)
                 && Self::has_begun(fault, heal_at, now)
             {
-                fault.passes = fault.lets_pass > 0;
-                fault.lets_pass = fault.lets_pass.saturating_sub(1);
+                if !passes && fault.lets_pass > 0 {
+                    passes = true;
+                    fault.lets_pass -= 1;
+                    let_pass.push(index);
+                }
+                fault.passes = passes;
             }
         }
     }
@@ -275,7 +284,7 @@ impl State {
         if self.is_fenced() {
             return Duration::ZERO;
         }
-        self.come_to(site, Step::Begins);
+        self.come_to(site, Step::Begins, &mut LetPass::default());
         let (now, heal_at) = (self.now(), self.heal_at());
         let mut slower = Duration::ZERO;
         for index in 0..self.faults.len() {
@@ -344,14 +353,15 @@ impl State {
             .position(|fault| fault.site == Some(site) && Self::in_force(fault, heal_at, now) && matches(fault))
     }
 
-    /// What a call meets before (or, with `after`, just after) its effect.
+    /// What a call meets before (or, with `after`, just after) its effect. It may ask again, when it has met what it goes on
+    /// after.
     #[expect(clippy::wildcard_enum_match_arm, reason = "each place picks the kinds that strike there")]
-    pub(crate) fn meets(&mut self, site: SiteId, after: bool) -> Meets {
+    pub(crate) fn meets(&mut self, site: SiteId, after: bool, let_pass: &mut LetPass) -> Meets {
         if self.is_fenced() {
             return Meets::Nothing;
         }
         self.note(if after { Place::CallReturns(site) } else { Place::CallArrives(site) });
-        self.come_to(site, if after { Step::Returns } else { Step::Arrives });
+        self.come_to(site, if after { Step::Returns } else { Step::Arrives }, let_pass);
         let (now, heal_at, may_block) = (self.now(), self.heal_at(), self.may_block());
         for index in 0..self.faults.len() {
             let fault = &self.faults[index];
@@ -401,7 +411,7 @@ impl State {
     #[expect(clippy::wildcard_enum_match_arm, reason = "each place picks the kinds that strike there")]
     pub(crate) fn meets_claim(&mut self, site: SiteId) -> ClaimMeets {
         self.note(Place::Claim(site));
-        self.come_to(site, Step::Claims);
+        self.come_to(site, Step::Claims, &mut LetPass::default());
         let (now, heal_at) = (self.now(), self.heal_at());
         let mut meets = ClaimMeets::default();
         for index in 0..self.faults.len() {
@@ -456,4 +466,55 @@ fn one_in_hundred(chance: &mut fastrand::Rng, percent: u8) -> bool {
 fn is_down(since: Duration, down_ms: u64, up_ms: u64) -> bool {
     let turn = Duration::from_millis(down_ms.saturating_add(up_ms).max(1));
     since.as_nanos() % turn.as_nanos() < Duration::from_millis(down_ms).as_nanos()
+}
+
+#[cfg(test)]
+mod tests {
+    use shiftwork::{Context, Failure, HostBuilder, Retry, Schedule, Tick, event::Event};
+
+    use super::*;
+    use crate::{
+        Plan, millis,
+        plan::site,
+        secs,
+        world::{Options, run},
+    };
+
+    /// In which seconds calls failed of workers that call once a second each, for three seconds, under these faults.
+    fn failed(names: &'static [&'static str], faults: [Fault; 2]) -> Vec<u64> {
+        let mut plan = Plan::quiet("calls", 1);
+        plan.faults.extend(faults);
+        plan.faults.push(Fault::new(2_950, Signal::Terminate.into()));
+        let options = Options { timeline: true, once: true, ..Options::default() };
+        let outcome = run(&plan, options, |world| {
+            let backend = world.dependency_with("backend", Latency::constant(millis(100)));
+            world.node("node", move |node| {
+                let add = |host: HostBuilder, name: &&'static str| {
+                    let backend = backend.clone();
+                    let call = move |_: Tick, _: Context| {
+                        let backend = backend.clone();
+                        async move { Ok::<(), Failure>(backend.call(async {}).await?) }
+                    };
+                    host.worker(name, Schedule::every(secs(1)), call).retry(Retry::never()).host()
+                };
+                names.iter().fold(node.host(), add).run_until_signal()
+            });
+        });
+        outcome.assert_rules_kept();
+        let failed = |event: &Event| matches!(event, Event::CycleEnded { failure: Some(_), .. });
+        outcome.events().filter(|(_, event)| failed(event)).map(|(at, _)| at.as_secs()).collect()
+    }
+
+    #[test]
+    fn a_call_that_asks_again_is_let_pass_once() {
+        let backend = site("backend");
+        for kind in [backend.spin(3), backend.block(millis(5))] {
+            let fails = || Fault { lets_pass: 1, ..Fault::new(0, backend.error(100)) };
+            let first = Fault::new(0, kind);
+            assert_eq!(failed(&["one"], [first.clone(), fails()]), [1, 2], "{}", first.kind);
+            assert_eq!(failed(&["one"], [fails(), first.clone()]), [1, 2], "{}", first.kind);
+            // The other one comes while the first is still there.
+            assert_eq!(failed(&["one", "other"], [first.clone(), fails()]), [0, 1, 1, 2, 2], "{}", first.kind);
+        }
+    }
 }
