@@ -269,6 +269,10 @@ impl World {
     /// });
     /// outcome.assert_rules_kept();
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`World::node`].
     pub fn foreign<F, Fut>(&mut self, name: &str, program: F)
     where
         F: Fn(Process) -> Fut + Send + 'static,
@@ -278,6 +282,10 @@ impl World {
     }
 
     /// The same, with a budget of its own for its stop: rule T3.
+    ///
+    /// # Panics
+    ///
+    /// As [`World::node`].
     pub fn foreign_within<F, Fut>(&mut self, name: &str, budget: Duration, program: F)
     where
         F: Fn(Process) -> Fut + Send + 'static,

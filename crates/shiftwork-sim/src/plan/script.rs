@@ -41,9 +41,14 @@ impl Site {
     }
 
     /// `percent` of the calls take `by` longer.
+    ///
+    /// # Panics
+    ///
+    /// When `percent` is more than 100.
     #[must_use]
+    #[track_caller]
     pub fn brownout(&self, percent: u8, by: Duration) -> FaultKind {
-        FaultKind::Brownout { site: self.0.clone(), percent, by_ms: whole_ms(by), for_ms: None }
+        FaultKind::Brownout { site: self.0.clone(), percent: of_a_hundred(percent), by_ms: whole_ms(by), for_ms: None }
     }
 
     /// Calls fail at once for `down`, are well for `up`, and so on.
@@ -53,15 +58,25 @@ impl Site {
     }
 
     /// `percent` of the calls are refused, and told that trying again is no use.
+    ///
+    /// # Panics
+    ///
+    /// When `percent` is more than 100.
     #[must_use]
+    #[track_caller]
     pub fn permanent_error(&self, percent: u8) -> FaultKind {
-        FaultKind::PermanentError { site: self.0.clone(), percent, for_ms: None }
+        FaultKind::PermanentError { site: self.0.clone(), percent: of_a_hundred(percent), for_ms: None }
     }
 
     /// `percent` of the calls are refused, and told to come back after `retry_after`.
+    ///
+    /// # Panics
+    ///
+    /// When `percent` is more than 100.
     #[must_use]
+    #[track_caller]
     pub fn rate_limit(&self, percent: u8, retry_after: Duration) -> FaultKind {
-        let retry_after_ms = whole_ms(retry_after);
+        let (percent, retry_after_ms) = (of_a_hundred(percent), whole_ms(retry_after));
         FaultKind::RateLimit { site: self.0.clone(), percent, retry_after_ms, for_ms: None }
     }
 
@@ -102,9 +117,14 @@ impl Site {
     }
 
     /// `percent` of the claims find nothing, and are told to come back after `by`.
+    ///
+    /// # Panics
+    ///
+    /// When `percent` is more than 100.
     #[must_use]
+    #[track_caller]
     pub fn late(&self, percent: u8, by: Duration) -> FaultKind {
-        FaultKind::Late { site: self.0.clone(), percent, by_ms: whole_ms(by), for_ms: None }
+        FaultKind::Late { site: self.0.clone(), percent: of_a_hundred(percent), by_ms: whole_ms(by), for_ms: None }
     }
 
     /// The queue forgets one lease.
@@ -114,9 +134,14 @@ impl Site {
     }
 
     /// `percent` of the calls fail before they have any effect.
+    ///
+    /// # Panics
+    ///
+    /// When `percent` is more than 100.
     #[must_use]
+    #[track_caller]
     pub fn error(&self, percent: u8) -> FaultKind {
-        FaultKind::Error { site: self.0.clone(), percent, for_ms: None }
+        FaultKind::Error { site: self.0.clone(), percent: of_a_hundred(percent), for_ms: None }
     }
 
     /// Every call fails at once.
@@ -132,9 +157,14 @@ impl Site {
     }
 
     /// `percent` of the calls have their effect and fail all the same.
+    ///
+    /// # Panics
+    ///
+    /// When `percent` is more than 100.
     #[must_use]
+    #[track_caller]
     pub fn reply_lost(&self, percent: u8) -> FaultKind {
-        FaultKind::ReplyLost { site: self.0.clone(), percent, for_ms: None }
+        FaultKind::ReplyLost { site: self.0.clone(), percent: of_a_hundred(percent), for_ms: None }
     }
 
     /// The next call panics.
@@ -166,6 +196,13 @@ impl Site {
     pub fn crash(&self, after_effect: bool) -> FaultKind {
         FaultKind::CrashInCall { site: self.0.clone(), after_effect, down_ms: 1_000 }
     }
+}
+
+/// A share, as the file of a plan may have it.
+#[track_caller]
+fn of_a_hundred(percent: u8) -> u8 {
+    assert!(percent <= 100, "a share is from 0 to 100 of a hundred, and not {percent}");
+    percent
 }
 
 /// Names a worker in a script: that of the first node ([`NodeTarget::worker`] says which).
@@ -454,11 +491,19 @@ impl Script {
 
     /// Runs the world like a campaign does: a node that exits is started again, at the end faults heal, the world must recover,
     /// and a last SIGTERM must end it cleanly.
+    ///
+    /// # Panics
+    ///
+    /// When `build` panics, or makes no node.
     pub fn run(self, build: impl FnOnce(&mut World) + Send) -> Outcome {
         self.start(build, false)
     }
 
     /// Runs the world until its node, or each of its nodes, has exited for the first time. A crash is not an exit.
+    ///
+    /// # Panics
+    ///
+    /// As [`Script::run`].
     pub fn run_once(self, build: impl FnOnce(&mut World) + Send) -> Outcome {
         self.start(build, true)
     }
@@ -473,5 +518,30 @@ impl Script {
         let poll_max_real = self.poll_max_real;
         let options = world::Options { timeline: true, once, horizon: Some(horizon), poll_max_real };
         world::run(&self.plan, options, build)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    #[test]
+    fn a_share_is_of_a_hundred_and_what_is_more_is_refused() {
+        let shares: [fn(u8) -> FaultKind; 6] = [
+            |percent| site("smtp").brownout(percent, Duration::ZERO),
+            |percent| site("smtp").permanent_error(percent),
+            |percent| site("smtp").rate_limit(percent, Duration::ZERO),
+            |percent| site("jobs").late(percent, Duration::ZERO),
+            |percent| site("smtp").error(percent),
+            |percent| site("smtp").reply_lost(percent),
+        ];
+        for share in shares {
+            let script = Script::new().at(Duration::ZERO, share(100));
+            assert_eq!(&Plan::from_json(&script.plan().to_json()).unwrap(), script.plan());
+            let said = catch_unwind(|| share(101)).unwrap_err().downcast::<String>().unwrap();
+            assert_eq!(*said, "a share is from 0 to 100 of a hundred, and not 101");
+        }
     }
 }
