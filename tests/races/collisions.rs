@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    ops::ControlFlow,
     time::Duration,
 };
 
@@ -349,7 +350,7 @@ fn what_a_select_has_drawn_is_drawn_again_in_the_replay_and_while_it_shrinks() {
     assert!(found.len() >= 5, "only {} worlds drew the tick: they say nothing", found.len());
     for outcome in &found[..5] {
         let rule = &outcome.violations[0].rule;
-        let shrunk = explore::shrink(&DRAWN, &outcome.plan, rule, 100, &mut |_| {}).outcome;
+        let shrunk = explore::shrink(&DRAWN, &outcome.plan, rule, 100, &mut |_| ControlFlow::Continue(())).outcome;
         assert!(shrunk.broke_first(rule), "{}", shrunk.plan);
     }
 }
@@ -397,7 +398,7 @@ fn what_is_found_at_a_deadline_shrinks_like_anything_else() {
     let broken = |seed| explore::run_plan(collision, &plan(collision, seed, Timing::AtDeadlines), false);
     let found = (0..300).map(broken).find(is_lost).expect("300 worlds are enough");
     let rule = &found.violations[0].rule;
-    let shrunk = explore::shrink(collision, &found.plan, rule, 300, &mut |_| {}).outcome.plan;
+    let shrunk = explore::shrink(collision, &found.plan, rule, 300, &mut |_| ControlFlow::Continue(())).outcome.plan;
     assert_eq!(shrunk.timing, Timing::FoundAtDeadlines);
     assert!(shrunk.order.is_plain() && shrunk.faults.len() <= found.plan.faults.len(), "{shrunk}");
     // A second of rest after each life, and seven until its next tick.

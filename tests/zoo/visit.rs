@@ -2,7 +2,7 @@
 //!
 //! What comes out is a function of the exhibit and of [`Rigour`] alone. How it is shown is `table.rs`'s part.
 
-use std::fmt;
+use std::{fmt, ops::ControlFlow};
 
 use shiftwork_sim::{
     Outcome, Plan, RuleName,
@@ -131,7 +131,7 @@ fn hunt(exhibit: &Exhibit, rigour: Rigour) -> Option<Catch> {
     (0..exhibit.budget).find_map(|seed| {
         let plan = generate(&bug, exhibit, seed).plan();
         let rule = explore::run_plan(&bug, &plan, false).violations.first()?.rule.clone();
-        let shrunk = explore::shrink(&bug, &plan, &rule, rigour.shrink_worlds, &mut |_| {});
+        let shrunk = explore::shrink(&bug, &plan, &rule, rigour.shrink_worlds, &mut |_| ControlFlow::Continue(()));
         Some(Catch {
             rule,
             worlds: seed + 1,

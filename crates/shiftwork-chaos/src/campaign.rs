@@ -37,7 +37,7 @@ use crate::{
     CampaignProfile, Failure,
     corpus::Corpus,
     determinism::{self, SecondRun},
-    failure::Shrinking,
+    failure::{Found, Meanwhile, Shrinking},
     report::{CampaignReport, Ended, ScenarioReport, SlowWorld, ToolCrash},
     stopwatch::Stopwatch,
 };
@@ -90,7 +90,7 @@ pub struct Campaign<'a> {
     /// What runs every world a second time, if that is to be done; not in a guided campaign, whose plans do not follow from their
     /// seeds alone.
     pub second_run: Option<&'a dyn SecondRun>,
-    /// Once this is true, no further world begins.
+    /// Once this is true, no further world begins, and no failure is made any smaller.
     pub stop: Arc<AtomicBool>,
 }
 
@@ -108,7 +108,7 @@ pub enum Seeds {
     Timed {
         /// From this one on.
         first: u64,
-        /// How long worlds may begin, in real time.
+        /// How long worlds may begin, in real time. What breaks in those is shrunk, however long that takes.
         time: Duration,
     },
 }
@@ -166,7 +166,7 @@ pub fn profile_of(seed: u64) -> Profile {
 }
 
 /// What wants to know how a campaign gets on. Everything is told by the thread that called [`Campaign::run_watched`], and in the order of
-/// the worlds, save how shrinking gets on, which is told as it happens.
+/// the worlds, save that a failure is found and how its shrinking gets on, which is told as it happens.
 pub trait Watch {
     /// The worlds begin. `count` is how many they will be at most, if that is known; `again` says that they run for the second time.
     fn begins(&mut self, count: Option<u64>, again: bool) {
@@ -176,8 +176,13 @@ pub trait Watch {
     /// One more world is done.
     fn world_done(&mut self) {}
 
-    /// A rule broke in a world that is not done, and its plan is being made smaller; told after each world that this takes, of several
-    /// failures by turns. Of those that are found when the campaign has had enough, nothing comes after it.
+    /// A rule broke in a world that is not done: its plan is still to be made smaller, which that of a saved one is not. Unless the campaign
+    /// has had enough until then, [`Watch::failed`] tells what became of it.
+    fn found(&mut self, found: &Found) {
+        let _ = found;
+    }
+
+    /// The plan of what was found is being made smaller; told after each world that this takes, of several failures by turns.
     fn shrinking(&mut self, shrinking: &Shrinking) {
         let _ = shrinking;
     }
@@ -210,8 +215,8 @@ impl<'a> Campaign<'a> {
         }
     }
 
-    fn how(&self) -> How {
-        How { shrink_worlds_max: self.shrink_worlds_max, poll_max_real: self.poll_max_real }
+    fn how(&self) -> How<'_> {
+        How { shrink_worlds_max: self.shrink_worlds_max, poll_max_real: self.poll_max_real, stop: &self.stop }
     }
 
     /// Runs it.
@@ -230,10 +235,11 @@ impl<'a> Campaign<'a> {
         };
         let stop = || self.stop.load(Ordering::Relaxed) || time_is_over();
         watch.begins(order.count(), false);
-        let mut take = |told: Told<WorldDone, Shrinking>| {
+        let mut take = |told: Told<WorldDone, Meanwhile>| {
             match told {
                 Told::Done(number, done) => tally.take(number, done, watch),
-                Told::Meanwhile(shrinking) => watch.shrinking(&shrinking),
+                Told::Meanwhile(Meanwhile::Found(found)) => watch.found(&found),
+                Told::Meanwhile(Meanwhile::Shrinking(shrinking)) => watch.shrinking(&shrinking),
             }
             if tally.found() >= self.failures_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
@@ -242,7 +248,7 @@ impl<'a> Campaign<'a> {
                 self.jobs,
                 order.count(),
                 &stop,
-                &|number, tell: &dyn Fn(Shrinking)| world::run(&order.world(number), self.how(), tell),
+                &|number, tell: &dyn Fn(Meanwhile)| world::run(&order.world(number), self.how(), tell),
                 &mut take,
             ),
             Search::Guided => guided::run(self, &order, &stop, &mut take),

@@ -167,6 +167,13 @@ impl<'a> Replay<'a> {
     }
 }
 
+/// Writes a plan so that at no time there is half of one: beside its file, and then into its place.
+pub(crate) fn write(file: &Path, plan: &Plan) -> io::Result<()> {
+    let beside = file.with_extension("json.new");
+    fs::write(&beside, plan.to_json())?;
+    fs::rename(&beside, file)
+}
+
 impl std::fmt::Debug for Replay<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Replay").field("file", &self.file).field("plan", &self.plan).finish_non_exhaustive()

@@ -10,7 +10,12 @@ use shiftwork_sim::{
     explore::{self, Progress, Shrunk, Without},
 };
 
-use crate::{CampaignProfile, Verdict, campaign::world::guarded, report::Origin};
+use crate::{
+    CampaignProfile, Verdict,
+    campaign::world::{How, guarded},
+    corpus, interruption,
+    report::Origin,
+};
 
 /// A world in which a rule broke, and the smallest plan that was found to break it.
 #[derive(Debug)]
@@ -29,12 +34,25 @@ pub struct Failure {
     pub outcome: Outcome,
     /// How many worlds shrinking took.
     pub shrink_worlds: u32,
-    /// What happens without each thing that is left in the smallest plan.
+    /// What happens without each thing that is left in the smallest plan; empty if shrinking was interrupted.
     pub without: Vec<Without>,
     /// Whether the same rule broke when the world was run again. If it did not, the world is not deterministic.
     pub reproduced: bool,
     /// Where the smallest plan is kept.
     pub plan_file: Option<PathBuf>,
+}
+
+/// A rule that broke, and whose plan is still to be made smaller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// In whose world.
+    pub scenario: &'static str,
+    /// Where the plan came from.
+    pub origin: Origin,
+    /// What broke.
+    pub rule: RuleName,
+    /// The plan as it was found.
+    pub plan: Plan,
 }
 
 /// How far the shrinking of a failure has got.
@@ -54,37 +72,59 @@ pub struct Shrinking {
     pub faults: usize,
 }
 
+/// What is told of a failure whose world is not done.
+pub(crate) enum Meanwhile {
+    /// There is one.
+    Found(Found),
+    /// Its plan is being made smaller.
+    Shrinking(Shrinking),
+}
+
+impl Found {
+    /// The name that its plan has when it is saved, now and when it is smaller.
+    pub(crate) fn file_name(&self) -> String {
+        file_name(self.scenario, &self.rule, self.plan.seed, &self.origin)
+    }
+}
+
 impl Failure {
-    /// Shrinks what `outcome` found, unless its plan came from a file; `tell` hears of each world that this takes. If a scenario panics
-    /// meanwhile, its panic comes beside the failure, with the plan as it was found: the rule broke, whatever else does.
+    /// Shrinks what `outcome` found, unless its plan came from a file; `tell` hears of it, and of each world that this takes. If a scenario
+    /// panics meanwhile, its panic comes beside the failure, with the plan as it was found: the rule broke, whatever else does.
     pub(crate) fn shrunk(
         scenario: &dyn Scenario,
         origin: Origin,
         outcome: &Outcome,
         violation: &Violation,
-        worlds_max: u32,
-        tell: &dyn Fn(Shrinking),
+        how: How<'_>,
+        tell: &dyn Fn(Meanwhile),
     ) -> (Self, Option<String>) {
         let rule = &violation.rule;
+        let plan_file = match &origin {
+            Origin::Generated(_) | Origin::Injected { .. } | Origin::Changed { .. } => None,
+            Origin::Saved(file) => Some(file.clone()),
+        };
+        if plan_file.is_none() {
+            let (scenario, origin, plan) = (scenario.name(), origin.clone(), outcome.plan.clone());
+            tell(Meanwhile::Found(Found { scenario, origin, rule: rule.clone(), plan }));
+        }
         let mut progress = |Progress { worlds, worlds_max, smallest }: Progress<'_>| {
             let (scenario, seed, faults) = (scenario.name(), outcome.plan.seed, smallest.faults.len());
-            tell(Shrinking { scenario, seed, rule: rule.clone(), worlds, worlds_max, faults });
+            tell(Meanwhile::Shrinking(Shrinking { scenario, seed, rule: rule.clone(), worlds, worlds_max, faults }));
+            interruption::goes_on_unless(how.stop)
         };
         let again = || unshrunk(explore::run_plan(scenario, &outcome.plan, true));
-        let shrunk = guarded(|| match &origin {
-            Origin::Generated(_) | Origin::Injected { .. } | Origin::Changed { .. } => {
-                explore::shrink(scenario, &outcome.plan, rule, worlds_max, &mut progress)
+        let may_shrink = plan_file.is_none() && interruption::goes_on_unless(how.stop).is_continue();
+        let shrunk = guarded(|| {
+            if may_shrink {
+                explore::shrink(scenario, &outcome.plan, rule, how.shrink_worlds_max, &mut progress)
+            } else {
+                again()
             }
-            Origin::Saved(_) => again(),
         });
         let crash = shrunk.as_ref().err().map(|panic| format!("as its failure was run again: {panic}"));
         let shrunk = shrunk.or_else(|_| guarded(again));
         let reproduced = shrunk.as_ref().is_ok_and(|shrunk| shrunk.outcome.broke_first(&violation.rule));
         let Shrunk { outcome: smallest, worlds, without } = shrunk.unwrap_or_else(|_| unshrunk(outcome.clone()));
-        let plan_file = match &origin {
-            Origin::Generated(_) | Origin::Injected { .. } | Origin::Changed { .. } => None,
-            Origin::Saved(file) => Some(file.clone()),
-        };
         let failure = Self {
             scenario: scenario.name(),
             origin,
@@ -127,13 +167,14 @@ impl Failure {
         if self.reproduced && self.plan_file.is_none() {
             let file = folder.join(self.file_name());
             fs::create_dir_all(folder)?;
-            fs::write(&file, self.outcome.plan.to_json())?;
+            corpus::write(&file, &self.outcome.plan)?;
             self.plan_file = Some(file);
         }
         Ok(())
     }
 
-    fn file_name(&self) -> String {
+    /// The name that its plan has when it is saved.
+    pub(crate) fn file_name(&self) -> String {
         file_name(self.scenario, self.rule(), self.seed, &self.origin)
     }
 

@@ -2,7 +2,11 @@
 
 use std::{
     io,
-    sync::{Arc, atomic::AtomicBool},
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use signal_hook::{
@@ -21,4 +25,9 @@ pub(crate) fn listen(stop: &Arc<AtomicBool>) -> io::Result<()> {
         flag::register(signal, stop.clone())?;
     }
     Ok(())
+}
+
+/// Whether what takes its time goes on.
+pub(crate) fn goes_on_unless(stop: &AtomicBool) -> ControlFlow<()> {
+    if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }

@@ -50,6 +50,7 @@
 //! | [`failure`] | a rule that broke: shrunk, saved, with the line that replays it |
 //! | [`determinism`] | the same worlds again, at another place, compared |
 //! | [`corpus`] | saved plans that are replayed first |
+//! | `plan_folder.rs` | where a campaign saves plans, as they are found and when they are smaller |
 //! | [`profile`] | how much goes wrong: a profile that there is, or one's own |
 //! | `minimize.rs` | saved plans made smaller |
 //! | [`report`] | what became of a campaign, as plain data |
@@ -77,6 +78,7 @@ pub mod merge;
 mod minimize;
 mod page;
 mod picture;
+mod plan_folder;
 pub mod profile;
 mod progress;
 pub mod report;

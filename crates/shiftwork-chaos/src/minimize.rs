@@ -2,12 +2,11 @@
 //!
 //! A plan that was saved long ago, or written by hand, is run; if a rule breaks, the plan is shrunk as that of a new failure is,
 //! and takes the old one's place. What it comes to is told plan by plan: how much smaller it got, and what happens without
-//! each thing that is left. A plan that breaks no rule any more has nothing to shrink towards, and stays as it is.
+//! each thing that is left. A plan that breaks no rule any more has nothing to shrink towards, and stays as it is. Of one that is interrupted
+//! the smallest so far is kept.
 
 use std::{
-    fs,
     io::{self, Write},
-    path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -20,7 +19,8 @@ use shiftwork_sim::{
 use crate::{
     Verdict,
     campaign::{SHRINK_WORLDS_MAX, world},
-    corpus::{Corpus, Replay},
+    corpus::{self, Corpus, Replay},
+    interruption,
     progress::Display,
     table::counted,
 };
@@ -55,7 +55,7 @@ pub(crate) fn minimize(
             return verdict.max(Verdict::Interrupted);
         }
         let file = replay.file.display();
-        let smallest = match world::guarded(|| smaller(replay, display, err)) {
+        let smallest = match world::guarded(|| smaller(replay, display, stop, err)) {
             Err(panic) => {
                 drop(writeln!(err, "{file} stays as it is: the tool crashed in its world: {panic}"));
                 verdict = Verdict::ToolCrashed;
@@ -83,7 +83,7 @@ pub(crate) fn minimize(
         };
         let written = match &mut into {
             Destination::Files if smallest == replay.plan => Ok(()),
-            Destination::Files => replace(&replay.file, &smallest.to_json()),
+            Destination::Files => corpus::write(&replay.file, &smallest),
             Destination::Stream(out) => writeln!(out, "{}", smallest.to_json().trim_end()),
         };
         if let Err(error) = written {
@@ -95,7 +95,8 @@ pub(crate) fn minimize(
             return Verdict::ToolCrashed;
         }
     }
-    verdict
+    // The last plan may have been cut short as well.
+    if stop.load(Ordering::Relaxed) { verdict.max(Verdict::Interrupted) } else { verdict }
 }
 
 /// What became of one plan.
@@ -112,7 +113,7 @@ enum Smaller {
     },
 }
 
-fn smaller(replay: &Replay<'_>, display: Display, err: &mut dyn Write) -> Smaller {
+fn smaller(replay: &Replay<'_>, display: Display, stop: &AtomicBool, err: &mut dyn Write) -> Smaller {
     let first = explore::run_plan(replay.scenario, &replay.plan, false);
     let Some(violation) = first.violations.into_iter().next() else { return Smaller::Kept };
     let bar = match display {
@@ -130,6 +131,7 @@ fn smaller(replay: &Replay<'_>, display: Display, err: &mut dyn Write) -> Smalle
             let (worlds, left) = (counted(progress.worlds.into(), "world"), sizes(progress.smallest));
             drop(writeln!(err, "{}: {worlds}, {left} left", replay.file.display()));
         }
+        interruption::goes_on_unless(stop)
     };
     let shrunk = explore::shrink(replay.scenario, &first.plan, &violation.rule, SHRINK_WORLDS_MAX, &mut tell);
     bar.finish_and_clear();
@@ -142,11 +144,4 @@ fn smaller(replay: &Replay<'_>, display: Display, err: &mut dyn Write) -> Smalle
 fn sizes(plan: &Plan) -> String {
     let faults = counted(plan.faults.len() as u64, "fault");
     if plan.order.is_plain() { faults } else { format!("{faults} and an order of tasks") }
-}
-
-/// Writes a file so that at no time there is half of one: beside it, and then into its place.
-fn replace(file: &Path, text: &str) -> io::Result<()> {
-    let beside = file.with_extension("json.new");
-    fs::write(&beside, text)?;
-    fs::rename(&beside, file)
 }

@@ -4,7 +4,13 @@ use std::{fmt, io::Write, path::PathBuf, time::Duration};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use crate::{Failure, Watch, failure::Shrinking, stopwatch::Stopwatch, table::counted};
+use crate::{
+    Failure, Watch,
+    failure::{Found, Shrinking},
+    plan_folder::PlanFolder,
+    stopwatch::Stopwatch,
+    table::counted,
+};
 
 /// How often there is a line where there is no bar: rare enough for a log.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -17,13 +23,12 @@ pub(crate) enum Display {
     Nothing,
 }
 
-/// Shows how a campaign gets on, and saves the plans of its failures as they come: a campaign that is killed has not found
-/// them in vain.
+/// Shows how a campaign gets on, and saves the plans of its failures as they come.
 pub(crate) struct Progress<'a> {
     display: Display,
     bar: ProgressBar,
     err: &'a mut dyn Write,
-    save: PathBuf,
+    plans: PlanFolder,
     count: Option<u64>,
     done: u64,
     failures: u64,
@@ -40,7 +45,7 @@ impl<'a> Progress<'a> {
             display,
             bar: ProgressBar::hidden(),
             err,
-            save,
+            plans: PlanFolder::new(save),
             count: None,
             done: 0,
             failures: 0,
@@ -51,9 +56,10 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Takes the bar away.
-    pub(crate) fn finish(&self) {
+    /// Takes the bar away, and the plans of what came to nothing.
+    pub(crate) fn finish(&mut self) {
         self.bar.finish_and_clear();
+        self.plans.finish();
     }
 
     /// Says a line if the last one was long enough ago; `line` makes it of the time since this began.
@@ -115,6 +121,11 @@ impl Watch for Progress<'_> {
         }
     }
 
+    fn found(&mut self, found: &Found) {
+        // What cannot be saved now is told when it cannot be saved again.
+        drop(self.plans.save_as_found(found));
+    }
+
     fn shrinking(&mut self, shrinking: &Shrinking) {
         match self.display {
             Display::Bar => self.bar.set_message(format!("; {}", words(shrinking))),
@@ -127,8 +138,8 @@ impl Watch for Progress<'_> {
         self.failures += 1;
         // If another one is still being shrunk, it says so at once.
         self.bar.set_message("");
-        if let Err(error) = failure.save(&self.save) {
-            self.problem = Some(format!("could not save a plan in {}: {error}", self.save.display()));
+        if let Err(error) = self.plans.save(failure) {
+            self.problem = Some(format!("could not save a plan in {}: {error}", self.plans.path().display()));
         }
         if self.display != Display::Nothing {
             let line = format!("{} broke in {}, seed {}", failure.rule(), failure.scenario, failure.seed);

@@ -13,7 +13,7 @@ use super::{
     threads::{self, Told},
     world::{self, Ran, WorldDone},
 };
-use crate::{failure::Shrinking, report::Origin};
+use crate::{failure::Meanwhile, report::Origin};
 
 /// How many worlds of each scenario are in a round: enough to keep many threads busy, few enough to learn often.
 const ROUND: u64 = 64;
@@ -23,7 +23,7 @@ pub(crate) fn run(
     campaign: &Campaign<'_>,
     order: &Order<'_>,
     stop: &(dyn Fn() -> bool + Sync),
-    take: &mut dyn FnMut(Told<WorldDone, Shrinking>) -> ControlFlow<()>,
+    take: &mut dyn FnMut(Told<WorldDone, Meanwhile>) -> ControlFlow<()>,
 ) {
     let mut guides: Vec<Guide<'_>> = campaign.scenarios.iter().map(|scenario| Guide::new(*scenario)).collect();
     let (count, replays) = (order.count(), order.replays());
@@ -39,7 +39,7 @@ pub(crate) fn run(
             campaign.jobs,
             Some(upto - begun),
             stop,
-            &|index, tell: &dyn Fn(Shrinking)| world::run(world(index), campaign.how(), tell),
+            &|index, tell: &dyn Fn(Meanwhile)| world::run(world(index), campaign.how(), tell),
             &mut |told| {
                 flow = match told {
                     Told::Done(index, done) => {

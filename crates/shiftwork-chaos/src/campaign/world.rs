@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::AtomicBool,
     time::Duration,
 };
 
@@ -16,7 +17,7 @@ use shiftwork_sim::{
 use super::order::{Source, WorldToRun};
 use crate::{
     Failure,
-    failure::Shrinking,
+    failure::Meanwhile,
     report::{FaultCounts, Origin},
     stopwatch::Stopwatch,
 };
@@ -52,29 +53,30 @@ pub(crate) struct Ran {
 
 /// How the worlds of a campaign are run.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct How {
+pub(crate) struct How<'c> {
     /// In how many worlds more a failure is shrunk at most.
     pub(crate) shrink_worlds_max: u32,
     /// From how long on a poll is told that takes real time. What shrinks a failure, or runs a world again, measures none.
     pub(crate) poll_max_real: Option<Duration>,
+    /// Once this is true, no failure is made any smaller.
+    pub(crate) stop: &'c AtomicBool,
 }
 
-/// Runs a world, and shrinks its failure; `tell` hears of each world that this takes.
-pub(crate) fn run(world: &WorldToRun<'_>, how: How, tell: &dyn Fn(Shrinking)) -> WorldDone {
-    let How { shrink_worlds_max, poll_max_real } = how;
+/// Runs a world, and shrinks its failure; `tell` hears of that, and of each world that it takes.
+pub(crate) fn run(world: &WorldToRun<'_>, how: How<'_>, tell: &dyn Fn(Meanwhile)) -> WorldDone {
     let mut took = Duration::ZERO;
     // A scenario that panics while it builds must not take the other worlds with it.
     let ran = guarded(|| {
         let stopwatch = Stopwatch::start();
         let plan = plan(world);
-        let outcome = explore::run_plan_measured(world.scenario, &plan, false, poll_max_real);
+        let outcome = explore::run_plan_measured(world.scenario, &plan, false, how.poll_max_real);
         took = stopwatch.elapsed();
         (plan, outcome)
     });
     let ran = ran.map(|(plan, outcome)| {
         let shrunk = outcome.violations.first().map(|violation| {
             let origin = world.origin.clone();
-            Failure::shrunk(world.scenario, origin, &outcome, violation, shrink_worlds_max, tell)
+            Failure::shrunk(world.scenario, origin, &outcome, violation, how, tell)
         });
         let (failure, crash) = shrunk.unzip();
         Ran { failure: failure.map(Box::new), crash: crash.flatten(), ..count(plan, &outcome) }

@@ -1,13 +1,19 @@
 //! What a campaign must notice: the alarm, the shrunk plan, its file, and the lines that replay it.
 
-use std::{fs, path::PathBuf};
+use std::{fs, num::NonZeroUsize, path::PathBuf};
 
-use shiftwork_chaos::{Campaign, Failure, Watch, campaign::SHRINK_WORLDS_MAX, failure::Shrinking, json};
+use shiftwork_chaos::{
+    Campaign, Failure, Verdict, Watch,
+    campaign::SHRINK_WORLDS_MAX,
+    failure::{Found, Shrinking},
+    json,
+    report::Ended,
+};
 use shiftwork_sim::{Fault, Plan, Scenario, explore, millis, site};
 
 use crate::{
     Run, chaos,
-    scenarios::{Brittle, Twice},
+    scenarios::{Brittle, Interrupts, Twice},
     setup,
 };
 
@@ -85,19 +91,26 @@ fn a_profile_of_ones_own_is_run_and_named_in_the_lines_that_bring_its_world_back
     assert_eq!(saved_plans(&folder), plans, "the same failure is the same file");
 }
 
-/// Hears how shrinking gets on.
+/// Hears what is found, and how shrinking gets on.
 #[derive(Default)]
 struct Ear {
+    found: Vec<Found>,
     heard: Vec<Shrinking>,
     failures: Vec<(u64, u32, usize)>,
 }
 
 impl Watch for Ear {
+    fn found(&mut self, found: &Found) {
+        self.found.push(found.clone());
+    }
+
     fn shrinking(&mut self, shrinking: &Shrinking) {
         self.heard.push(shrinking.clone());
     }
 
     fn failed(&mut self, failure: &mut Failure) {
+        let found = self.found.iter().find(|found| found.plan == failure.found).expect("told before it is shrunk");
+        assert_eq!((found.scenario, &found.origin, &found.rule), (failure.scenario, &failure.origin, failure.rule()));
         self.failures.push((failure.seed, failure.shrink_worlds, failure.outcome.plan.faults.len()));
     }
 }
@@ -117,6 +130,19 @@ fn shrinking_is_told_world_by_world_and_changes_nothing() {
         let last = told.last().expect("it takes a world to know that there is nothing smaller");
         assert_eq!((last.scenario, last.worlds_max, last.faults), ("canary-twice", SHRINK_WORLDS_MAX, faults));
     }
+}
+
+#[test]
+fn an_interruption_ends_shrinking_and_what_was_found_is_in_the_report() {
+    let scenario = Interrupts::default();
+    let mut campaign = Campaign::over([&scenario as &dyn Scenario]);
+    campaign.profile = Some(explore::Profile::Harsh.into());
+    campaign.jobs = NonZeroUsize::MIN;
+    campaign.stop = scenario.stop.clone();
+    let report = campaign.run();
+    assert_eq!((report.ended, report.verdict()), (Ended::Interrupted, Verdict::RuleBroken));
+    let [failure] = &report.failures[..] else { panic!("{:?}", report.failures) };
+    assert_eq!((failure.reproduced, failure.shrink_worlds, failure.without.len()), (true, 1, 0));
 }
 
 #[test]

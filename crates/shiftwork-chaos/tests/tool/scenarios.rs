@@ -138,6 +138,34 @@ impl Scenario for Twice {
     }
 }
 
+/// As [`Twice`], and interrupts its campaign when a world of a seed runs again: the first thing that is done to shrink a failure.
+#[derive(Default)]
+pub(crate) struct Interrupts {
+    pub(crate) stop: Arc<AtomicBool>,
+    seeds: Mutex<BTreeSet<u64>>,
+}
+
+impl Scenario for Interrupts {
+    fn name(&self) -> &'static str {
+        "canary-interrupts"
+    }
+
+    fn about(&self) -> &'static str {
+        "is interrupted as its failure is shrunk"
+    }
+
+    fn surface(&self) -> Surface {
+        surface()
+    }
+
+    fn build(&self, world: &mut World) {
+        if !self.seeds.lock().unwrap().insert(world.seed()) {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        Twice.build(world);
+    }
+}
+
 /// Never gets done.
 pub(crate) struct Stuck;
 

@@ -2,7 +2,9 @@
 //!
 //! It works on a plan as it is, wherever that came from: generated, saved, found by another mode. What is tried, in this order and
 //! again until nothing more helps: tokio's own task order, fewer faults, fewer polls cut short, simpler kinds of faults, smaller
-//! numbers. Each try is a world, and they are bounded.
+//! numbers. Each try is a world, and they are bounded. Whoever waits may end it sooner.
+
+use std::ops::ControlFlow;
 
 use serde_json::Value;
 use shiftwork::Signal;
@@ -17,7 +19,7 @@ pub struct Shrunk {
     pub outcome: Outcome,
     /// How many worlds it took.
     pub worlds: u32,
-    /// What happens without each thing that is left in the plan.
+    /// What happens without each thing that is left in the plan; empty if it was ended before that was tried.
     pub without: Vec<Without>,
 }
 
@@ -63,7 +65,8 @@ pub struct Progress<'a> {
     pub smallest: &'a Plan,
 }
 
-/// Shrinks a plan that breaks `rule`, in at most `worlds_max` worlds; `progress` is told after each.
+/// Shrinks a plan that breaks `rule`, in at most `worlds_max` worlds. `progress` is told after each, and may end it there: what comes of it is
+/// then the smallest plan so far.
 ///
 /// # Panics
 ///
@@ -74,15 +77,21 @@ pub fn shrink(
     plan: &Plan,
     rule: &RuleName,
     worlds_max: u32,
-    progress: &mut dyn FnMut(Progress<'_>),
+    progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
 ) -> Shrunk {
     let mut breaks = |plan: &Plan| run_plan(scenario, plan, false).broke_first(rule);
-    let (smallest, worlds) = smallest(plan, &mut breaks, worlds_max, progress);
+    let mut flow = ControlFlow::Continue(());
+    let mut told = |so_far: Progress<'_>| {
+        flow = progress(so_far);
+        flow
+    };
+    let (smallest, worlds) = smallest(plan, &mut breaks, worlds_max, &mut told);
     let broken = |plan: &Plan| {
         let first = run_plan(scenario, plan, false).violations.into_iter().next();
         first.map(|violation| violation.rule)
     };
-    let without = parts(&smallest).into_iter().map(|(what, plan)| Without { what, breaks: broken(&plan) }).collect();
+    let parts = if flow.is_break() { Vec::new() } else { parts(&smallest) };
+    let without = parts.into_iter().map(|(what, plan)| Without { what, breaks: broken(&plan) }).collect();
     Shrunk { outcome: run_plan(scenario, &smallest, true), worlds, without }
 }
 
@@ -105,9 +114,10 @@ fn smallest(
     plan: &Plan,
     breaks: &mut dyn FnMut(&Plan) -> bool,
     worlds_max: u32,
-    progress: &mut dyn FnMut(Progress<'_>),
+    progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
 ) -> (Plan, u32) {
-    let mut search = Search { best: plan.clone(), breaks, worlds: 0, worlds_max, progress };
+    let flow = ControlFlow::Continue(());
+    let mut search = Search { best: plan.clone(), breaks, worlds: 0, worlds_max, progress, flow };
     loop {
         let before = search.best.clone();
         if !search.best.order.is_plain() {
@@ -135,12 +145,14 @@ struct Search<'a> {
     breaks: &'a mut dyn FnMut(&Plan) -> bool,
     worlds: u32,
     worlds_max: u32,
-    progress: &'a mut dyn FnMut(Progress<'_>),
+    progress: &'a mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+    /// What `progress` said last.
+    flow: ControlFlow<()>,
 }
 
 impl Search<'_> {
     fn is_over(&self) -> bool {
-        self.worlds >= self.worlds_max
+        self.worlds >= self.worlds_max || self.flow.is_break()
     }
 
     /// Takes a plan as the best one so far if it still breaks the rule.
@@ -153,7 +165,8 @@ impl Search<'_> {
         if accepted {
             self.best = plan;
         }
-        (self.progress)(Progress { worlds: self.worlds, worlds_max: self.worlds_max, smallest: &self.best });
+        self.flow =
+            (self.progress)(Progress { worlds: self.worlds, worlds_max: self.worlds_max, smallest: &self.best });
         accepted
     }
 
@@ -313,6 +326,10 @@ mod tests {
         secs, site,
     };
 
+    fn goes_on(_: Progress<'_>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
     /// What is read from the file that a plan is kept in.
     fn from_its_file(plan: &Plan) -> Plan {
         Plan::from_json(&plan.to_json()).unwrap_or_else(|error| panic!("{error}: {plan}"))
@@ -320,7 +337,7 @@ mod tests {
 
     fn check(plan: &Plan, mut breaks: impl FnMut(&Plan) -> bool) -> (Plan, u32) {
         assert!(breaks(plan), "the plan to begin with breaks nothing");
-        let (smallest, worlds) = smallest(plan, &mut breaks, 2_000, &mut |_| {});
+        let (smallest, worlds) = smallest(plan, &mut breaks, 2_000, &mut goes_on);
         assert!(breaks(&smallest), "what is left breaks nothing: {smallest}");
         (smallest, worlds)
     }
@@ -381,7 +398,7 @@ mod tests {
                 // As many as there were: kinds and numbers are what is tried.
                 plan.faults.len() == count && chance.bool()
             };
-            smallest(&plan, &mut breaks, 120, &mut |_| {});
+            smallest(&plan, &mut breaks, 120, &mut goes_on);
         }
     }
 
@@ -441,7 +458,25 @@ mod tests {
             asked += 1;
             false
         };
-        let (_, worlds) = smallest(&plan(60), &mut breaks, 3, &mut |progress| told = progress.worlds);
+        let mut progress = |so_far: Progress<'_>| {
+            told = so_far.worlds;
+            ControlFlow::Continue(())
+        };
+        let (_, worlds) = smallest(&plan(60), &mut breaks, 3, &mut progress);
         assert_eq!((worlds, asked, told), (3, 3, 3));
+    }
+
+    #[test]
+    fn it_ends_where_whoever_is_told_has_had_enough() {
+        let mut asked = 0;
+        let mut breaks = |_: &Plan| {
+            asked += 1;
+            false
+        };
+        let mut progress = |so_far: Progress<'_>| {
+            if so_far.worlds == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let (smallest, worlds) = smallest(&plan(60), &mut breaks, 2_000, &mut progress);
+        assert_eq!((worlds, asked, smallest), (3, 3, plan(60)));
     }
 }

@@ -1,0 +1,101 @@
+//! The folder in which a campaign saves its plans: each as soon as it is found, and again once it is smaller.
+//!
+//! A campaign that is killed has then not found them in vain, however long it was still to shrink them. What comes of a world may be thrown
+//! away, since the campaign had enough before that (`campaign/threads.rs`): its plan goes with it.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use crate::{Failure, corpus, failure::Found};
+
+/// A folder of plans, which is made when there is one.
+pub(crate) struct PlanFolder {
+    folder: PathBuf,
+    /// The files of plans that are as they were found, and what each held before.
+    as_found: BTreeMap<PathBuf, Option<String>>,
+}
+
+impl PlanFolder {
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self { folder, as_found: BTreeMap::new() }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Saves a plan as it was found.
+    pub(crate) fn save_as_found(&mut self, found: &Found) -> io::Result<()> {
+        let file = self.folder.join(found.file_name());
+        let before = fs::read_to_string(&file).ok();
+        fs::create_dir_all(&self.folder)?;
+        corpus::write(&file, &found.plan)?;
+        self.as_found.insert(file, before);
+        Ok(())
+    }
+
+    /// Saves the plan of a failure in the place of the one that was found.
+    pub(crate) fn save(&mut self, failure: &mut Failure) -> io::Result<()> {
+        let file = self.folder.join(failure.file_name());
+        let before = self.as_found.remove(&file);
+        failure.save(&self.folder)?;
+        if let Some(before) = before.filter(|_| failure.plan_file.as_ref() != Some(&file)) {
+            put_back(&file, before);
+        }
+        Ok(())
+    }
+
+    /// Takes back what was found and came to nothing.
+    pub(crate) fn finish(&mut self) {
+        for (file, before) in std::mem::take(&mut self.as_found) {
+            put_back(&file, before);
+        }
+    }
+}
+
+/// Has a file hold again what it did. One that cannot be changed stays as it is: its plan breaks a rule, too.
+fn put_back(file: &Path, before: Option<String>) {
+    drop(match before {
+        Some(text) => fs::write(file, text),
+        None => fs::remove_file(file),
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use shiftwork_sim::{Plan, RuleName};
+
+    use super::*;
+    use crate::report::Origin;
+
+    fn found(seed: u64) -> Found {
+        Found {
+            scenario: "orders",
+            origin: Origin::Injected { number: 12 },
+            rule: RuleName::Scenario("paid once".to_owned()),
+            plan: Plan::quiet("orders", seed),
+        }
+    }
+
+    #[test]
+    fn a_plan_is_there_as_soon_as_it_is_found_and_goes_with_what_is_thrown_away() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("plans");
+        let mut plans = PlanFolder::new(folder.clone());
+        assert!(!folder.exists(), "nothing was found yet");
+        let [new, known] = [found(7), found(8)];
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join(known.file_name()), "of another campaign").unwrap();
+        for found in [&new, &known] {
+            plans.save_as_found(found).unwrap();
+            assert_eq!(fs::read_to_string(folder.join(found.file_name())).unwrap(), found.plan.to_json());
+        }
+        plans.finish();
+        assert!(!folder.join(new.file_name()).exists());
+        assert_eq!(fs::read_to_string(folder.join(known.file_name())).unwrap(), "of another campaign");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing is left beside it");
+    }
+}
