@@ -18,6 +18,7 @@ pub(crate) mod world;
 use std::{
     num::NonZeroUsize,
     ops::ControlFlow,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -191,6 +192,11 @@ pub trait Watch {
     fn failed(&mut self, failure: &mut Failure) {
         let _ = failure;
     }
+
+    /// The tool crashed in a world. What is changed here is in the report.
+    fn crashed(&mut self, crash: &mut ToolCrash) {
+        let _ = crash;
+    }
 }
 
 /// Nobody watches.
@@ -322,10 +328,10 @@ impl Tally {
 
     fn take(&mut self, number: u64, done: WorldDone, watch: &mut dyn Watch) {
         watch.world_done();
-        let WorldDone { row, origin, seed, took, ran } = done;
+        let WorldDone { row, origin, seed, took, made, ran } = done;
         let row = &mut self.rows[row];
         row.busy += took;
-        match ran {
+        let crash = match ran {
             Ok(Ran {
                 fingerprint,
                 virtual_time,
@@ -351,16 +357,20 @@ impl Tally {
                     let (scenario, origin) = (row.name, origin.clone());
                     self.slow.push(SlowWorld { scenario, origin, seed, polls: slow_polls });
                 }
-                if let Some(message) = crash {
-                    self.crashes.push(ToolCrash { scenario: row.name, origin, seed, message });
-                }
                 if let Some(mut failure) = failure {
                     row.failures += 1;
                     watch.failed(&mut failure);
                     self.failures.push(*failure);
                 }
+                crash
             }
-            Err(message) => self.crashes.push(ToolCrash { scenario: row.name, origin, seed, message }),
+            Err(message) => Some(message),
+        };
+        if let Some(message) = crash {
+            let plan_file = origin.file().map(Path::to_path_buf);
+            let mut crash = ToolCrash { scenario: row.name, origin, seed, message, plan: made, plan_file };
+            watch.crashed(&mut crash);
+            self.crashes.push(crash);
         }
     }
 }

@@ -38,7 +38,7 @@ pub struct Failure {
     pub without: Vec<Without>,
     /// Whether the same rule broke when the world was run again. If it did not, the world is not deterministic.
     pub reproduced: bool,
-    /// Where the smallest plan is kept.
+    /// Where [its plan](Failure::plan) is kept.
     pub plan_file: Option<PathBuf>,
 }
 
@@ -83,7 +83,7 @@ pub(crate) enum Meanwhile {
 impl Found {
     /// The name that its plan has when it is saved, now and when it is smaller.
     pub(crate) fn file_name(&self) -> String {
-        file_name(self.scenario, &self.rule, self.plan.seed, &self.origin)
+        file_name(self.scenario, &in_a_file_name(self.rule.name()), &self.origin, &self.plan)
     }
 }
 
@@ -99,10 +99,7 @@ impl Failure {
         tell: &dyn Fn(Meanwhile),
     ) -> (Self, Option<String>) {
         let rule = &violation.rule;
-        let plan_file = match &origin {
-            Origin::Generated(_) | Origin::Injected { .. } | Origin::Changed { .. } => None,
-            Origin::Saved(file) => Some(file.clone()),
-        };
+        let plan_file = origin.file().map(Path::to_path_buf);
         if plan_file.is_none() {
             let (scenario, origin, plan) = (scenario.name(), origin.clone(), outcome.plan.clone());
             tell(Meanwhile::Found(Found { scenario, origin, rule: rule.clone(), plan }));
@@ -158,51 +155,67 @@ impl Failure {
         }
     }
 
-    /// Saves the smallest plan in `folder`, unless it came from a file or did not break the rule again.
+    /// The smallest plan that breaks the rule; as it was found, if the rule did not break again.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        if self.reproduced { &self.outcome.plan } else { &self.found }
+    }
+
+    /// Saves [its plan](Failure::plan) in `folder`, unless it came from a file, or did not break the rule again and follows from its seed.
     ///
     /// # Errors
     ///
     /// When the folder cannot be made or the file not be written.
     pub fn save(&mut self, folder: &Path) -> io::Result<()> {
-        if self.reproduced && self.plan_file.is_none() {
-            let file = folder.join(self.file_name());
-            fs::create_dir_all(folder)?;
-            corpus::write(&file, &self.outcome.plan)?;
-            self.plan_file = Some(file);
-        }
+        let name = match (&self.origin, self.reproduced) {
+            (Origin::Saved(_), _) | (Origin::Generated(_), false) => return Ok(()),
+            (Origin::Generated(_) | Origin::Injected { .. } | Origin::Changed { .. }, true) => self.file_name(),
+            (Origin::Injected { .. } | Origin::Changed { .. }, false) => {
+                let what = format!("{}-once", in_a_file_name(self.rule().name()));
+                file_name(self.scenario, &what, &self.origin, &self.found)
+            }
+        };
+        let file = folder.join(name);
+        fs::create_dir_all(folder)?;
+        corpus::write(&file, self.plan())?;
+        self.plan_file = Some(file);
         Ok(())
     }
 
-    /// The name that its plan has when it is saved.
+    /// The name that its plan has when it is saved, if it breaks the rule.
     pub(crate) fn file_name(&self) -> String {
-        file_name(self.scenario, self.rule(), self.seed, &self.origin)
+        file_name(self.scenario, &in_a_file_name(self.rule().name()), &self.origin, &self.found)
     }
 
     /// The line that replays the smallest plan, if that is in a file. `command` is what starts the program.
     #[must_use]
     pub fn replay_line(&self, command: &str) -> Option<String> {
-        self.plan_file.as_ref().map(|file| replay_line(command, file))
+        self.plan_file.as_ref().filter(|_| self.reproduced).map(|file| replay_line(command, file))
     }
 
-    /// The line that runs the world again as it was found, if a seed says all about it.
+    /// The line that runs the world again as it was found, if a seed says all about it, or else its plan is in a file.
     #[must_use]
     pub fn again_line(&self, command: &str) -> Option<String> {
         match &self.origin {
             Origin::Generated(profile) => Some(again_line(command, self.scenario, self.seed, profile)),
-            Origin::Saved(_) | Origin::Injected { .. } | Origin::Changed { .. } => None,
+            Origin::Saved(_) | Origin::Injected { .. } | Origin::Changed { .. } => {
+                self.plan_file.as_ref().filter(|_| !self.reproduced).map(|file| replay_line(command, file))
+            }
         }
     }
 }
 
-/// A name that says which world the plan is of, so that campaigns under another profile or from another base seed leave it alone.
-fn file_name(scenario: &str, rule: &RuleName, seed: u64, origin: &Origin) -> String {
+/// A name that says which world the plan is of, so that campaigns under another profile or from another base seed leave it alone. `what` is
+/// the rule that broke, or what there was else.
+pub(crate) fn file_name(scenario: &str, what: &str, origin: &Origin, plan: &Plan) -> String {
+    let seed = plan.seed;
     let world = match origin {
         Origin::Generated(profile) => format!("{}-{seed}", profile.in_a_file_name()),
         Origin::Injected { number } => format!("{seed}-x{number}"),
         Origin::Changed { number } => format!("{seed}-g{number}"),
         Origin::Saved(_) => seed.to_string(),
     };
-    format!("{}-{}-{world}.json", in_a_file_name(scenario), in_a_file_name(rule.name()))
+    format!("{}-{what}-{world}.json", in_a_file_name(scenario))
 }
 
 /// A world whose plan stays as it is.
@@ -265,8 +278,10 @@ mod tests {
 
     #[test]
     fn a_file_is_named_after_its_world_and_lies_in_its_folder() {
-        let check = |scenario: &str, origin: Origin, name: &str| {
-            assert_eq!(file_name(scenario, &RuleName::Scenario("Paid once!".to_owned()), 7, &origin), name);
+        let check = |scenario: &'static str, origin: Origin, name: &str| {
+            let rule = RuleName::Scenario("Paid once!".to_owned());
+            let found = Found { scenario, origin, rule, plan: Plan::quiet(scenario, 7) };
+            assert_eq!(found.file_name(), name);
         };
         check("orders", Origin::Generated(Profile::Harsh.into()), "orders-paid-once-harsh-7.json");
         check("orders", Origin::Generated(Profile::Hostile.into()), "orders-paid-once-hostile-7.json");

@@ -4,7 +4,7 @@
 //! that two runs of the same campaign write the same bytes. Fingerprints are 16 hexadecimal digits; seeds are numbers up to 2⁶⁴ − 1, which some readers
 //! of JSON round.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
 use shiftwork_sim::{FaultKind, Plan, control::Control, explore::FaultMix, rules::Moment, world::SlowPoll};
@@ -178,7 +178,7 @@ pub struct FailureRow {
     pub faults_found: usize,
     /// How many worlds shrinking took.
     pub shrink_worlds: u32,
-    /// The smallest plan that was found to break the rule.
+    /// The smallest plan that was found to break the rule; as it was found, if the rule did not break again.
     pub plan: Plan,
     /// Where that plan is kept; `null` if it is not.
     pub plan_file: Option<String>,
@@ -198,7 +198,7 @@ pub struct WorldRow {
     /// `null`.
     #[serde(default)]
     pub number: Option<u64>,
-    /// The file of its plan, if that was a saved one.
+    /// The file of its plan, if that was a saved one, or was saved because the tool crashed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_file: Option<String>,
 }
@@ -299,10 +299,7 @@ impl Report {
             stale: report
                 .stale
                 .iter()
-                .map(|stale| StalePlan {
-                    file: stale.file.to_string_lossy().into_owned(),
-                    reason: stale.reason.clone(),
-                })
+                .map(|stale| StalePlan { file: file_words(&stale.file), reason: stale.reason.clone() })
                 .collect(),
             determinism: report.determinism.as_ref().map(second_run),
         }
@@ -381,11 +378,9 @@ fn scenario_row(report: &CampaignReport, row: &ScenarioReport) -> ScenarioRow {
             Origin::Generated(_) | Origin::Injected { .. } | Origin::Changed { .. } => {
                 fingerprints.push((origin.key(*seed), hex(*fingerprint)));
             }
-            Origin::Saved(file) => replays.push(ReplayRow {
-                file: file.to_string_lossy().into_owned(),
-                seed: *seed,
-                fingerprint: hex(*fingerprint),
-            }),
+            Origin::Saved(file) => {
+                replays.push(ReplayRow { file: file_words(file), seed: *seed, fingerprint: hex(*fingerprint) });
+            }
         }
     }
     ScenarioRow {
@@ -435,9 +430,13 @@ fn failure_row(failure: &Failure) -> FailureRow {
         reproduced: failure.reproduced,
         faults_found: failure.found.faults.len(),
         shrink_worlds: failure.shrink_worlds,
-        plan: failure.outcome.plan.clone(),
-        plan_file: failure.plan_file.as_ref().map(|file| file.to_string_lossy().into_owned()),
+        plan: failure.plan().clone(),
+        plan_file: failure.plan_file.as_deref().map(file_words),
     }
+}
+
+fn file_words(file: &Path) -> String {
+    file.to_string_lossy().into_owned()
 }
 
 fn world_row(scenario: &str, seed: u64, origin: &Origin) -> WorldRow {
@@ -446,15 +445,14 @@ fn world_row(scenario: &str, seed: u64, origin: &Origin) -> WorldRow {
         seed,
         profile: profile(origin),
         number: number(origin),
-        plan_file: match origin {
-            Origin::Saved(file) => Some(file.to_string_lossy().into_owned()),
-            Origin::Generated(_) | Origin::Injected { .. } | Origin::Changed { .. } => None,
-        },
+        plan_file: origin.file().map(file_words),
     }
 }
 
 fn crash(crash: &ToolCrash) -> Crash {
-    Crash { world: world_row(crash.scenario, crash.seed, &crash.origin), message: crash.message.clone() }
+    let plan_file = crash.plan_file.as_deref().map(file_words);
+    let world = WorldRow { plan_file, ..world_row(crash.scenario, crash.seed, &crash.origin) };
+    Crash { world, message: crash.message.clone() }
 }
 
 fn slow_row(slow: &SlowWorld) -> SlowRow {

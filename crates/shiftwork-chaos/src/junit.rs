@@ -61,7 +61,7 @@ fn suite(report: &CampaignReport, row: &ScenarioReport, command: &str) -> String
         ));
     }
     cases.extend(failures.iter().map(|failure| failed_case(failure, command)));
-    cases.extend(crashes.iter().map(|crash| crashed_case(crash)));
+    cases.extend(crashes.iter().map(|crash| crashed_case(crash, command)));
     let slow: Vec<_> = report.slow.iter().filter(|slow| slow.scenario == row.name).collect();
     cases.extend(slow.iter().map(|slow| slow_case(slow)));
     let failed = failures.len() + slow.len();
@@ -169,9 +169,15 @@ fn slow_case(slow: &SlowWorld) -> String {
     told_case(slow.scenario, &format!("polls of {}", name_of(&slow.origin, slow.seed)), &told)
 }
 
-fn crashed_case(crash: &ToolCrash) -> String {
-    let told = format!("error type=\"crash\" message=\"{}\"", Escaped(&crash.message));
-    told_case(crash.scenario, &name_of(&crash.origin, crash.seed), &told)
+fn crashed_case(crash: &ToolCrash, command: &str) -> String {
+    let line = crash.again_line(command).unwrap_or_default();
+    format!(
+        "    <testcase classname=\"{}\" name=\"{}\">\n      <error type=\"crash\" message=\"{}\">{}</error>\n    </testcase>\n",
+        Escaped(crash.scenario),
+        Escaped(&name_of(&crash.origin, crash.seed)),
+        Escaped(&crash.message),
+        Escaped(&line)
+    )
 }
 
 /// Text in XML and HTML, in an attribute as well. What XML cannot have at all becomes a question mark.

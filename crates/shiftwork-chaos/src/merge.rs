@@ -41,7 +41,7 @@ pub fn merge(reports: impl IntoIterator<Item = Report>) -> Result<Report, String
         // An exhaustive campaign runs one scenario after the other, another one all of them in turn.
         let first = world.number.and(scenario);
         let made = world.profile.is_some() || world.number.is_some();
-        (made, world.plan_file.clone(), first, world.number.unwrap_or(world.seed), scenario)
+        (made, world.plan_file.clone().filter(|_| !made), first, world.number.unwrap_or(world.seed), scenario)
     };
     whole.crashes.sort_by_key(|crash| place(&crash.world));
     whole.slow.sort_by_key(|slow| place(&slow.world));

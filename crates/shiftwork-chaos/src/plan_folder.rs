@@ -9,7 +9,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Failure, corpus, failure::Found};
+use crate::{
+    Failure, corpus,
+    failure::{Found, file_name},
+    report::ToolCrash,
+};
 
 /// A folder of plans, which is made when there is one.
 pub(crate) struct PlanFolder {
@@ -44,6 +48,17 @@ impl PlanFolder {
         failure.save(&self.folder)?;
         if let Some(before) = before.filter(|_| failure.plan_file.as_ref() != Some(&file)) {
             put_back(&file, before);
+        }
+        Ok(())
+    }
+
+    /// Saves the plan of a world in which the tool crashed, if nothing else brings that back.
+    pub(crate) fn save_crash(&self, crash: &mut ToolCrash) -> io::Result<()> {
+        if let Some(plan) = &crash.plan {
+            let file = self.folder.join(file_name(crash.scenario, "crash", &crash.origin, plan));
+            fs::create_dir_all(&self.folder)?;
+            corpus::write(&file, plan)?;
+            crash.plan_file = Some(file);
         }
         Ok(())
     }

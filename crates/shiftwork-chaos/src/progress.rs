@@ -1,6 +1,11 @@
 //! How a campaign gets on, on standard error: a bar on a terminal, elsewhere a line now and then.
 
-use std::{fmt, io::Write, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    io::{self, Write},
+    path::PathBuf,
+    time::Duration,
+};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
@@ -8,6 +13,7 @@ use crate::{
     Failure, Watch,
     failure::{Found, Shrinking},
     plan_folder::PlanFolder,
+    report::ToolCrash,
     stopwatch::Stopwatch,
     table::counted,
 };
@@ -69,6 +75,13 @@ impl<'a> Progress<'a> {
             self.last_line = elapsed;
             let line = line(self, elapsed);
             self.say(&line);
+        }
+    }
+
+    /// Takes note of a plan that could not be saved.
+    fn note(&mut self, saved: io::Result<()>) {
+        if let Err(error) = saved {
+            self.problem = Some(format!("could not save a plan in {}: {error}", self.plans.path().display()));
         }
     }
 
@@ -138,13 +151,17 @@ impl Watch for Progress<'_> {
         self.failures += 1;
         // If another one is still being shrunk, it says so at once.
         self.bar.set_message("");
-        if let Err(error) = self.plans.save(failure) {
-            self.problem = Some(format!("could not save a plan in {}: {error}", self.plans.path().display()));
-        }
+        let saved = self.plans.save(failure);
+        self.note(saved);
         if self.display != Display::Nothing {
             let line = format!("{} broke in {}, seed {}", failure.rule(), failure.scenario, failure.seed);
             self.say(&line);
         }
+    }
+
+    fn crashed(&mut self, crash: &mut ToolCrash) {
+        let saved = self.plans.save_crash(crash);
+        self.note(saved);
     }
 }
 

@@ -1,15 +1,25 @@
 //! What became of a campaign, as plain data. `table.rs` renders it for people, [`crate::json`] for programs.
 
-use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use shiftwork_sim::{
-    FaultKind, Scenario,
+    FaultKind, Plan, Scenario,
     control::Control,
     rules::{Coverage, Moment, Sometimes, Transitions},
     world::SlowPoll,
 };
 
-use crate::{CampaignProfile, Failure, Search, Seeds, Shard, Verdict, corpus::Stale, determinism::Determinism};
+use crate::{
+    CampaignProfile, Failure, Search, Seeds, Shard, Verdict,
+    corpus::Stale,
+    determinism::Determinism,
+    failure::{again_line, replay_line},
+};
 
 /// What became of a campaign.
 #[derive(Debug)]
@@ -100,6 +110,14 @@ impl Origin {
             Origin::Generated(_) | Origin::Saved(_) => seed,
         }
     }
+
+    /// The file that the plan came from, if it did.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Origin::Saved(file) => Some(file),
+            Origin::Generated(_) | Origin::Injected { .. } | Origin::Changed { .. } => None,
+        }
+    }
 }
 
 /// What an exhaustive campaign tries in a scenario, all shards together.
@@ -126,6 +144,24 @@ pub struct ToolCrash {
     pub seed: u64,
     /// What the panic said.
     pub message: String,
+    /// The world's plan, if it was made in this campaign: neither a seed nor a file brings it back.
+    pub plan: Option<Plan>,
+    /// Where its plan is kept.
+    pub plan_file: Option<PathBuf>,
+}
+
+impl ToolCrash {
+    /// The line that runs the world again, if its plan is in a file or follows from its seed. `command` is what starts the program.
+    #[must_use]
+    pub fn again_line(&self, command: &str) -> Option<String> {
+        if let Some(file) = &self.plan_file {
+            return Some(replay_line(command, file));
+        }
+        match &self.origin {
+            Origin::Generated(profile) => Some(again_line(command, self.scenario, self.seed, profile)),
+            Origin::Saved(_) | Origin::Injected { .. } | Origin::Changed { .. } => None,
+        }
+    }
 }
 
 /// A world in which polls took too long in real time ([`Campaign::poll_max_real`](crate::Campaign::poll_max_real)). Whether they do again is up

@@ -15,7 +15,6 @@ use shiftwork_sim::{
 use crate::{
     CampaignReport, Failure, Verdict,
     determinism::{Determinism, Parting, Place},
-    failure::{again_line, in_a_shell, replay_line},
     report::{CoverageCounts, Ended, FaultCount, FaultCounts, InjectionCounts, Origin, SlowWorld, ToolCrash},
 };
 
@@ -221,17 +220,12 @@ impl Text<'_> {
     }
 
     fn crash(&self, f: &mut fmt::Formatter<'_>, crash: &ToolCrash) -> fmt::Result {
-        let ToolCrash { scenario, origin: from, seed, message } = crash;
+        let ToolCrash { scenario, origin: from, seed, message, plan: _, plan_file: _ } = crash;
         writeln!(f, "\n{BAD}the tool crashed{BAD:#} in {scenario}, seed {seed}, {}: {message}", origin_words(from))?;
-        let line = match from {
-            Origin::Generated(profile) => again_line(self.command, scenario, *seed, profile),
-            Origin::Saved(file) => replay_line(self.command, file),
-            Origin::Injected { .. } => {
-                format!("{} {} --exhaustive --first-seed {seed}", self.command, in_a_shell(scenario))
-            }
-            Origin::Changed { .. } => format!("{} {} --guided", self.command, in_a_shell(scenario)),
-        };
-        writeln!(f, "again, with the place of the panic: {HEADING}{line} -v{HEADING:#}")
+        match crash.again_line(self.command) {
+            Some(line) => writeln!(f, "again, with the place of the panic: {HEADING}{line} -v{HEADING:#}"),
+            None => Ok(()),
+        }
     }
 
     fn determinism(&self, f: &mut fmt::Formatter<'_>, determinism: &Determinism) -> fmt::Result {

@@ -164,6 +164,14 @@ impl WorldToRun<'_> {
         }
     }
 
+    /// Its plan, if that was made in this campaign: neither a seed nor a file brings it back.
+    pub(crate) fn made(&self) -> Option<&Plan> {
+        match (&self.origin, &self.source) {
+            (Origin::Injected { .. } | Origin::Changed { .. }, Source::Saved(plan)) => Some(&**plan),
+            (Origin::Generated(_) | Origin::Saved(_), _) | (_, Source::Generated { .. }) => None,
+        }
+    }
+
     /// The world, for another process.
     pub(crate) fn spec(&self) -> WorldSpec {
         let scenario = self.scenario.name().to_owned();

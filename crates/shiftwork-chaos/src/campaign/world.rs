@@ -29,6 +29,8 @@ pub(crate) struct WorldDone {
     pub(crate) seed: u64,
     /// In real time, without what shrinking took.
     pub(crate) took: Duration,
+    /// The plan as it was before the world ran, if the tool crashed in it and nothing else brings that plan back.
+    pub(crate) made: Option<Plan>,
     /// What it came to, or how the tool crashed.
     pub(crate) ran: Result<Ran, String>,
 }
@@ -81,7 +83,9 @@ pub(crate) fn run(world: &WorldToRun<'_>, how: How<'_>, tell: &dyn Fn(Meanwhile)
         let (failure, crash) = shrunk.unzip();
         Ran { failure: failure.map(Box::new), crash: crash.flatten(), ..count(plan, &outcome) }
     });
-    WorldDone { row: world.row, origin: world.origin.clone(), seed: world.seed(), took, ran }
+    let crashed = !matches!(&ran, Ok(Ran { crash: None, .. }));
+    let made = world.made().filter(|_| crashed).cloned();
+    WorldDone { row: world.row, origin: world.origin.clone(), seed: world.seed(), took, made, ran }
 }
 
 /// Runs worlds where a panic of the scenario is caught and told. Nothing that it touched is used again.

@@ -294,10 +294,17 @@ impl Scenario for Unbuildable {
     }
 }
 
-/// Breaks a rule in the first world that is built, and in no other.
+/// Breaks a rule in one of the worlds that are built, and in no other: the first, or the one after so many.
 #[derive(Default)]
 pub(crate) struct Fickle {
-    was_built: AtomicBool,
+    after: u64,
+    built: AtomicU64,
+}
+
+impl Fickle {
+    pub(crate) fn after(worlds: u64) -> Self {
+        Self { after: worlds, ..Self::default() }
+    }
 }
 
 impl Scenario for Fickle {
@@ -314,9 +321,9 @@ impl Scenario for Fickle {
     }
 
     fn build(&self, world: &mut World) {
-        let is_first = !self.was_built.swap(true, Ordering::Relaxed);
+        let is_it = self.built.fetch_add(1, Ordering::Relaxed) == self.after;
         Mailer.build(world);
-        world.at_end("nobody was first", move || if is_first { Err("this world was".to_owned()) } else { Ok(()) });
+        world.at_end("nobody was first", move || if is_it { Err("this world was".to_owned()) } else { Ok(()) });
     }
 }
 
