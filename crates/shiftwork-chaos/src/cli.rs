@@ -14,7 +14,9 @@ use crate::{
     CampaignProfile, Search, Seeds, Shard,
     campaign::{FAILURES_MAX_DEFAULT, SEEDS_DEFAULT},
     corpus::{Corpus, Replay},
-    exit, shard,
+    exit,
+    plan_folder::PlanFolder,
+    shard,
     table::Detail,
 };
 
@@ -296,6 +298,11 @@ impl Cli {
         }
         if self.plan.is_none() && self.seed.is_none() {
             request.shard = shard::asked_for(self.shard.as_deref(), environment)?;
+        }
+        // A saved plan is not saved again.
+        if !request.is_replay {
+            PlanFolder::try_out(&self.save)
+                .map_err(|error| UsageError(format!("cannot write --save {}: {error}", self.save.display())))?;
         }
         request.json = self.json_target()?;
         request.written = self.files()?;

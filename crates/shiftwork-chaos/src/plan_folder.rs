@@ -27,6 +27,24 @@ impl PlanFolder {
         Self { folder, as_found: BTreeMap::new() }
     }
 
+    /// Tries whether plans can be saved in a folder. One that is not there is not made yet.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot.
+    pub(crate) fn try_out(folder: &Path) -> io::Result<()> {
+        // It will be made in the nearest one that is there; a path without any is in the current one.
+        let is_there = |path: &&Path| path.as_os_str().is_empty() || path.exists();
+        let nearest = folder.ancestors().find(is_there).unwrap_or(folder);
+        let probe = nearest.join(format!(".chaos-{}", std::process::id()));
+        match fs::File::create_new(&probe) {
+            Ok(_) => fs::remove_file(&probe),
+            // A process of this number tries the same, on another machine that shares the folder.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.folder
     }

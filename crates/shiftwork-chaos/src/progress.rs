@@ -13,9 +13,9 @@ use crate::{
     Failure, Watch,
     failure::{Found, Shrinking},
     plan_folder::PlanFolder,
-    report::ToolCrash,
+    report::{Origin, ToolCrash},
     stopwatch::Stopwatch,
-    table::counted,
+    table::{counted, origin_words},
 };
 
 /// How often there is a line where there is no bar: rare enough for a log.
@@ -41,8 +41,8 @@ pub(crate) struct Progress<'a> {
     begun: Stopwatch,
     last_line: Duration,
     line_every: Duration,
-    /// A plan that could not be saved.
-    pub(crate) problem: Option<String>,
+    /// The plans that could not be saved.
+    problems: Vec<String>,
 }
 
 impl<'a> Progress<'a> {
@@ -58,14 +58,15 @@ impl<'a> Progress<'a> {
             begun: Stopwatch::start(),
             last_line: Duration::ZERO,
             line_every: LINE_EVERY,
-            problem: None,
+            problems: Vec::new(),
         }
     }
 
-    /// Takes the bar away, and the plans of what came to nothing.
-    pub(crate) fn finish(&mut self) {
+    /// Takes the bar away, and the plans of what came to nothing. Returns which plans could not be saved, a line each.
+    pub(crate) fn finish(&mut self) -> Vec<String> {
         self.bar.finish_and_clear();
         self.plans.finish();
+        std::mem::take(&mut self.problems)
     }
 
     /// Says a line if the last one was long enough ago; `line` makes it of the time since this began.
@@ -79,9 +80,10 @@ impl<'a> Progress<'a> {
     }
 
     /// Takes note of a plan that could not be saved.
-    fn note(&mut self, saved: io::Result<()>) {
+    fn note(&mut self, saved: io::Result<()>, world: &str) {
         if let Err(error) = saved {
-            self.problem = Some(format!("could not save a plan in {}: {error}", self.plans.path().display()));
+            let folder = self.plans.path().display();
+            self.problems.push(format!("could not save the plan of {world}, in {folder}: {error}"));
         }
     }
 
@@ -152,7 +154,7 @@ impl Watch for Progress<'_> {
         // If another one is still being shrunk, it says so at once.
         self.bar.set_message("");
         let saved = self.plans.save(failure);
-        self.note(saved);
+        self.note(saved, &world_words(failure.scenario, failure.seed, &failure.origin));
         if self.display != Display::Nothing {
             let line = format!("{} broke in {}, seed {}", failure.rule(), failure.scenario, failure.seed);
             self.say(&line);
@@ -161,8 +163,13 @@ impl Watch for Progress<'_> {
 
     fn crashed(&mut self, crash: &mut ToolCrash) {
         let saved = self.plans.save_crash(crash);
-        self.note(saved);
+        self.note(saved, &world_words(crash.scenario, crash.seed, &crash.origin));
     }
+}
+
+/// Which world it is, as a person reads it.
+fn world_words(scenario: &str, seed: u64, origin: &Origin) -> String {
+    format!("{scenario}, seed {seed}, {}", origin_words(origin))
 }
 
 /// How far the shrinking of a failure has got, as a person reads it.
@@ -177,7 +184,7 @@ fn words(shrinking: &Shrinking) -> String {
 
 #[cfg(test)]
 mod tests {
-    use shiftwork_sim::RuleName;
+    use shiftwork_sim::{Plan, RuleName};
 
     use super::*;
 
@@ -196,6 +203,22 @@ mod tests {
         });
         progress.world_done();
         String::from_utf8(err).unwrap()
+    }
+
+    #[test]
+    fn every_plan_that_cannot_be_saved_is_told() {
+        let taken = tempfile::NamedTempFile::new().unwrap();
+        let mut err = Vec::new();
+        let mut progress = Progress::new(Display::Nothing, &mut err, taken.path().to_owned());
+        for number in [3, 9] {
+            let (origin, plan) = (Origin::Injected { number }, Some(Plan::quiet("orders", 0)));
+            let message = "no world".to_owned();
+            progress.crashed(&mut ToolCrash { scenario: "orders", origin, seed: 0, message, plan, plan_file: None });
+        }
+        let problems = progress.finish();
+        let told = problems.iter().map(|problem| problem.split(" in ").next().unwrap()).collect::<Vec<_>>();
+        let plan_of = "could not save the plan of orders, seed 0,";
+        assert_eq!(told, [format!("{plan_of} injection 3,"), format!("{plan_of} injection 9,")]);
     }
 
     #[test]

@@ -296,8 +296,7 @@ impl Tool {
         campaign.stop = surroundings.stop.clone();
         let mut progress = Progress::new(surroundings.display, err, save);
         let report = campaign.run_watched(&mut progress);
-        progress.finish();
-        let problem = progress.problem.take();
+        let mut problems = progress.finish();
         if is_replay && detail == Detail::All {
             let text = timeline(&campaign, &report);
             // Where the tables go.
@@ -307,36 +306,24 @@ impl Tool {
             });
         }
         let text = Text { report: &report, command: &self.command, detail }.to_string();
-        let json_text = json::Report::of(&report).to_json();
-        let written = match json {
-            None => {
-                drop(out.write_all(text.as_bytes()));
-                Ok(())
-            }
-            Some(JsonTarget::StandardOutput) => {
-                drop(err.write_all(text.as_bytes()));
-                write_for_programs(out, json_text.as_bytes())
-                    .map_err(|error| (error, "the report to standard output".into()))
-            }
-            Some(JsonTarget::File(path, mut file)) => {
-                drop(out.write_all(text.as_bytes()));
-                write_anew(&mut file, &json_text).map_err(|error| (error, path.display().to_string()))
-            }
-        };
-        let mut problems: Vec<String> = problem.into_iter().collect();
+        drop(match json {
+            Some(JsonTarget::StandardOutput) => err.write_all(text.as_bytes()),
+            Some(JsonTarget::File(..)) | None => out.write_all(text.as_bytes()),
+        });
         if !files.is_empty() {
             problems.extend(self.write_files(&campaign, &report, files));
         }
-        let mut verdict = report.verdict();
-        for problem in problems {
+        // Last, since it tells what the program comes to, and not the campaign alone.
+        if let Some(json) = json {
+            let mut of_program = json::Report::of(&report);
+            let verdict = with_problems(report.verdict(), &problems);
+            (of_program.verdict, of_program.exit_code) = (verdict.as_str().to_owned(), verdict.code());
+            problems.extend(write_json(json, &of_program.to_json(), out));
+        }
+        for problem in &problems {
             drop(writeln!(err, "{problem}"));
-            verdict = Verdict::ToolCrashed;
         }
-        if let Err((error, what)) = written {
-            drop(writeln!(err, "could not write {what}: {error}"));
-            verdict = Verdict::ToolCrashed;
-        }
-        verdict.code()
+        with_problems(report.verdict(), &problems).code()
     }
 
     /// Writes the files that were asked for; returns what could not be written.
@@ -393,6 +380,25 @@ fn timeline(campaign: &Campaign<'_>, report: &CampaignReport) -> String {
     // One that panics this time has no timeline.
     let again = replays.filter_map(|it| world::guarded(|| explore::run_plan(it.scenario, &it.plan, true)).ok());
     again.map(|outcome| outcome.timeline.to_string()).collect()
+}
+
+/// What the program comes to after a campaign, if there were these problems besides.
+fn with_problems(campaign: Verdict, problems: &[String]) -> Verdict {
+    if problems.is_empty() { campaign } else { Verdict::ToolCrashed }
+}
+
+/// Writes the report for programs; returns what could not be written.
+fn write_json(target: JsonTarget, text: &str, out: &mut dyn Write) -> Option<String> {
+    match target {
+        JsonTarget::StandardOutput => {
+            let error = write_for_programs(out, text.as_bytes()).err()?;
+            Some(format!("could not write the report to standard output: {error}"))
+        }
+        JsonTarget::File(path, mut file) => {
+            let error = write_anew(&mut file, text).err()?;
+            Some(format!("could not write {}: {error}", path.display()))
+        }
+    }
 }
 
 /// Writes what a program reads, to its end: half of it would pass for all. A reader that has gone away has seen what it wanted.

@@ -74,6 +74,23 @@ fn a_plan_that_cannot_be_replayed_is_refused() {
 }
 
 #[test]
+fn a_folder_in_which_no_plan_can_be_saved_is_refused_before_a_world_runs() {
+    let folder = setup();
+    fs::write(folder.path().join("taken"), "a file").unwrap();
+    for save in ["DIR/taken", "DIR/taken/plans"] {
+        let run = chaos(folder.path(), &["canary-stuck", "--seeds", "1", "--save", save]);
+        assert_eq!((run.code, run.out.as_str()), (2, ""), "{save}: {}", run.err);
+        assert!(run.err.contains("cannot write --save") && run.err.contains("taken"), "{save}: {}", run.err);
+    }
+    // One that is not there is made when there is a plan, and not before.
+    let kept = chaos(folder.path(), &["mailer", "--seeds", "1", "--save", "DIR/new/plans"]);
+    assert_eq!(kept.code, 0, "{}{}", kept.out, kept.err);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left of the try");
+    assert_eq!(chaos(folder.path(), &["canary-stuck", "--seeds", "1", "--save", "DIR/new/plans"]).code, 3);
+    assert_eq!(fs::read_dir(folder.path().join("new/plans")).unwrap().count(), 1);
+}
+
+#[test]
 fn a_canary_runs_only_when_it_is_named() {
     let folder = setup();
     let run = chaos(folder.path(), &["--seeds", "3"]);

@@ -118,6 +118,17 @@ fn a_file_that_there_is_no_room_for_is_a_crash_of_the_tool_and_named() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn the_json_report_tells_of_a_file_that_there_is_no_room_for() {
+    let folder = setup();
+    let args = ["mailer", "--seeds", "1", "--junit", "/dev/full", "--json", "DIR/report.json"];
+    assert_eq!(chaos(folder.path(), &args).code, 70);
+    let report: Value = serde_json::from_str(&fs::read_to_string(folder.path().join("report.json")).unwrap()).unwrap();
+    assert_eq!((&report["verdict"], &report["exit_code"]), (&"tool_crashed".into(), &70.into()));
+    assert_eq!(crate::merge(&folder, &["DIR/report.json"]).code, 70, "a merge passes it on");
+}
+
+#[test]
 fn the_page_needs_nothing_but_itself() {
     let folder = written();
     let page = fs::read_to_string(folder.path().join("page/index.html")).unwrap();
