@@ -7,7 +7,7 @@ use std::{
 };
 
 use shiftwork::event::{Event, SourceKind};
-use shiftwork_sim::{Plan, Scenario, explore};
+use shiftwork_sim::{FaultKind, Outcome, Plan, Scenario, explore};
 
 use crate::campaign::world;
 
@@ -90,9 +90,7 @@ impl<'a> Replay<'a> {
     pub fn misfit(&self) -> Option<String> {
         let surface = self.scenario.surface();
         let sites: Vec<_> = surface.dependencies.into_iter().chain(surface.queues).collect();
-        self.missing(&self.unknown_sites(), &sites)
-            .or_else(|| self.missing(&self.unknown_nodes(), &self.scenario.nodes()))
-            .or_else(|| self.misfit_of_workers())
+        self.missing(&self.unknown_sites(), &sites).or_else(|| self.misfit_of_processes())
     }
 
     /// Says that what the plan strikes is unknown, if anything of it is.
@@ -101,9 +99,22 @@ impl<'a> Replay<'a> {
         Some(format!("it strikes {unknown}, which {} does not have; it has {known}", self.scenario.name()))
     }
 
+    /// The same of nodes and workers. A world without faults tells which there are, and is not asked if the plan names none.
+    fn misfit_of_processes(&self) -> Option<String> {
+        let (nodes, workers) = (self.struck(FaultKind::node), self.struck(FaultKind::worker));
+        if nodes.is_empty() && workers.is_empty() {
+            return None;
+        }
+        let quiet = Plan::quiet(self.scenario.name(), self.plan.seed);
+        // One that cannot be built tells why when the plan is replayed.
+        let outcome = world::guarded(|| explore::run_plan(self.scenario, &quiet, true)).ok()?;
+        let known: Vec<String> = outcome.timeline.node_names().map(str::to_owned).collect();
+        let unknown: Vec<&str> = nodes.into_iter().filter(|node| !known.iter().any(|name| name == node)).collect();
+        self.missing(&unknown, &known).or_else(|| self.misfit_of_workers(&workers, &declared_workers(&outcome)))
+    }
+
     /// The same of workers: who has no cycles is missing too.
-    fn misfit_of_workers(&self) -> Option<String> {
-        let (struck, declared) = (self.struck_workers(), self.declared_workers()?);
+    fn misfit_of_workers(&self, struck: &[&str], declared: &BTreeMap<String, bool>) -> Option<String> {
         let those = |which: Option<&bool>| {
             let struck = struck.iter().copied();
             struck.filter(|worker| declared.get(*worker) == which).collect::<Vec<_>>()
@@ -116,42 +127,12 @@ impl<'a> Replay<'a> {
         })
     }
 
-    /// The workers whose cycles the plan strikes.
-    fn struck_workers(&self) -> Vec<&str> {
-        let mut workers: Vec<_> = self.plan.faults.iter().filter_map(|fault| fault.kind.worker()).collect();
-        workers.sort_unstable();
-        workers.dedup();
-        workers
-    }
-
-    /// The workers that the hosts of the scenario declare, and whether there are cycles that a plan may strike. A world without faults
-    /// tells. `None` if nobody asks, because the plan strikes no cycles, or nobody can tell.
-    fn declared_workers(&self) -> Option<BTreeMap<String, bool>> {
-        if self.struck_workers().is_empty() {
-            return None;
-        }
-        let quiet = Plan::quiet(self.scenario.name(), self.plan.seed);
-        // One that cannot be built tells why when the plan is replayed.
-        let outcome = world::guarded(|| explore::run_plan(self.scenario, &quiet, true)).ok()?;
-        let mut declared: BTreeMap<String, bool> = BTreeMap::new();
-        for (_, event) in outcome.events() {
-            let Event::HostStarting { workers } = event else { continue };
-            for worker in workers.iter() {
-                let has_cycles = !matches!(worker.source, SourceKind::Service { .. });
-                *declared.entry(worker.name.to_string()).or_default() |= has_cycles;
-            }
-        }
-        Some(declared)
-    }
-
-    /// Nodes that the plan strikes and the scenario does not name. One that names none has only one.
-    fn unknown_nodes(&self) -> Vec<&str> {
-        let known = self.scenario.nodes();
-        let mut nodes: Vec<_> = self.plan.faults.iter().filter_map(|fault| fault.kind.node()).collect();
-        nodes.retain(|node| !known.is_empty() && !known.iter().any(|name| name == node));
-        nodes.sort_unstable();
-        nodes.dedup();
-        nodes
+    /// What the plan strikes by a name of this sort.
+    fn struck(&self, name_of: impl Fn(&FaultKind) -> Option<&str>) -> Vec<&str> {
+        let mut names: Vec<_> = self.plan.faults.iter().filter_map(|fault| name_of(&fault.kind)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// Sites that the plan strikes and the scenario does not name: such faults strike nothing, and the plan may be out of date.
@@ -159,12 +140,23 @@ impl<'a> Replay<'a> {
     pub fn unknown_sites(&self) -> Vec<&str> {
         let surface = self.scenario.surface();
         let known = |site: &str| surface.dependencies.iter().chain(&surface.queues).any(|name| name == site);
-        let mut sites: Vec<_> = self.plan.faults.iter().filter_map(|fault| fault.kind.site()).collect();
+        let mut sites = self.struck(FaultKind::site);
         sites.retain(|site| !known(site));
-        sites.sort_unstable();
-        sites.dedup();
         sites
     }
+}
+
+/// The workers that the hosts of a world declare, and whether there are cycles that a plan may strike.
+fn declared_workers(outcome: &Outcome) -> BTreeMap<String, bool> {
+    let mut declared: BTreeMap<String, bool> = BTreeMap::new();
+    for (_, event) in outcome.events() {
+        let Event::HostStarting { workers } = event else { continue };
+        for worker in workers.iter() {
+            let has_cycles = !matches!(worker.source, SourceKind::Service { .. });
+            *declared.entry(worker.name.to_string()).or_default() |= has_cycles;
+        }
+    }
+    declared
 }
 
 /// Writes a plan so that at no time there is half of one: beside its file, and then into its place.
@@ -183,7 +175,11 @@ impl std::fmt::Debug for Replay<'_> {
 #[cfg(test)]
 mod tests {
     use shiftwork::{Context, Failure, Schedule, ServiceContext, Tick};
-    use shiftwork_sim::{Fault, Surface, World, plan::worker, secs};
+    use shiftwork_sim::{
+        Fault, Surface, World,
+        plan::{node, worker},
+        secs,
+    };
 
     use super::*;
 
@@ -215,12 +211,21 @@ mod tests {
         }
     }
 
+    fn misfit_with(kind: FaultKind) -> Option<String> {
+        let plan = Plan { faults: vec![Fault::new(1, kind)], ..Plan::quiet("served", 1) };
+        Replay { file: PathBuf::new(), plan, scenario: &Served }.misfit()
+    }
+
+    #[test]
+    fn a_plan_that_strikes_a_node_that_is_gone_does_not_fit_though_the_scenario_names_none() {
+        assert_eq!(misfit_with(node("node").crash(secs(1))), None);
+        let gone = misfit_with(node("b").crash(secs(1))).unwrap();
+        assert_eq!(gone, "it strikes b, which served does not have; it has node");
+    }
+
     #[test]
     fn a_plan_that_strikes_cycles_of_a_service_does_not_fit_and_says_why() {
-        let misfit = |name: &str| {
-            let plan = Plan { faults: vec![Fault::new(1, worker(name).panic_in_cycle(1))], ..Plan::quiet("served", 1) };
-            Replay { file: PathBuf::new(), plan, scenario: &Served }.misfit()
-        };
+        let misfit = |name: &str| misfit_with(worker(name).panic_in_cycle(1));
         assert_eq!(misfit("tidy"), None);
         let service = misfit("http").unwrap();
         assert_eq!(service, "it strikes cycles of http at their await points, and a service or a job has none");
