@@ -94,7 +94,7 @@ pub(crate) struct Cli {
     #[arg(long)]
     list: bool,
 
-    /// Write the report as JSON; "-" is standard output, and the tables then go to standard error
+    /// Write the report as JSON; "-" is standard output, and the tables then go to standard error. It is for workers that print nothing
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
@@ -207,6 +207,17 @@ pub(crate) enum WrittenWhat {
     Junit,
 }
 
+impl WrittenWhat {
+    /// What asks for it.
+    fn option(self) -> &'static str {
+        match self {
+            WrittenWhat::Page => "--report",
+            WrittenWhat::Trace => "--trace",
+            WrittenWhat::Junit => "--junit",
+        }
+    }
+}
+
 /// Where the report for programs goes.
 pub(crate) enum JsonTarget {
     StandardOutput,
@@ -252,6 +263,7 @@ impl Cli {
             ));
         }
         if self.list {
+            all_known(&self.scenarios, scenarios)?;
             return Ok(Request::List);
         }
         if self.fingerprints {
@@ -306,6 +318,7 @@ impl Cli {
         }
         request.json = self.json_target()?;
         request.written = self.files()?;
+        one_file_each(request.json.as_ref(), &request.written)?;
         Ok(Request::Campaign(Box::new(request)))
     }
 
@@ -339,14 +352,14 @@ impl Cli {
             })?;
         }
         let asked = [
-            (WrittenWhat::Page, "--report", page),
-            (WrittenWhat::Trace, "--trace", self.trace.clone()),
-            (WrittenWhat::Junit, "--junit", self.junit.clone()),
+            (WrittenWhat::Page, page),
+            (WrittenWhat::Trace, self.trace.clone()),
+            (WrittenWhat::Junit, self.junit.clone()),
         ];
-        let open = |(what, option, path): (WrittenWhat, &str, Option<PathBuf>)| {
+        let open = |(what, path): (WrittenWhat, Option<PathBuf>)| {
             let path = path?;
             let file = open_for_later(&path)
-                .map_err(|error| UsageError(format!("cannot write {option} {}: {error}", path.display())));
+                .map_err(|error| UsageError(format!("cannot write {} {}: {error}", what.option(), path.display())));
             Some(file.map(|file| Written { what, path, file }))
         };
         asked.into_iter().filter_map(open).collect()
@@ -368,6 +381,28 @@ impl Cli {
 /// a mistake.
 fn open_for_later(path: &Path) -> std::io::Result<fs::File> {
     fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)
+}
+
+/// Refuses two outputs in one file, of which only the one that is written last would be left. A device takes as many as there are.
+fn one_file_each(json: Option<&JsonTarget>, written: &[Written]) -> Result<(), UsageError> {
+    let json = match json {
+        Some(JsonTarget::File(path, _)) => Some(("--json", path)),
+        Some(JsonTarget::StandardOutput) | None => None,
+    };
+    let outputs = json.into_iter().chain(written.iter().map(|output| (output.what.option(), &output.path)));
+    let mut taken: Vec<(&str, PathBuf)> = Vec::new();
+    for (option, path) in outputs {
+        // However it was written: it is there, since it was opened.
+        let Ok(path) = path.canonicalize() else { continue };
+        if let Some((other, _)) = taken.iter().find(|(_, other)| *other == path) {
+            let path = path.display();
+            return Err(UsageError(format!("{other} and {option} are both to be written to {path}: name two files")));
+        }
+        if path.is_file() {
+            taken.push((option, path));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a scenario runs only when it is named.
@@ -419,12 +454,18 @@ fn corpus<'a>(
     Ok(corpus)
 }
 
+/// The names of all scenarios, if these are among them.
+fn all_known(names: &[String], scenarios: &[Box<dyn Scenario>]) -> Result<Vec<&'static str>, UsageError> {
+    let known: Vec<_> = scenarios.iter().map(|scenario| scenario.name()).collect();
+    match names.iter().find(|name| !known.contains(&name.as_str())) {
+        Some(unknown) => Err(UsageError(format!("there is no scenario {unknown:?}; there are {}", known.join(", ")))),
+        None => Ok(known),
+    }
+}
+
 /// The scenarios with these names, in the program's order; all that are not hidden when there are no names.
 fn chosen<'a>(names: &[String], scenarios: &'a [Box<dyn Scenario>]) -> Result<Vec<&'a dyn Scenario>, UsageError> {
-    let known: Vec<_> = scenarios.iter().map(|scenario| scenario.name()).collect();
-    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
-        return Err(UsageError(format!("there is no scenario {unknown:?}; there are {}", known.join(", "))));
-    }
+    let known = all_known(names, scenarios)?;
     let is_chosen = |scenario: &dyn Scenario| {
         if names.is_empty() { !is_hidden(scenario) } else { names.iter().any(|name| name == scenario.name()) }
     };

@@ -18,7 +18,9 @@ fn refused(args: &[&str], words: &[&str]) {
 
 #[test]
 fn an_unknown_scenario_is_refused_with_the_known_ones_named() {
-    refused(&["mialer"], &["\"mialer\"", "mailer, canary-twice, canary-stuck"]);
+    for args in [&["mialer"][..], &["mialer", "--list"]] {
+        refused(args, &["\"mialer\"", "mailer, canary-twice, canary-stuck"]);
+    }
 }
 
 #[test]

@@ -107,6 +107,24 @@ fn a_mistake_in_one_path_leaves_the_file_of_another_as_it_was() {
 }
 
 #[test]
+fn two_outputs_in_one_file_are_refused_however_it_is_named() {
+    let folder = setup();
+    let check = |args: &[&str], words: &str| {
+        let run = chaos(folder.path(), &[&["mailer", "--seeds", "1"][..], args].concat());
+        assert_eq!((run.code, run.out.as_str()), (2, ""), "{args:?}: {}", run.err);
+        assert!(run.err.contains(words), "{args:?}: {}", run.err);
+    };
+    check(&["--json", "DIR/out", "--junit", "DIR/out"], "--json and --junit are both to be written to ");
+    check(&["--trace", "DIR/out", "--junit", "DIR/./out"], "--trace and --junit are both");
+    check(&["--json", "DIR/page/index.html", "--report", "DIR/page"], "--json");
+    fs::create_dir(folder.path().join("page")).unwrap();
+    check(&["--json", "DIR/page/index.html", "--report", "DIR/page"], "--json and --report are both");
+    // What is thrown away may be thrown away twice.
+    let run = chaos(folder.path(), &["mailer", "--seeds", "1", "--json", "/dev/null", "--junit", "/dev/null"]);
+    assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn a_file_that_there_is_no_room_for_is_a_crash_of_the_tool_and_named() {
     let folder = setup();
