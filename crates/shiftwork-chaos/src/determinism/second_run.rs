@@ -21,7 +21,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use shiftwork_sim::{
-    Outcome, Plan, Scenario,
+    Outcome, Plan, Record, Scenario, Timeline,
     explore::{self, Profile},
 };
 
@@ -88,10 +88,19 @@ impl Answer {
         if !records {
             return Self { fingerprint, records: Vec::new(), polls: Vec::new() };
         }
-        let records = outcome.timeline.records().iter();
-        let records = records.map(|record| format!("{:?}, task {}: {:?}", record.at, record.task, record.what));
-        let polls = outcome.timeline.polls().iter().map(ToString::to_string);
+        let timeline = &outcome.timeline;
+        let records = timeline.records().iter().map(|record| words(record, timeline));
+        let polls = timeline.polls().iter().map(ToString::to_string);
         Self { fingerprint, records: records.collect(), polls: polls.collect() }
+    }
+}
+
+/// All that there is to a record: what is not in these words would not be seen to differ.
+fn words(record: &Record, timeline: &Timeline) -> String {
+    let Record { at, node, task, what } = record;
+    match node {
+        Some(node) => format!("{at:?}, task {task} of {}: {what:?}", timeline.node(*node)),
+        None => format!("{at:?}, around the nodes: {what:?}"),
     }
 }
 

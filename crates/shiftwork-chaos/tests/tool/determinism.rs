@@ -167,6 +167,18 @@ fn a_second_run_whose_first_run_has_gone_away_does_not_go_on() {
 }
 
 #[test]
+fn a_record_says_in_which_node_it_was() {
+    let world = WorldSpec::Saved(Plan::quiet("mailer", 1));
+    let question = serde_json::to_string(&Question { world, records: true }).unwrap();
+    let (mut output, stop) = (Vec::<u8>::new(), AtomicBool::new(false));
+    answer_on_stdio(&scenarios::all(), NonZeroUsize::MIN, &stop, question.as_bytes(), &mut output).unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&output).unwrap();
+    let records: Vec<&str> = answer["records"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+    assert_eq!(records[0], "0ns, task 0 of mailer: Booted { boot: 1 }");
+    assert!(records.iter().any(|record| record.ends_with(", around the nodes: Healed")), "{records:?}");
+}
+
+#[test]
 fn lost_determinism_has_a_code_of_its_own() {
     let folder = setup();
     let run = chaos(folder.path(), &["canary-chance", "--seeds", "3", "--verify-determinism", "--junit", "DIR/j.xml"]);
