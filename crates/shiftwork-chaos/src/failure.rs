@@ -14,7 +14,7 @@ use crate::{
     CampaignProfile, Verdict,
     campaign::world::{How, guarded},
     corpus, interruption,
-    report::Origin,
+    report::{Origin, hash_of},
 };
 
 /// A world in which a rule broke, and the smallest plan that was found to break it.
@@ -206,13 +206,15 @@ impl Failure {
 }
 
 /// A name that says which world the plan is of, so that campaigns under another profile or from another base seed leave it alone. `what` is
-/// the rule that broke, or what there was else.
-pub(crate) fn file_name(scenario: &str, what: &str, origin: &Origin, plan: &Plan) -> String {
-    let seed = plan.seed;
+/// the rule that broke, or what there was else; `found` the plan as it was found.
+pub(crate) fn file_name(scenario: &str, what: &str, origin: &Origin, found: &Plan) -> String {
+    let seed = found.seed;
+    // Which plan has a number that is not a seed depends on all the options of a campaign.
+    let hash = || format!("{:08x}", hash_of(found.to_json().bytes()) >> 32);
     let world = match origin {
         Origin::Generated(profile) => format!("{}-{seed}", profile.in_a_file_name()),
-        Origin::Injected { number } => format!("{seed}-x{number}"),
-        Origin::Changed { number } => format!("{seed}-g{number}"),
+        Origin::Injected { number } => format!("{seed}-x{number}-{}", hash()),
+        Origin::Changed { number } => format!("{seed}-g{number}-{}", hash()),
         Origin::Saved(_) => seed.to_string(),
     };
     format!("{}-{what}-{world}.json", in_a_file_name(scenario))
@@ -259,7 +261,11 @@ pub(crate) fn in_a_shell(word: &str) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use shiftwork_sim::explore::{FaultMix, Profile};
+    use shiftwork_sim::{
+        Fault,
+        explore::{FaultMix, Profile},
+        site,
+    };
 
     use super::*;
     use crate::profile::OwnProfile;
@@ -286,10 +292,25 @@ mod tests {
         check("orders", Origin::Generated(Profile::Harsh.into()), "orders-paid-once-harsh-7.json");
         check("orders", Origin::Generated(Profile::Hostile.into()), "orders-paid-once-hostile-7.json");
         check("orders", Origin::Generated(own("mixes/deploys.json")), "orders-paid-once-deploys-json-7.json");
-        check("orders", Origin::Injected { number: 12 }, "orders-paid-once-7-x12.json");
-        check("orders", Origin::Changed { number: 12 }, "orders-paid-once-7-g12.json");
         check("billing/charge", Origin::Generated(Profile::Harsh.into()), "billing-charge-paid-once-harsh-7.json");
         check("../billing", Origin::Generated(Profile::Harsh.into()), "billing-paid-once-harsh-7.json");
+    }
+
+    #[test]
+    fn a_number_that_is_of_another_world_under_other_options_names_another_file() {
+        let name = |origin: &Origin, faults: &[Fault]| {
+            let plan = Plan { faults: faults.to_vec(), ..Plan::quiet("orders", 7) };
+            file_name("orders", "paid-once", origin, &plan)
+        };
+        for (origin, number) in [(Origin::Injected { number: 12 }, "x12"), (Origin::Changed { number: 12 }, "g12")] {
+            let (quiet, hang) = (name(&origin, &[]), name(&origin, &[Fault::new(1, site("bank").hang())]));
+            assert_ne!(quiet, hang);
+            for name in [&quiet, &hang] {
+                let hash = name.strip_prefix(&format!("orders-paid-once-7-{number}-")).unwrap().strip_suffix(".json");
+                assert_eq!(hash.unwrap().len(), 8, "{name}");
+            }
+            assert_eq!(name(&origin, &[]), quiet, "the same world names the same file");
+        }
     }
 
     #[test]

@@ -344,11 +344,14 @@ impl ScenarioReport {
 
 /// One hash over seeds and fingerprints in their order.
 pub(crate) fn hash_of_runs(runs: impl IntoIterator<Item = (u64, u64)>) -> u64 {
-    // FNV-1a, because it is the same in every process and version.
     let words = runs.into_iter().flat_map(|(seed, fingerprint)| [seed, fingerprint]);
-    words
-        .flat_map(u64::to_le_bytes)
-        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    hash_of(words.flat_map(u64::to_le_bytes))
+}
+
+/// FNV-1a, because it is the same in every process and version.
+pub(crate) fn hash_of(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    let add = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, add)
 }
 
 impl CampaignReport {
