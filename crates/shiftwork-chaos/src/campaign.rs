@@ -226,11 +226,19 @@ impl<'a> Campaign<'a> {
     }
 
     /// Runs it.
+    ///
+    /// # Panics
+    ///
+    /// When not even one thread can be started.
     pub fn run(&self) -> CampaignReport {
         self.run_watched(&mut ())
     }
 
     /// Runs it, and tells `watch` how it gets on.
+    ///
+    /// # Panics
+    ///
+    /// When not even one thread can be started.
     pub fn run_watched(&self, watch: &mut dyn Watch) -> CampaignReport {
         let watch_of_all = Stopwatch::start();
         let order = Order::of(self);

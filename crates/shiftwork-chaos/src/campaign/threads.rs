@@ -29,7 +29,7 @@ pub(crate) enum Told<T, N> {
 ///
 /// # Panics
 ///
-/// When `work` does.
+/// When `work` does, and when not even one thread can be started.
 pub(crate) fn run_in_order<T: Send>(
     threads: NonZeroUsize,
     count: Option<u64>,
@@ -58,7 +58,7 @@ pub(crate) type Work<'a, T, N> = dyn Fn(u64, &dyn Fn(N)) -> T + Sync + 'a;
 ///
 /// # Panics
 ///
-/// When `work` does.
+/// When `work` does, and when not even one thread can be started.
 pub(crate) fn run_and_tell_in_order<T: Send, N: Send>(
     threads: NonZeroUsize,
     count: Option<u64>,

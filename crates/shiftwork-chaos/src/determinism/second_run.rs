@@ -317,6 +317,10 @@ impl SecondRun for ChildProcess {
 /// # Errors
 ///
 /// With one line, when a question cannot be read, a world not be run, or an answer not be written.
+///
+/// # Panics
+///
+/// When not even one thread can be started.
 pub fn answer_on_stdio(
     scenarios: &[Box<dyn Scenario>],
     jobs: NonZeroUsize,
