@@ -77,7 +77,8 @@ impl<'a, F, C: Interrupts> RunCycle<'a, F, C> {
 }
 
 impl<F: Future<Output = Result<(), Failure>>, C: Interrupts> Future for RunCycle<'_, F, C> {
-    type Output = Result<(), Failure>;
+    /// A failure in a box: what most cycles have none of is not moved about with each.
+    type Output = Result<(), Box<Failure>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -95,21 +96,21 @@ impl<F: Future<Output = Result<(), Failure>>, C: Interrupts> Future for RunCycle
                     && awaits.ends_here(is_limited)
                 {
                     let why = "its time was said to be up at an await point";
-                    return Some(Poll::Ready(Err(Failure::new(FailureKind::Timeout, why))));
+                    return Some(Poll::Ready(Err(Box::new(Failure::new(FailureKind::Timeout, why)))));
                 }
-                future.as_pin_mut().map(|future| future.poll(cx))
+                future.as_pin_mut().map(|future| future.poll(cx).map_err(Box::new))
             }))
         };
         let ended = match polled {
             Ok(Some(Poll::Ready(result))) => Some(result),
             Ok(Some(Poll::Pending)) => None,
-            Ok(None) => Some(Err(Failure::new(FailureKind::Interrupted, "polled again after its end"))),
-            Err(panic) => Some(Err(panicked(&*panic))),
+            Ok(None) => Some(Err(Box::new(Failure::new(FailureKind::Interrupted, "polled again after its end")))),
+            Err(panic) => Some(Err(Box::new(panicked(&*panic)))),
         };
         let ended = ended.or_else(|| {
             alarm.listen(cx);
             if control.is_interrupted() {
-                return Some(Err(Failure::new(FailureKind::Interrupted, control.why())));
+                return Some(Err(Box::new(Failure::new(FailureKind::Interrupted, control.why()))));
             }
             if let Some(progress) = this.progress.as_mut() {
                 progress.look(control.progress_count());
@@ -125,7 +126,7 @@ impl<F: Future<Output = Result<(), Failure>>, C: Interrupts> Future for RunCycle
                 }
                 Some(_) | None => "the cycle ran past its timeout".to_owned(),
             };
-            over.then(|| Err(Failure::new(FailureKind::Timeout, why())))
+            over.then(|| Err(Box::new(Failure::new(FailureKind::Timeout, why()))))
         });
         let Some(result) = ended else {
             if let Some(seat) = seat {
@@ -142,7 +143,7 @@ impl<F: Future<Output = Result<(), Failure>>, C: Interrupts> Future for RunCycle
         }));
         Poll::Ready(match dropped {
             Ok(()) => result,
-            Err(panic) => result.and(Err(panicked(&*panic))),
+            Err(panic) => result.and(Err(Box::new(panicked(&*panic)))),
         })
     }
 }

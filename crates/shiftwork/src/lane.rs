@@ -156,7 +156,12 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             }
             // Before the offer, so that its lease is held under the number of its attempt.
             self.shared.control.begin();
-            let offered = self.next().await;
+            let mut waited = false;
+            let offered = noting_waits(pin!(self.lane.next(&self.cx)), &mut waited).await;
+            if waited || !self.prompt {
+                // A prompt source's answer that is not waited for takes no time, and no look at the clock.
+                self.cx.asked_at = None;
+            }
             let ready = match self.sort(offered) {
                 Ok(ready) => ready,
                 Err(no_cycle) => {
@@ -215,16 +220,6 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         }
     }
 
-    /// Asks the source. A prompt one's answer that is not waited for takes no time, and no look at the clock.
-    async fn next(&mut self) -> Result<Option<Offer<W::Input>>, Failure> {
-        let mut waited = false;
-        let offered = noting_waits(pin!(self.lane.next(&self.cx)), &mut waited).await;
-        if waited || !self.prompt {
-            self.cx.asked_at = None;
-        }
-        offered
-    }
-
     /// A cycle begins: says so, and where others see it.
     fn begin(&mut self, began: Instant, attempt: u32, claimed: Option<Claimed>, entry: Entry) -> Cycle {
         let (worker, cycle) = (self.id, self.cycles.next());
@@ -242,7 +237,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
     }
 
     /// The cycle itself, under guard.
-    async fn run_cycle(&mut self, input: W::Input, of: &Cycle) -> Result<(), Failure> {
+    async fn run_cycle(&mut self, input: W::Input, of: &Cycle) -> Result<(), Box<Failure>> {
         let &Cycle { at: began, cycle, attempt, ref claimed, entry: _ } = of;
         let deadline = self.policy.cycle_timeout.and_then(|timeout| began.checked_add(timeout));
         let limits = Limits { deadline, progress: self.policy.progress_timeout.map(|timeout| (timeout, began)) };
@@ -264,7 +259,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
     }
 
     /// The cycle is over: settles it. Whether it was interrupted by the stop.
-    async fn end(&mut self, result: Result<(), Failure>, cycle: &mut Cycle) -> bool {
+    async fn end(&mut self, result: Result<(), Box<Failure>>, cycle: &mut Cycle) -> bool {
         self.shared.seat.settles();
         let at = Instant::now();
         let took = at.saturating_duration_since(cycle.at);
@@ -283,7 +278,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             self.settle(settle, None, cycle).await;
             return false;
         };
-        let failure = self.in_the_end(failure, self.shared.control.is_cancelled());
+        let failure = self.in_the_end(*failure, self.shared.control.is_cancelled());
         let cause = failure.cause();
         self.emit(at, &Event::CycleEnded { worker, cycle: number, failure: Some(cause.clone()), took });
         let decision = self.decide(&failure, cycle);
@@ -553,13 +548,12 @@ impl<W, L: Lane> LaneRun<L, W> {
 }
 
 /// Waits for a future, and notes whether that took more than a look.
-async fn noting_waits<F: Future>(mut future: Pin<&mut F>, waited: &mut bool) -> F::Output {
-    poll_fn(|cx| {
+fn noting_waits<F: Future>(mut future: Pin<&mut F>, waited: &mut bool) -> impl Future<Output = F::Output> {
+    poll_fn(move |cx| {
         let polled = future.as_mut().poll(cx);
         *waited |= polled.is_pending();
         polled
     })
-    .await
 }
 
 #[cfg(test)]

@@ -99,8 +99,8 @@ where
         // A job that is done is as ready as it will ever be.
         let done = completes && matches!(result, Some(Ok(())));
         if !(cx.is_ready() || done) {
-            let early = result.unwrap_or(Ok(()));
-            let failure = early.err().unwrap_or_else(|| Failure::fatal("it returned before it was ready"));
+            let early = result.and_then(Result::err);
+            let failure = early.unwrap_or_else(|| Failure::fatal("it returned before it was ready").into());
             return tell(Input::StartFailed(id, failure.cause()));
         }
     }
@@ -152,7 +152,7 @@ where
 async fn run_open(
     unit: &Surroundings,
     completes: bool,
-    future: impl Future<Output = Result<(), Failure>> + Send,
+    future: impl Future<Output = Result<(), Box<Failure>>> + Send,
 ) -> bool {
     let (worker, control) = (unit.id, &unit.control);
     // Its run is the one cycle of each of its lives.
@@ -169,7 +169,7 @@ async fn run_open(
     };
     emit(began, Event::CycleStarted { worker, cycle, attempt: 1, delivery: None });
     seat.begin(cycle, 1, None, began);
-    let result = future.await;
+    let result = future.await.map_err(|failure| *failure);
     seat.end();
     let asked = if control.is_at_least(Level::Cancel) {
         Asked::End

@@ -500,7 +500,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         let alarm = &mut self.lanes[lanes.start].alarm;
         let awaits = Awaits::of(&shared, worker, first, began);
         let around = Around { control: &members, span: &span, seat: Some(&shared.seat), alarm, awaits };
-        let result = RunCycle::new(cycle, limits, around).await;
+        let result = RunCycle::new(cycle, limits, around).await.map_err(|failure| *failure);
         for item in self.batch.iter_mut() {
             if let Some(flight) = self.flights.get_mut(item.place) {
                 flight.verdict = item.verdict.take();
