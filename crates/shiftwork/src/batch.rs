@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use shiftwork_queue::{DeliveryId, FencingToken, Lease, Timestamp};
+use shiftwork_queue::{DeliveryId, FencingToken, Timestamp};
 use tokio::time::Instant;
 
 use crate::{Failure, control::Level, event::CycleId, lane::Members};
@@ -112,7 +112,7 @@ pub struct Item<Input> {
     pub(crate) place: usize,
     pub(crate) cycle: CycleId,
     pub(crate) attempt: u32,
-    pub(crate) lease: Option<Lease>,
+    pub(crate) claim: Option<(DeliveryId, FencingToken)>,
     pub(crate) verdict: Option<Result<(), Failure>>,
 }
 
@@ -190,13 +190,13 @@ impl<Input> Item<Input> {
     /// As [`Context::delivery`](crate::Context::delivery): an idempotency key.
     #[must_use]
     pub fn delivery(&self) -> Option<DeliveryId> {
-        self.lease.map(|lease| lease.delivery)
+        self.claim.map(|(delivery, _)| delivery)
     }
 
     /// As [`Context::fencing_token`](crate::Context::fencing_token).
     #[must_use]
     pub fn fencing_token(&self) -> Option<FencingToken> {
-        self.lease.map(|lease| lease.token)
+        self.claim.map(|(_, token)| token)
     }
 }
 

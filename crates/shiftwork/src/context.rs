@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use shiftwork_queue::{DeliveryId, FencingToken, Lease, Timestamp};
+use shiftwork_queue::{DeliveryId, FencingToken, Timestamp};
 use tokio::time::Instant;
 
 use crate::{
@@ -60,7 +60,8 @@ pub struct Context {
     number: u64,
     cycle: CycleId,
     attempt: u32,
-    lease: Option<Lease>,
+    /// What is processed, and under which claim.
+    claim: Option<(DeliveryId, FencingToken)>,
     deadline: Option<Instant>,
 }
 
@@ -82,13 +83,19 @@ pub(crate) struct LaneShared {
 impl Context {
     /// That of the cycles of a lane, before the first of them.
     pub(crate) fn new(lane: Arc<LaneShared>) -> Self {
-        Self { lane, number: 0, cycle: CycleId(0), attempt: 0, lease: None, deadline: None }
+        Self { lane, number: 0, cycle: CycleId(0), attempt: 0, claim: None, deadline: None }
     }
 
     /// Turns to the next cycle. A clone that an earlier cycle keeps is still that one's.
-    pub(crate) fn turn(&mut self, cycle: CycleId, attempt: u32, lease: Option<Lease>, deadline: Option<Instant>) {
+    pub(crate) fn turn(
+        &mut self,
+        cycle: CycleId,
+        attempt: u32,
+        claim: Option<(DeliveryId, FencingToken)>,
+        deadline: Option<Instant>,
+    ) {
         self.number = self.lane.control.number();
-        (self.cycle, self.attempt, self.lease, self.deadline) = (cycle, attempt, lease, deadline);
+        (self.cycle, self.attempt, self.claim, self.deadline) = (cycle, attempt, claim, deadline);
     }
 
     /// The worker's name.
@@ -113,7 +120,7 @@ impl Context {
     /// an idempotency key.
     #[must_use]
     pub fn delivery(&self) -> Option<DeliveryId> {
-        self.lease.map(|lease| lease.delivery)
+        self.claim.map(|(delivery, _)| delivery)
     }
 
     /// The fencing token of the claim under which the delivery is processed, for a queue worker. It grows with every claim
@@ -121,7 +128,7 @@ impl Context {
     /// one, is safe from a process that stood still and does not know that it has lost its lease.
     #[must_use]
     pub fn fencing_token(&self) -> Option<FencingToken> {
-        self.lease.map(|lease| lease.token)
+        self.claim.map(|(_, token)| token)
     }
 
     /// When the cycle's timeout ends it, if it has one.

@@ -15,7 +15,7 @@ use std::{
 };
 
 pub(crate) use batch::{BatchRun, Members};
-use shiftwork_queue::{DeadLetterCause, DeliveryId, Timestamp, Undecodable, between};
+use shiftwork_queue::{DeadLetterCause, DeliveryId, FencingToken, Undecodable, between};
 use tokio::time::Instant;
 
 use crate::{
@@ -61,6 +61,8 @@ pub(crate) struct LaneRun<L, W> {
     pub(crate) cycles: Arc<CycleCounter>,
     pub(crate) cx: LaneContext,
     pub(crate) shared: Arc<LaneShared>,
+    /// What the last offer was claimed under, if it is a delivery. It stays here until the next: what is handed on is a copy each time.
+    pub(crate) claimed: Option<Claimed>,
     /// Whether the source goes by no clock of its own: what it offers at once was there when it was asked.
     pub(crate) prompt: bool,
     /// What its cycles see of it: kept, so that a cycle costs no count of references.
@@ -84,16 +86,14 @@ struct Cycle {
     at: Instant,
     cycle: CycleId,
     attempt: u32,
-    claimed: Option<Claimed>,
     /// How it came past the breaker.
     entry: Entry,
 }
 
-/// An input that can be read, and where it came from.
+/// An input that can be read.
 struct Ready<Input> {
     input: Input,
     attempt: u32,
-    claimed: Option<Claimed>,
 }
 
 /// What the source has answered, where it is no input for a cycle.
@@ -109,7 +109,6 @@ enum NoCycle {
 /// A delivery that gets no cycle, and why.
 struct SetAside {
     cause: DeadLetterCause,
-    claimed: Claimed,
     attempt: u32,
     unreadable: Option<Undecodable>,
 }
@@ -188,7 +187,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                 if turn.is_none() {
                     self.give_up(asks_for_probe);
                     self.let_go(ready.input);
-                    self.refuse(ready.claimed).await;
+                    self.refuse().await;
                     continue;
                 }
             }
@@ -199,7 +198,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                         pace.give_up(turn);
                     }
                     self.let_go(ready.input);
-                    self.refuse(ready.claimed).await;
+                    self.refuse().await;
                     continue;
                 }
             };
@@ -208,8 +207,8 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             if let (Some(pace), Some(turn)) = (&self.pace, turn) {
                 pace.begin(turn, began);
             }
-            let Ready { input, attempt, claimed } = ready;
-            let mut cycle = self.begin(began, attempt, claimed, entry);
+            let Ready { input, attempt } = ready;
+            let mut cycle = self.begin(began, attempt, entry);
             let result = self.run_cycle(input, &cycle).await;
             interrupted |= self.end(result, &mut cycle).await;
             if !tokio::task::coop::has_budget_remaining() {
@@ -221,7 +220,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
     }
 
     /// A cycle begins: says so, and where others see it.
-    fn begin(&mut self, began: Instant, attempt: u32, claimed: Option<Claimed>, entry: Entry) -> Cycle {
+    fn begin(&mut self, began: Instant, attempt: u32, entry: Entry) -> Cycle {
         let (worker, cycle) = (self.id, self.cycles.next());
         if attempt == 1 {
             self.first_began = began;
@@ -229,16 +228,16 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         if entry == Entry::Probe {
             self.emit(began, &Event::BreakerProbing { worker, cycle });
         }
-        let delivery = claimed.as_ref().map(|claimed| claimed.lease.delivery);
+        let delivery = self.delivery();
         let started = || Event::CycleStarted { worker, cycle, attempt, delivery };
         self.cx.emit_success(began, Tally::cycle_started, started);
         self.shared.seat.begin(cycle, attempt, delivery, began);
-        Cycle { at: began, cycle, attempt, claimed, entry }
+        Cycle { at: began, cycle, attempt, entry }
     }
 
     /// The cycle itself, under guard.
     async fn run_cycle(&mut self, input: W::Input, of: &Cycle) -> Result<(), Box<Failure>> {
-        let &Cycle { at: began, cycle, attempt, ref claimed, entry: _ } = of;
+        let &Cycle { at: began, cycle, attempt, entry: _ } = of;
         let deadline = self.policy.cycle_timeout.and_then(|timeout| began.checked_add(timeout));
         let limits = Limits { deadline, progress: self.policy.progress_timeout.map(|timeout| (timeout, began)) };
         let span = tracing::info_span!(
@@ -246,9 +245,9 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             worker = &*self.shared.name,
             cycle = cycle.0,
             attempt,
-            delivery = claimed.as_ref().map(|claimed| claimed.lease.delivery.0)
+            delivery = self.delivery().map(|delivery| delivery.0)
         );
-        self.context.turn(cycle, attempt, claimed.as_ref().map(|claimed| claimed.lease), deadline);
+        self.context.turn(cycle, attempt, self.claim(), deadline);
         let (user, cx, shared) = (&self.worker, &self.context, &*self.shared);
         let LaneShared { control, seat, .. } = shared;
         let awaits = Awaits::of(shared, self.id, cycle, began);
@@ -270,8 +269,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             let succeeded = || Event::CycleEnded { worker, cycle: number, failure: None, took };
             self.cx.emit_success(at, Tally::cycle_succeeded, succeeded);
             if let Some(gate) = self.gate.as_deref().filter(|gate| !gate.is_quiet()) {
-                let delivery = cycle.claimed.map(|claimed| claimed.lease.delivery);
-                let how = breaker::Ended { failure: None, entry: cycle.entry, delivery };
+                let how = breaker::Ended { failure: None, entry: cycle.entry, delivery: self.delivery() };
                 self.tell_breaker(gate, how, at, 0.5);
             }
             let Decision { settle, .. } = self.succeeded();
@@ -301,8 +299,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
     fn decide(&mut self, failure: &Failure, ended: &Cycle) -> Decision {
         // Drawn only where it is used, so that a success leaves the series alone.
         let chance = self.chance.f64();
-        let delivery = ended.claimed.map(|claimed| claimed.lease.delivery);
-        let how = breaker::Ended { failure: Some(failure.kind()), entry: ended.entry, delivery };
+        let how = breaker::Ended { failure: Some(failure.kind()), entry: ended.entry, delivery: self.delivery() };
         let spared = self.gate.as_ref().and_then(|gate| self.tell_breaker(gate, how, ended.at, chance));
         self.follows(failure, ended, spared, chance)
     }
@@ -310,6 +307,16 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
 
 /// What a lane does for each offer, whether its cycle runs alone or in a batch.
 impl<W, L: Lane> LaneRun<L, W> {
+    /// What it works on, for a queue.
+    fn delivery(&self) -> Option<DeliveryId> {
+        self.claimed.as_ref().map(|claimed| claimed.lease.delivery)
+    }
+
+    /// The same, and under which claim.
+    fn claim(&self) -> Option<(DeliveryId, FencingToken)> {
+        self.claimed.as_ref().map(|claimed| (claimed.lease.delivery, claimed.lease.token))
+    }
+
     /// Nothing comes of the probe that was asked for, if one was.
     fn give_up(&self, asks_for_probe: bool) {
         if let (true, Some(gate)) = (asks_for_probe, &self.gate) {
@@ -325,19 +332,20 @@ impl<W, L: Lane> LaneRun<L, W> {
             Ok(None) => return Err(NoCycle::End),
             Err(failure) => return Err(NoCycle::Fault(failure)),
         };
-        let Some(delivery) = &claimed else {
+        self.claimed = claimed;
+        let Some(delivery) = &self.claimed else {
             return match input {
-                Ok(input) => Ok(Ready { input, attempt, claimed }),
+                Ok(input) => Ok(Ready { input, attempt }),
                 Err(unreadable) => Err(NoCycle::Fault(Failure::transient(unreadable))),
             };
         };
         let arrived = Arrived { attempt, crashes: delivery.crashes, readable: input.is_ok() };
         match (aside(&self.policy.retry, self.policy.crashes_max, arrived), input) {
-            (None, Ok(input)) => Ok(Ready { input, attempt, claimed }),
+            (None, Ok(input)) => Ok(Ready { input, attempt }),
             (cause, input) => {
                 let cause = cause.unwrap_or(DeadLetterCause::Undecodable);
                 let unreadable = input.map(|input| self.let_go(input)).err();
-                Err(NoCycle::Aside(SetAside { cause, claimed: *delivery, attempt, unreadable }))
+                Err(NoCycle::Aside(SetAside { cause, attempt, unreadable }))
             }
         }
     }
@@ -353,8 +361,9 @@ impl<W, L: Lane> LaneRun<L, W> {
     /// Moves a delivery aside without a cycle. When that cannot be stored, its lease lapses, and the next claim of it tries
     /// again.
     #[cold]
-    async fn set_aside(&mut self, delivery: SetAside) {
-        let SetAside { cause, claimed, attempt, unreadable } = delivery;
+    async fn set_aside(&mut self, why: SetAside) {
+        let SetAside { cause, attempt, unreadable } = why;
+        let Some(claimed) = self.claimed else { return };
         let attempts = attempt.saturating_sub(1);
         let failure = match (cause, unreadable) {
             (_, Some(unreadable)) => Failure::invalid(unreadable),
@@ -365,7 +374,8 @@ impl<W, L: Lane> LaneRun<L, W> {
                 Failure::transient(format!("{attempts} attempts have failed, and no more are allowed"))
             }
         };
-        self.settle_unrun(Settle::DeadLetter { cause, pause: Duration::ZERO }, Some(&failure), claimed).await;
+        self.settle_unrun(Settle::DeadLetter { cause, pause: Duration::ZERO }, Some(&failure), claimed.lease.delivery)
+            .await;
         if matches!(cause, DeadLetterCause::Exhausted | DeadLetterCause::CrashLoop) {
             let (worker, cause) = (self.id, failure.cause());
             self.emit(Instant::now(), &Event::Escalated { worker, cycle: None, attempts, cause: cause.clone() });
@@ -374,9 +384,9 @@ impl<W, L: Lane> LaneRun<L, W> {
     }
 
     /// Gives back what no cycle may begin on now, attempt not spent.
-    async fn refuse(&mut self, claimed: Option<Claimed>) {
-        match claimed {
-            Some(claimed) => self.settle_unrun(Settle::Return, None, claimed).await,
+    async fn refuse(&mut self) {
+        match self.delivery() {
+            Some(delivery) => self.settle_unrun(Settle::Return, None, delivery).await,
             // A source that keeps its inputs itself has nothing to store.
             None => {
                 let taken_back = caught(pin!(async { self.lane.take_back(&self.cx).await })).await;
@@ -389,7 +399,7 @@ impl<W, L: Lane> LaneRun<L, W> {
     }
 
     /// A panic of the source here is a fault of its lane alone: it ends no batch that runs beside it.
-    async fn settle_unrun(&mut self, settle: Settle, failure: Option<&Failure>, claimed: Claimed) {
+    async fn settle_unrun(&mut self, settle: Settle, failure: Option<&Failure>, delivery: DeliveryId) {
         let settled = caught(pin!(async { self.lane.settle(settle, failure, &self.cx).await })).await;
         self.cx.asked_at = None;
         let stored = match settled {
@@ -399,7 +409,7 @@ impl<W, L: Lane> LaneRun<L, W> {
                 Err(panic)
             }
         };
-        self.cx.settled_unrun(claimed.lease.delivery, settle, stored);
+        self.cx.settled_unrun(delivery, settle, stored);
     }
 
     /// Tells of a fault between two cycles, after which the lane takes in no more.
@@ -420,8 +430,8 @@ impl<W, L: Lane> LaneRun<L, W> {
 
     /// What follows from a failure, once the breaker was told of it.
     fn follows(&self, failure: &Failure, how: &Cycle, spared: Option<Duration>, chance: f64) -> Decision {
-        let &Cycle { at, cycle, attempt, claimed, entry: _ } = how;
-        let elapsed = self.elapsed(claimed.map(|claimed| claimed.first_claimed_at), at);
+        let &Cycle { at, cycle, attempt, entry: _ } = how;
+        let elapsed = self.elapsed(at);
         let ended = Ended { attempt, failure: Some(failure.kind()), asked_delay: failure.delay(), elapsed, spared };
         self.within_budget(decide(&self.policy.retry, ended, chance), cycle, at)
     }
@@ -438,7 +448,7 @@ impl<W, L: Lane> LaneRun<L, W> {
             let (cycle, attempts) = (Some(ended.cycle), ended.attempt);
             let escalated = Event::Escalated { worker: self.id, cycle, attempts, cause: cause.clone() };
             self.emit(Instant::now(), &escalated);
-            self.escalate(ended.claimed.map(|claimed| claimed.lease.delivery), attempts, cause);
+            self.escalate(self.delivery(), attempts, cause);
             // The hook is the program's, and has taken its time.
             self.cx.asked_at = None;
         }
@@ -456,8 +466,7 @@ impl<W, L: Lane> LaneRun<L, W> {
 
     /// Says what became of a settlement.
     fn settled(&mut self, settle: Settle, ended: &Cycle, settled: Result<(), BoxError>, at: Instant) {
-        let &Cycle { at: _, cycle, attempt: _, ref claimed, entry: _ } = ended;
-        let (worker, delivery) = (self.id, claimed.as_ref().map(|claimed| claimed.lease.delivery));
+        let (worker, cycle, delivery) = (self.id, ended.cycle, self.delivery());
         self.shared.seat.end();
         self.cx.asked_at = Some(at);
         let stored = || Event::Settled { worker, cycle, delivery, settle };
@@ -503,10 +512,10 @@ impl<W, L: Lane> LaneRun<L, W> {
     }
 
     /// How long the retry policy's total time has counted.
-    fn elapsed(&self, since: Option<Timestamp>, now: Instant) -> Duration {
-        match since {
+    fn elapsed(&self, now: Instant) -> Duration {
+        match &self.claimed {
             // A clock that was stepped back has not counted at all.
-            Some(since) => between(since, self.cx.wall_time()),
+            Some(claimed) => between(claimed.first_claimed_at, self.cx.wall_time()),
             None => now.saturating_duration_since(self.first_began),
         }
     }

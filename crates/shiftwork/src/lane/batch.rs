@@ -39,7 +39,7 @@ use crate::{
         settle::Decision,
     },
     pace::{Pace, Turn},
-    source::{BatchLane, Claimed, Lane, Settling},
+    source::{BatchLane, Lane, Settling},
     tally::Tally,
 };
 
@@ -125,7 +125,7 @@ enum Unrun {
     /// It is moved aside.
     Aside(SetAside),
     /// It is given back.
-    Back(Option<Claimed>),
+    Back,
 }
 
 /// One input's cycle.
@@ -305,7 +305,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             let offer = lane.lane.accept(taken, &lane.cx);
             match lane.sort(Ok(Some(offer))) {
                 Ok(ready) => self.ready.push((place, ready)),
-                Err(NoCycle::Aside(delivery)) => self.apart.push((place, Unrun::Aside(delivery))),
+                Err(NoCycle::Aside(why)) => self.apart.push((place, Unrun::Aside(why))),
                 Err(NoCycle::End) => return false,
                 Err(NoCycle::Fault(failure)) => {
                     (lane.fault)(failure.cause());
@@ -324,10 +324,10 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
     /// Rule Q10: what has failed or crashed before has no company, and nothing is held beside it. Whether there is something to part with
     /// for that.
     fn set_apart(&mut self) -> bool {
-        let alone = self
-            .ready
-            .iter()
-            .position(|(_, ready)| runs_alone(ready.attempt, ready.claimed.map_or(0, |claimed| claimed.crashes)));
+        let alone = self.ready.iter().position(|(place, ready)| {
+            let crashes = self.lanes[*place].claimed.map_or(0, |claimed| claimed.crashes);
+            runs_alone(ready.attempt, crashes)
+        });
         let Some(alone) = alone else { return false };
         if self.ready.len() > 1 {
             self.leave_out_all_but(alone);
@@ -343,9 +343,9 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
     }
 
     fn leave_out_all(&mut self) {
-        for (place, Ready { input, attempt: _, claimed }) in self.ready.drain(..) {
+        for (place, Ready { input, attempt: _ }) in self.ready.drain(..) {
             self.lanes[place].let_go(input);
-            self.apart.push((place, Unrun::Back(claimed)));
+            self.apart.push((place, Unrun::Back));
         }
         self.apart.sort_by_key(|(place, _)| *place);
     }
@@ -462,24 +462,23 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         let cycles = u32::try_from(size).unwrap_or(u32::MAX);
         leader.emit(began, &Event::BatchStarted { worker, first, cycles });
         for (index, (place, ready)) in self.ready.drain(..).enumerate() {
-            let Ready { input, attempt, claimed } = ready;
+            let Ready { input, attempt } = ready;
             let lane = &mut self.lanes[place];
             if attempt == 1 {
                 lane.first_began = began;
             }
             let cycle = CycleId(first.0 + index as u64);
-            let lease = claimed.map(|claimed| claimed.lease);
-            let delivery = lease.map(|lease| lease.delivery);
+            let (claim, delivery) = (lane.claim(), lane.delivery());
             let started = || Event::CycleStarted { worker, cycle, attempt, delivery };
             lane.cx.emit_success(began, Tally::cycle_started, started);
             lane.shared.seat.begin(cycle, attempt, delivery, began);
             self.flights.push(Flight {
-                cycle: Cycle { at: began, cycle, attempt, claimed, entry },
+                cycle: Cycle { at: began, cycle, attempt, entry },
                 verdict: None,
                 cause: None,
                 decision: Decision::SUCCESS,
             });
-            self.batch.items().push(Item { input, place: index, cycle, attempt, lease, verdict: None });
+            self.batch.items().push(Item { input, place: index, cycle, attempt, claim, verdict: None });
         }
         first
     }
@@ -515,9 +514,9 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
     fn decide(&mut self, from: usize, flights: &mut [Flight], shared: Option<&Failure>) {
         let one = as_one(flights.iter().map(|flight| flight.cause.as_ref().map(|cause| cause.kind)));
         // It counts as its first cycle.
-        let Cycle { at, cycle: _, attempt: _, claimed, entry } = flights[0].cycle;
-        let delivery = claimed.map(|claimed| claimed.lease.delivery);
+        let Cycle { at, cycle: _, attempt: _, entry } = flights[0].cycle;
         let leader = &mut self.lanes[from];
+        let delivery = leader.delivery();
         let spared = match leader.gate.clone() {
             Some(gate) if one.is_some() || !gate.is_quiet() => {
                 let chance = if one.is_some() { leader.chance.f64() } else { 0.5 };
@@ -583,11 +582,11 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
 /// would be taken for that of a cycle past its time, and given up (rule Q8).
 async fn settled_unrun<L: Lane, W>(mut apart: Vec<(LaneRun<L, W>, Unrun)>) -> Vec<LaneRun<L, W>> {
     let settling = apart.iter_mut().map(|(lane, unrun)| {
-        let unrun = mem::replace(unrun, Unrun::Back(None));
+        let unrun = mem::replace(unrun, Unrun::Back);
         Box::pin(async move {
             match unrun {
-                Unrun::Aside(delivery) => lane.set_aside(delivery).await,
-                Unrun::Back(claimed) => lane.refuse(claimed).await,
+                Unrun::Aside(why) => lane.set_aside(why).await,
+                Unrun::Back => lane.refuse().await,
             }
         })
     });
