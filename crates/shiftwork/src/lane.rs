@@ -34,7 +34,7 @@ use crate::{
         settle::{Arrived, Decision, Ended, aside, decide},
     },
     log::Callback,
-    pace::Pace,
+    pace::{Pace, Turn},
     source::{Claimed, CycleCounter, Lane, LaneContext, Offer},
     tally::Tally,
 };
@@ -135,10 +135,9 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                 }
                 Some(_) | None => false,
             };
-            let mut turn = None;
+            let mut turn = Turn::default();
             if let Some(pace) = &self.pace {
-                turn = pace.before_offer(&mut self.cx).await;
-                if turn.is_none() {
+                if !pace.before_offer(&mut turn, &mut self.cx).await {
                     self.give_up(asks_for_probe);
                     if self.shared.control.worker.is_at_least(Level::Drain) {
                         return LaneEnd { interrupted };
@@ -147,9 +146,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                 }
                 if !asks_for_probe && self.gate.as_ref().is_some_and(|gate| gate.has_shut()) {
                     // Rule B1: while it waited for its place.
-                    if let Some(turn) = turn {
-                        pace.give_up(turn);
-                    }
+                    pace.give_up(turn);
                     continue;
                 }
             }
@@ -165,7 +162,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                 Ok(ready) => ready,
                 Err(no_cycle) => {
                     self.give_up(asks_for_probe);
-                    if let (Some(pace), Some(turn)) = (&self.pace, turn) {
+                    if let Some(pace) = &self.pace {
                         pace.give_up(turn);
                     }
                     let control = &self.shared.control.worker;
@@ -182,19 +179,19 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                     continue;
                 }
             };
-            if let (Some(pace), Some(asked)) = (&self.pace, turn.take()) {
-                turn = pace.after_offer(asked, &mut self.cx).await;
-                if turn.is_none() {
-                    self.give_up(asks_for_probe);
-                    self.let_go(ready.input);
-                    self.refuse().await;
-                    continue;
-                }
+            if let Some(pace) = &self.pace
+                && !pace.has_place(&mut turn, &mut self.cx)
+                && !pace.after_offer(&mut turn, &mut self.cx).await
+            {
+                self.give_up(asks_for_probe);
+                self.let_go(ready.input);
+                self.refuse().await;
+                continue;
             }
             let entry = match self.gate.as_ref().map_or(Admission::Run(Entry::UNGUARDED), |gate| gate.admit()) {
                 Admission::Run(entry) => entry,
                 Admission::Refused => {
-                    if let (Some(pace), Some(turn)) = (&self.pace, turn) {
+                    if let Some(pace) = &self.pace {
                         pace.give_up(turn);
                     }
                     self.let_go(ready.input);
@@ -204,7 +201,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             };
             // What was settled last, and what was offered since, took no time if the clock was not read again.
             let began = self.cx.asked_at.take().unwrap_or_else(Instant::now);
-            if let (Some(pace), Some(turn)) = (&self.pace, turn) {
+            if let Some(pace) = &self.pace {
                 pace.begin(turn, began);
             }
             let Ready { input, attempt } = ready;

@@ -54,7 +54,7 @@ enum Waits {
 /// What a lane has of the limit from before it asks its source on: [`Pace::begin`] or [`Pace::give_up`].
 ///
 /// It goes along with what is offered and not with the lane: a batch may begin with another one in front than has asked.
-#[must_use]
+#[derive(Default)]
 pub(crate) struct Turn {
     /// Since when it has a place, if it has one yet, and in which life of the worker.
     placed: Option<(Instant, u64)>,
@@ -67,21 +67,26 @@ impl Pace {
         Self { state: Mutex::new(state), bell: Notify::new(), news: Notify::new(), before_offer }
     }
 
-    /// Waits for a place before the source is asked, where that is the time for it. `None` if the lane may not ask.
-    pub(crate) async fn before_offer(&self, cx: &mut LaneContext) -> Option<Turn> {
-        if !self.before_offer {
-            return Some(Turn { placed: None });
-        }
-        self.place(cx, LaneContext::is_closed).await
+    /// Waits for a place before the source is asked, where that is the time for it. `false` if the lane may not ask.
+    pub(crate) async fn before_offer(&self, turn: &mut Turn, cx: &mut LaneContext) -> bool {
+        !self.before_offer || self.place(turn, cx, LaneContext::is_closed).await
     }
 
-    /// Waits for a place once there is an offer, where that is the time for it. `None` if its cycle may not begin, because the
-    /// next tick is to have its place, say.
-    pub(crate) async fn after_offer(&self, turn: Turn, cx: &mut LaneContext) -> Option<Turn> {
+    /// Takes a place once there is an offer, if it has none and there is one at once. Most of the time there is, and nothing to wait for.
+    pub(crate) fn has_place(&self, turn: &mut Turn, cx: &mut LaneContext) -> bool {
         if turn.placed.is_some() {
-            return Some(turn);
+            return true;
         }
-        self.place(cx, |cx| cx.is_closed() || cx.attempt().is_cancelled()).await
+        let now = *cx.asked_at.get_or_insert_with(Instant::now);
+        if !may_not_begin(cx) {
+            turn.placed = self.with(|state| (state.meter.ask(now) == Asking::Go).then_some((now, state.life)));
+        }
+        turn.placed.is_some()
+    }
+
+    /// Waits for a place once there is an offer. `false` if its cycle may not begin, because the next tick is to have its place, say.
+    pub(crate) async fn after_offer(&self, turn: &mut Turn, cx: &mut LaneContext) -> bool {
+        turn.placed.is_some() || self.place(turn, cx, may_not_begin).await
     }
 
     /// The cycle begins now.
@@ -139,8 +144,8 @@ impl Pace {
         }
     }
 
-    /// Waits for a place. The lane has just read the clock when it has one.
-    async fn place(&self, cx: &mut LaneContext, is_over: impl Fn(&LaneContext) -> bool) -> Option<Turn> {
+    /// Waits for a place. The lane has just read the clock when it has one; `false` is that there will be none.
+    async fn place(&self, turn: &mut Turn, cx: &mut LaneContext, is_over: impl Fn(&LaneContext) -> bool) -> bool {
         let mut known = cx.asked_at.take();
         let mut waits = Waits::No;
         loop {
@@ -150,10 +155,11 @@ impl Pace {
             let is_over = || is_over(cx);
             let asking = self.ask(now, is_over(), &mut waits);
             match asking {
-                None => return None,
+                None => return false,
                 Some((Asking::Go, life)) => {
                     cx.asked_at = Some(now);
-                    return Some(Turn { placed: Some((now, life)) });
+                    turn.placed = Some((now, life));
+                    return true;
                 }
                 Some((Asking::Until(time), _)) => tokio::select! {
                     biased;
@@ -212,4 +218,9 @@ impl Pace {
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
         work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Whether what is offered is not to begin any more.
+fn may_not_begin(cx: &LaneContext) -> bool {
+    cx.is_closed() || cx.attempt().is_cancelled()
 }

@@ -181,13 +181,12 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 Some(_) | None => false,
             };
             let pace = self.lanes[0].pace.clone();
-            let mut turn = None;
+            let mut turn = Turn::default();
             if let Some(pace) = &pace {
                 let cx = &mut self.lanes[0].cx;
                 // Its last settlement was with the others, at some time.
                 cx.asked_at = None;
-                turn = pace.before_offer(cx).await;
-                if turn.is_none() {
+                if !pace.before_offer(&mut turn, cx).await {
                     self.lanes[0].give_up(asks_for_probe);
                     if control.is_at_least(Level::Drain) {
                         return LaneEnd { interrupted };
@@ -196,9 +195,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 }
                 if !asks_for_probe && gate.as_ref().is_some_and(|gate| gate.has_shut()) {
                     // Rule B1: while it waited for its place.
-                    if let Some(turn) = turn {
-                        pace.give_up(turn);
-                    }
+                    pace.give_up(turn);
                     continue;
                 }
             }
@@ -222,7 +219,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             // Intake may have closed while the batch waited to be filled.
             if !accepted || self.ready.is_empty() || control.is_closed() {
                 // First of all: a store may take its time for what is left of it.
-                self.begins_not(pace.as_deref().zip(turn), asks_for_probe);
+                self.begins_not(pace.as_deref(), turn, asks_for_probe);
                 self.part_with_all().await;
                 let was_paused = control.pauses() != pauses && !control.is_at_least(Level::Drain);
                 if accepted && (took_any || was_paused) {
@@ -231,8 +228,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 }
                 return LaneEnd { interrupted };
             }
-            let held = pace.as_deref().zip(turn);
-            let Some(entry) = self.admitted(gate.as_deref(), held, asks_for_probe).await else {
+            let Some(entry) = self.admitted(gate.as_deref(), pace.as_deref(), turn, asks_for_probe).await else {
                 self.part_with_all().await;
                 continue;
             };
@@ -243,9 +239,9 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
     }
 
     /// No batch comes of what was asked for: it is for others to ask.
-    fn begins_not(&self, held: Option<(&Pace, Turn)>, asks_for_probe: bool) {
+    fn begins_not(&self, pace: Option<&Pace>, turn: Turn, asks_for_probe: bool) {
         self.lanes[0].give_up(asks_for_probe);
-        if let Some((pace, turn)) = held {
+        if let Some(pace) = pace {
             pace.give_up(turn);
         }
     }
@@ -255,22 +251,22 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
     async fn admitted(
         &mut self,
         gate: Option<&Gate>,
-        mut held: Option<(&Pace, Turn)>,
+        pace: Option<&Pace>,
+        mut turn: Turn,
         asks_for_probe: bool,
     ) -> Option<Entry> {
         if self.set_apart() {
             // Rule Q10. Where it has its place already it keeps that: no lease waits for one (rule C12).
             self.part_with().await;
         }
-        if let Some((pace, asked)) = held.take() {
-            let Some(turn) = pace.after_offer(asked, &mut self.lanes[0].cx).await else {
-                self.lanes[0].give_up(asks_for_probe);
-                return None;
-            };
-            held = Some((pace, turn));
+        if let Some(pace) = pace
+            && !pace.after_offer(&mut turn, &mut self.lanes[0].cx).await
+        {
+            self.lanes[0].give_up(asks_for_probe);
+            return None;
         }
         if self.has_faulted() || self.lanes[0].shared.control.worker.is_closed() {
-            self.begins_not(held, asks_for_probe);
+            self.begins_not(pace, turn, asks_for_probe);
             return None;
         }
         // Nothing is waited for from here to its beginning.
@@ -280,13 +276,13 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                     // Rule B1: a probe is one cycle.
                     self.leave_out_all_but(0);
                 }
-                if let Some((pace, turn)) = held {
+                if let Some(pace) = pace {
                     pace.begin(turn, Instant::now());
                 }
                 Some(entry)
             }
             Admission::Refused => {
-                if let Some((pace, turn)) = held {
+                if let Some(pace) = pace {
                     pace.give_up(turn);
                 }
                 None

@@ -124,7 +124,8 @@ impl RateLimit {
 /// The state of one worker's limit, kept as a time: when a full burst could begin again.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    limit: RateLimit,
+    burst: u32,
+    interval: Duration,
     /// `None` before the first cycle.
     full_at: Option<Instant>,
     /// How many lanes have a place.
@@ -145,7 +146,7 @@ pub(crate) enum Asking {
 impl Meter {
     /// Nothing has begun yet.
     pub(crate) fn new(limit: RateLimit) -> Self {
-        Self { limit, full_at: None, places: 0 }
+        Self { burst: limit.burst, interval: limit.interval(), full_at: None, places: 0 }
     }
 
     /// Asks for a place.
@@ -157,9 +158,8 @@ impl Meter {
 
     /// What a lane would be told that asked now.
     fn room(&self, now: Instant) -> Asking {
-        let Some(behind) = self.limit.burst.checked_sub(self.places.saturating_add(1)) else { return Asking::Wait };
-        let room_at =
-            self.full_at.and_then(|full_at| full_at.checked_sub(self.limit.interval().saturating_mul(behind)));
+        let Some(behind) = self.burst.checked_sub(self.places.saturating_add(1)) else { return Asking::Wait };
+        let room_at = self.full_at.and_then(|full_at| full_at.checked_sub(self.interval.saturating_mul(behind)));
         match room_at {
             Some(time) if now < time => Asking::Until(time),
             Some(_) | None => Asking::Go,
@@ -171,7 +171,7 @@ impl Meter {
         self.places = self.places.saturating_sub(1);
         let from = self.full_at.map_or(now, |full_at| full_at.max(now));
         // Beyond the clock's end it is never full again.
-        self.full_at = from.checked_add(self.limit.interval()).or(self.full_at);
+        self.full_at = from.checked_add(self.interval).or(self.full_at);
     }
 
     /// How long a lane that asked now would have to wait for room.
@@ -184,7 +184,7 @@ impl Meter {
 
     /// In what time a whole burst may begin anew.
     pub(crate) fn refill(&self) -> Duration {
-        self.limit.interval().saturating_mul(self.limit.burst)
+        self.interval.saturating_mul(self.burst)
     }
 
     /// Nobody has a place any more. What has begun has.
