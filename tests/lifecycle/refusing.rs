@@ -20,7 +20,7 @@ use shiftwork::{
         Settlement, Timestamp,
     },
 };
-use shiftwork_sim::{Outcome, Script, SimQueue, millis, secs};
+use shiftwork_sim::{Outcome, Script, SimQueue, millis, secs, site};
 
 use crate::worlds::{attempts, time_of};
 
@@ -232,6 +232,73 @@ fn c8_a_store_that_panics_over_what_is_moved_aside_ends_no_batch_in_the_middle()
 }
 
 #[test]
+fn c8_a_store_that_panics_over_one_settlement_is_asked_for_the_others_of_its_batch() {
+    let outcome = Script::new().run_once(|world| {
+        let store: SimQueue<u32> = world.queue("jobs");
+        store.seed(1..=3);
+        // It settles many one after the other, and so has struck off the first when it comes to the second.
+        let queue = Refusing { settlement_of: Some(2), settling_panics: true, ..Refusing::new(store) };
+        world.node("node", move |node| {
+            node.host().batch_worker("jobs", queue.clone().source(), Batches::of(3), Steady).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(time_of(&outcome, |event| matches!(event, Event::WorkerFaulted { .. })), Some(secs(5)));
+    assert_eq!(outcome.count(|event| matches!(event, Event::CycleEnded { failure: None, .. })), 3);
+    assert_eq!(outcome.count(|event| matches!(event, Event::Settled { settle: Settle::Ack, .. })), 1);
+    assert_eq!(outcome.count(|event| matches!(event, Event::SettleFailed { .. })), 2);
+}
+
+#[test]
+fn c8_a_store_that_panics_over_a_settlement_is_a_fault_and_that_has_failed() {
+    let renewed = Arc::<Mutex<Vec<DeliveryId>>>::default();
+    let seen = renewed.clone();
+    let outcome = Script::new().run_once(move |world| {
+        let store: SimQueue<u32> = world.queue("jobs");
+        store.seed(1..=2);
+        let settling_panics = true;
+        let queue = Refusing { settlement_of: Some(1), settling_panics, renewed: seen, ..Refusing::new(store) };
+        world.node("node", move |node| {
+            let work = |job: u32, _: Context| async move {
+                tokio::time::sleep(secs(u64::from(job) * 5)).await;
+                Ok::<(), Failure>(())
+            };
+            let source = queue.clone().source().lease(secs(9));
+            node.host().worker("jobs", source, work).concurrency(2).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(time_of(&outcome, |event| matches!(event, Event::SettleFailed { .. })), Some(secs(5)));
+    assert_eq!(time_of(&outcome, |event| matches!(event, Event::WorkerFaulted { .. })), Some(secs(5)));
+    assert_eq!(time_of(&outcome, |event| matches!(event, Event::Settled { .. })), Some(secs(10)));
+    // Both at 3 s, and then only what is still worked on.
+    let renewed = renewed.lock().unwrap();
+    assert_eq!(renewed.iter().filter(|it| **it == renewed[0]).count(), 1, "{renewed:?}");
+    assert_eq!(renewed.len(), 4);
+}
+
+#[test]
+fn c12_a_batch_begins_when_its_place_was_taken_though_the_store_blocks_over_what_is_moved_aside() {
+    // The first claim takes 100 ms, so that it is the settlement that is struck; later ones take no time.
+    let slow = site("jobs").slow(millis(100)).lasting(millis(60));
+    let script = Script::new().at(secs(0), slow).at(millis(75), site("jobs").block(millis(9)));
+    let outcome = script.at(secs(20), Signal::Terminate).run_once(|world| {
+        let jobs: SimQueue<u32> = world.queue("jobs");
+        jobs.seed_undecodable("half a row");
+        jobs.seed(1..=9);
+        world.node("node", move |node| {
+            node.host()
+                .batch_worker("jobs", jobs.clone().source(), Batches::of(4), Quick)
+                .rate_limit(RateLimit::of(1, secs(1)))
+                .run_until_signal()
+        });
+    });
+    assert!(outcome.stats.struck[1], "{}", outcome.timeline);
+    outcome.assert_rules_kept();
+    assert!(outcome.count(|event| matches!(event, Event::BatchStarted { .. })) >= 3);
+}
+
+#[test]
 fn c12_a_batch_begins_as_its_limit_says_whatever_the_store_makes_of_what_is_moved_aside() {
     let outcome = Script::new().at(secs(20), Signal::Terminate).run_once(|world| {
         let store: SimQueue<u32> = world.queue("jobs");
@@ -328,14 +395,20 @@ async fn q8_a_renewal_that_has_panicked_knows_which_leases_it_has_given_up() {
     let queue = Refusing::new(store);
     let (panics, renewed) = (queue.panics.clone(), queue.renewed.clone());
     let (release, blocked) = std::sync::mpsc::channel::<()>();
-    let (blocked, is_over) = (Arc::new(Mutex::new(blocked)), Arc::<AtomicBool>::default());
+    let (blocked, other_runs) = (Arc::new(Mutex::new(blocked)), Arc::<AtomicBool>::default());
+    let is_over = Arc::<AtomicBool>::default();
     let ends = is_over.clone();
     let work = move |job: u32, cx: Context| {
-        let (blocked, is_over) = (blocked.clone(), is_over.clone());
+        let (blocked, other_runs, is_over) = (blocked.clone(), other_runs.clone(), is_over.clone());
         async move {
             if job == 1 {
-                blocked.lock().unwrap().recv().unwrap();
+                // What this thread has woken, no other takes from it.
+                while !other_runs.load(Ordering::Relaxed) {
+                    tokio::time::sleep(millis(5)).await;
+                }
+                blocked.lock().unwrap().recv_timeout(secs(30)).unwrap();
             }
+            other_runs.store(true, Ordering::Relaxed);
             while !is_over.load(Ordering::Relaxed) {
                 cx.progress();
                 tokio::time::sleep(millis(5)).await;
@@ -355,19 +428,25 @@ async fn q8_a_renewal_that_has_panicked_knows_which_leases_it_has_given_up() {
         .progress_timeout(millis(200));
     let watch = tokio::spawn(async move {
         let given_up = said.recv().await.unwrap();
-        panics.store(1, Ordering::Relaxed);
         let before = renewed.lock().unwrap().len();
-        // Ten renewals of the other are longer than the one that is blocked had its lease.
-        while renewed.lock().unwrap().len() < before + 10 {
+        panics.store(1, Ordering::Relaxed);
+        let mut since = Vec::new();
+        // Fifteen renewals of the other are longer than the one that is blocked had its lease.
+        for _ in 0..4_000 {
+            since = renewed.lock().unwrap()[before..].to_vec();
+            if since.iter().filter(|renewed| **renewed != given_up).count() >= 15 {
+                break;
+            }
             tokio::time::sleep(millis(5)).await;
         }
         ends.store(true, Ordering::Relaxed);
         release.send(()).unwrap();
-        (given_up, said)
+        (given_up, since, said)
     });
     let report = host.run_until(pending()).await;
-    let (given_up, mut said) = watch.await.unwrap();
+    let (given_up, since, mut said) = watch.await.unwrap();
     assert_eq!(report.exit, ExitStatus::WorkerFault);
+    assert!(since.len() >= 15 && !since.contains(&given_up), "{given_up} in {since:?}");
     assert_ne!(said.recv().await, Some(given_up), "it was said");
 }
 

@@ -56,6 +56,10 @@ impl Count {
     pub(crate) fn get(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
     }
+
+    pub(crate) fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
 }
 
 /// A queue worker: jobs are numbers, and each goes through the dependency "backend", which takes as long as the test says.

@@ -174,12 +174,11 @@ pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Failure {
 }
 
 /// Waits for a future of the program's own whose panic must not end what waits for it.
-pub(crate) async fn caught<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Failure> {
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+pub(crate) fn caught<F: Future>(mut future: Pin<&mut F>) -> impl Future<Output = Result<F::Output, Failure>> {
+    poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(polled) => polled.map(Ok),
         Err(panic) => Poll::Ready(Err(panicked(&*panic))),
     })
-    .await
 }
 
 #[cfg(test)]

@@ -395,18 +395,23 @@ impl<W, L: Lane> LaneRun<L, W> {
         self.cx.asked_at = None;
     }
 
-    /// A panic of the source here is a fault of its lane alone: it ends no batch that runs beside it.
     async fn settle_unrun(&mut self, settle: Settle, failure: Option<&Failure>, delivery: DeliveryId) {
         let settled = caught(pin!(async { self.lane.settle(settle, failure, &self.cx).await })).await;
         self.cx.asked_at = None;
-        let stored = match settled {
+        let stored = self.stored(settled);
+        self.cx.settled_unrun(delivery, settle, stored);
+    }
+
+    /// What the source has said of a settlement. A panic is a fault of its lane alone: it ends no batch that the lane is in, or that runs
+    /// beside it.
+    fn stored(&mut self, settled: Result<Result<(), BoxError>, Failure>) -> Result<(), Failure> {
+        match settled {
             Ok(stored) => stored.map_err(Failure::transient),
             Err(panic) => {
                 self.faults(&panic);
                 Err(panic)
             }
-        };
-        self.cx.settled_unrun(delivery, settle, stored);
+        }
     }
 
     /// Tells of a fault between two cycles, after which the lane takes in no more.
@@ -455,14 +460,18 @@ impl<W, L: Lane> LaneRun<L, W> {
     async fn settle(&mut self, settle: Settle, failure: Option<&Failure>, ended: &Cycle) {
         self.cx.asked_at = Some(ended.at);
         let mut waited = false;
-        let settled = noting_waits(pin!(self.lane.settle(settle, failure, &self.cx)), &mut waited).await;
+        let settled = {
+            let settling = pin!(async { self.lane.settle(settle, failure, &self.cx).await });
+            noting_waits(pin!(caught(settling)), &mut waited).await
+        };
         // One that does not wait takes no time, and no look at the clock.
         let at = if waited { Instant::now() } else { ended.at };
+        let settled = self.stored(settled);
         self.settled(settle, ended, settled, at);
     }
 
     /// Says what became of a settlement.
-    fn settled(&mut self, settle: Settle, ended: &Cycle, settled: Result<(), BoxError>, at: Instant) {
+    fn settled(&mut self, settle: Settle, ended: &Cycle, settled: Result<(), Failure>, at: Instant) {
         let (worker, cycle, delivery) = (self.id, ended.cycle, self.delivery());
         self.shared.seat.end();
         self.cx.asked_at = Some(at);
@@ -470,8 +479,8 @@ impl<W, L: Lane> LaneRun<L, W> {
         match settled {
             Ok(()) if matches!(settle, Settle::Ack) => self.cx.emit_success(at, |_| {}, stored),
             Ok(()) => self.emit(at, &stored()),
-            Err(error) => {
-                let cause = Failure::transient(error).cause();
+            Err(failure) => {
+                let cause = failure.cause();
                 self.emit(at, &Event::SettleFailed { worker, cycle: Some(cycle), delivery, settle, cause });
             }
         }

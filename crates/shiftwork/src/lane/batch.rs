@@ -8,14 +8,14 @@
 //!    be doing (rule Q2). What has a verdict by then keeps it; the rest is returned, its attempt not spent.
 //! 3. All cycles of a batch end at one instant, before the first is settled; then all are settled in one operation. What the
 //!    store did not answer for is tried again lane by lane, side by side, as it would be for a cycle that ran alone.
-//! 4. A batch that may begin does so at once. The store is asked about what is apart just before, and may take its time to answer: nobody
+//! 4. A batch that may begin does so at once. The store is asked about what is apart before its call, and may take its time to answer: nobody
 //!    else's place of the rate limit, and no probe, waits for it. Only what must not be held beside the batch is waited for (rule Q10).
 
 use std::{
     future::{Future, poll_fn},
     mem,
     ops::Range,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::Poll,
     time::Duration,
@@ -30,7 +30,7 @@ use crate::{
     batch::Item,
     context::LaneShared,
     control::{Interrupts, Level},
-    cycle::{Around, Limits, RunCycle, let_go},
+    cycle::{Around, Limits, RunCycle, caught, let_go},
     event::{CycleId, Event},
     gate::Gate,
     lifecycle::{
@@ -126,6 +126,14 @@ enum Unrun {
     Aside(SetAside),
     /// It is given back.
     Back,
+}
+
+/// A batch that has begun; what it works on is in [`BatchRun::flights`].
+struct Begun {
+    first: CycleId,
+    /// The lane of the first cycle.
+    from: usize,
+    at: Instant,
 }
 
 /// One input's cycle.
@@ -232,8 +240,12 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 self.part_with_all().await;
                 continue;
             };
-            let apart = !self.apart.is_empty();
-            interrupted |= if apart { Box::pin(self.run_beside(entry)).await } else { self.run_batch(entry).await };
+            interrupted |= if self.apart.is_empty() {
+                let begun = self.begin(entry);
+                self.run_batch(begun).await
+            } else {
+                Box::pin(self.run_beside(entry)).await
+            };
             tokio::task::coop::consume_budget().await;
         }
     }
@@ -246,15 +258,15 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         }
     }
 
-    /// Whether what is ready may begin, and if so how it came past the breaker; what may not run beside it is apart then. If not, it keeps
-    /// nobody else's place.
+    /// Whether what is ready may begin, and if so how it came past the breaker, and when; what may not run beside it is apart then. If not, it
+    /// keeps nobody else's place.
     async fn admitted(
         &mut self,
         gate: Option<&Gate>,
         pace: Option<&Pace>,
         mut turn: Turn,
         asks_for_probe: bool,
-    ) -> Option<Entry> {
+    ) -> Option<(Entry, Instant)> {
         if self.set_apart() {
             // Rule Q10. Where it has its place already it keeps that: no lease waits for one (rule C12).
             self.part_with().await;
@@ -273,13 +285,14 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         match gate.map_or(Admission::Run(Entry::UNGUARDED), Gate::admit) {
             Admission::Run(entry) => {
                 if entry == Entry::Probe {
-                    // Rule B1: a probe is one cycle.
+                    // Rule B1: a probe is one cycle. It is on its way, and begins even if one of the others panics as it is dropped.
                     self.leave_out_all_but(0);
                 }
+                let at = Instant::now();
                 if let Some(pace) = pace {
-                    pace.begin(turn, Instant::now());
+                    pace.begin(turn, at);
                 }
-                Some(entry)
+                Some((entry, at))
             }
             Admission::Refused => {
                 if let Some(pace) = pace {
@@ -302,11 +315,9 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             match lane.sort(Ok(Some(offer))) {
                 Ok(ready) => self.ready.push((place, ready)),
                 Err(NoCycle::Aside(why)) => self.apart.push((place, Unrun::Aside(why))),
-                Err(NoCycle::End) => return false,
-                Err(NoCycle::Fault(failure)) => {
-                    (lane.fault)(failure.cause());
-                    return false;
-                }
+                Err(NoCycle::End) => {}
+                // What else was taken is given back.
+                Err(NoCycle::Fault(failure)) => lane.faults(&failure),
             }
         }
         !self.has_faulted()
@@ -362,10 +373,11 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
 
     /// Runs what is ready, and tells the source of the rest meanwhile. Whether it was interrupted by the stop.
     #[cold]
-    async fn run_beside(&mut self, entry: Entry) -> bool {
+    async fn run_beside(&mut self, entry: (Entry, Instant)) -> bool {
         let apart = self.take_apart();
-        // The store is asked first: a call may block its thread, and these leases would be renewed as if they were worked on.
-        let (lanes, interrupted) = tokio::join!(settled_unrun(apart), self.run_batch(entry));
+        let begun = self.begin(entry);
+        // The store is asked before the call begins: that may block its thread, and these leases would be renewed as if they were worked on.
+        let (lanes, interrupted) = tokio::join!(settled_unrun(apart), self.run_batch(begun));
         self.lanes.extend(lanes);
         interrupted
     }
@@ -389,11 +401,9 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         apart
     }
 
-    /// Runs what is ready as one batch, and settles each of it. Whether it was interrupted by the stop.
-    async fn run_batch(&mut self, entry: Entry) -> bool {
-        let (size, from) = (self.ready.len(), self.ready[0].0);
-        let began = Instant::now();
-        let first = self.begin(began, entry);
+    /// Runs a batch that has begun, and settles each of it. Whether it was interrupted by the stop.
+    async fn run_batch(&mut self, Begun { first, from, at: began }: Begun) -> bool {
+        let size = self.flights.len();
         let (worker, cycles) = (self.lanes[from].id, u32::try_from(size).unwrap_or(u32::MAX));
 
         let (members, result) = self.call(from..from + size, first, began).await;
@@ -447,10 +457,10 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         interrupted && self.lanes[from].shared.control.worker.is_at_least(Level::Abort)
     }
 
-    /// Says that the batch begins, and which cycle is whose. The first cycle.
-    fn begin(&mut self, began: Instant, entry: Entry) -> CycleId {
-        let size = self.ready.len();
-        let leader = &self.lanes[self.ready[0].0];
+    /// What is ready begins as one batch: says so, and which cycle is whose.
+    fn begin(&mut self, (entry, began): (Entry, Instant)) -> Begun {
+        let (size, from) = (self.ready.len(), self.ready[0].0);
+        let leader = &self.lanes[from];
         let (worker, first) = (leader.id, leader.cycles.next_of(size as u64));
         if entry == Entry::Probe {
             leader.emit(began, &Event::BreakerProbing { worker, cycle: first });
@@ -476,7 +486,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             });
             self.batch.items().push(Item { input, place: index, cycle, attempt, claim, verdict: None });
         }
-        first
+        Begun { first, from, at: began }
     }
 
     /// The user's call, under guard.
@@ -548,14 +558,19 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 settled: None,
             })
             .collect();
-        L::settle_together(&mut settling).await;
+        let panic = caught(pin!(async { L::settle_together(&mut settling).await })).await.err();
         let at = Instant::now();
         let settled: Vec<_> = settling.into_iter().map(|one| one.settled).collect();
+        if let Some(panic) = panic {
+            // What is left is asked about one by one, as after no answer.
+            lanes[0].faults(&panic);
+        }
 
         let mut left = Vec::new();
         for ((lane, flight), settled) in lanes.iter_mut().zip(flights).zip(settled) {
             match settled {
                 Some(settled) => {
+                    let settled = settled.map_err(Failure::transient);
                     lane.settled(flight.decision.settle, &flight.cycle, settled, at);
                     lane.escalate_if(flight.decision, flight.cause.clone(), &flight.cycle);
                 }

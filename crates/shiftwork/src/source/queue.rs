@@ -400,10 +400,11 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
         let now = cx.wall_time_when_asked();
         self.looked = cx.asked_at.map(|instant| (instant, now));
         self.slot.settling();
+        let _released = Releases(&self.slot);
         let Current { lease, attempt: _, tries } = current;
         // As it is known now: the lease is renewed on the way, and a store that refuses this one alone would be asked for ever.
         let until = self.slot.expires_at(lease, cx.attempt().number());
-        let stored = match settle {
+        match settle {
             // On its own, since most cycles succeed and most stores answer: nothing is kept for another try.
             Settle::Ack | Settle::Discard if tries == 0 => {
                 match self.shared.queue.settle(lease, Settlement::Ack, now).await {
@@ -424,9 +425,16 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
                 let settlement = current.ends(settle, failure, now);
                 self.shared.store(Unstored { lease, tries, until }, &settlement, now, cx).await
             }
-        };
-        self.slot.release();
-        stored
+        }
+    }
+}
+
+/// Releases a slot in the end, even if the store panics: what nobody works on is renewed no more.
+struct Releases<'a>(&'a Slot);
+
+impl Drop for Releases<'_> {
+    fn drop(&mut self) {
+        self.0.release();
     }
 }
 
