@@ -1,10 +1,8 @@
 //! What strikes schedules, services and jobs at their await points. That of a queue's consumer is in `faults.rs`.
 
-use std::time::Duration;
-
 use shiftwork::{
     Context, ExitStatus, Failure, FailureKind, OnFault, Retry, Schedule, ServiceContext, Signal, Tick,
-    event::{Event, WorkerPhase},
+    event::WorkerPhase,
 };
 use shiftwork_sim::{
     FaultKind, Outcome, Script,
@@ -15,7 +13,7 @@ use shiftwork_sim::{
     secs, site, worker,
 };
 
-use crate::worlds::attempts;
+use crate::worlds::{attempts, failed_at};
 
 /// A schedule of each sort, the first tick of which is due ten seconds after its world began.
 fn schedules() -> [Schedule; 3] {
@@ -58,15 +56,6 @@ fn scheduled(schedule: Schedule, limit: Limit, script: Script) -> Outcome {
     });
     outcome.assert_rules_kept();
     outcome
-}
-
-/// When cycles failed, and as what.
-fn failed_at(outcome: &Outcome) -> Vec<(Duration, FailureKind)> {
-    let failed = outcome.events().filter_map(|(at, event)| match event {
-        Event::CycleEnded { failure: Some(cause), .. } => Some((at, cause.kind)),
-        _ => None,
-    });
-    failed.collect()
 }
 
 /// A tick fails at each of its await points as this kind, and is tried again as its policy says.

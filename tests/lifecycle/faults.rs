@@ -21,7 +21,7 @@ use shiftwork_sim::{
     secs, site, worker,
 };
 
-use crate::worlds::{Jobs, Seen, attempts};
+use crate::worlds::{Jobs, Seen, attempts, failed_at};
 
 /// A worker that calls "backend", which takes 100 ms, every second from 0 on, with what the test makes of an error; ten
 /// times.
@@ -549,15 +549,6 @@ fn sleepers(fault: FaultKind, limited: bool) -> Outcome {
     });
     outcome.assert_rules_kept();
     outcome
-}
-
-/// When cycles failed, and as what.
-fn failed_at(outcome: &Outcome) -> Vec<(Duration, FailureKind)> {
-    let failed = outcome.events().filter_map(|(at, event)| match event {
-        Event::CycleEnded { failure: Some(cause), .. } => Some((at, cause.kind)),
-        _ => None,
-    });
-    failed.collect()
 }
 
 /// One of eight fails at each of its await points as this kind; it is tried again as its policy says, and the others go on.

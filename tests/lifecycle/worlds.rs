@@ -9,7 +9,7 @@ use std::{
 };
 
 use shiftwork::{
-    Breaker, Context, Failure, QueueSourceExt, Retry, Schedule, StopBudget, Tick, Worker,
+    Breaker, Context, Failure, FailureKind, QueueSourceExt, Retry, Schedule, StopBudget, Tick, Worker,
     event::{Event, WorkerId},
     queue::DeadLetter,
 };
@@ -175,6 +175,15 @@ impl Jobs {
 /// The names of the host's events, in order.
 pub(crate) fn names(outcome: &Outcome) -> Vec<&'static str> {
     outcome.events().map(|(_, event)| event.name()).collect()
+}
+
+/// When cycles failed, and as what.
+pub(crate) fn failed_at(outcome: &Outcome) -> Vec<(Duration, FailureKind)> {
+    let failed = outcome.events().filter_map(|(at, event)| match event {
+        Event::CycleEnded { failure: Some(cause), .. } => Some((at, cause.kind)),
+        _ => None,
+    });
+    failed.collect()
 }
 
 /// When each cycle began, and as which attempt.

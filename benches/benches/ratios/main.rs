@@ -105,7 +105,7 @@ fn rows() -> Vec<Row> {
             shiftwork: Box::new(continuous::with_every_policy),
             by_hand: Box::new(clock::read_twice),
             elsewhere: false,
-            budget: None,
+            budget: Some(3.0),
         },
         Row {
             name: "continuous cycle / loop",
