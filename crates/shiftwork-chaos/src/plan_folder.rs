@@ -1,13 +1,16 @@
 //! The folder in which a campaign saves its plans: each as soon as it is found, and again once it is smaller.
 //!
-//! A campaign that is killed has then not found them in vain, however long it was still to shrink them. What comes of a world may be thrown
-//! away, since the campaign had enough before that (`campaign/threads.rs`): its plan goes with it.
+//! A campaign that is killed has then not found them in vain, however long it was still to shrink them. A plan that is there already stays
+//! until then: it may be the small one of an earlier campaign. What comes of a world may be thrown away, since the campaign had enough before
+//! that (`campaign/threads.rs`): its plan goes with it.
 
 use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
 };
+
+use shiftwork_sim::Plan;
 
 use crate::{
     Failure, corpus,
@@ -49,10 +52,13 @@ impl PlanFolder {
         &self.folder
     }
 
-    /// Saves a plan as it was found.
+    /// Saves a plan as it was found, unless there is one of this world already: that has been made smaller, or is the same.
     pub(crate) fn save_as_found(&mut self, found: &Found) -> io::Result<()> {
         let file = self.folder.join(found.file_name());
         let before = fs::read_to_string(&file).ok();
+        if before.as_deref().is_some_and(|text| is_plan_of(text, found.scenario)) {
+            return Ok(());
+        }
         fs::create_dir_all(&self.folder)?;
         corpus::write(&file, &found.plan)?;
         self.as_found.insert(file, before);
@@ -89,6 +95,11 @@ impl PlanFolder {
     }
 }
 
+/// Whether a file holds a plan that can be replayed in this scenario.
+fn is_plan_of(text: &str, scenario: &str) -> bool {
+    Plan::from_json(text).is_ok_and(|plan| plan.scenario == scenario)
+}
+
 /// Has a file hold again what it did. One that cannot be changed stays as it is: its plan breaks a rule, too.
 fn put_back(file: &Path, before: Option<String>) {
     drop(match before {
@@ -99,7 +110,7 @@ fn put_back(file: &Path, before: Option<String>) {
 
 #[cfg(test)]
 mod tests {
-    use shiftwork_sim::{Plan, RuleName};
+    use shiftwork_sim::{Fault, RuleName, site};
 
     use super::*;
     use crate::report::Origin;
@@ -130,5 +141,25 @@ mod tests {
         assert!(!folder.join(new.file_name()).exists());
         assert_eq!(fs::read_to_string(folder.join(known.file_name())).unwrap(), "of another campaign");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_plan_that_was_made_smaller_before_stays_until_the_new_one_is_smaller_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plans = PlanFolder::new(folder.path().to_owned());
+        let mut large = found(7);
+        large.plan.faults = vec![Fault::new(1, site("bank").hang()), Fault::new(2, site("smtp").hang())];
+        let file = folder.path().join(large.file_name());
+        let saved = || fs::read_to_string(&file).unwrap();
+        let small = Plan::quiet("orders", 7);
+        corpus::write(&file, &small).unwrap();
+        plans.save_as_found(&large).unwrap();
+        assert_eq!(saved(), small.to_json());
+        plans.finish();
+        assert_eq!(saved(), small.to_json(), "what was not replaced is not put back");
+
+        corpus::write(&file, &Plan::quiet("email", 7)).unwrap();
+        plans.save_as_found(&large).unwrap();
+        assert_eq!(saved(), large.plan.to_json(), "one of another scenario brings nothing back");
     }
 }
