@@ -262,7 +262,9 @@ impl<'a> Campaign<'a> {
                 self.jobs,
                 order.count(),
                 &stop,
-                &|number, tell: &dyn Fn(Meanwhile)| world::run(&order.world(number), self.how(), tell),
+                &|number, tell: &dyn Fn(Meanwhile) -> ControlFlow<()>| {
+                    world::run(&order.world(number), self.how(), tell)
+                },
                 &mut take,
             ),
             Search::Guided => guided::run(self, &order, &stop, &mut take),

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
@@ -88,29 +89,35 @@ impl Found {
 }
 
 impl Failure {
-    /// Shrinks what `outcome` found, unless its plan came from a file; `tell` hears of it, and of each world that this takes. If a scenario
-    /// panics meanwhile, its panic comes beside the failure, with the plan as it was found: the rule broke, whatever else does.
+    /// Shrinks what `outcome` found, unless its plan came from a file; `tell` hears of it, and of each world that this takes, and breaks when
+    /// nobody waits for a smaller plan any more. If a scenario panics meanwhile, its panic comes beside the failure, with the plan as it was
+    /// found: the rule broke, whatever else does.
     pub(crate) fn shrunk(
         scenario: &dyn Scenario,
         origin: Origin,
         outcome: &Outcome,
         violation: &Violation,
         how: How<'_>,
-        tell: &dyn Fn(Meanwhile),
+        tell: &dyn Fn(Meanwhile) -> ControlFlow<()>,
     ) -> (Self, Option<String>) {
         let rule = &violation.rule;
         let plan_file = origin.file().map(Path::to_path_buf);
-        if plan_file.is_none() {
+        let heard = if plan_file.is_none() {
             let (scenario, origin, plan) = (scenario.name(), origin.clone(), outcome.plan.clone());
-            tell(Meanwhile::Found(Found { scenario, origin, rule: rule.clone(), plan }));
-        }
+            tell(Meanwhile::Found(Found { scenario, origin, rule: rule.clone(), plan }))
+        } else {
+            ControlFlow::Break(())
+        };
+        let goes_on = |heard: ControlFlow<()>| {
+            if heard.is_break() { heard } else { interruption::goes_on_unless(how.stop) }
+        };
         let mut progress = |Progress { worlds, worlds_max, smallest }: Progress<'_>| {
             let (scenario, seed, faults) = (scenario.name(), outcome.plan.seed, smallest.faults.len());
-            tell(Meanwhile::Shrinking(Shrinking { scenario, seed, rule: rule.clone(), worlds, worlds_max, faults }));
-            interruption::goes_on_unless(how.stop)
+            let rule = rule.clone();
+            goes_on(tell(Meanwhile::Shrinking(Shrinking { scenario, seed, rule, worlds, worlds_max, faults })))
         };
         let again = || unshrunk(explore::run_plan(scenario, &outcome.plan, true));
-        let may_shrink = plan_file.is_none() && interruption::goes_on_unless(how.stop).is_continue();
+        let may_shrink = goes_on(heard).is_continue();
         let shrunk = guarded(|| {
             if may_shrink {
                 explore::shrink(scenario, &outcome.plan, rule, how.shrink_worlds_max, &mut progress)
@@ -259,12 +266,13 @@ pub(crate) fn in_a_shell(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, atomic::AtomicBool};
 
+    use shiftwork::{Context, Schedule, Tick};
     use shiftwork_sim::{
-        Fault,
+        Fault, Surface, World,
         explore::{FaultMix, Profile},
-        site,
+        node, secs, site,
     };
 
     use super::*;
@@ -273,6 +281,55 @@ mod tests {
     /// The profile that a file holds.
     fn own(file: &str) -> CampaignProfile {
         CampaignProfile::Own(Arc::new(OwnProfile { file: file.into(), mix: FaultMix::HARSH }))
+    }
+
+    /// Breaks a rule whatever happens.
+    struct Broken;
+
+    impl Scenario for Broken {
+        fn name(&self) -> &'static str {
+            "broken"
+        }
+
+        fn about(&self) -> &'static str {
+            "is never well"
+        }
+
+        fn surface(&self) -> Surface {
+            Surface { dependencies: Vec::new(), queues: Vec::new(), horizon: secs(10) }
+        }
+
+        fn build(&self, world: &mut World) {
+            world.node("node", |node| {
+                let tidy = |_: Tick, _: Context| async { Ok::<(), shiftwork::Failure>(()) };
+                node.host().worker("tidy", Schedule::every(secs(5)), tidy).run_until_signal()
+            });
+            world.at_end("all is well", || Err("it never is".to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_plan_is_made_smaller_only_for_as_long_as_somebody_waits_for_it() {
+        let faults =
+            vec![Fault::new(1_000, node("node").crash(secs(1))), Fault::new(4_000, node("node").crash(secs(1)))];
+        let plan = Plan { faults, ..Plan::quiet("broken", 1) };
+        let outcome = explore::run_plan(&Broken, &plan, false);
+        let stop = AtomicBool::new(false);
+        let check = |found: ControlFlow<()>, shrinking: ControlFlow<()>| {
+            let tell = |told: Meanwhile| match told {
+                Meanwhile::Found(_) => found,
+                Meanwhile::Shrinking(_) => shrinking,
+            };
+            let (violation, origin) = (&outcome.violations[0], Origin::Injected { number: 0 });
+            let how = How { shrink_worlds_max: 100, poll_max_real: None, stop: &stop };
+            let (failure, crash) = Failure::shrunk(&Broken, origin, &outcome, violation, how, &tell);
+            assert_eq!((failure.reproduced, crash), (true, None));
+            (failure.shrink_worlds, failure.outcome.plan.faults.len())
+        };
+        let (goes_on, breaks) = (ControlFlow::Continue(()), ControlFlow::Break(()));
+        assert_eq!(check(goes_on, goes_on).1, 0);
+        assert_eq!(check(goes_on, breaks).0, 1);
+        assert_eq!(check(breaks, goes_on), (0, 2));
     }
 
     #[test]

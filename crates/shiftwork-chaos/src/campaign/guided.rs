@@ -39,7 +39,7 @@ pub(crate) fn run(
             campaign.jobs,
             Some(upto - begun),
             stop,
-            &|index, tell: &dyn Fn(Meanwhile)| world::run(world(index), campaign.how(), tell),
+            &|index, tell: &dyn Fn(Meanwhile) -> ControlFlow<()>| world::run(world(index), campaign.how(), tell),
             &mut |told| {
                 flow = match told {
                     Told::Done(index, done) => {

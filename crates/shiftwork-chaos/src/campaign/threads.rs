@@ -2,7 +2,7 @@
 //!
 //! Threads take numbers from a counter and send back what they made of them; the calling thread folds the results in the order of the
 //! numbers. When the fold has had enough after some number, everything that other threads have already done beyond it is
-//! thrown away. So what is folded depends neither on the number of threads nor on how fast each one is. Only what a thread says of a number
+//! thrown away, and what they are still at is not waited for: they hear of it when they say something. So what is folded depends neither on the number of threads nor on how fast each one is. Only what a thread says of a number
 //! that it is still at comes as it happens: it is for a person who waits, and nothing is made of it.
 
 use std::{
@@ -41,7 +41,7 @@ pub(crate) fn run_in_order<T: Send>(
         threads,
         count,
         stop,
-        &|number, _: &dyn Fn(Infallible)| work(number),
+        &|number, _: &dyn Fn(Infallible) -> ControlFlow<()>| work(number),
         &mut |told| match told {
             Told::Done(number, result) => fold(number, result),
             Told::Meanwhile(never) => match never {},
@@ -49,8 +49,8 @@ pub(crate) fn run_in_order<T: Send>(
     );
 }
 
-/// What is done for each number, and may say something meanwhile.
-pub(crate) type Work<'a, T, N> = dyn Fn(u64, &dyn Fn(N)) -> T + Sync + 'a;
+/// What is done for each number, and may say something meanwhile. It is told to break when nothing will be made of the number any more.
+pub(crate) type Work<'a, T, N> = dyn Fn(u64, &dyn Fn(N) -> ControlFlow<()>) -> T + Sync + 'a;
 
 /// Does `work` for the numbers from 0 up to `count` on `threads` threads, and folds what comes out in their order, until it is told
 /// to break. What `work` says meanwhile is folded as it comes. Once `stop` says so, no further number is begun; those that were begun are
@@ -70,8 +70,10 @@ pub(crate) fn run_and_tell_in_order<T: Send, N: Send>(
     let enough = AtomicBool::new(false);
     let (sender, results) = mpsc::channel();
     let run = |sender: mpsc::Sender<Told<T, N>>| {
-        // Nobody listens any more once there is enough.
-        let tell = |note| drop(sender.send(Told::Meanwhile(note)));
+        let tell = |note| {
+            // Nobody listens any more once there is enough.
+            if sender.send(Told::Meanwhile(note)).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
         while !enough.load(Ordering::Relaxed) && !stop() {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if count.is_some_and(|count| number >= count)
@@ -152,8 +154,8 @@ mod tests {
     fn what_is_said_of_a_number_meanwhile_comes_before_it_and_changes_nothing() {
         for threads in [1, 2, 7] {
             let (mut said, mut folded) = (Vec::new(), Vec::new());
-            let work = |number, tell: &dyn Fn(u64)| {
-                tell(number);
+            let work = |number, tell: &dyn Fn(u64) -> ControlFlow<()>| {
+                assert!(tell(number).is_continue(), "{number} is waited for");
                 number * 10
             };
             run_and_tell_in_order(NonZeroUsize::new(threads).unwrap(), Some(50), &|| false, &work, &mut |told| {
@@ -168,6 +170,33 @@ mod tests {
             });
             said.sort_unstable();
             assert_eq!((said, folded), (Vec::from_iter(0..50), (0..50).map(|number| number * 10).collect()));
+        }
+    }
+
+    #[test]
+    fn what_would_be_thrown_away_is_told_to_break() {
+        for threads in [1, 2, 7] {
+            // Only the first one ends by itself.
+            let work = |number: u64, tell: &dyn Fn(u64) -> ControlFlow<()>| {
+                while number > 0 && tell(number).is_continue() {
+                    thread::yield_now();
+                }
+            };
+            let mut folded = Vec::new();
+            run_and_tell_in_order(
+                NonZeroUsize::new(threads).unwrap(),
+                None,
+                &|| false,
+                &work,
+                &mut |told| match told {
+                    Told::Meanwhile(_) => ControlFlow::Continue(()),
+                    Told::Done(number, ()) => {
+                        folded.push(number);
+                        ControlFlow::Break(())
+                    }
+                },
+            );
+            assert_eq!(folded, [0]);
         }
     }
 

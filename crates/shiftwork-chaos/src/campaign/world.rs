@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::AtomicBool,
     time::Duration,
@@ -64,8 +65,8 @@ pub(crate) struct How<'c> {
     pub(crate) stop: &'c AtomicBool,
 }
 
-/// Runs a world, and shrinks its failure; `tell` hears of that, and of each world that it takes.
-pub(crate) fn run(world: &WorldToRun<'_>, how: How<'_>, tell: &dyn Fn(Meanwhile)) -> WorldDone {
+/// Runs a world, and shrinks its failure; `tell` hears of that, and of each world that it takes, and may end it.
+pub(crate) fn run(world: &WorldToRun<'_>, how: How<'_>, tell: &dyn Fn(Meanwhile) -> ControlFlow<()>) -> WorldDone {
     let mut took = Duration::ZERO;
     // A scenario that panics while it builds must not take the other worlds with it.
     let ran = guarded(|| {
