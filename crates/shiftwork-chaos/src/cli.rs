@@ -168,6 +168,8 @@ pub(crate) enum Request<'a> {
 /// Saved plans, and where the smaller ones go.
 pub(crate) struct MinimizeRequest<'a> {
     pub(crate) corpus: Corpus<'a>,
+    /// Whether it is one saved plan, which is run whether or not it fits.
+    pub(crate) is_one_plan: bool,
     pub(crate) to_stdout: bool,
 }
 
@@ -270,8 +272,9 @@ impl Cli {
             return Ok(Request::Fingerprints { jobs });
         }
         if let Some(path) = &self.minimize {
-            let corpus = to_minimize(path, usual_corpus, self.corpus.as_deref(), scenarios)?;
-            return Ok(Request::Minimize(MinimizeRequest { corpus, to_stdout: self.to_stdout }));
+            let path = to_minimize(path, usual_corpus, self.corpus.as_deref())?;
+            let (corpus, is_one_plan) = (plans_of(path, scenarios)?, !path.is_dir());
+            return Ok(Request::Minimize(MinimizeRequest { corpus, is_one_plan, to_stdout: self.to_stdout }));
         }
         let mut request = CampaignRequest {
             scenarios: Vec::new(),
@@ -416,28 +419,30 @@ fn profile(word: &Path) -> Result<CampaignProfile, UsageError> {
     CampaignProfile::read(word).map_err(unusable)
 }
 
-/// The plans that are to be made smaller: one file, or those of a folder. A plan that fits no scenario cannot be run.
-fn to_minimize<'a>(
-    path: &Path,
-    usual: Option<&Path>,
-    given: Option<&Path>,
-    scenarios: &'a [Box<dyn Scenario>],
-) -> Result<Corpus<'a>, UsageError> {
-    let unusable = |path: &Path, reason: String| UsageError(format!("cannot minimize {}: {reason}", path.display()));
+/// Where the plans are that are to be made smaller: in one file, or in a folder.
+fn to_minimize<'p>(path: &'p Path, usual: Option<&'p Path>, given: Option<&'p Path>) -> Result<&'p Path, UsageError> {
     let own = path == Path::new("corpus") && !path.is_file();
-    let path = match given.or(usual).filter(|_| own) {
-        Some(corpus) => corpus,
+    match given.or(usual).filter(|_| own) {
+        Some(corpus) => Ok(corpus),
         None if own && !path.exists() => {
             let reason = "the program has no corpus of its own: name it with --corpus DIR";
-            return Err(unusable(path, reason.to_owned()));
+            Err(not_minimized(path, reason))
         }
-        None => path,
-    };
-    if path.is_dir() {
-        return Corpus::read(path, scenarios).map_err(|error| unusable(path, error.to_string()));
+        None => Ok(path),
     }
-    let replay = Replay::read(path, scenarios).map_err(|reason| unusable(path, reason))?;
+}
+
+/// The plan of a file, or those of a folder. A plan that is for no scenario cannot be run.
+fn plans_of<'a>(path: &Path, scenarios: &'a [Box<dyn Scenario>]) -> Result<Corpus<'a>, UsageError> {
+    if path.is_dir() {
+        return Corpus::read(path, scenarios).map_err(|error| not_minimized(path, &error.to_string()));
+    }
+    let replay = Replay::read(path, scenarios).map_err(|reason| not_minimized(path, &reason))?;
     Ok(Corpus { replays: vec![replay], stale: Vec::new() })
+}
+
+fn not_minimized(path: &Path, reason: &str) -> UsageError {
+    UsageError(format!("cannot minimize {}: {reason}", path.display()))
 }
 
 /// The saved plans of the scenarios that were chosen.

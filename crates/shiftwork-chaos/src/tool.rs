@@ -244,8 +244,10 @@ impl Tool {
                     }
                 }
             }
-            Ok(Request::Minimize(MinimizeRequest { corpus, to_stdout })) => {
-                tell_misfits(&corpus, err);
+            Ok(Request::Minimize(MinimizeRequest { corpus, is_one_plan, to_stdout })) => {
+                if is_one_plan {
+                    tell_misfits(&corpus, err);
+                }
                 let into = if to_stdout { minimize::Destination::Stream(out) } else { minimize::Destination::Files };
                 minimize::minimize(&corpus, into, surroundings.display, &surroundings.stop, err).code()
             }
@@ -282,7 +284,9 @@ impl Tool {
             detail,
             is_replay,
         } = request;
-        tell_misfits(&corpus, err);
+        if is_replay {
+            tell_misfits(&corpus, err);
+        }
         let mut campaign = Campaign::over(scenarios);
         campaign.corpus = corpus;
         campaign.search = search;
@@ -364,7 +368,8 @@ impl std::fmt::Debug for Tool {
     }
 }
 
-/// Plans that are run although their scenario does not know everything in them: those that were named one by one.
+/// Tells of plans that are run although their scenario does not know everything in them: those that were named one by one. Those of a folder
+/// have been asked, which may take a world each, and do not come here if they do not fit.
 fn tell_misfits(corpus: &Corpus<'_>, err: &mut dyn Write) {
     for replay in &corpus.replays {
         if let Some(reason) = replay.misfit() {

@@ -1,19 +1,19 @@
 //! What a campaign must notice: the alarm, the shrunk plan, its file, and the lines that replay it.
 
-use std::{fs, num::NonZeroUsize, path::PathBuf};
+use std::{fs, num::NonZeroUsize, path::PathBuf, sync::atomic::Ordering};
 
 use shiftwork_chaos::{
-    Campaign, Failure, Verdict, Watch,
+    Campaign, Failure, Tool, Verdict, Watch,
     campaign::SHRINK_WORLDS_MAX,
     failure::{Found, Shrinking},
     json,
     report::Ended,
 };
-use shiftwork_sim::{Fault, Plan, Scenario, explore, millis, site};
+use shiftwork_sim::{Fault, Plan, Scenario, explore, millis, node, secs, site};
 
 use crate::{
     Run, chaos,
-    scenarios::{Brittle, Interrupts, Twice},
+    scenarios::{Brittle, Built, Interrupts, Twice},
     setup,
 };
 
@@ -210,6 +210,24 @@ fn a_corpus_is_replayed_first_and_stale_plans_are_told() {
     assert_eq!(run.code, 1, "{}{}", run.out, run.err);
     assert!(run.out.contains("failure 1 of 1: canary-twice, seed"), "{}", run.out);
     assert!(saved_plans(&folder).is_empty(), "it is saved already");
+}
+
+#[test]
+fn whether_a_plan_of_a_corpus_fits_takes_one_world_at_most() {
+    let folder = setup();
+    let scenario = Built::default();
+    let worlds = scenario.worlds.clone();
+    let mut plan = Plan::quiet(scenario.name(), 1);
+    plan.faults = vec![Fault::new(1_000, node("mailer").crash(secs(1)))];
+    fs::create_dir(folder.path().join("corpus")).unwrap();
+    fs::write(folder.path().join("corpus/plan.json"), plan.to_json()).unwrap();
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (corpus, save) = (path("corpus"), path(".chaos"));
+    let args = ["canary-built", "--seeds", "0", "--corpus", &corpus, "--save", &save];
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = Tool::new(vec![Box::new(scenario)]).run(args, &mut out, &mut err);
+    assert_eq!(code, 0, "{}{}", String::from_utf8_lossy(&out), String::from_utf8_lossy(&err));
+    assert_eq!(worlds.load(Ordering::Relaxed), 2, "one to see whether it fits, and its own");
 }
 
 #[test]

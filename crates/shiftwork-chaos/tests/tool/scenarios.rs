@@ -166,6 +166,31 @@ impl Scenario for Interrupts {
     }
 }
 
+/// As [`Mailer`], and counts its worlds.
+#[derive(Default)]
+pub(crate) struct Built {
+    pub(crate) worlds: Arc<AtomicU64>,
+}
+
+impl Scenario for Built {
+    fn name(&self) -> &'static str {
+        "canary-built"
+    }
+
+    fn about(&self) -> &'static str {
+        "counts how often it is built"
+    }
+
+    fn surface(&self) -> Surface {
+        surface()
+    }
+
+    fn build(&self, world: &mut World) {
+        self.worlds.fetch_add(1, Ordering::Relaxed);
+        Mailer.build(world);
+    }
+}
+
 /// Never gets done.
 pub(crate) struct Stuck;
 
