@@ -162,6 +162,12 @@ impl Failure {
         }
     }
 
+    /// Whether its plan may get smaller yet, if its campaign was interrupted: what is left in it was not tried without.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        let plan = &self.outcome.plan;
+        self.reproduced && self.without.is_empty() && !(plan.faults.is_empty() && plan.order.is_plain())
+    }
+
     /// The smallest plan that breaks the rule; as it was found, if the rule did not break again.
     #[must_use]
     pub fn plan(&self) -> &Plan {
@@ -276,7 +282,12 @@ mod tests {
     };
 
     use super::*;
-    use crate::profile::OwnProfile;
+    use crate::{
+        Campaign,
+        profile::OwnProfile,
+        report::Ended,
+        table::{Detail, Text},
+    };
 
     /// The profile that a file holds.
     fn own(file: &str) -> CampaignProfile {
@@ -308,28 +319,53 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_plan_is_made_smaller_only_for_as_long_as_somebody_waits_for_it() {
+    /// A failure whose plan has two faults for nothing, if whoever is told goes on like this when it is found and when it is shrunk.
+    fn shrunk(found: ControlFlow<()>, shrinking: ControlFlow<()>) -> Failure {
         let faults =
             vec![Fault::new(1_000, node("node").crash(secs(1))), Fault::new(4_000, node("node").crash(secs(1)))];
         let plan = Plan { faults, ..Plan::quiet("broken", 1) };
         let outcome = explore::run_plan(&Broken, &plan, false);
+        let tell = |told: Meanwhile| match told {
+            Meanwhile::Found(_) => found,
+            Meanwhile::Shrinking(_) => shrinking,
+        };
+        let (violation, origin) = (&outcome.violations[0], Origin::Injected { number: 0 });
         let stop = AtomicBool::new(false);
-        let check = |found: ControlFlow<()>, shrinking: ControlFlow<()>| {
-            let tell = |told: Meanwhile| match told {
-                Meanwhile::Found(_) => found,
-                Meanwhile::Shrinking(_) => shrinking,
-            };
-            let (violation, origin) = (&outcome.violations[0], Origin::Injected { number: 0 });
-            let how = How { shrink_worlds_max: 100, poll_max_real: None, stop: &stop };
-            let (failure, crash) = Failure::shrunk(&Broken, origin, &outcome, violation, how, &tell);
-            assert_eq!((failure.reproduced, crash), (true, None));
+        let how = How { shrink_worlds_max: 100, poll_max_real: None, stop: &stop };
+        let (failure, crash) = Failure::shrunk(&Broken, origin, &outcome, violation, how, &tell);
+        assert_eq!((failure.reproduced, crash), (true, None));
+        failure
+    }
+
+    const GOES_ON: ControlFlow<()> = ControlFlow::Continue(());
+    const BREAKS: ControlFlow<()> = ControlFlow::Break(());
+
+    #[test]
+    fn a_plan_is_made_smaller_only_for_as_long_as_somebody_waits_for_it() {
+        let check = |found, shrinking| {
+            let failure = shrunk(found, shrinking);
             (failure.shrink_worlds, failure.outcome.plan.faults.len())
         };
-        let (goes_on, breaks) = (ControlFlow::Continue(()), ControlFlow::Break(()));
-        assert_eq!(check(goes_on, goes_on).1, 0);
-        assert_eq!(check(goes_on, breaks).0, 1);
-        assert_eq!(check(breaks, goes_on), (0, 2));
+        assert_eq!(check(GOES_ON, GOES_ON).1, 0);
+        assert_eq!(check(GOES_ON, BREAKS).0, 1);
+        assert_eq!(check(BREAKS, GOES_ON), (0, 2));
+    }
+
+    #[test]
+    fn the_report_says_that_shrinking_was_interrupted() {
+        let said = |failure: Failure, ended: Ended| {
+            let mut report = Campaign::over([]).run();
+            report.ended = ended;
+            report.failures.push(failure);
+            Text { report: &report, command: "chaos", detail: Detail::Wrong }.to_string()
+        };
+        let line = "shrunk from 2 faults to 2 in 0 worlds (shrinking was interrupted; `--minimize` goes on with it)\n";
+        let cut = said(shrunk(BREAKS, BREAKS), Ended::Interrupted);
+        assert!(cut.contains(line), "{cut}");
+        for whole in [said(shrunk(GOES_ON, GOES_ON), Ended::Interrupted), said(shrunk(BREAKS, BREAKS), Ended::Complete)]
+        {
+            assert!(whole.contains("shrunk from 2 faults to ") && !whole.contains("shrinking was"), "{whole}");
+        }
     }
 
     #[test]

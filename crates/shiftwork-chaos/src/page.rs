@@ -14,8 +14,8 @@ use crate::{
     exhibit::Exhibit,
     junit::Escaped,
     picture::Picture,
-    report::{FaultCount, Origin, ScenarioReport},
-    table::{Span, counted, origin_words, rate},
+    report::{Ended, FaultCount, Origin, ScenarioReport},
+    table::{Span, counted, cut_words, origin_words, rate},
 };
 
 const STYLE: &str = include_str!("page/style.css");
@@ -187,7 +187,7 @@ fn failures(out: &mut String, report: &CampaignReport, exhibits: &[Exhibit], com
             ),
         );
         if let Some(failure) = failure {
-            finding(out, failure, command);
+            finding(out, failure, report.ended, command);
         }
         if let Some(before) = &exhibit.before {
             timeline(out, before, "as it was found");
@@ -198,7 +198,7 @@ fn failures(out: &mut String, report: &CampaignReport, exhibits: &[Exhibit], com
     out.push_str("</section>\n");
 }
 
-fn finding(out: &mut String, failure: &Failure, command: &str) {
+fn finding(out: &mut String, failure: &Failure, ended: Ended, command: &str) {
     let violation = &failure.violation;
     let (rule, expected, happened) = (violation.rule.to_string(), &violation.expected, &violation.happened);
     push(
@@ -222,9 +222,10 @@ fn finding(out: &mut String, failure: &Failure, command: &str) {
         push(
             out,
             format_args!(
-                "<div><dt>shrunk</dt><dd>to {} in {}</dd></div>\n",
+                "<div><dt>shrunk</dt><dd>to {} in {}{}</dd></div>\n",
                 counted(failure.outcome.plan.faults.len() as u64, "fault"),
-                counted(failure.shrink_worlds.into(), "world")
+                counted(failure.shrink_worlds.into(), "world"),
+                cut_words(failure, ended)
             ),
         );
     }

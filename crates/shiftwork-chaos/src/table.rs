@@ -205,7 +205,8 @@ impl Text<'_> {
         }
         if let Origin::Generated(_) | Origin::Injected { .. } | Origin::Changed { .. } = failure.origin {
             let (from, to) = (counted(failure.found.faults.len() as u64, "fault"), failure.outcome.plan.faults.len());
-            writeln!(f, "shrunk from {from} to {to} in {}", counted(failure.shrink_worlds.into(), "world"))?;
+            let cut = cut_words(failure, self.report.ended);
+            writeln!(f, "shrunk from {from} to {to} in {}{cut}", counted(failure.shrink_worlds.into(), "world"))?;
         }
         for without in &failure.without {
             writeln!(f, "{without}")?;
@@ -310,6 +311,15 @@ fn rules(failures: &[Failure]) -> String {
     let names: BTreeSet<_> = failures.iter().map(|failure| failure.rule().name()).collect();
     let names: Vec<_> = names.into_iter().collect();
     format!("{}: {}", counted(failures.len() as u64, "failure"), names.join(", "))
+}
+
+/// That a failure is larger than it need be, if it is because its campaign was interrupted.
+pub(crate) fn cut_words(failure: &Failure, ended: Ended) -> &'static str {
+    if ended == Ended::Interrupted && failure.is_cut_short() {
+        " (shrinking was interrupted; `--minimize` goes on with it)"
+    } else {
+        ""
+    }
 }
 
 /// "1 world", "2 worlds".
