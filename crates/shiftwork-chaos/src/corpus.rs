@@ -99,7 +99,8 @@ impl<'a> Replay<'a> {
         Some(format!("it strikes {unknown}, which {} does not have; it has {known}", self.scenario.name()))
     }
 
-    /// The same of nodes and workers. A world without faults tells which there are, and is not asked if the plan names none.
+    /// The same of nodes and workers. A world without faults tells which there are, and is not asked if the plan names none. A worker that it
+    /// does not have may be one of a process that is started after a fault: the plan's own world is asked about it before it is missing.
     fn misfit_of_processes(&self) -> Option<String> {
         let (nodes, workers) = (self.struck(FaultKind::node), self.struck(FaultKind::worker));
         if nodes.is_empty() && workers.is_empty() {
@@ -110,7 +111,11 @@ impl<'a> Replay<'a> {
         let outcome = world::guarded(|| explore::run_plan(self.scenario, &quiet, true)).ok()?;
         let known: Vec<String> = outcome.timeline.node_names().map(str::to_owned).collect();
         let unknown: Vec<&str> = nodes.into_iter().filter(|node| !known.iter().any(|name| name == node)).collect();
-        self.missing(&unknown, &known).or_else(|| self.misfit_of_workers(&workers, &declared_workers(&outcome)))
+        self.missing(&unknown, &known).or_else(|| {
+            self.misfit_of_workers(&workers, &declared_workers([&outcome]))?;
+            let own = world::guarded(|| explore::run_plan(self.scenario, &self.plan, true)).ok();
+            self.misfit_of_workers(&workers, &declared_workers([&outcome].into_iter().chain(&own)))
+        })
     }
 
     /// The same of workers: who has no cycles is missing too.
@@ -146,10 +151,10 @@ impl<'a> Replay<'a> {
     }
 }
 
-/// The workers that the hosts of a world declare, and whether there are cycles that a plan may strike.
-fn declared_workers(outcome: &Outcome) -> BTreeMap<String, bool> {
+/// The workers that the hosts of these worlds declare, and whether there are cycles that a plan may strike.
+fn declared_workers<'o>(outcomes: impl IntoIterator<Item = &'o Outcome>) -> BTreeMap<String, bool> {
     let mut declared: BTreeMap<String, bool> = BTreeMap::new();
-    for (_, event) in outcome.events() {
+    for (_, event) in outcomes.into_iter().flat_map(Outcome::events) {
         let Event::HostStarting { workers } = event else { continue };
         for worker in workers.iter() {
             let has_cycles = !matches!(worker.source, SourceKind::Service { .. });
@@ -209,6 +214,48 @@ mod tests {
                 node.host().service("http", serve).worker("tidy", Schedule::every(secs(5)), tidy).run_until_signal()
             });
         }
+    }
+
+    /// Has one worker when it is started, and another one in its place when it is started again.
+    struct Standby;
+
+    impl Scenario for Standby {
+        fn name(&self) -> &'static str {
+            "standby"
+        }
+
+        fn about(&self) -> &'static str {
+            "works, and tidies up after a crash"
+        }
+
+        fn surface(&self) -> Surface {
+            Surface { dependencies: Vec::new(), queues: Vec::new(), horizon: secs(10) }
+        }
+
+        fn build(&self, world: &mut World) {
+            world.node("node", |node| {
+                let name = if node.boot() == 1 { "work" } else { "tidy" };
+                let cycle = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+                node.host().worker(name, Schedule::every(secs(1)), cycle).run_until_signal()
+            });
+        }
+    }
+
+    #[test]
+    fn a_worker_that_only_a_later_process_has_is_not_gone() {
+        let misfit = |struck: &str, before: Option<Fault>| {
+            let at_last = Fault::new(6_000, worker(struck).panic_in_cycle(1));
+            let faults = before.into_iter().chain([at_last]).collect();
+            let plan = Plan { faults, ..Plan::quiet("standby", 1) };
+            Replay { file: PathBuf::new(), plan, scenario: &Standby }.misfit()
+        };
+        let crash = || Some(Fault::new(2_000, node("node").crash(secs(1))));
+        assert_eq!(misfit("work", None), None);
+        assert_eq!(misfit("tidy", crash()), None);
+        let unknown = misfit("sweep", crash()).unwrap();
+        assert_eq!(unknown, "it strikes sweep, which standby does not have; it has tidy, work");
+        let unknown = misfit("tidy", None).unwrap();
+        assert_eq!(unknown, "it strikes tidy, which standby does not have; it has work");
     }
 
     fn misfit_with(kind: FaultKind) -> Option<String> {
