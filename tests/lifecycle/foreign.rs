@@ -163,9 +163,9 @@ fn t6_a_task_that_a_foreign_worker_leaves_behind_is_found() {
     assert!(outcome.expect_broken("T6").happened.starts_with("1 were"));
 }
 
-#[test]
-fn t6_an_ack_that_is_spawned_as_the_process_ends_is_never_stored() {
-    let outcome = Script::new().at(secs(10), Signal::Terminate).run_once(|world| {
+/// A program that is asked to stop after ten seconds spawns an ack, and ends when that has had so many turns. It is never stored.
+fn acks_as_it_ends(script: Script, turns: u32) -> Outcome {
+    let outcome = script.at(secs(10), Signal::Terminate).run_once(move |world| {
         let mails = world.queue::<u32>("mails");
         mails.seed([17]);
         world.foreign("legacy", move |process| {
@@ -177,14 +177,30 @@ fn t6_an_ack_that_is_spawned_as_the_process_ends_is_never_stored() {
                 let _next = mails.claim(claim, &mut claimed).await.unwrap();
                 signals.next().await;
                 let (lease, now) = (claimed.pop_front().unwrap().lease, process.wall_time());
-                // The store would need one poll. Who waits for that is gone before.
                 tokio::spawn(async move { mails.settle(lease, Settlement::Ack, now).await });
+                for _ in 0..turns {
+                    tokio::task::yield_now().await;
+                }
             }
         });
     });
     let is_stored = |what: &What| matches!(what, What::Queue(QueueOperation::Settled { .. }));
     assert!(!outcome.timeline.records().iter().any(|record| is_stored(&record.what)), "{}", outcome.timeline);
     assert!(outcome.expect_broken("T6").happened.starts_with("1 were"));
+    outcome
+}
+
+#[test]
+fn t6_an_ack_that_is_spawned_as_the_process_ends_is_never_stored() {
+    // The store would need one poll. Who waits for that is gone before.
+    assert_eq!(acks_as_it_ends(Script::new(), 0).stats.struck, [true]);
+}
+
+#[test]
+fn t6_an_ack_that_spins_as_the_process_ends_is_never_stored() {
+    // It is on its way before the end, and would come to its effect in a turn that it has afterwards.
+    let spins = Script::new().at(secs(5), plan::site("mails").spin(2));
+    assert_eq!(acks_as_it_ends(spins, 1).stats.struck, [true, true]);
 }
 
 #[test]

@@ -222,9 +222,10 @@ impl Dependency {
     }
 
     async fn before(&self, visit: Visit) -> Result<(), DependencyError> {
-        self.fenced().await;
         let mut let_pass = LetPass::default();
         loop {
+            // Its process may have ended on the way, and while it spun.
+            self.fenced().await;
             let meets = self.shared.lock().meets(visit.site, false, &mut let_pass);
             match meets {
                 Meets::Spin(polls) => {
