@@ -204,6 +204,27 @@ fn t6_an_ack_that_spins_as_the_process_ends_is_never_stored() {
 }
 
 #[test]
+fn a_fault_at_a_poll_finds_no_process_whose_program_has_ended() {
+    // The program ends in the first poll, and has left behind what has the second.
+    for polls in 1..=2 {
+        for fault in [plan::crash_at_poll(polls), plan::stop_at_poll(polls)] {
+            let script = Script::new().at(secs(10), Signal::Terminate).at(secs(10), fault.clone());
+            let outcome = script.run_once(|world| {
+                world.foreign_within("legacy", secs(5), |process| async move {
+                    process.signals().unwrap().next().await;
+                    tokio::spawn(async {});
+                });
+            });
+            outcome.assert_rules_kept();
+            assert_eq!(outcome.stats.struck, [true, false], "{fault}");
+            assert!(outcome.report().is_some(), "{fault}");
+            let signals = outcome.timeline.records().iter().filter(|record| matches!(record.what, What::Signalled(_)));
+            assert_eq!(signals.count(), 1, "{fault}");
+        }
+    }
+}
+
+#[test]
 fn what_a_task_does_after_its_program_has_ended_changes_no_ledger() {
     let written: Ledger<Vec<u32>> = Ledger::default();
     let seen = written.clone();

@@ -307,7 +307,10 @@ impl Shared {
             });
             self.bell.notify_one();
         }
-        state.note(Place::Polled);
+        // Nothing strikes in what is left of a process that is over.
+        if !state.is_fenced() {
+            state.note(Place::Polled);
+        }
         if let Some(node) = state.running_node() {
             node.tasks.current = 0;
         }

@@ -169,7 +169,8 @@ impl State {
 
     /// A task was polled: does what was to come after this poll. Whether the process is killed by it.
     pub(super) fn strike_at_poll(&mut self) -> bool {
-        if self.at_poll.is_empty() {
+        // What a process that is over has left behind has turns yet. They are nobody's.
+        if self.at_poll.is_empty() || self.is_fenced() {
             return false;
         }
         let Some(running) = self.running() else { return false };
