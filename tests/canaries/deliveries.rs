@@ -27,6 +27,11 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::Q2, "a stale claim settles it", settled_by_a_stale_claim),
     Canary::new(Rule::Q2, "one claim runs two cycles", two_cycles_of_one_claim),
     Canary::new(Rule::Q2, "a claim has no higher token", token_used_twice),
+    Canary::new(
+        Rule::Q2,
+        "a cycle begins with a delivery that nobody has claimed, in a lane that has",
+        begins_what_nobody_has_claimed,
+    ),
     Canary::new(Rule::Q3, "it is gone", lost),
     Canary::new(Rule::Q3, "it comes again after its ack", comes_again),
     Canary::new(Rule::Q4, "its host leaves with the lease", lease_kept),
@@ -197,6 +202,20 @@ fn token_used_twice(story: &mut Story, wrong: bool) {
     let token = if wrong { 1 } else { 2 };
     story.queue(QueueOperation::Claimed { delivery: PARCEL, token, attempt: 1, crashes: 0, told: true });
     story.stored(token, Settled::Returned).holds_the_parcel().stops();
+}
+
+/// Its lane has claimed the parcel, and gives that back. Another node has the other one later.
+fn begins_what_nobody_has_claimed(story: &mut Story, wrong: bool) {
+    let other = DeliveryId(2);
+    story.runs(&[of_queue("a")]).queue(QueueOperation::Pushed(other)).claimed();
+    let delivery = Some(if wrong { other } else { PARCEL });
+    story.tells(Event::CycleStarted { worker: A, cycle: CycleId(1), attempt: 1, delivery });
+    story.cycle_ends(A, 1, TRANSIENT, secs(0)).stored(1, Settled::Returned).holds_the_parcel();
+    let (cycle, cause) = (Some(CycleId(1)), cause(FailureKind::Transient));
+    story.tells(Event::SettleFailed { worker: A, cycle, delivery, settle: RETRY, cause });
+    let claim = QueueOperation::Claimed { delivery: other, token: 1, attempt: 1, crashes: 0, told: true };
+    let settled = QueueOperation::Settled { delivery: other, token: 1, how: Settled::DeadLettered };
+    story.inside(1, 1).queue(claim).queue(settled).inside(0, 1).stops();
 }
 
 fn lost(story: &mut Story, wrong: bool) {

@@ -349,6 +349,13 @@ impl DeliveryRules {
                     || format!("delivery {delivery}, which has failed or crashed before, runs alone"),
                     || format!("cycle {cycle} of it is one of a batch of {company}"),
                 );
+                let was_claimed = claim.token > 0;
+                verdicts.demand(
+                    Rule::Q2,
+                    was_claimed,
+                    || format!("delivery {delivery} is claimed before a cycle of it begins"),
+                    || format!("cycle {cycle} began, and nobody had claimed it"),
+                );
                 verdicts.demand(
                     Rule::Q2,
                     claim.starts == 1,
@@ -357,7 +364,7 @@ impl DeliveryRules {
                 );
                 verdicts.demand(
                     Rule::C2,
-                    *attempt == claim.attempt,
+                    !was_claimed || *attempt == claim.attempt,
                     || format!("delivery {delivery} was claimed as attempt {}", claim.attempt),
                     || format!("cycle {cycle} is attempt {attempt}"),
                 );

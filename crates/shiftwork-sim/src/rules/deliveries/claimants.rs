@@ -4,12 +4,14 @@
 //! the delivery, and not its store. But lanes claim in the tasks in which their cycles run, and of a claim from a queue of the world it is
 //! known in which task it was made:
 //!
-//! 1. A worker that has a delivery that no queue of the world has ever given out has a store of its own.
-//! 2. A worker that has another one in a task that has claimed from a queue of the world claims from those.
+//! 1. A worker that has a delivery in a task that has claimed from a queue of the world claims from those, whether they have given it out
+//!    or not.
+//! 2. A worker that has one in another task, and of a number that no queue of the world has ever given out, has a store of its own.
 //! 3. Of any other worker it is not known yet: a lane may have claimed for it, and come later. It is not judged, and what it may have
 //!    begun is held against nobody.
 //!
-//! Where tasks are not told apart, which is without `--cfg tokio_unstable`, the second holds for every worker of a node that has claimed.
+//! Where tasks are not told apart, which is without `--cfg tokio_unstable`, all of them are task 0. Then a number that was never given out
+//! says first that a store is the worker's own, and every other worker of a node that has claimed claims from the world's queues.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,9 +56,12 @@ impl Claimants {
         if known.is_some() {
             return known;
         }
-        let store = if !was_given_out() {
+        let has_claimed = self.tasks.contains(&task);
+        let is_known_by_its_task = has_claimed && task != 0;
+        let has_its_own = !(is_known_by_its_task || was_given_out());
+        let store = if has_its_own {
             Store::Own
-        } else if self.tasks.contains(&task) {
+        } else if has_claimed {
             Store::World
         } else {
             return None;
