@@ -13,6 +13,10 @@ use crate::{Record, record::NodeId};
 
 /// Judges a stream of records by the lifecycle's rules.
 ///
+/// It hears of no polls. A world that is built with `--cfg tokio_unstable` knows by the next poll of a task that an injected panic was
+/// caught inside of its cycle. Here a cycle in which a panic was injected must be said to have panicked, so that rule C5 may break
+/// over records of a world that has kept it.
+///
 /// ```
 /// use shiftwork::event::{CycleId, Event, WorkerId};
 /// use shiftwork_sim::{Record, What, rules::Judge, secs};
