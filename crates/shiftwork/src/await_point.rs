@@ -1,7 +1,8 @@
 //! The await points of a cycle: where it goes on after it has waited, and what may be made to happen to it there.
 //!
 //! It is fault injection, for a simulator or for a day on which people try what their service stands. Nobody is asked unless
-//! the host's [`Environment`](crate::Environment) wants to be ([`watches_awaits`](crate::Environment::watches_awaits)); who asks, and who obeys, is [`crate::cycle`].
+//! the host's [`Environment`](crate::Environment) wants to be ([`watches_awaits`](crate::Environment::watches_awaits)); who
+//! asks, and who obeys, is [`crate::cycle`].
 
 use tokio::time::Instant;
 

@@ -41,10 +41,10 @@ pub use crate::{
 section! {
     /// What a file says about a host and its workers.
     ///
-    /// It is read and written through serde, from and to any format that says what its values are, as TOML, JSON and YAML do. Times have their unit, as in `"30s"`, `"1m 30s"` or
-    /// `"500ms"`; a number without one is refused. So is a key that does not exist, or a value out of its range, with
-    /// an error that names the key by its whole path and says what is accepted. [`Config::keys`] lists all keys. A limit
-    /// that the code sets is taken away with `"none"`.
+    /// It is read and written through serde, from and to any format that says what its values are, as TOML, JSON and
+    /// YAML do. Times have their unit, as in `"30s"`, `"1m 30s"` or `"500ms"`; a number without one is refused. So is a key
+    /// that does not exist, or a value out of its range, with an error that names the key by its whole path and says what
+    /// is accepted. [`Config::keys`] lists all keys. A limit that the code sets is taken away with `"none"`.
     ///
     /// ```
     /// use std::time::Duration;

@@ -207,7 +207,8 @@ pub trait Lane: Send + 'static {
     type Input: Send + 'static;
 
     /// Waits for the next offer. `None` when there will be none: the source is at its end, or intake is closed. If that was
-    /// only a pause, it is asked again when that is over, and must not have lost anything meanwhile. It must return soon after [`LaneContext::closed`] completes, and must not be in the possession of anything then.
+    /// only a pause, it is asked again when that is over, and must not have lost anything meanwhile. It must return soon
+    /// after [`LaneContext::closed`] completes, and must not be in the possession of anything then.
     ///
     /// # Errors
     ///
@@ -504,7 +505,8 @@ impl LaneContext {
     }
 
     /// Says that the source could not be read, for the `consecutive`th time in a row, and will be tried again after
-    /// `delay`. The count is the whole worker's: lanes that read by themselves share one, or metrics count wrong. The first and then every power of two is said, so that an outage of hours is a few lines.
+    /// `delay`. The count is the whole worker's: lanes that read by themselves share one, or metrics count wrong. The first
+    /// and then every power of two is said, so that an outage of hours is a few lines.
     pub fn source_failed(&self, consecutive: u32, delay: Duration, error: BoxError) {
         if consecutive.is_power_of_two() {
             let cause = Failure::transient(error).cause();
