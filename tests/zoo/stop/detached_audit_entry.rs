@@ -1,5 +1,5 @@
-//! What is not essential is spawned and forgotten. The host stops in perfect order and leaves a handful of writes in the air, which the
-//! end of the process cuts off.
+//! What is not essential is spawned and forgotten. The host stops in perfect order, waits a moment, and leaves what takes longer in the
+//! air, which the end of the process cuts off.
 
 use std::{
     collections::BTreeSet,
@@ -14,7 +14,7 @@ use crate::{
     props::{every_second, waiting},
 };
 use shiftwork::{Context, Failure, Tick, Worker};
-use shiftwork_sim::{Dependency, Ledger, World, dependency::Latency};
+use shiftwork_sim::{Dependency, Ledger, World, dependency::Latency, millis};
 
 pub const EXHIBIT: Exhibit = Exhibit {
     name: "detached-audit-entry",
@@ -68,6 +68,14 @@ impl<const BUG: bool> Worker for Pay<BUG> {
             write.await?;
         }
         self.left.lock().pop_first();
+        Ok(())
+    }
+
+    async fn stop(&self) -> Result<(), Failure> {
+        if BUG {
+            // A moment for what is in the air. On most days it is enough.
+            tokio::time::sleep(millis(50)).await;
+        }
         Ok(())
     }
 }
