@@ -171,10 +171,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                         // It was a pause, which may be over already.
                         NoCycle::End if control.pauses() != pauses && !control.is_at_least(Level::Drain) => {}
                         NoCycle::End => return LaneEnd { interrupted },
-                        NoCycle::Fault(failure) => {
-                            (self.fault)(failure.cause());
-                            return LaneEnd { interrupted };
-                        }
+                        NoCycle::Fault(failure) => self.faults(&failure),
                     }
                     continue;
                 }

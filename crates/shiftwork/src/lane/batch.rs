@@ -215,15 +215,11 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 lane.take(max, linger, &mut self.taken, cx).await
             };
             let took_any = !self.taken.is_empty();
-            let accepted = match asked {
-                Ok(()) => self.accept(),
-                Err(failure) => {
-                    (self.lanes[0].fault)(failure.cause());
-                    // What it had taken by then is given back.
-                    self.accept();
-                    false
-                }
-            };
+            if let Err(failure) = asked {
+                // What it had taken by then is given back.
+                self.lanes[0].faults(&failure);
+            }
+            let accepted = self.accept();
             // Intake may have closed while the batch waited to be filled.
             if !accepted || self.ready.is_empty() || control.is_closed() {
                 // First of all: a store may take its time for what is left of it.
