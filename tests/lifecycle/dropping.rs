@@ -169,47 +169,45 @@ fn beside_a_crash_loop(world: &mut World) -> SimQueue<u32> {
     queue
 }
 
-fn check_moved_aside(outcome: &Outcome, queue: &SimQueue<u32>) {
-    check_fault(outcome);
-    let aside = time_of(outcome, |event| {
+fn check_moved_aside(works: impl FnOnce(&mut World, SimQueue<u32>) + Send) {
+    let mut seen = None;
+    let outcome = Script::new().at(secs(60), Signal::Terminate).run_once(|world| {
+        let queue = beside_a_crash_loop(world);
+        seen = Some(queue.clone());
+        works(world, queue);
+    });
+    check_fault(&outcome);
+    let aside = time_of(&outcome, |event| {
         let Event::SettledUnrun { settle: Settle::DeadLetter { cause, .. }, .. } = event else { return false };
         *cause == DeadLetterCause::CrashLoop
     });
-    let faulted = time_of(outcome, |event| matches!(event, Event::WorkerFaulted { .. }));
+    let faulted = time_of(&outcome, |event| matches!(event, Event::WorkerFaulted { .. }));
     assert!(aside.is_some_and(|at| (secs(4)..secs(6)).contains(&at)), "{}", outcome.timeline);
     assert_eq!(faulted, aside);
     // The one that was at work came to its end.
-    let done = time_of(outcome, |event| matches!(event, Event::Settled { settle: Settle::Ack, .. }));
+    let done = time_of(&outcome, |event| matches!(event, Event::Settled { settle: Settle::Ack, .. }));
     assert_eq!(done.map(|at| at.as_secs()), Some(10));
-    let depth = queue.inspect_depth();
+    let depth = seen.unwrap().inspect_depth();
     assert_eq!((depth.unsettled(), depth.dead), (0, 1));
 }
 
 #[test]
 fn c5_what_panics_as_it_is_moved_aside_is_moved_aside_and_its_siblings_go_on() {
-    let mut seen = None;
-    let outcome = Script::new().at(secs(60), Signal::Terminate).run_once(|world| {
-        let queue = beside_a_crash_loop(world);
-        seen = Some(queue.clone());
+    check_moved_aside(|world, queue| {
         world.node("node", move |node| {
             let source = Orders(queue.clone()).source();
             node.host().worker("orders", source, look).concurrency(2).crashes_max(1).run_until_signal()
         });
     });
-    check_moved_aside(&outcome, &seen.unwrap());
 }
 
 #[test]
 fn c5_what_panics_as_a_batch_moves_it_aside_is_moved_aside_and_other_batches_go_on() {
-    let mut seen = None;
-    let outcome = Script::new().at(secs(60), Signal::Terminate).run_once(|world| {
-        let queue = beside_a_crash_loop(world);
-        seen = Some(queue.clone());
+    check_moved_aside(|world, queue| {
         world.node("node", move |node| {
             let source = Orders(queue.clone()).source();
             let worker = node.host().batch_worker("orders", source, Batches::of(2), Looks);
             worker.concurrency(2).crashes_max(1).run_until_signal()
         });
     });
-    check_moved_aside(&outcome, &seen.unwrap());
 }
