@@ -181,30 +181,18 @@ impl std::fmt::Debug for Replay<'_> {
 mod tests {
     use shiftwork::{Context, Failure, Schedule, ServiceContext, Tick};
     use shiftwork_sim::{
-        Fault, Surface, World,
+        Fault,
         plan::{node, worker},
         secs,
     };
 
     use super::*;
+    use crate::small::Small;
 
     /// A service, and a worker beside it.
-    struct Served;
-
-    impl Scenario for Served {
-        fn name(&self) -> &'static str {
-            "served"
-        }
-
-        fn about(&self) -> &'static str {
-            "serves, and tidies up"
-        }
-
-        fn surface(&self) -> Surface {
-            Surface { dependencies: Vec::new(), queues: Vec::new(), horizon: secs(10) }
-        }
-
-        fn build(&self, world: &mut World) {
+    const SERVED: Small = Small {
+        name: "served",
+        build: |world| {
             world.node("node", |node| {
                 let serve = |cx: ServiceContext| async move {
                     cx.stopped().await;
@@ -213,33 +201,20 @@ mod tests {
                 let tidy = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
                 node.host().service("http", serve).worker("tidy", Schedule::every(secs(5)), tidy).run_until_signal()
             });
-        }
-    }
+        },
+    };
 
     /// Has one worker when it is started, and another one in its place when it is started again.
-    struct Standby;
-
-    impl Scenario for Standby {
-        fn name(&self) -> &'static str {
-            "standby"
-        }
-
-        fn about(&self) -> &'static str {
-            "works, and tidies up after a crash"
-        }
-
-        fn surface(&self) -> Surface {
-            Surface { dependencies: Vec::new(), queues: Vec::new(), horizon: secs(10) }
-        }
-
-        fn build(&self, world: &mut World) {
+    const STANDBY: Small = Small {
+        name: "standby",
+        build: |world| {
             world.node("node", |node| {
                 let name = if node.boot() == 1 { "work" } else { "tidy" };
                 let cycle = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
                 node.host().worker(name, Schedule::every(secs(1)), cycle).run_until_signal()
             });
-        }
-    }
+        },
+    };
 
     #[test]
     fn a_worker_that_only_a_later_process_has_is_not_gone() {
@@ -247,7 +222,7 @@ mod tests {
             let at_last = Fault::new(6_000, worker(struck).panic_in_cycle(1));
             let faults = before.into_iter().chain([at_last]).collect();
             let plan = Plan { faults, ..Plan::quiet("standby", 1) };
-            Replay { file: PathBuf::new(), plan, scenario: &Standby }.misfit()
+            Replay { file: PathBuf::new(), plan, scenario: &STANDBY }.misfit()
         };
         let crash = || Some(Fault::new(2_000, node("node").crash(secs(1))));
         assert_eq!(misfit("work", None), None);
@@ -260,7 +235,7 @@ mod tests {
 
     fn misfit_with(kind: FaultKind) -> Option<String> {
         let plan = Plan { faults: vec![Fault::new(1, kind)], ..Plan::quiet("served", 1) };
-        Replay { file: PathBuf::new(), plan, scenario: &Served }.misfit()
+        Replay { file: PathBuf::new(), plan, scenario: &SERVED }.misfit()
     }
 
     #[test]

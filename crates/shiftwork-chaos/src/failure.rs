@@ -276,7 +276,7 @@ mod tests {
 
     use shiftwork::{Context, Schedule, Tick};
     use shiftwork_sim::{
-        Fault, Surface, World,
+        Fault,
         explore::{FaultMix, Profile},
         node, secs, site,
     };
@@ -286,6 +286,7 @@ mod tests {
         Campaign,
         profile::OwnProfile,
         report::Ended,
+        small::Small,
         table::{Detail, Text},
     };
 
@@ -295,36 +296,23 @@ mod tests {
     }
 
     /// Breaks a rule whatever happens.
-    struct Broken;
-
-    impl Scenario for Broken {
-        fn name(&self) -> &'static str {
-            "broken"
-        }
-
-        fn about(&self) -> &'static str {
-            "is never well"
-        }
-
-        fn surface(&self) -> Surface {
-            Surface { dependencies: Vec::new(), queues: Vec::new(), horizon: secs(10) }
-        }
-
-        fn build(&self, world: &mut World) {
+    const BROKEN: Small = Small {
+        name: "broken",
+        build: |world| {
             world.node("node", |node| {
                 let tidy = |_: Tick, _: Context| async { Ok::<(), shiftwork::Failure>(()) };
                 node.host().worker("tidy", Schedule::every(secs(5)), tidy).run_until_signal()
             });
             world.at_end("all is well", || Err("it never is".to_owned()));
-        }
-    }
+        },
+    };
 
     /// A failure whose plan has two faults for nothing, if whoever is told goes on like this when it is found and when it is shrunk.
     fn shrunk(found: ControlFlow<()>, shrinking: ControlFlow<()>) -> Failure {
         let faults =
             vec![Fault::new(1_000, node("node").crash(secs(1))), Fault::new(4_000, node("node").crash(secs(1)))];
         let plan = Plan { faults, ..Plan::quiet("broken", 1) };
-        let outcome = explore::run_plan(&Broken, &plan, false);
+        let outcome = explore::run_plan(&BROKEN, &plan, false);
         let tell = |told: Meanwhile| match told {
             Meanwhile::Found(_) => found,
             Meanwhile::Shrinking(_) => shrinking,
@@ -332,7 +320,7 @@ mod tests {
         let (violation, origin) = (&outcome.violations[0], Origin::Injected { number: 0 });
         let stop = AtomicBool::new(false);
         let how = How { shrink_worlds_max: 100, poll_max_real: None, stop: &stop };
-        let (failure, crash) = Failure::shrunk(&Broken, origin, &outcome, violation, how, &tell);
+        let (failure, crash) = Failure::shrunk(&BROKEN, origin, &outcome, violation, how, &tell);
         assert_eq!((failure.reproduced, crash), (true, None));
         failure
     }

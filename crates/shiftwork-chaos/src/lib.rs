@@ -83,6 +83,8 @@ pub mod profile;
 mod progress;
 pub mod report;
 mod shard;
+#[cfg(test)]
+mod small;
 mod stopwatch;
 mod table;
 mod tool;

@@ -2,8 +2,9 @@
 //!
 //! Threads take numbers from a counter and send back what they made of them; the calling thread folds the results in the order of the
 //! numbers. When the fold has had enough after some number, everything that other threads have already done beyond it is
-//! thrown away, and what they are still at is not waited for: they hear of it when they say something. So what is folded depends neither on the number of threads nor on how fast each one is. Only what a thread says of a number
-//! that it is still at comes as it happens: it is for a person who waits, and nothing is made of it.
+//! thrown away, and what they are still at is not waited for: they hear of it when they say something. So what is folded depends neither on
+//! the number of threads nor on how fast each one is. Only what a thread says of a number that it is still at comes as it happens: it is for a
+//! person who waits, and nothing is made of it.
 
 use std::{
     collections::BTreeMap,
