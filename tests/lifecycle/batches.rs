@@ -11,7 +11,7 @@ use shiftwork::{
     Source,
     event::{Event, Settle, SourceKind},
     queue::{DeadLetterCause, FailureKind, Message, Priority},
-    source::{BatchLane, Lane, LaneContext, Offer, Settling},
+    source::{BatchLane, Claimed, Lane, LaneContext, Offer, Settling},
 };
 use shiftwork_sim::{Dependency, Outcome, Script, SimQueue, World, dependency::Latency, millis, plan, secs, site};
 
@@ -457,6 +457,10 @@ impl Lane for ShelfLane {
     async fn next(&mut self, _: &LaneContext) -> Result<Option<Offer<u32>>, Failure> {
         // It is for batches alone.
         Ok(None)
+    }
+
+    fn claimed(&self) -> Option<&Claimed> {
+        None
     }
 
     async fn settle(&mut self, settle: Settle, _: Option<&Failure>, _: &LaneContext) -> Result<(), BoxError> {

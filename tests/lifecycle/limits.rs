@@ -6,7 +6,7 @@ use shiftwork::{
     Batch, BatchContext, BatchWorker, Batches, BoxError, Breaker, Context, Continuous, Failure, Overlap,
     QueueSourceExt, RateLimit, Retry, Schedule, Signal, Source, Tick, Worker,
     event::{Event, Settle},
-    source::{Lane, LaneContext, Offer},
+    source::{Claimed, Lane, LaneContext, Offer},
 };
 use shiftwork_sim::{
     Dependency, Outcome, Script, SimQueue, What, dependency::Latency, millis, plan, record::QueueOperation, secs, site,
@@ -380,6 +380,10 @@ impl Lane for Part {
             cx.closed().await;
         }
         Ok((!cx.is_closed()).then(|| Offer::of(self.of, 1)))
+    }
+
+    fn claimed(&self) -> Option<&Claimed> {
+        None
     }
 
     async fn settle(&mut self, _: Settle, _: Option<&Failure>, _: &LaneContext) -> Result<(), BoxError> {

@@ -6,7 +6,7 @@ use shiftwork::{
     BoxError, Context, ExitStatus, Failure, GiveUp, Heard, Host, OnFault, QueueSourceExt, Restart, Schedule, Signal,
     Source, StopBudget, Tick, Worker,
     event::{Event, Settle, StopReason, WorkerPhase},
-    source::{Lane, LaneContext, Offer},
+    source::{Claimed, Lane, LaneContext, Offer},
 };
 use shiftwork_sim::{Outcome, Script, millis, secs, site};
 
@@ -103,6 +103,10 @@ impl Lane for Idle {
     async fn next(&mut self, cx: &LaneContext) -> Result<Option<Offer<Tick>>, Failure> {
         cx.closed().await;
         Ok(None)
+    }
+
+    fn claimed(&self) -> Option<&Claimed> {
+        None
     }
 
     async fn settle(&mut self, _: Settle, _: Option<&Failure>, _: &LaneContext) -> Result<(), BoxError> {

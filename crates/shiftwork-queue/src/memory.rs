@@ -22,8 +22,11 @@ mod waiting;
 
 use std::{
     collections::VecDeque,
-    fmt, slice,
+    fmt,
+    future::poll_fn,
+    slice,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
 };
 
 use jiff::Timestamp;
@@ -244,8 +247,12 @@ impl<T: Clone + Send + 'static> Queue<T> for MemoryQueue<T> {
         }
     }
 
-    async fn claim(&self, claim: Claim, claimed: &mut VecDeque<Delivery<T>>) -> Result<Option<Timestamp>, QueueError> {
-        Ok(self.lock().claim(claim, claimed))
+    fn claim(
+        &self,
+        claim: Claim,
+        claimed: &mut VecDeque<Delivery<T>>,
+    ) -> impl Future<Output = Result<Option<Timestamp>, QueueError>> + Send {
+        poll_fn(move |_| Poll::Ready(Ok(self.lock().claim(claim, claimed))))
     }
 
     async fn renew(&self, leases: &[Lease], until: Timestamp) -> Result<Vec<Lease>, QueueError> {

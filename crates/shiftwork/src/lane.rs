@@ -35,7 +35,7 @@ use crate::{
     },
     log::Callback,
     pace::{Pace, Turn},
-    source::{Claimed, CycleCounter, Lane, LaneContext, Offer},
+    source::{CycleCounter, Lane, LaneContext, Offer},
     tally::Tally,
 };
 
@@ -61,8 +61,6 @@ pub(crate) struct LaneRun<L, W> {
     pub(crate) cycles: Arc<CycleCounter>,
     pub(crate) cx: LaneContext,
     pub(crate) shared: Arc<LaneShared>,
-    /// What the last offer was claimed under, if it is a delivery. It stays here until the next: what is handed on is a copy each time.
-    pub(crate) claimed: Option<Claimed>,
     /// Whether the source goes by no clock of its own: what it offers at once was there when it was asked.
     pub(crate) prompt: bool,
     /// What its cycles see of it: kept, so that a cycle costs no count of references.
@@ -303,12 +301,12 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
 impl<W, L: Lane> LaneRun<L, W> {
     /// What it works on, for a queue.
     fn delivery(&self) -> Option<DeliveryId> {
-        self.claimed.as_ref().map(|claimed| claimed.lease.delivery)
+        self.lane.claimed().map(|claimed| claimed.lease.delivery)
     }
 
     /// The same, and under which claim.
     fn claim(&self) -> Option<(DeliveryId, FencingToken)> {
-        self.claimed.as_ref().map(|claimed| (claimed.lease.delivery, claimed.lease.token))
+        self.lane.claimed().map(|claimed| (claimed.lease.delivery, claimed.lease.token))
     }
 
     /// Nothing comes of the probe that was asked for, if one was.
@@ -321,13 +319,12 @@ impl<W, L: Lane> LaneRun<L, W> {
     /// What is to be done about an answer of the source.
     #[inline]
     fn sort(&mut self, offered: Result<Option<Offer<L::Input>>, Failure>) -> Result<Ready<L::Input>, NoCycle> {
-        let Offer { input, attempt, claimed } = match offered {
+        let Offer { input, attempt } = match offered {
             Ok(Some(offer)) => offer,
             Ok(None) => return Err(NoCycle::End),
             Err(failure) => return Err(NoCycle::Fault(failure)),
         };
-        self.claimed = claimed;
-        let Some(delivery) = &self.claimed else {
+        let Some(delivery) = self.lane.claimed() else {
             return match input {
                 Ok(input) => Ok(Ready { input, attempt }),
                 Err(unreadable) => Err(NoCycle::Fault(Failure::transient(unreadable))),
@@ -357,7 +354,7 @@ impl<W, L: Lane> LaneRun<L, W> {
     #[cold]
     async fn set_aside(&mut self, why: SetAside) {
         let SetAside { cause, attempt, unreadable } = why;
-        let Some(claimed) = self.claimed else { return };
+        let Some(&claimed) = self.lane.claimed() else { return };
         let attempts = attempt.saturating_sub(1);
         let failure = match (cause, unreadable) {
             (_, Some(unreadable)) => Failure::invalid(unreadable),
@@ -458,7 +455,9 @@ impl<W, L: Lane> LaneRun<L, W> {
         self.cx.asked_at = Some(ended.at);
         let mut waited = false;
         let settled = {
-            let settling = pin!(async { self.lane.settle(settle, failure, &self.cx).await });
+            // One reference for all that it needs of the lane: two of them side by side would be copied as one, and waited for.
+            let this = &mut *self;
+            let settling = pin!(async move { this.lane.settle(settle, failure, &this.cx).await });
             noting_waits(pin!(caught(settling)), &mut waited).await
         };
         // One that does not wait takes no time, and no look at the clock.
@@ -516,7 +515,7 @@ impl<W, L: Lane> LaneRun<L, W> {
 
     /// How long the retry policy's total time has counted.
     fn elapsed(&self, now: Instant) -> Duration {
-        match &self.claimed {
+        match self.lane.claimed() {
             // A clock that was stepped back has not counted at all.
             Some(claimed) => between(claimed.first_claimed_at, self.cx.wall_time()),
             None => now.saturating_duration_since(self.first_began),

@@ -47,7 +47,7 @@ pub(crate) const TIMER: Duration = Duration::from_millis(1);
 /// use shiftwork::{
 ///     BoxError, Context, Failure, Host, Source,
 ///     event::Settle,
-///     source::{Lane, LaneContext, Offer},
+///     source::{Claimed, Lane, LaneContext, Offer},
 /// };
 /// use tokio::{
 ///     sync::{Mutex, mpsc},
@@ -99,6 +99,10 @@ pub(crate) const TIMER: Duration = Duration::from_millis(1);
 ///         }
 ///         // Without a text the channel is at its end, and so is the worker.
 ///         Ok(self.text.clone().map(|text| Offer::of(text, self.attempt)))
+///     }
+///
+///     fn claimed(&self) -> Option<&Claimed> {
+///         None // nobody but the lane knows of it
 ///     }
 ///
 ///     async fn settle(&mut self, settle: Settle, _: Option<&Failure>, _: &LaneContext) -> Result<(), BoxError> {
@@ -220,6 +224,11 @@ pub trait Lane: Send + 'static {
     /// Not dropped while the host stops within its budgets.
     fn next(&mut self, cx: &LaneContext) -> impl Future<Output = Result<Option<Offer<Self::Input>>, Failure>> + Send;
 
+    /// The delivery that the last offer came as, for a queue: from the offer on until the next one, also when it is settled. Where there
+    /// is none, all attempts at an input are offered by the same lane, and [`crate::Retry::total_max`] counts from the first of them. A
+    /// lane around another one says what that says.
+    fn claimed(&self) -> Option<&Claimed>;
+
     /// Does what was decided about the last offer. `failure` is what its cycle failed with, if it did.
     ///
     /// # Errors
@@ -316,9 +325,6 @@ pub struct Offer<Input> {
     pub input: Result<Input, Undecodable>,
     /// Which attempt at it this is, from 1.
     pub attempt: u32,
-    /// The delivery that it came as, for a queue. Without one, all attempts at an input are offered by the same lane,
-    /// and [`crate::Retry::total_max`] counts from the first of them.
-    pub claimed: Option<Claimed>,
 }
 
 /// A delivery that a source has claimed.
@@ -336,7 +342,7 @@ impl<Input> Offer<Input> {
     /// An input that is nobody's delivery.
     #[must_use]
     pub fn of(input: Input, attempt: u32) -> Self {
-        Self { input: Ok(input), attempt, claimed: None }
+        Self { input: Ok(input), attempt }
     }
 }
 

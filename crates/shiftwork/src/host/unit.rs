@@ -338,7 +338,6 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
             chance: fastrand::Rng::with_seed(stream(unit.seed, &unit.name, index)),
             fault: Box::new(move |cause| inbox.tell(Input::Faulted(id, cause))),
             faulted: false,
-            claimed: None,
         });
     }
     let mut lanes = JoinSet::new();

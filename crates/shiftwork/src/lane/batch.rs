@@ -328,7 +328,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
     /// for that.
     fn set_apart(&mut self) -> bool {
         let alone = self.ready.iter().position(|(place, ready)| {
-            let crashes = self.lanes[*place].claimed.map_or(0, |claimed| claimed.crashes);
+            let crashes = self.lanes[*place].lane.claimed().map_or(0, |claimed| claimed.crashes);
             runs_alone(ready.attempt, crashes)
         });
         let Some(alone) = alone else { return false };

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use tokio::time::Instant;
 
-use super::{Lane, LaneContext, Offer, Source, later};
+use super::{Claimed, Lane, LaneContext, Offer, Source, later};
 use crate::{
     BoxError, Failure,
     config::{ConfigError, WorkerConfig},
@@ -97,6 +97,10 @@ impl Lane for ContinuousLane {
             self.not_before = None;
         }
         Ok(Some(Offer::of((), self.attempt)))
+    }
+
+    fn claimed(&self) -> Option<&Claimed> {
+        None
     }
 
     async fn settle(&mut self, settle: Settle, _: Option<&Failure>, _: &LaneContext) -> Result<(), BoxError> {

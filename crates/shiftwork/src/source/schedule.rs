@@ -34,7 +34,7 @@ use self::{
     cron::Calendar,
     series::{Grid, Wall},
 };
-use super::{Lane, LaneContext, Offer, Source, SourceContext, TIMER, later};
+use super::{Claimed, Lane, LaneContext, Offer, Source, SourceContext, TIMER, later};
 use crate::{
     BoxError, Failure,
     config::{ConfigError, WorkerConfig},
@@ -394,6 +394,10 @@ impl Lane for ScheduleLane {
         }
         let tick = self.tick(cx).await;
         Ok(self.begin(tick, cx))
+    }
+
+    fn claimed(&self) -> Option<&Claimed> {
+        None
     }
 
     async fn settle(&mut self, settle: Settle, _: Option<&Failure>, cx: &LaneContext) -> Result<(), BoxError> {

@@ -45,21 +45,21 @@ impl<T: Send + 'static, Q: Queue<T>> BatchLane for QueueLane<Q, T> {
             one.lane.looked = one.cx.asked_at.map(|instant| (instant, now));
             one.lane.slot.settling();
             // A lane that works on nothing has nothing to store, and says so when it is asked for itself.
-            let current = one.lane.current?;
-            Some((current.lease, current.ends(one.settle, one.failure, now)))
+            let current = one.lane.unsettled()?;
+            Some((current.claimed.lease, current.ends(one.settle, one.failure, now)))
         };
         let settlements: Vec<_> = settling.iter_mut().filter_map(ends).collect();
         let answers = shared.queue.settle_many(settlements, now).await;
-        let asked = settling.iter_mut().filter(|one| one.lane.current.is_some());
+        let asked = settling.iter_mut().filter(|one| one.lane.current.is_some_and(|current| !current.is_settled));
         for (one, answer) in asked.zip(answers) {
             let Some(current) = &mut one.lane.current else { continue };
             current.tries = 1;
-            let until = one.lane.slot.expires_at(current.lease, one.cx.attempt().number());
+            let until = one.lane.slot.expires_at(current.claimed.lease, one.cx.attempt().number());
             match answer {
                 Err(error) if !shared.is_final(&error, until, 1, one.cx) => continue,
                 answer => one.settled = Some(answer.map_err(Into::into)),
             }
-            one.lane.current = None;
+            current.is_settled = true;
             one.lane.slot.release();
         }
     }
@@ -174,7 +174,8 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
             // One of them is for the lane itself, which has had its first.
             claimer.more -= 1;
             let triggers = cx.triggers();
-            let claimed = self.claim(claimer, cx.wall_time(), cx).await;
+            claimer.now = cx.wall_time();
+            let claimed = self.claim(claimer, cx).await;
             claimer.more += 1;
             let Ok(next_due) = claimed else { return Ok(()) };
             let before = taken.len();
