@@ -55,6 +55,7 @@ enum Waits {
 ///
 /// It goes along with what is offered and not with the lane: a batch may begin with another one in front than has asked.
 #[derive(Default)]
+#[must_use = "a place that neither begins nor is given up is lost to its worker"]
 pub(crate) struct Turn {
     /// Since when it has a place, if it has one yet, and in which life of the worker.
     placed: Option<(Instant, u64)>,
