@@ -7,11 +7,11 @@ use std::{
 };
 
 use shiftwork::{
-    Batch, BatchContext, BatchWorker, Batches, BoxError, Breaker, Failure, QueueSourceExt, RateLimit, Retry, Signal,
-    Source,
+    Batch, BatchContext, BatchWorker, Batches, BoxError, Breaker, Failure, QueueSource, QueueSourceExt, RateLimit,
+    Retry, Signal, Source,
     event::{Event, Settle, SourceKind},
-    queue::{DeadLetterCause, FailureKind, Message, Priority},
-    source::{BatchLane, Claimed, Lane, LaneContext, Offer, Settling},
+    queue::{DeadLetterCause, Delivery, FailureKind, Message, Priority},
+    source::{BatchLane, Claimed, Lane, LaneContext, Offer, Settling, SourceContext},
 };
 use shiftwork_sim::{Dependency, Outcome, Script, SimQueue, World, dependency::Latency, millis, plan, secs, site};
 
@@ -545,6 +545,125 @@ fn t1_what_runs_alone_does_not_begin_when_intake_closes_while_its_others_are_giv
     // Rule Q10: the others go back first, and then the one itself.
     assert_eq!(*shelf.goods.lock().unwrap(), [1, 3, 2]);
     assert_eq!(outcome.ended_at(), secs(4));
+}
+
+/// A source of the program's own around that of a queue: it looks at each input of a batch, and at what that was claimed under.
+struct Marked {
+    rows: Rows,
+    mark: Mark,
+}
+
+type Mark = fn(u32, &mut Claimed);
+
+type Rows = QueueSource<SimQueue<u32>, u32>;
+
+struct MarkedLane {
+    rows: <Rows as Source>::Lane,
+    mark: Mark,
+    claimed: Option<Claimed>,
+}
+
+impl Source for Marked {
+    type Input = u32;
+    type Lane = MarkedLane;
+
+    fn kind(&self) -> SourceKind {
+        self.rows.kind()
+    }
+
+    fn begin(&self) {
+        self.rows.begin();
+    }
+
+    fn lane(&self, cx: &LaneContext) -> MarkedLane {
+        MarkedLane { rows: self.rows.lane(cx), mark: self.mark, claimed: None }
+    }
+
+    async fn maintain(&self, cx: &SourceContext) {
+        self.rows.maintain(cx).await;
+    }
+}
+
+impl Lane for MarkedLane {
+    type Input = u32;
+
+    async fn next(&mut self, cx: &LaneContext) -> Result<Option<Offer<u32>>, Failure> {
+        self.rows.next(cx).await
+    }
+
+    fn claimed(&self) -> Option<&Claimed> {
+        self.claimed.as_ref()
+    }
+
+    async fn settle(&mut self, settle: Settle, failure: Option<&Failure>, cx: &LaneContext) -> Result<(), BoxError> {
+        self.rows.settle(settle, failure, cx).await
+    }
+}
+
+impl BatchLane for MarkedLane {
+    type Taken = Delivery<u32>;
+
+    async fn take(
+        &mut self,
+        max: usize,
+        linger: Duration,
+        taken: &mut Vec<Delivery<u32>>,
+        cx: &LaneContext,
+    ) -> Result<(), Failure> {
+        self.rows.take(max, linger, taken, cx).await
+    }
+
+    fn accept(&mut self, taken: Delivery<u32>, cx: &LaneContext) -> Offer<u32> {
+        let offer = self.rows.accept(taken, cx);
+        self.claimed = self.rows.claimed().copied();
+        if let (Ok(input), Some(claimed)) = (&offer.input, &mut self.claimed) {
+            (self.mark)(*input, claimed);
+        }
+        offer
+    }
+
+    /// Each lane settles for itself.
+    async fn settle_together(_: &mut [Settling<'_, Self>]) {}
+}
+
+/// A worker that is done with each batch after five seconds.
+struct Steady;
+
+impl BatchWorker for Steady {
+    type Input = u32;
+
+    async fn cycle(&self, _: &mut Batch<u32>, _: &BatchContext) -> Result<(), Failure> {
+        tokio::time::sleep(secs(5)).await;
+        Ok(())
+    }
+}
+
+#[test]
+fn c1_a_source_that_panics_over_one_input_of_a_batch_has_all_of_it_given_back_and_other_batches_go_on() {
+    let mark: Mark = |input, _| assert!(input != 2, "there is no form for a two");
+    let mut seen = None;
+    let outcome = Script::new().run_once(|world| {
+        let rows: SimQueue<u32> = world.queue("rows");
+        rows.seed([9]);
+        let later = rows.clone();
+        world.at(secs(1), "rows", move || later.seed(1..=3));
+        seen = Some(rows.clone());
+        world.node("node", move |node| {
+            let source = Marked { rows: rows.clone().source(), mark };
+            node.host().batch_worker("rows", source, Batches::of(3), Steady).concurrency(2).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let faults = outcome.events().filter_map(|(at, event)| match event {
+        Event::WorkerFaulted { cause, .. } => Some((at, cause.kind)),
+        _ => None,
+    });
+    assert_eq!(faults.collect::<Vec<_>>(), [(secs(1), FailureKind::Panic)], "{}", outcome.timeline);
+    assert_eq!(outcome.count(|event| matches!(event, Event::SettledUnrun { settle: Settle::Return, .. })), 3);
+    let depth = seen.unwrap().inspect_depth();
+    assert_eq!((depth.ready, depth.leased), (3, 0));
+    assert_eq!(time_of(&outcome, |event| matches!(event, Event::Settled { settle: Settle::Ack, .. })), Some(secs(5)));
+    assert_eq!(outcome.ended_at(), secs(5));
 }
 
 #[test]

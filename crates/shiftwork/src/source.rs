@@ -290,6 +290,9 @@ pub trait BatchLane: Lane {
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Makes one of them this lane's offer.
+    ///
+    /// Its panic is a fault of the worker. What else was taken is given back, and the lane is to take back what it has of this one
+    /// ([`Lane::take_back`]).
     fn accept(&mut self, taken: Self::Taken, cx: &LaneContext) -> Offer<Self::Input>;
 
     /// Does what was decided about the last offers of many lanes, in one go where the source can. What it leaves undecided, in

@@ -15,6 +15,7 @@ use std::{
     future::{Future, poll_fn},
     mem,
     ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
@@ -30,7 +31,7 @@ use crate::{
     batch::Item,
     context::LaneShared,
     control::{Interrupts, Level},
-    cycle::{Around, Limits, RunCycle, caught, let_go},
+    cycle::{Around, Limits, RunCycle, caught, let_go, panicked},
     event::{CycleId, Event},
     gate::Gate,
     lifecycle::{
@@ -307,7 +308,18 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             // Whatever time its last settlement was at.
             lane.cx.asked_at = None;
             lane.shared.control.begin();
-            let offer = lane.lane.accept(taken, &lane.cx);
+            let before = lane.lane.claimed().copied();
+            let offer = match catch_unwind(AssertUnwindSafe(|| lane.lane.accept(taken, &lane.cx))) {
+                Ok(offer) => offer,
+                Err(panic) => {
+                    lane.faults(&panicked(&*panic));
+                    // What there is of it only the source knows, unless that is still the delivery that the lane had before.
+                    if before.is_none() || lane.lane.claimed() != before.as_ref() {
+                        self.apart.push((place, Unrun::Back));
+                    }
+                    continue;
+                }
+            };
             match lane.sort(Ok(Some(offer))) {
                 Ok(ready) => self.ready.push((place, ready)),
                 Err(NoCycle::Aside(why)) => self.apart.push((place, Unrun::Aside(why))),
@@ -319,7 +331,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         !self.has_faulted()
     }
 
-    /// Whether an input has panicked as it was dropped without a cycle, or the source as it was told of one.
+    /// Whether an input has panicked as it was dropped without a cycle, or the source over one.
     fn has_faulted(&self) -> bool {
         self.lanes.iter().any(|lane| lane.faulted)
     }
