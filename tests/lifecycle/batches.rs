@@ -667,6 +667,31 @@ fn c1_a_source_that_panics_over_one_input_of_a_batch_has_all_of_it_given_back_an
 }
 
 #[test]
+fn q8_what_runs_alone_has_all_of_its_time_however_long_its_others_are_given_back_for() {
+    // The one has crashed, as its source says.
+    let mark: Mark = |input, claimed| claimed.crashes = u32::from(input == 1);
+    // The claim is answered at 100 ms, and what follows it refused until 25 s.
+    let slow = site("rows").slow(millis(100)).lasting(millis(60));
+    let script = Script::new().at(secs(0), slow).at(millis(75), site("rows").outage().lasting(secs(25)));
+    let outcome = script.at(secs(60), Signal::Terminate).run_once(|world| {
+        let rows: SimQueue<u32> = world.queue("rows");
+        rows.seed(1..=3);
+        world.node("node", move |node| {
+            let source = Marked { rows: rows.clone().source(), mark };
+            node.host().batch_worker("rows", source, Batches::of(3), Steady).cycle_timeout(secs(6)).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let batches = outcome.events().filter_map(|(at, event)| match event {
+        Event::BatchStarted { cycles, .. } => Some((at.as_secs(), *cycles)),
+        _ => None,
+    });
+    assert_eq!(batches.collect::<Vec<_>>(), [(25, 1), (30, 2)], "{}", outcome.timeline);
+    assert_eq!(outcome.count(|event| matches!(event, Event::LeaseGivenUp { .. })), 0);
+    assert_eq!(outcome.report().unwrap().worker("rows").unwrap().cycles.succeeded, 3);
+}
+
+#[test]
 fn b1_a_batch_counts_as_one_cycle_for_its_breaker() {
     let breaker = Breaker::after(3).probe_every(secs(10)).jitter_percent(0);
     let seen = Bulk { takes: millis(0), breaker: Some(breaker), ..Bulk::default() }.run(|build| {

@@ -143,6 +143,11 @@ impl Seat {
         self.enter(IDLE);
     }
 
+    /// Whether its lane has nothing in flight.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.state.load(Ordering::Relaxed) % STATES == IDLE
+    }
+
     /// Whether its lane was left behind.
     pub(crate) fn is_left(&self) -> bool {
         self.left.load(Ordering::Relaxed)
@@ -195,7 +200,9 @@ mod tests {
         let seat = all.seat(1);
         let now = Instant::now();
         assert_eq!(all.flights(now), []);
+        assert!(seat.is_idle());
         seat.begin(CycleId(7), 2, Some(DeliveryId(9)), now);
+        assert!(!seat.is_idle());
         let later = now + Duration::from_secs(3);
         let of = |doing| Flight {
             cycle: CycleId(7),
@@ -215,8 +222,10 @@ mod tests {
         assert_ne!(seat.poll(), Some(poll), "each poll has its own number");
         seat.settles();
         assert_eq!(all.flights(later), [of(Doing::Settling)]);
+        assert!(!seat.is_idle());
         seat.end();
         assert_eq!(seat.flight(later), None);
+        assert!(seat.is_idle());
 
         seat.begin_hook(Hook::Stop, now);
         seat.poll_begins();

@@ -23,6 +23,7 @@ pub(crate) struct Bounds {
 pub(crate) struct Tenure {
     /// The number of the attempt.
     attempt: u64,
+    /// In its cycle.
     first_seen: Instant,
     /// The count of its signs of progress, and when that was last another one.
     progress: u64,

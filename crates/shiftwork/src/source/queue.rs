@@ -290,6 +290,11 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                 let mut tenures = self.tenures.lock().unwrap_or_else(PoisonError::into_inner);
                 tenures.resize(slots.len(), None);
                 held.retain(|(lane, held)| {
+                    if cx.lanes[*lane].seat.is_idle() {
+                        // Its time counts from when its cycle has begun: a batch may have others to give back before.
+                        tenures[*lane] = None;
+                        return true;
+                    }
                     let progress = cx.lanes[*lane].control.progress_count();
                     let tenure = tenures[*lane].get_or_insert_with(|| Tenure::new(held.attempt, progress, now));
                     match tenure.look(held.attempt, progress, bounds, now) {
