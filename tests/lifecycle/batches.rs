@@ -10,12 +10,12 @@ use shiftwork::{
     Batch, BatchContext, BatchWorker, Batches, BoxError, Breaker, Failure, QueueSource, QueueSourceExt, RateLimit,
     Retry, Signal, Source,
     event::{Event, Settle, SourceKind},
-    queue::{DeadLetterCause, Delivery, FailureKind, Message, Priority},
+    queue::{DeadLetterCause, Delivery, FailureKind, Message, Priority, Timestamp},
     source::{BatchLane, Claimed, Lane, LaneContext, Offer, Settling, SourceContext},
 };
 use shiftwork_sim::{Dependency, Outcome, Script, SimQueue, World, dependency::Latency, millis, plan, secs, site};
 
-use crate::worlds::{Notes, time_of};
+use crate::worlds::{Notes, attempts, time_of};
 
 /// A worker that writes a batch of numbers at once, or one by one.
 #[derive(Clone)]
@@ -241,6 +241,63 @@ fn q10_one_bad_input_takes_none_of_its_siblings_to_the_dead_letters() {
     assert_eq!(seen.written(), [1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12]);
     let sizes: Vec<u32> = seen.batches().into_iter().map(|(_, size)| size).collect();
     assert_eq!(sizes, [[12].as_slice(), &[1; 12]].concat());
+}
+
+/// A seven that fails at 5 s and is claimed again at about 14.6 s, in `claims` of 100 ms each; others that come meanwhile are to be given
+/// back, which is refused for 25 s. It begins at once when that is over, and a rival gets nothing of it.
+fn others_are_given_back_in_an_outage(claims: u32, surroundings: fn(&mut World, &SimQueue<u32>)) -> Seen {
+    let look = |batch: &mut Batch<u32>| {
+        for item in batch {
+            match (item.input, item.attempt()) {
+                (7, 1) => item.fail(Failure::retry_after(millis(9_600), "locked")),
+                (8, 1) => item.fail(Failure::transient("locked")),
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    let bulk = Bulk { numbers: 0, takes: secs(5), look, surroundings, ..Bulk::default() };
+    let seen = bulk.run(|build| {
+        let claimed_in = millis(100) * claims;
+        let slow = site("numbers").slow(millis(100)).lasting(claimed_in);
+        // From when the last claim has got to the store, and has not been answered.
+        let outage = site("numbers").outage().lasting(secs(25));
+        let script = Script::new().at(millis(14_550), slow).at(millis(14_580) + claimed_in, outage);
+        script.at(secs(100), Signal::Terminate).run_once(build)
+    });
+    seen.outcome.assert_rules_kept();
+    let again = attempts(&seen.outcome).into_iter().rfind(|(_, attempt)| *attempt == 2).unwrap().0;
+    assert!((secs(40)..secs(41)).contains(&again), "{again:?}: {}", seen.outcome.timeline);
+    // Its earlier claim would have lapsed before 44.8 s, between two renewals.
+    assert_eq!(seen.outcome.count(|event| matches!(event, Event::SettleFailed { .. })), 0);
+    seen
+}
+
+/// Three others are on their way when the seven is claimed, and a rival is when its lease might have lapsed.
+fn three_others_and_a_rival(world: &mut World, queue: &SimQueue<u32>, priority: Priority) {
+    let (others, rival) = (queue.clone(), queue.clone());
+    let due = move |number: u32| Message::new(number).not_before(Timestamp::UNIX_EPOCH).priority(priority);
+    world.at(millis(14_620), "numbers", move || others.seed_messages((1..=3).map(due)));
+    world.at(millis(44_800), "a rival", move || rival.rival_claims(secs(1)));
+}
+
+#[test]
+fn q10_what_runs_alone_keeps_its_lease_after_an_outage_in_which_what_came_with_it_is_given_back() {
+    let seen = others_are_given_back_in_an_outage(1, |world, queue| {
+        queue.seed_messages([Message::new(7).priority(Priority(1))]);
+        three_others_and_a_rival(world, queue, Priority(0));
+    });
+    assert_eq!(seen.written(), [1, 2, 3, 7]);
+}
+
+#[test]
+fn q10_what_runs_alone_keeps_its_lease_after_an_outage_in_which_its_elders_are_given_back() {
+    // After the eight, which runs alone from 6 s on, the next is looked at by itself: it is one of the three.
+    let seen = others_are_given_back_in_an_outage(2, |world, queue| {
+        queue.seed_messages([7, 8].map(|number| Message::new(number).priority(Priority(1))));
+        three_others_and_a_rival(world, queue, Priority(2));
+    });
+    assert_eq!(seen.written(), [1, 2, 3, 7, 8]);
 }
 
 #[test]

@@ -6,10 +6,12 @@
 //!    one and looks at it, until that may have company.
 //! 3. A delivery that must run alone and was passed over for its elders has its turn the next time, and they are returned.
 //! 4. No delivery is in a batch twice: one that is claimed again while the batch lingers is taken out of it.
+//! 5. What is taken is renewed only once it has its lane. What may lapse before that, since the store was long in taking others back, goes
+//!    back as well, and is claimed again.
 
 use std::{collections::VecDeque, pin::pin, sync::atomic::Ordering, time::Duration};
 
-use shiftwork_queue::{Delivery, Lease, Queue};
+use shiftwork_queue::{Delivery, Lease, Queue, later};
 use tokio::time::Instant;
 
 use super::{Claimer, QueueLane, RENEWALS, Shared, own::was_claimed_before};
@@ -94,19 +96,46 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
         let mut claimer = self.claimer.lock().await;
         // Under the lock, so that a claim never counts a lane that already has its delivery.
         self.waiting.fetch_sub(max, Ordering::Relaxed);
-        let took = self.take_together(&mut claimer, max, linger, taken, cx).await;
-        claimer.more = 0;
-        let claimed_before: Vec<Lease> =
-            taken.iter().map(|delivery| delivery.lease).filter(|lease| was_claimed_before(*lease)).collect();
-        if !claimed_before.is_empty() {
-            // Should intake close meanwhile, the batch gives back what it has.
-            let _is_open = self.take_from_own(&claimed_before, cx).await;
+        loop {
+            let took = self.take_together(&mut claimer, max, linger, taken, cx).await;
+            claimer.more = 0;
+            let claimed_before: Vec<Lease> =
+                taken.iter().map(|delivery| delivery.lease).filter(|lease| was_claimed_before(*lease)).collect();
+            if !claimed_before.is_empty() {
+                // Should intake close meanwhile, the batch gives back what it has.
+                let _is_open = self.take_from_own(&claimed_before, cx).await;
+            }
+            let took_any = !taken.is_empty();
+            let returned = if claimer.buffer.is_empty() || self.waiting.load(Ordering::Relaxed) > 0 {
+                Ok(())
+            } else {
+                let others = claimer.buffer.drain(..).collect();
+                self.give_back_beside(others, &mut claimer, taken, cx).await
+            };
+            took.and(returned)?;
+            // Once more if all that was taken has gone back with the others.
+            if !took_any || !taken.is_empty() {
+                return Ok(());
+            }
         }
-        if self.waiting.load(Ordering::Relaxed) == 0 {
-            let returned = self.return_buffer(&mut claimer, cx).await;
-            return took.and(returned);
+    }
+
+    /// Returns these, and what is kept as well where that took so long that its lease may lapse before it is renewed.
+    async fn give_back_beside(
+        &self,
+        others: Vec<Delivery<T>>,
+        claimer: &mut Claimer<T>,
+        taken: &mut Vec<Delivery<T>>,
+        cx: &LaneContext,
+    ) -> Result<(), Failure> {
+        let returned = self.give_back(others, cx).await;
+        let renewed_by = later(cx.wall_time(), self.options.lease / RENEWALS);
+        if taken.iter().all(|delivery| delivery.lease.expires_at > renewed_by) {
+            return returned;
         }
-        took
+        // What is in the buffer was claimed with it.
+        let kept: Vec<_> = taken.drain(..).chain(claimer.buffer.drain(..)).collect();
+        returned.and(self.give_back(kept, cx).await)
     }
 
     /// Takes a first delivery, and what may run beside it.
@@ -118,7 +147,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
         taken: &mut Vec<Delivery<T>>,
         cx: &LaneContext,
     ) -> Result<(), Failure> {
-        // Once more if all that was taken has been claimed anew meanwhile.
+        // Once more if all that was taken has been claimed anew meanwhile, or has gone back.
         while taken.is_empty() {
             claimer.more = max.saturating_sub(1);
             let Some(first) = self.take_as(claimer, cx.wall_time(), cx).await? else { break };
@@ -156,9 +185,9 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                 claimer.careful = true;
                 if was_careful {
                     // The batch has its place of the rate limit meanwhile, for as long as these leases last at most (rule C12).
-                    let returned = self.give_back(taken.drain(..), cx).await;
+                    let elders = std::mem::take(taken);
                     taken.push(next);
-                    return returned;
+                    return self.give_back_beside(elders, claimer, taken, cx).await;
                 }
                 // For a lane that waits; if there is none, it is returned.
                 claimer.buffer.push_front(next);
