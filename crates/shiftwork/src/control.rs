@@ -274,6 +274,7 @@ impl AttemptControl {
         if self.saying_lost.fetch_max(number, Ordering::AcqRel) >= number {
             return;
         }
+        // On another thread the lane may have begun to settle since it was looked at: what is said then is true, but late.
         say();
         self.lost.fetch_max(number, Ordering::AcqRel);
         self.worker.ring();
