@@ -17,7 +17,7 @@ pub(crate) struct Exhibit {
     /// The world as it was found, if it was shrunk since.
     pub(crate) before: Option<Picture>,
     pub(crate) after: Picture,
-    /// What the picture `after` is of: `shrunk`, `replayed`, `the first world`.
+    /// What the picture `after` is of: `shrunk`, `run again`, `replayed`, `the first world`.
     pub(crate) after_is: &'static str,
 }
 
@@ -36,7 +36,11 @@ fn of_failure(campaign: &Campaign<'_>, index: usize, failure: &Failure) -> Exhib
         failure: Some(index),
         before: scenario.and_then(|scenario| picture(scenario, &failure.found)),
         after: Picture::of(&failure.outcome),
-        after_is: if scenario.is_some() { "shrunk" } else { "replayed" },
+        after_is: match (scenario.is_some(), failure.is_shrunk()) {
+            (true, true) => "shrunk",
+            (true, false) => "run again",
+            (false, _) => "replayed",
+        },
     }
 }
 

@@ -162,6 +162,12 @@ impl Failure {
         }
     }
 
+    /// Whether its plan is the smallest that was found: not that of one from a file, nor of one that did not break its rule again, whose plan
+    /// stays as it was found.
+    pub(crate) fn is_shrunk(&self) -> bool {
+        self.reproduced && self.origin.file().is_none()
+    }
+
     /// Whether its plan may get smaller yet, if its campaign was interrupted: what is left in it was not tried without.
     pub(crate) fn is_cut_short(&self) -> bool {
         let plan = &self.outcome.plan;

@@ -14,7 +14,7 @@ use crate::{
     exhibit::Exhibit,
     junit::Escaped,
     picture::Picture,
-    report::{Ended, FaultCount, Origin, ScenarioReport},
+    report::{Ended, FaultCount, ScenarioReport},
     table::{Span, counted, cut_words, origin_words, rate},
 };
 
@@ -218,7 +218,7 @@ fn finding(out: &mut String, failure: &Failure, ended: Ended, command: &str) {
             counted(failure.found.faults.len() as u64, "fault")
         ),
     );
-    if let Origin::Generated(_) | Origin::Injected { .. } | Origin::Changed { .. } = failure.origin {
+    if failure.is_shrunk() {
         push(
             out,
             format_args!(

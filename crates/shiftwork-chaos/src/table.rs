@@ -203,13 +203,13 @@ impl Text<'_> {
             writeln!(f, "broken rule: {}, again", failure.rule())?;
             write!(f, "plan: {}", failure.outcome.plan)?;
         }
-        if let Origin::Generated(_) | Origin::Injected { .. } | Origin::Changed { .. } = failure.origin {
+        if failure.is_shrunk() {
             let (from, to) = (counted(failure.found.faults.len() as u64, "fault"), failure.outcome.plan.faults.len());
             let cut = cut_words(failure, self.report.ended);
             writeln!(f, "shrunk from {from} to {to} in {}{cut}", counted(failure.shrink_worlds.into(), "world"))?;
-        }
-        for without in &failure.without {
-            writeln!(f, "{without}")?;
+            for without in &failure.without {
+                writeln!(f, "{without}")?;
+            }
         }
         if let Some(line) = failure.replay_line(self.command) {
             writeln!(f, "replay:        {HEADING}{line}{HEADING:#}")?;

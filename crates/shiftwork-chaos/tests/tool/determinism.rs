@@ -205,10 +205,14 @@ fn worlds_of_saved_plans_run_twice_too() {
 #[test]
 fn a_failure_that_does_not_come_back_is_lost_determinism() {
     let folder = setup();
-    let run = chaos(folder.path(), &["canary-fickle", "--seeds", "3"]);
+    let run = chaos(folder.path(), &["canary-fickle", "--seeds", "3", "--report", "DIR/page"]);
     assert_eq!(run.code, 4, "{}{}", run.out, run.err);
     assert!(run.out.contains("broken rule: nobody was first"), "{}", run.out);
     assert!(run.out.contains("this did not happen: the world is not deterministic"), "{}", run.out);
     let saved = fs::read_dir(folder.path().join(".chaos")).unwrap();
     assert_eq!(saved.count(), 0, "a plan that breaks nothing is not worth keeping");
+    // What is told is what was found.
+    assert!(!run.out.contains("shrunk from ") && !run.out.contains("without fault "), "{}", run.out);
+    let page = fs::read_to_string(folder.path().join("page/index.html")).unwrap();
+    assert!(page.contains("<dt>found</dt>") && !page.contains("<dt>shrunk</dt>"), "{page}");
 }
