@@ -14,7 +14,7 @@ use crate::{
     exhibit::Exhibit,
     junit::Escaped,
     picture::Picture,
-    report::{Ended, FaultCount, ScenarioReport},
+    report::{Ended, FaultCount, ScenarioReport, ToolCrash},
     table::{Span, counted, cut_words, origin_words, rate},
 };
 
@@ -24,7 +24,7 @@ const SCRIPT: &str = include_str!("page/script.js");
 /// The text of the page. `command` is what starts the program.
 pub(crate) fn to_html(report: &CampaignReport, exhibits: &[Exhibit], command: &str) -> String {
     let mut body = String::new();
-    head(&mut body, report);
+    head(&mut body, report, command);
     scenarios(&mut body, report);
     failures(&mut body, report, exhibits, command);
     coverage(&mut body, report);
@@ -50,7 +50,7 @@ fn verdict(report: &CampaignReport) -> String {
     }
 }
 
-fn head(out: &mut String, report: &CampaignReport) {
+fn head(out: &mut String, report: &CampaignReport, command: &str) {
     let good = matches!(report.verdict(), Verdict::Kept);
     let class = if good { "good" } else { "bad" };
     let virtual_time = Span(report.scenarios.iter().map(|row| row.virtual_time).sum());
@@ -92,15 +92,7 @@ fn head(out: &mut String, report: &CampaignReport) {
         );
     }
     for crash in &report.crashes {
-        push(
-            out,
-            format_args!(
-                "<p class=\"warning\">The tool crashed in {}, seed {}: {}</p>\n",
-                Escaped(crash.scenario),
-                crash.seed,
-                Escaped(&crash.message)
-            ),
-        );
+        crashed(out, crash, command);
     }
     for slow in &report.slow {
         for poll in &slow.polls {
@@ -121,6 +113,24 @@ fn head(out: &mut String, report: &CampaignReport) {
         }
     }
     out.push_str("<nav aria-label=\"Sections\"><a href=\"#scenarios\">Scenarios</a> <a href=\"#worlds\">Timelines</a> <a href=\"#coverage\">Coverage</a></nav>\n</header>\n<main>\n");
+}
+
+/// A world in which the tool crashed, with the line that runs it again.
+fn crashed(out: &mut String, crash: &ToolCrash, command: &str) {
+    push(
+        out,
+        format_args!(
+            "<p class=\"warning\">The tool crashed in {}, seed {}, {}: {}",
+            Escaped(crash.scenario),
+            crash.seed,
+            Escaped(&origin_words(&crash.origin)),
+            Escaped(&crash.message)
+        ),
+    );
+    if let Some(line) = crash.again_line(command) {
+        push(out, format_args!("<br>Again, with the place of the panic: <code>{} -v</code>", Escaped(&line)));
+    }
+    out.push_str("</p>\n");
 }
 
 fn scenarios(out: &mut String, report: &CampaignReport) {

@@ -161,6 +161,17 @@ fn the_page_needs_nothing_but_itself() {
 }
 
 #[test]
+fn the_page_has_the_line_that_runs_a_crashed_world_again() {
+    let folder = setup();
+    let args = ["canary-unbuildable", "--seeds", "3", "-q", "--report", "DIR/page"];
+    assert_eq!(chaos(folder.path(), &args).code, 70);
+    let page = fs::read_to_string(folder.path().join("page/index.html")).unwrap();
+    let line = "<code>cargo xtask chaos canary-unbuildable --seed 1 --profile harsh -v</code>";
+    assert!(page.contains("The tool crashed in canary-unbuildable, seed 1, harsh: no world for seed 1"), "{page}");
+    assert!(page.contains(line), "{page}");
+}
+
+#[test]
 fn a_shrunk_failure_is_shown_before_and_after() {
     let folder = setup();
     let args =
