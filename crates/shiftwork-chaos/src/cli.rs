@@ -13,7 +13,7 @@ use shiftwork_sim::{Scenario, control, explore};
 use crate::{
     CampaignProfile, Search, Seeds, Shard,
     campaign::{FAILURES_MAX_DEFAULT, SEEDS_DEFAULT},
-    corpus::{Corpus, Replay},
+    corpus::{Corpus, Replay, files_in},
     exit,
     plan_folder::PlanFolder,
     shard,
@@ -297,14 +297,15 @@ impl Cli {
             },
             is_replay: self.plan.is_some(),
         };
+        let usual = usual_corpus.filter(|_| self.seed.is_none());
+        let folder = self.corpus.as_deref().or(usual).filter(|_| self.plan.is_none());
         if let Some(file) = &self.plan {
             let replay = Replay::read(file, scenarios)
                 .map_err(|reason| UsageError(format!("cannot replay {}: {reason}", file.display())))?;
             request.corpus.replays.push(replay);
         } else {
             request.scenarios = chosen(&self.scenarios, scenarios)?;
-            let usual = usual_corpus.filter(|_| self.seed.is_none());
-            request.corpus = corpus(self.corpus.as_deref().or(usual), scenarios, &request.scenarios)?;
+            request.corpus = corpus(folder, scenarios, &request.scenarios)?;
             let nothing = matches!(request.seeds, Seeds::Counted { count: 0, .. });
             if nothing && request.corpus.replays.is_empty() {
                 let message = "--seeds 0 leaves nothing to run: give at least 1, or a --corpus with plans";
@@ -319,9 +320,10 @@ impl Cli {
             PlanFolder::try_out(&self.save)
                 .map_err(|error| UsageError(format!("cannot write --save {}: {error}", self.save.display())))?;
         }
+        let inputs = self.inputs(request.profile.as_ref(), folder);
         request.json = self.json_target()?;
         request.written = self.files()?;
-        one_file_each(request.json.as_ref(), &request.written)?;
+        one_file_each(&inputs, request.json.as_ref(), &request.written)?;
         Ok(Request::Campaign(Box::new(request)))
     }
 
@@ -344,6 +346,23 @@ impl Cli {
             (false, None, Some(time)) => Seeds::Timed { first, time: Duration::from_secs(time.get()) },
             (false, None, None) => Seeds::Counted { first, count: self.seeds },
         }
+    }
+
+    /// Every file that is read, behind the option that names it. It is asked before there are new files, which have been opened to be written.
+    fn inputs(&self, profile: Option<&CampaignProfile>, corpus: Option<&Path>) -> Vec<(&'static str, PathBuf)> {
+        let profile = match profile {
+            Some(CampaignProfile::Own(own)) => Some(own.file.clone()),
+            Some(CampaignProfile::Known(_)) | None => None,
+        };
+        let named = [("--plan", self.plan.clone()), ("--profile", profile)];
+        // Those of scenarios that were not chosen as well.
+        let plans = corpus.and_then(|folder| files_in(folder).ok()).unwrap_or_default();
+        let plans = plans.into_iter().map(|file| ("--corpus", Some(file)));
+        let read = |(option, file): (&'static str, Option<PathBuf>)| {
+            let file = file?.canonicalize().ok()?;
+            file.is_file().then_some((option, file))
+        };
+        named.into_iter().chain(plans).filter_map(read).collect()
     }
 
     /// Every file that is asked for, opened.
@@ -386,8 +405,9 @@ fn open_for_later(path: &Path) -> std::io::Result<fs::File> {
     fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)
 }
 
-/// Refuses two outputs in one file, of which only the one that is written last would be left. A device takes as many as there are.
-fn one_file_each(json: Option<&JsonTarget>, written: &[Written]) -> Result<(), UsageError> {
+/// Refuses an output in a file that is read, and two outputs in one file, of which only the one that is written last would be left. A device
+/// takes as many as there are.
+fn one_file_each(inputs: &[(&str, PathBuf)], json: Option<&JsonTarget>, written: &[Written]) -> Result<(), UsageError> {
     let json = match json {
         Some(JsonTarget::File(path, _)) => Some(("--json", path)),
         Some(JsonTarget::StandardOutput) | None => None,
@@ -397,6 +417,12 @@ fn one_file_each(json: Option<&JsonTarget>, written: &[Written]) -> Result<(), U
     for (option, path) in outputs {
         // However it was written: it is there, since it was opened.
         let Ok(path) = path.canonicalize() else { continue };
+        if let Some((input, _)) = inputs.iter().find(|(_, input)| *input == path) {
+            let path = path.display();
+            return Err(UsageError(format!(
+                "{option} would be written over {path}, which {input} reads: name another file"
+            )));
+        }
         if let Some((other, _)) = taken.iter().find(|(_, other)| *other == path) {
             let path = path.display();
             return Err(UsageError(format!("{other} and {option} are both to be written to {path}: name two files")));

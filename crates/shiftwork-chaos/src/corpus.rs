@@ -46,16 +46,8 @@ impl<'a> Corpus<'a> {
     ///
     /// When the folder itself cannot be read.
     pub fn read(folder: &Path, scenarios: &'a [Box<dyn Scenario>]) -> io::Result<Self> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            let file = entry?.path();
-            if file.extension().is_some_and(|extension| extension == "json") {
-                files.push(file);
-            }
-        }
-        files.sort();
         let mut corpus = Self::default();
-        for file in files {
+        for file in files_in(folder)? {
             match Replay::read(&file, scenarios) {
                 Ok(replay) => match replay.misfit() {
                     None => corpus.replays.push(replay),
@@ -149,6 +141,19 @@ impl<'a> Replay<'a> {
         sites.retain(|site| !known(site));
         sites
     }
+}
+
+/// Every `*.json` in a folder, in the order of their names.
+pub(crate) fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let file = entry?.path();
+        if file.extension().is_some_and(|extension| extension == "json") {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// The workers that the hosts of these worlds declare, and whether there are cycles that a plan may strike.

@@ -125,6 +125,42 @@ fn two_outputs_in_one_file_are_refused_however_it_is_named() {
 }
 
 #[test]
+fn an_output_in_a_file_that_is_read_is_refused_however_it_is_named_and_leaves_it_as_it_was() {
+    let folder = setup();
+    for inner in ["corpus", "page"] {
+        fs::create_dir(folder.path().join(inner)).unwrap();
+    }
+    let (plan, of_another) = (Plan::quiet("mailer", 1).to_json(), a_mail_sent_twice().to_json());
+    let mix = r#"{"faults_max": 2, "weights": {"hang": 1}}"#;
+    let (plan, of_another) = (&*plan, &*of_another);
+    let files = [("plan.json", plan), ("page/index.html", plan), ("corpus/a.json", of_another), ("mix.json", mix)];
+    for (name, content) in files {
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    let check = |input: &[&str], output: &[&str], name: &str| {
+        let run = chaos(folder.path(), &[input, output].concat());
+        assert_eq!((run.code, run.out.as_str()), (2, ""), "{input:?} {output:?}: {}", run.err);
+        let told = format!("error: {} would be written over ", output[0]);
+        let (option, file) = (format!(", which {} reads", input[0]), format!("/{name}, which"));
+        assert!([told, option, file].iter().all(|words| run.err.contains(words)), "{}", run.err);
+    };
+    let replay = ["--plan", "DIR/plan.json"];
+    check(&replay, &["--json", "DIR/plan.json"], "plan.json");
+    check(&replay, &["--trace", "DIR/./plan.json"], "plan.json");
+    check(&replay, &["--junit", "DIR/corpus/../plan.json"], "plan.json");
+    check(&["--plan", "DIR/page/index.html"], &["--report", "DIR/page"], "page/index.html");
+    // Also where the plan is of a scenario that does not run.
+    check(&["--corpus", "DIR/corpus", "mailer"], &["--json", "DIR/corpus/a.json"], "corpus/a.json");
+    check(&["--profile", "DIR/mix.json", "mailer"], &["--json", "DIR/mix.json"], "mix.json");
+    for (name, content) in files {
+        assert_eq!(fs::read_to_string(folder.path().join(name)).unwrap(), content, "{name}");
+    }
+    // A new file beside the plans is none of them.
+    let beside = ["mailer", "--seeds", "1", "--corpus", "DIR/corpus", "--json", "DIR/corpus/report.json"];
+    assert_eq!(chaos(folder.path(), &beside).code, 0);
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn a_file_that_there_is_no_room_for_is_a_crash_of_the_tool_and_named() {
     let folder = setup();
