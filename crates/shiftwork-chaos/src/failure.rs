@@ -88,10 +88,18 @@ impl Found {
     }
 }
 
+/// How the tool crashed as a failure was run again.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct CrashedAgain {
+    pub(crate) message: String,
+    /// The smaller plan in whose world it did; `None` for the one that was found.
+    pub(crate) plan: Option<Plan>,
+}
+
 impl Failure {
     /// Shrinks what `outcome` found, unless its plan came from a file; `tell` hears of it, and of each world that this takes, and breaks when
-    /// nobody waits for a smaller plan any more. If a scenario panics meanwhile, its panic comes beside the failure, with the plan as it was
-    /// found: the rule broke, whatever else does.
+    /// nobody waits for a smaller plan any more. If a scenario panics meanwhile, its first panic comes beside the failure, which gets smaller
+    /// all the same, if by other plans: the rule broke, whatever else does.
     pub(crate) fn shrunk(
         scenario: &dyn Scenario,
         origin: Origin,
@@ -99,7 +107,7 @@ impl Failure {
         violation: &Violation,
         how: How<'_>,
         tell: &dyn Fn(Meanwhile) -> ControlFlow<()>,
-    ) -> (Self, Option<String>) {
+    ) -> (Self, Option<CrashedAgain>) {
         let rule = &violation.rule;
         let plan_file = origin.file().map(Path::to_path_buf);
         let heard = if plan_file.is_none() {
@@ -125,10 +133,16 @@ impl Failure {
                 again()
             }
         });
-        let crash = shrunk.as_ref().err().map(|panic| format!("as its failure was run again: {panic}"));
+        let crashed =
+            |said: &str, plan| CrashedAgain { message: format!("as its failure was run again: {said}"), plan };
+        let crash = match &shrunk {
+            Ok(shrunk) => shrunk.crash.as_ref().map(|crash| crashed(&crash.said, Some(crash.plan.clone()))),
+            Err(panic) => Some(crashed(panic, None)),
+        };
         let shrunk = shrunk.or_else(|_| guarded(again));
         let reproduced = shrunk.as_ref().is_ok_and(|shrunk| shrunk.outcome.broke_first(&violation.rule));
-        let Shrunk { outcome: smallest, worlds, without } = shrunk.unwrap_or_else(|_| unshrunk(outcome.clone()));
+        let Shrunk { outcome: smallest, worlds, without, crash: _ } =
+            shrunk.unwrap_or_else(|_| unshrunk(outcome.clone()));
         let failure = Self {
             scenario: scenario.name(),
             origin,
@@ -241,7 +255,7 @@ pub(crate) fn file_name(scenario: &str, what: &str, origin: &Origin, found: &Pla
 
 /// A world whose plan stays as it is.
 fn unshrunk(outcome: Outcome) -> Shrunk {
-    Shrunk { outcome, worlds: 0, without: Vec::new() }
+    Shrunk { outcome, worlds: 0, without: Vec::new(), crash: None }
 }
 
 pub(crate) fn replay_line(command: &str, file: &Path) -> String {
@@ -280,11 +294,13 @@ pub(crate) fn in_a_shell(word: &str) -> String {
 mod tests {
     use std::sync::{Arc, atomic::AtomicBool};
 
-    use shiftwork::{Context, Schedule, Tick};
+    use shiftwork::{Context, Schedule, Tick, queue::Timestamp};
     use shiftwork_sim::{
         Fault,
         explore::{FaultMix, Profile},
-        node, secs, site,
+        node,
+        plan::dst_forward,
+        secs, site,
     };
 
     use super::*;
@@ -313,6 +329,16 @@ mod tests {
         },
     };
 
+    /// As [`BROKEN`], and cannot be built unless a fault says the date of its world.
+    const DATED: Small = Small {
+        name: "dated",
+        build: |world| {
+            let usual: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+            assert!(world.wall_time() != usual, "no world without a date");
+            (BROKEN.build)(world);
+        },
+    };
+
     /// A failure whose plan has two faults for nothing, if whoever is told goes on like this when it is found and when it is shrunk.
     fn shrunk(found: ControlFlow<()>, shrinking: ControlFlow<()>) -> Failure {
         let faults =
@@ -329,6 +355,23 @@ mod tests {
         let (failure, crash) = Failure::shrunk(&BROKEN, origin, &outcome, violation, how, &tell);
         assert_eq!((failure.reproduced, crash), (true, None));
         failure
+    }
+
+    #[test]
+    fn a_failure_gets_smaller_though_a_smaller_plan_crashes_the_tool_and_that_plan_is_kept() {
+        let dst = || dst_forward("Europe/Vienna");
+        let crash = || node("node").crash(secs(1));
+        let faults = vec![Fault::new(1_000, crash()), Fault::new(4_000, dst()), Fault::new(6_000, crash())];
+        let plan = Plan { faults, ..Plan::quiet("dated", 1) };
+        let outcome = explore::run_plan(&DATED, &plan, false);
+        let (stop, tell) = (AtomicBool::new(false), |_: Meanwhile| GOES_ON);
+        let how = How { shrink_worlds_max: 200, poll_max_real: None, stop: &stop };
+        let origin = Origin::Generated(Profile::Harsh.into());
+        let (failure, crash) = Failure::shrunk(&DATED, origin, &outcome, &outcome.violations[0], how, &tell);
+        assert!(failure.reproduced);
+        assert_eq!(failure.outcome.plan.faults, [Fault::new(0, dst())]);
+        let message = "as its failure was run again: no world without a date".to_owned();
+        assert_eq!(crash, Some(CrashedAgain { message, plan: Some(Plan::quiet("dated", 1)) }));
     }
 
     const GOES_ON: ControlFlow<()> = ControlFlow::Continue(());

@@ -2,8 +2,8 @@
 //!
 //! A plan that was saved long ago, or written by hand, is run; if a rule breaks, the plan is shrunk as that of a new failure is,
 //! and takes the old one's place. What it comes to is told plan by plan: how much smaller it got, and what happens without
-//! each thing that is left. A plan that breaks no rule any more has nothing to shrink towards, and stays as it is. Of one that is interrupted
-//! the smallest so far is kept.
+//! each thing that is left. One whose scenario panics is shrunk towards the same panic. A plan that breaks no rule any more has nothing to shrink
+//! towards, and stays as it is. Of one that is interrupted the smallest so far is kept.
 
 use std::{
     io::{self, Write},
@@ -12,8 +12,8 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use shiftwork_sim::{
-    Plan, RuleName,
-    explore::{self, Progress, Shrunk},
+    Plan, RuleName, Violation,
+    explore::{self, Crash, Progress, Shrunk, ShrunkCrash, Without},
 };
 
 use crate::{
@@ -37,8 +37,8 @@ pub(crate) enum Destination<'a> {
 const LINE_EVERY: u32 = 500;
 
 /// Makes the plans of `corpus` smaller, and tells `err` what came of each. [`Verdict::Kept`] when all of them were dealt with,
-/// whatever they break. One that breaks its rule only once has lost determinism; it is told, as one is whose scenario panics, and the
-/// others are dealt with all the same.
+/// whatever they break. One that breaks its rule only once has lost determinism; it is told, as one is whose scenario panics, or does as it is
+/// shrunk, and the others are dealt with all the same.
 pub(crate) fn minimize(
     corpus: &Corpus<'_>,
     mut into: Destination<'_>,
@@ -71,13 +71,24 @@ pub(crate) fn minimize(
                 replay.plan.clone()
             }
             Ok(Smaller::Shrunk { rule, shrunk }) => {
-                let plan = shrunk.outcome.plan.clone();
-                let (before, after) = (sizes(&replay.plan), sizes(&plan));
-                let worlds = counted(shrunk.worlds.into(), "world");
-                drop(writeln!(err, "{file} breaks {rule}: {before}, shrunk to {after} in {worlds}"));
-                for without in &shrunk.without {
-                    drop(writeln!(err, "  {without}"));
+                let Shrunk { outcome, worlds, without, crash } = *shrunk;
+                tell_smaller(&format!("{file} breaks {rule}"), (&replay.plan, &outcome.plan), worlds, &without, err);
+                if let Some(crash) = crash {
+                    let Crash { plan, said } = crash;
+                    drop(writeln!(err, "  the tool crashed in the world of a plan with {}: {said}", sizes(&plan)));
+                    verdict = Verdict::ToolCrashed;
                 }
+                outcome.plan
+            }
+            Ok(Smaller::Crashed(shrunk)) => {
+                let ShrunkCrash { crash: Crash { plan, said }, worlds, without } = *shrunk;
+                if plan == replay.plan {
+                    drop(writeln!(err, "{file} stays as it is: the tool crashed in its world: {said}"));
+                } else {
+                    let told = format!("{file} crashes the tool: {said}");
+                    tell_smaller(&told, (&replay.plan, &plan), worlds, &without, err);
+                }
+                verdict = Verdict::ToolCrashed;
                 plan
             }
         };
@@ -111,11 +122,21 @@ enum Smaller {
         rule: RuleName,
         shrunk: Box<Shrunk>,
     },
+    /// The tool crashed in its world, and does in that of a smaller one.
+    Crashed(Box<ShrunkCrash>),
+}
+
+/// Tells how much smaller a plan has got, and what happens without each thing that is left in it.
+fn tell_smaller(what: &str, (before, after): (&Plan, &Plan), worlds: u32, without: &[Without], err: &mut dyn Write) {
+    let (before, after) = (sizes(before), sizes(after));
+    drop(writeln!(err, "{what}: {before}, shrunk to {after} in {}", counted(worlds.into(), "world")));
+    for without in without {
+        drop(writeln!(err, "  {without}"));
+    }
 }
 
 fn smaller(replay: &Replay<'_>, display: Display, stop: &AtomicBool, err: &mut dyn Write) -> Smaller {
-    let first = explore::run_plan(replay.scenario, &replay.plan, false);
-    let Some(violation) = first.violations.into_iter().next() else { return Smaller::Kept };
+    let first = world::guarded(|| explore::run_plan(replay.scenario, &replay.plan, false));
     let bar = match display {
         Display::Bar => ProgressBar::with_draw_target(Some(SHRINK_WORLDS_MAX.into()), ProgressDrawTarget::stderr()),
         Display::Lines | Display::Nothing => ProgressBar::hidden(),
@@ -133,12 +154,28 @@ fn smaller(replay: &Replay<'_>, display: Display, stop: &AtomicBool, err: &mut d
         }
         interruption::goes_on_unless(stop)
     };
-    let shrunk = explore::shrink(replay.scenario, &first.plan, &violation.rule, SHRINK_WORLDS_MAX, &mut tell);
+    let smaller = match first.map(|first| (first.plan, first.violations.into_iter().next())) {
+        Ok((_, None)) => Smaller::Kept,
+        Ok((plan, Some(Violation { rule, .. }))) => {
+            let shrunk = explore::shrink(replay.scenario, &plan, &rule, SHRINK_WORLDS_MAX, &mut tell);
+            if shrunk.outcome.broke_first(&rule) {
+                Smaller::Shrunk { rule, shrunk: Box::new(shrunk) }
+            } else {
+                Smaller::Lost { rule }
+            }
+        }
+        Err(said) => {
+            let shrunk = explore::shrink_crash(replay.scenario, &replay.plan, SHRINK_WORLDS_MAX, &mut tell);
+            // It may have crashed that once.
+            let once = || {
+                let crash = Crash { plan: replay.plan.clone(), said };
+                ShrunkCrash { crash, worlds: 0, without: Vec::new() }
+            };
+            Smaller::Crashed(Box::new(shrunk.unwrap_or_else(once)))
+        }
+    };
     bar.finish_and_clear();
-    if !shrunk.outcome.broke_first(&violation.rule) {
-        return Smaller::Lost { rule: violation.rule };
-    }
-    Smaller::Shrunk { rule: violation.rule, shrunk: Box::new(shrunk) }
+    smaller
 }
 
 fn sizes(plan: &Plan) -> String {

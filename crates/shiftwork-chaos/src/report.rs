@@ -144,7 +144,8 @@ pub struct ToolCrash {
     pub seed: u64,
     /// What the panic said.
     pub message: String,
-    /// The world's plan, if it was made in this campaign: neither a seed nor a file brings it back.
+    /// The plan in whose world it crashed, if that was made in this campaign: neither a seed nor a file brings it back. It is smaller than the
+    /// world's own if the tool crashed as a failure was shrunk.
     pub plan: Option<Plan>,
     /// Where its plan is kept.
     pub plan_file: Option<PathBuf>,

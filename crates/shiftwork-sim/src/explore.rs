@@ -6,7 +6,7 @@
 //! | `explore/exhaustive.rs` | every fault at every point of a base world |
 //! | `explore/guided.rs` | plans out of those that reached something new |
 //! | `explore/points.rs`, `explore/inject.rs` | which points there are, and what is tried at each |
-//! | `explore/shrink.rs` | the smallest plan that breaks the same rule |
+//! | `explore/shrink.rs` | the smallest plan that breaks the same rule, or crashes in the same way |
 
 mod exhaustive;
 mod generate;
@@ -23,7 +23,7 @@ pub use generate::generate;
 pub use guided::{Guide, Proposal, Reached};
 pub use mix::{FaultMix, FaultMixError, Profile};
 use proptest::strategy::ValueTree as _;
-pub use shrink::{Part, Progress, Shrunk, Without, shrink};
+pub use shrink::{Crash, Ending, Part, Progress, Shrunk, ShrunkCrash, Without, shrink, shrink_crash};
 
 use crate::{
     Fault, Order, Outcome, Plan, Scenario,

@@ -18,7 +18,7 @@ use shiftwork_sim::{
 use super::order::{Source, WorldToRun};
 use crate::{
     Failure,
-    failure::Meanwhile,
+    failure::{CrashedAgain, Meanwhile},
     report::{FaultCounts, Origin},
     stopwatch::Stopwatch,
 };
@@ -30,7 +30,8 @@ pub(crate) struct WorldDone {
     pub(crate) seed: u64,
     /// In real time, without what shrinking took.
     pub(crate) took: Duration,
-    /// The plan as it was before the world ran, if the tool crashed in it and nothing else brings that plan back.
+    /// The plan in whose world the tool crashed, as it was before that ran, if it did and nothing else brings that plan back: one that is made
+    /// out of others, or is smaller than what was found.
     pub(crate) made: Option<Plan>,
     /// What it came to, or how the tool crashed.
     pub(crate) ran: Result<Ran, String>,
@@ -76,16 +77,21 @@ pub(crate) fn run(world: &WorldToRun<'_>, how: How<'_>, tell: &dyn Fn(Meanwhile)
         took = stopwatch.elapsed();
         (plan, outcome)
     });
+    let mut smaller = None;
     let ran = ran.map(|(plan, outcome)| {
         let shrunk = outcome.violations.first().map(|violation| {
             let origin = world.origin.clone();
             Failure::shrunk(world.scenario, origin, &outcome, violation, how, tell)
         });
         let (failure, crash) = shrunk.unzip();
-        Ran { failure: failure.map(Box::new), crash: crash.flatten(), ..count(plan, &outcome) }
+        let crash = crash.flatten().map(|CrashedAgain { message, plan }| {
+            smaller = plan;
+            message
+        });
+        Ran { failure: failure.map(Box::new), crash, ..count(plan, &outcome) }
     });
     let crashed = !matches!(&ran, Ok(Ran { crash: None, .. }));
-    let made = world.made().filter(|_| crashed).cloned();
+    let made = smaller.or_else(|| world.made().filter(|_| crashed).cloned());
     WorldDone { row: world.row, origin: world.origin.clone(), seed: world.seed(), took, made, ran }
 }
 

@@ -9,11 +9,11 @@ use shiftwork_chaos::{
     json,
     report::Ended,
 };
-use shiftwork_sim::{Fault, Plan, Scenario, explore, millis, node, secs, site};
+use shiftwork_sim::{Fault, Plan, Scenario, explore, millis, node, plan::dst_forward, secs, site};
 
 use crate::{
     Run, chaos,
-    scenarios::{Brittle, Built, Interrupts, Twice},
+    scenarios::{Built, Interrupts, Twice, Undated},
     setup,
 };
 
@@ -179,11 +179,28 @@ fn a_rule_that_broke_is_told_and_its_plan_kept_though_the_tool_crashes_as_it_is_
     assert!(run.out.contains("failure 1 of 1") && run.out.contains("broken rule: all is well"), "{}", run.out);
     let told = "the tool crashed in canary-brittle, seed 0, gentle: as its failure was run again: no second world";
     assert!(run.out.contains(told), "{}", run.out);
-    let plans = saved_plans(&folder);
-    assert_eq!(plans.len(), 1, "{}", run.out);
-    let plan = Plan::from_json(&fs::read_to_string(&plans[0]).unwrap()).unwrap();
-    let found = explore::generate(&Brittle::default(), explore::Profile::Gentle, 0).plan();
-    assert_eq!((plan.seed, plan.faults.len()), (0, found.faults.len()), "as it was found: {plan}");
+    let of_failure = folder.path().join(".chaos/canary-brittle-all-is-well-gentle-0.json");
+    let plan = Plan::from_json(&fs::read_to_string(&of_failure).unwrap()).unwrap();
+    assert_eq!((plan.seed, plan.faults.len()), (0, 0), "it is made smaller all the same: {plan}");
+}
+
+#[test]
+fn a_plan_that_crashes_the_tool_is_minimized_towards_the_same_crash() {
+    let folder = setup();
+    let mut plan = Plan { scenario: Undated.name().to_owned(), ..too_large() };
+    plan.faults.push(Fault::new(45_000, dst_forward("Europe/Vienna")));
+    let file = folder.path().join("plan.json");
+    fs::write(&file, plan.to_json()).unwrap();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let path = file.to_string_lossy().into_owned();
+    let code = Tool::new(vec![Box::new(Undated)]).run(["--minimize", &path], &mut out, &mut err);
+    let err = String::from_utf8(err).unwrap();
+    assert_eq!((code, out.len()), (70, 0), "{err}");
+    let told = "plan.json crashes the tool: no world of another date: 6 faults, shrunk to 1 fault in ";
+    assert!(err.contains(told), "{err}");
+    assert!(err.contains("  without fault 1 it passes"), "{err}");
+    let smaller = Plan::from_json(&fs::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!(smaller.faults, [Fault::new(0, dst_forward("Europe/Vienna"))]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
     task::Poll,
 };
 
-use shiftwork::{Context, Failure, Schedule, Tick};
+use shiftwork::{Context, Failure, Schedule, Tick, queue::Timestamp};
 use shiftwork_sim::{Dependency, Scenario, Surface, What, World, millis, secs};
 
 /// All of them, as a program would list them.
@@ -399,5 +399,28 @@ impl Scenario for Brittle {
         assert!(self.built.fetch_add(1, Ordering::Relaxed) != 1, "no second world");
         Mailer.build(world);
         world.at_end("all is well", || Err("it never is".to_owned()));
+    }
+}
+
+/// As [`Mailer`], and cannot be built when a fault says the date of its world.
+pub(crate) struct Undated;
+
+impl Scenario for Undated {
+    fn name(&self) -> &'static str {
+        "canary-undated"
+    }
+
+    fn about(&self) -> &'static str {
+        "panics while it builds on any date but the usual one"
+    }
+
+    fn surface(&self) -> Surface {
+        surface()
+    }
+
+    fn build(&self, world: &mut World) {
+        let usual: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        assert!(world.wall_time() == usual, "no world of another date");
+        Mailer.build(world);
     }
 }

@@ -1,16 +1,22 @@
-//! The smallest plan that still breaks the same rule, and what each thing that is left in it is needed for.
+//! The smallest plan that still breaks the same rule, or whose world crashes as it did, and what each thing that is left in it is needed for.
 //!
 //! It works on a plan as it is, wherever that came from: generated, saved, found by another mode. What is tried, in this order and
 //! again until nothing more helps: tokio's own task order, fewer faults, fewer polls cut short, simpler kinds of faults, smaller
 //! numbers. Each try is a world, and they are bounded. Whoever waits may end it sooner.
+//!
+//! A try may crash: what surrounds the nodes panics, the scenario's `build` before all. That is another end than a broken rule. Two crashes are
+//! the same if their panics say the same.
 
-use std::ops::ControlFlow;
+use std::{
+    ops::ControlFlow,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use serde_json::Value;
 use shiftwork::Signal;
 
 use super::run_plan;
-use crate::{Fault, FaultKind, Order, Outcome, Plan, RuleName, Scenario};
+use crate::{Fault, FaultKind, Order, Outcome, Plan, RuleName, Scenario, rules::user::said};
 
 /// What shrinking came to.
 #[derive(Debug)]
@@ -21,6 +27,28 @@ pub struct Shrunk {
     pub worlds: u32,
     /// What happens without each thing that is left in the plan; empty if it was ended before that was tried.
     pub without: Vec<Without>,
+    /// The first of the worlds that were tried and crashed, if any did.
+    pub crash: Option<Crash>,
+}
+
+/// What shrinking the plan of a world that crashes came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShrunkCrash {
+    /// The smallest plan whose world crashes like that.
+    pub crash: Crash,
+    /// How many worlds it took.
+    pub worlds: u32,
+    /// What happens without each thing that is left in the plan; empty if it was ended before that was tried.
+    pub without: Vec<Without>,
+}
+
+/// A world in which something panicked outside of its nodes: the scenario's `build`, or what its surroundings do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crash {
+    /// Its plan.
+    pub plan: Plan,
+    /// What the panic said.
+    pub said: String,
 }
 
 /// What happens when one thing is taken out of a plan.
@@ -28,8 +56,19 @@ pub struct Shrunk {
 pub struct Without {
     /// Which.
     pub what: Part,
-    /// What breaks then; `None`: the world passes.
-    pub breaks: Option<RuleName>,
+    /// How the world ends then.
+    pub ends: Ending,
+}
+
+/// How the world of a plan ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// Every rule is kept.
+    Passes,
+    /// This one breaks first.
+    Breaks(RuleName),
+    /// It crashes, and the panic says this.
+    Crashes(String),
 }
 
 /// One thing in a plan.
@@ -47,9 +86,10 @@ impl std::fmt::Display for Without {
             Part::Fault(index) => write!(f, "without fault {} ", index + 1)?,
             Part::Order => f.write_str("in tokio's own task order ")?,
         }
-        match &self.breaks {
-            None => f.write_str("it passes"),
-            Some(rule) => write!(f, "this breaks: {rule}"),
+        match &self.ends {
+            Ending::Passes => f.write_str("it passes"),
+            Ending::Breaks(rule) => write!(f, "this breaks: {rule}"),
+            Ending::Crashes(said) => write!(f, "the tool crashes: {said}"),
         }
     }
 }
@@ -66,11 +106,11 @@ pub struct Progress<'a> {
 }
 
 /// Shrinks a plan that breaks `rule`, in at most `worlds_max` worlds. `progress` is told after each, and may end it there: what comes of it is
-/// then the smallest plan so far.
+/// then the smallest plan so far. A world that crashes meanwhile has not broken the rule, and another one is tried.
 ///
 /// # Panics
 ///
-/// When the scenario's `build` panics.
+/// When the world of the smallest plan, which is run again for its timeline, crashes: the scenario's `build` panics, say.
 #[must_use]
 pub fn shrink(
     scenario: &dyn Scenario,
@@ -79,20 +119,62 @@ pub fn shrink(
     worlds_max: u32,
     progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
 ) -> Shrunk {
-    let mut breaks = |plan: &Plan| run_plan(scenario, plan, false).broke_first(rule);
+    let mut crash = None;
+    let mut ending = |plan: &Plan| {
+        let ending = ending_of(scenario, plan);
+        if let Ending::Crashes(said) = &ending {
+            crash.get_or_insert_with(|| Crash { plan: plan.clone(), said: said.clone() });
+        }
+        ending
+    };
+    let (smallest, worlds, without) =
+        smallest_that_ends(&Ending::Breaks(rule.clone()), plan, &mut ending, worlds_max, progress);
+    Shrunk { outcome: run_plan(scenario, &smallest, true), worlds, without, crash }
+}
+
+/// As [`shrink`], of a plan whose world crashes: towards the smallest one whose world does, with a panic that says the same. `None` if it does
+/// not crash.
+#[must_use]
+pub fn shrink_crash(
+    scenario: &dyn Scenario,
+    plan: &Plan,
+    worlds_max: u32,
+    progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+) -> Option<ShrunkCrash> {
+    let wanted = ending_of(scenario, plan);
+    let mut ending = |plan: &Plan| ending_of(scenario, plan);
+    let Ending::Crashes(said) = &wanted else { return None };
+    let (plan, worlds, without) = smallest_that_ends(&wanted, plan, &mut ending, worlds_max, progress);
+    Some(ShrunkCrash { crash: Crash { plan, said: said.clone() }, worlds, without })
+}
+
+/// How the world of a plan ends. Nothing that a world touched that crashed is used again.
+fn ending_of(scenario: &dyn Scenario, plan: &Plan) -> Ending {
+    let ran = catch_unwind(AssertUnwindSafe(|| run_plan(scenario, plan, false)));
+    match ran.map(|outcome| outcome.violations.into_iter().next()) {
+        Ok(None) => Ending::Passes,
+        Ok(Some(first)) => Ending::Breaks(first.rule),
+        Err(panic) => Ending::Crashes(said(&*panic).to_owned()),
+    }
+}
+
+/// The smallest plan whose world has this end, how many worlds that took, and what happens without its parts.
+fn smallest_that_ends(
+    wanted: &Ending,
+    plan: &Plan,
+    ending: &mut dyn FnMut(&Plan) -> Ending,
+    worlds_max: u32,
+    progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+) -> (Plan, u32, Vec<Without>) {
     let mut flow = ControlFlow::Continue(());
     let mut told = |so_far: Progress<'_>| {
         flow = progress(so_far);
         flow
     };
-    let (smallest, worlds) = smallest(plan, &mut breaks, worlds_max, &mut told);
-    let broken = |plan: &Plan| {
-        let first = run_plan(scenario, plan, false).violations.into_iter().next();
-        first.map(|violation| violation.rule)
-    };
+    let (smallest, worlds) = smallest(plan, &mut |plan: &Plan| ending(plan) == *wanted, worlds_max, &mut told);
     let parts = if flow.is_break() { Vec::new() } else { parts(&smallest) };
-    let without = parts.into_iter().map(|(what, plan)| Without { what, breaks: broken(&plan) }).collect();
-    Shrunk { outcome: run_plan(scenario, &smallest, true), worlds, without }
+    let without = parts.into_iter().map(|(what, plan)| Without { what, ends: ending(&plan) }).collect();
+    (smallest, worlds, without)
 }
 
 /// The plan without each of its parts.
@@ -315,15 +397,20 @@ fn simpler_kinds(kind: &FaultKind) -> Vec<FaultKind> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
+    use shiftwork::{Context, Schedule, Tick};
 
     use super::*;
     use crate::{
+        Surface, World,
         explore::{FaultMix, generate, generate::tests::Bare},
         millis,
         order::CutShort,
-        plan::{clock_forward, crash, downtime},
+        plan::{clock_forward, crash, downtime, dst_forward},
         secs, site,
+        world::wall_at,
     };
 
     fn goes_on(_: Progress<'_>) -> ControlFlow<()> {
@@ -448,6 +535,65 @@ mod tests {
         assert_eq!(smallest.faults[0].kind.name(), "outage");
         let (smallest, _) = check(&plan, |plan| plan.faults.iter().any(|fault| fault.kind.name() == "error"));
         assert!(matches!(smallest.faults[0].kind, FaultKind::Error { percent: 100, .. }));
+    }
+
+    /// Breaks a rule in each of its worlds, and can be built only where a fault says the date of the world, or only where none does.
+    struct Dated {
+        is_said: bool,
+    }
+
+    impl Scenario for Dated {
+        fn name(&self) -> &'static str {
+            "dated"
+        }
+
+        fn about(&self) -> &'static str {
+            "panics while it builds on some dates"
+        }
+
+        fn surface(&self) -> Surface {
+            Surface { dependencies: Vec::new(), queues: Vec::new(), horizon: secs(10) }
+        }
+
+        fn build(&self, world: &mut World) {
+            let is_said = world.wall_time() != wall_at(Duration::ZERO, 0);
+            assert!(is_said == self.is_said, "another date");
+            world.node("node", |node| {
+                let tidy = |_: Tick, _: Context| async { Ok::<(), shiftwork::Failure>(()) };
+                node.host().worker("tidy", Schedule::every(secs(5)), tidy).run_until_signal()
+            });
+            world.at_end("all is well", || Err("it never is".to_owned()));
+        }
+    }
+
+    /// A plan that says a date, between two crashes.
+    fn dated() -> Plan {
+        let kinds = [crash(secs(1)), dst_forward("Europe/Vienna"), crash(secs(1))];
+        let faults = kinds.into_iter().zip([1_000, 4_000, 6_000]).map(|(kind, at_ms)| Fault::new(at_ms, kind));
+        Plan { faults: faults.collect(), ..Plan::quiet("dated", 1) }
+    }
+
+    #[test]
+    fn a_smaller_plan_whose_world_crashes_is_passed_over_and_told() {
+        let rule = RuleName::Scenario("all is well".to_owned());
+        let shrunk = shrink(&Dated { is_said: true }, &dated(), &rule, 2_000, &mut goes_on);
+        assert!(shrunk.outcome.broke_first(&rule), "{}", shrunk.outcome);
+        assert_eq!(shrunk.outcome.plan.faults, [Fault::new(0, dst_forward("Europe/Vienna"))]);
+        let crash = shrunk.crash.expect("there is no world without a date");
+        assert_eq!((crash.said.as_str(), crash.plan.faults.len()), ("another date", 0));
+        let told: Vec<_> = shrunk.without.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["without fault 1 the tool crashes: another date"]);
+    }
+
+    #[test]
+    fn a_plan_whose_world_crashes_gets_as_small_as_one_that_breaks_a_rule() {
+        let of_usual_dates = Dated { is_said: false };
+        let shrunk = shrink_crash(&of_usual_dates, &dated(), 2_000, &mut goes_on).expect("it crashes");
+        assert_eq!(shrunk.crash.said, "another date");
+        assert_eq!(shrunk.crash.plan.faults, [Fault::new(0, dst_forward("Europe/Vienna"))]);
+        let told: Vec<_> = shrunk.without.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["without fault 1 this breaks: all is well"]);
+        assert_eq!(shrink_crash(&of_usual_dates, &Plan::quiet("dated", 1), 2_000, &mut goes_on), None);
     }
 
     #[test]
