@@ -16,7 +16,7 @@ use shiftwork_sim::{
     Dependency, DependencyError, FaultKind, Ledger, Outcome, Script, What, World,
     dependency::Latency,
     millis, node,
-    plan::{abort_at_poll, crash, crash_at_poll, pause},
+    plan::{abort_at_poll, clock_back, clock_forward, crash, crash_at_poll, downtime, pause, slow_start},
     record::QueueOperation,
     secs, site, worker,
 };
@@ -283,20 +283,53 @@ fn what_changes_nothing_has_not_struck() {
     };
     assert!(late(1) && !late(0), "a queue that has nothing gives nothing");
 
-    let slow = |by_ms| calls(site("backend").slow(millis(by_ms)), DependencyError::into_failure).stats.struck[0];
-    assert!(slow(1) && !slow(0), "a call takes no longer");
-
-    let paused_again = |lasts| {
-        let script = Script::new().at(secs(5), pause(secs(30))).at(secs(10), pause(secs(lasts)));
-        let outcome = script.at(secs(60), Signal::Terminate).run_once(|world| {
-            world.foreign("node", |process| async move {
-                process.signals().unwrap().next().await;
-            });
-        });
-        outcome.assert_rules_kept();
-        outcome.stats.struck[1]
-    };
+    let paused_again =
+        |lasts| waits(Script::new().at(secs(5), pause(secs(30))).at(secs(10), pause(secs(lasts)))).stats.struck[1];
     assert!(paused_again(26) && !paused_again(25), "it would have stood still for as long");
+}
+
+/// A process that waits for its signal, which comes after a minute.
+fn waits(script: Script) -> Outcome {
+    let outcome = script.at(secs(60), Signal::Terminate).run_once(|world| {
+        world.foreign("node", |process| async move {
+            process.signals().unwrap().next().await;
+        });
+    });
+    outcome.assert_rules_kept();
+    outcome
+}
+
+#[test]
+fn what_is_of_no_length_has_not_struck() {
+    let backend = site("backend");
+    let met = |fault: &FaultKind| calls(fault.clone(), DependencyError::into_failure).stats.struck[0];
+    let mut pairs = vec![
+        [1, 0].map(|by_ms| backend.slow(millis(by_ms))),
+        [1, 0].map(|by_ms| backend.slow_tail(millis(by_ms))),
+        [1, 0].map(|by_ms| backend.brownout(100, millis(by_ms))),
+        [1, 0].map(|polls| backend.spin(polls)),
+    ];
+    if cfg!(tokio_unstable) {
+        pairs.push([1, 0].map(|by_ms| backend.block(millis(by_ms))));
+    }
+    for [some, none] in &pairs {
+        assert!(met(some) && !met(none), "{some}");
+    }
+    let strikes = |fault: &FaultKind| waits(Script::new().at(secs(0), fault.clone())).stats.struck[0];
+    let of_process = [
+        [1, 0].map(|by| slow_start(secs(by))),
+        [1, 0].map(|lasts| pause(secs(lasts))),
+        [1, 0].map(|by| clock_forward(secs(by))),
+        [1, 0].map(|by| clock_back(secs(by))),
+    ];
+    for [some, none] in &of_process {
+        assert!(strikes(some) && !strikes(none), "{some}");
+    }
+    let downtimes = |wall| {
+        let script = Script::new().at(secs(1), crash(secs(9))).at(secs(5), downtime(secs(wall)));
+        waits(script).stats.struck[1]
+    };
+    assert!(downtimes(1) && !downtimes(0), "nobody is there to be killed");
 }
 
 #[test]

@@ -326,20 +326,20 @@ impl Driver<'_> {
 
     /// The time of a fault has come: it strikes, unless it would change nothing.
     fn begin(&mut self, fault: usize, now: Duration) {
-        if !self.stands_still_for_longer(fault, now) {
+        if !self.is_idle_pause(fault, now) {
             self.strike(fault, now);
         }
     }
 
-    /// Whether a fault is a pause that is over before the one in which its node stands still already.
-    fn stands_still_for_longer(&self, fault: usize, now: Duration) -> bool {
+    /// Whether a fault is a pause that is over at once, or before the one in which its node stands still already.
+    fn is_idle_pause(&self, fault: usize, now: Duration) -> bool {
         let (driven, heal_at) = {
             let state = self.world.shared.lock();
             (state.faults[fault].kind.driven(), state.heal_at())
         };
         let Some(Driven::Pause { lasts }) = driven else { return false };
         let standing = self.target(fault).and_then(|index| self.nodes[index].paused_until);
-        standing.is_some_and(|until| (now + lasts).min(heal_at) <= until)
+        (now + lasts).min(heal_at) <= standing.unwrap_or(now)
     }
 
     /// Puts a fault at a deadline.
@@ -435,6 +435,10 @@ impl Driver<'_> {
 
     /// Every process is killed; by the time that they are started again, the wall clocks of all nodes have gone on by so much.
     fn downtime(&mut self, fault: usize, wall_ms: u64) {
+        let nobody_is_up = self.nodes.iter().all(|node| !matches!(node.state, Machinery::Up(_)));
+        if nobody_is_up && wall_ms == 0 {
+            return;
+        }
         // Before: workers are struck where they stand.
         self.world.shared.lock().strike(fault);
         for index in 0..self.nodes.len() {

@@ -616,14 +616,18 @@ impl State {
         self.time.set_wall_offset_ms(offset_ms);
     }
 
-    /// The wall clock of a node steps, or that of all.
+    /// The wall clock of a node steps, or that of all; a step of no length is none.
     pub(super) fn step_clock(&mut self, fault: usize, node: Option<NodeId>, by_ms: i64) {
         let at = self.now();
         let stepped = match node {
             Some(id) => &mut self.nodes[usize::from(id.0)].skew_ms,
             None => &mut self.stepped_ms,
         };
-        *stepped = stepped.saturating_add(by_ms);
+        let steps_to = stepped.saturating_add(by_ms);
+        if steps_to == *stepped {
+            return;
+        }
+        *stepped = steps_to;
         for id in (0..).map(NodeId).take(self.nodes.len()).filter(|id| node.is_none_or(|node| node == *id)) {
             let offset = self.wall_offset_ms(Some(id));
             self.recorder.rules.clock_stepped(at, id, offset);

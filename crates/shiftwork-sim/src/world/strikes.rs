@@ -299,7 +299,7 @@ impl State {
             let fault = &self.faults[index];
             let chance = &mut self.sites[usize::from(site.0)].chance;
             let by = match fault.kind {
-                FaultKind::Slow { by_ms, spread, .. } => {
+                FaultKind::Slow { by_ms: by_ms @ 1.., spread, .. } => {
                     let by = Duration::from_millis(by_ms);
                     match spread {
                         Spread::Constant => by,
@@ -326,7 +326,7 @@ impl State {
         let mut delay = Duration::ZERO;
         for index in 0..self.faults.len() {
             let fault = &self.faults[index];
-            if let FaultKind::SlowStart { node: name, by_ms, .. } = &fault.kind
+            if let FaultKind::SlowStart { node: name, by_ms: by_ms @ 1.., .. } = &fault.kind
                 && name.as_ref().map_or(node == NodeId(0), |name| *name == *self.node_name(node))
                 && Self::in_force(fault, heal_at, now)
             {
@@ -389,8 +389,8 @@ impl State {
                 FaultKind::ReplyLost { percent, .. } if after && one_in_hundred(chance, percent) => {
                     Meets::Error(Trouble::ReplyLost)
                 }
-                FaultKind::Spin { polls, .. } if !after && !fault.struck => Meets::Spin(polls),
-                FaultKind::Block { by_ms, .. } if !after && !fault.struck && may_block => {
+                FaultKind::Spin { polls: polls @ 1.., .. } if !after && !fault.struck => Meets::Spin(polls),
+                FaultKind::Block { by_ms: by_ms @ 1.., .. } if !after && !fault.struck && may_block => {
                     let by = Duration::from_millis(by_ms);
                     self.holds_up(by);
                     Meets::Block(by)
