@@ -99,6 +99,46 @@ fn time_and_chance_of_unmodified_code_follow_the_seed_whatever_ran_before() {
     }
 }
 
+/// A little chance from each generator that is not a library's own.
+fn a_little_chance() -> String {
+    format!("{} {}", fastrand::u64(..), uuid::Uuid::new_v4())
+}
+
+/// Draws as it is dropped, if it is to.
+struct Draws(bool);
+
+impl Drop for Draws {
+    fn drop(&mut self) {
+        if self.0 {
+            drop(a_little_chance());
+        }
+    }
+}
+
+#[test]
+fn what_the_destructors_of_a_killed_process_draw_shifts_nobodys_draws() {
+    let drawn = |last_draws: bool| {
+        let notes = Notes::default();
+        let noted = notes.clone();
+        let script = Script::new().at(secs(5), plan::crash(secs(1))).at(secs(10), Signal::Terminate);
+        let outcome = script.run_once(move |world| {
+            world.foreign("node", move |process| {
+                let noted = noted.clone();
+                async move {
+                    let signals = process.signals().unwrap();
+                    noted.add(a_little_chance());
+                    let _draws = Draws(last_draws);
+                    signals.next().await;
+                }
+            });
+        });
+        outcome.assert_rules_kept();
+        assert_eq!(outcome.stats.boots, 2);
+        notes.all()
+    };
+    assert_eq!(drawn(true), drawn(false));
+}
+
 /// Where the other process is told to say what it got.
 const PRINT: &str = "SHIFTWORK_TEST_PRINT_FINGERPRINT";
 

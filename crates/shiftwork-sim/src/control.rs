@@ -55,6 +55,21 @@ impl Control {
     }
 }
 
+/// Does something that neither takes anybody else's time nor moves anybody else's draws: it draws from `seed`.
+///
+/// What a generator of the thread's own has drawn before is not undone: that of `rand::rng`, and the keys of hash maps, which are counted on.
+pub(crate) fn aside<T>(seed: u64, work: impl FnOnce() -> T) -> T {
+    struct Back(u64);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            fastrand::seed(self.0);
+        }
+    }
+    let _back = Back(fastrand::get_seed());
+    fastrand::seed(seed);
+    interpose::aside(seed, work)
+}
+
 /// Holds this thread's chance and time for a world with `seed`, until what is returned is dropped.
 pub(crate) fn hold(seed: u64, clock: Arc<WorldClock>) -> interpose::Held {
     fastrand::seed(seed);

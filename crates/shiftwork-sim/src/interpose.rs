@@ -65,10 +65,10 @@ pub(crate) fn unheld<T>(work: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Does something of which nobody else's time passes: if it sleeps, this thread's clocks go on for as long as it takes,
-/// and are then what they were.
-pub(crate) fn aside<T>(work: impl FnOnce() -> T) -> T {
-    clock::aside(work)
+/// Does something of which nobody else's time passes, and which draws from `seed`: if it sleeps, this thread's clocks go on for as long as it
+/// takes, and are then what they were, as its entropy is.
+pub(crate) fn aside<T>(seed: u64, work: impl FnOnce() -> T) -> T {
+    entropy::aside(seed, || clock::aside(work))
 }
 
 /// What the machine's own clocks show on this thread, whoever holds it.

@@ -25,7 +25,7 @@ pub(crate) fn unheld<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
-pub(crate) fn aside<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn aside<T>(_seed: u64, work: impl FnOnce() -> T) -> T {
     work()
 }
 

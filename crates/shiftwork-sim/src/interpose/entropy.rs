@@ -24,6 +24,23 @@ pub(super) fn let_go() {
     STREAM.set(None);
 }
 
+/// Gives this thread back the stream that it had, as it was, when it is dropped.
+struct Back(Option<u64>);
+
+impl Drop for Back {
+    fn drop(&mut self) {
+        STREAM.set(self.0);
+    }
+}
+
+/// Does something with a stream of its own: what it draws moves nobody else's draws.
+pub(super) fn aside<T>(seed: u64, work: impl FnOnce() -> T) -> T {
+    let own = STREAM.get();
+    let _back = Back(own);
+    STREAM.set(own.map(|_| seed));
+    work()
+}
+
 /// The next eight bytes of the thread's stream (SplitMix64), if the thread runs a world.
 fn draw() -> Option<[u8; 8]> {
     let state = STREAM.get()?.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -76,7 +76,7 @@ fn what_is_slept_aside_is_nobody_elses_time() {
         clock.skip_to(Duration::from_secs(7));
         clock.set_wall_offset_ms(60_000);
         let (began, wall) = (std::time::Instant::now(), std::time::SystemTime::now());
-        aside(|| {
+        aside(2, || {
             std::thread::sleep(Duration::from_secs(5));
             assert_eq!((began.elapsed(), wall.elapsed().unwrap()), (Duration::from_secs(5), Duration::from_secs(5)));
         });
@@ -84,7 +84,29 @@ fn what_is_slept_aside_is_nobody_elses_time() {
         assert_eq!(clock.now(), Duration::from_secs(7));
     });
     // A thread without a world has nothing that could stand still.
-    assert_eq!(on_a_fresh_thread(None, |_| aside(|| 17)), 17);
+    assert_eq!(on_a_fresh_thread(None, |_| aside(2, || 17)), 17);
+}
+
+#[test]
+fn what_is_drawn_aside_is_nobody_elses_chance() {
+    let draw = || {
+        let mut bytes = [0_u8; 8];
+        #[expect(unsafe_code, reason = "a function of the C library is called as any program calls it")]
+        // SAFETY: the buffer is valid for writes of its length.
+        let answer = unsafe { c::getentropy(bytes.as_mut_ptr().cast(), bytes.len()) };
+        assert_eq!(answer, 0);
+        u64::from_le_bytes(bytes)
+    };
+    let (without, with, of_another) = on_a_fresh_thread(Some(1), |_| {
+        let first = draw();
+        let own = [aside(2, || [draw(), draw()]), aside(2, || [draw(), draw()])];
+        assert_eq!(own[0], own[1], "it follows from its seed");
+        (first, draw(), own[0][0])
+    });
+    assert_eq!(on_a_fresh_thread(Some(1), |_| (draw(), draw())), (without, with));
+    assert_eq!(on_a_fresh_thread(Some(2), |_| draw()), of_another);
+    // Without a world, it is the system's.
+    assert_ne!(on_a_fresh_thread(None, |_| aside(2, draw)), of_another);
 }
 
 #[test]

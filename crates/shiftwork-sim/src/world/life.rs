@@ -29,6 +29,7 @@ use tokio::{
 use super::blocking;
 use super::{Fence, Gate, Node, Program, Shared, deadlines::NextTimer};
 use crate::{
+    control,
     interpose::{self, parking},
     rules::user,
     streams::stream,
@@ -58,6 +59,8 @@ pub(super) struct Life {
     due: Duration,
     /// When it began, which is when its runtime's timers count from.
     began: Duration,
+    /// The seed of what its destructors draw once it is over.
+    last_draws: u64,
 }
 
 /// How the process of a life ended by itself.
@@ -72,6 +75,7 @@ impl Life {
     /// Starts the process; nothing of it runs yet.
     pub(super) fn begin(node: Node, program: &Program, now: Duration) -> io::Result<Self> {
         let shared = node.shared.clone();
+        let last_draws = stream(node.seed, "destructors");
         let gate = Arc::new(Gate::new());
         let runtime = runtime(&node, &gate)?;
         let (anchor, process) = {
@@ -97,7 +101,8 @@ impl Life {
         shared.lock().watch_runtime(metrics.clone(), gate.clone());
         interpose::gates::add(&gate);
         let let_go = LetGo(Some(gate.clone()));
-        Ok(Self { let_go, shared, gate, metrics, anchor, anchored: false, process, due: now, began: now, runtime })
+        let (anchored, due, began) = (false, now, now);
+        Ok(Self { let_go, shared, gate, metrics, anchor, anchored, process, due, began, runtime, last_draws })
     }
 
     /// Whether it has something to do at `now`.
@@ -209,14 +214,25 @@ impl Life {
 
     /// Drops everything it had in memory.
     pub(super) fn bury(self) {
-        let Self { mut let_go, runtime, anchor, process, metrics, shared: _, gate, anchored: _, due: _, began: _ } =
-            self;
+        let Self {
+            mut let_go,
+            runtime,
+            anchor,
+            process,
+            metrics,
+            shared: _,
+            gate,
+            anchored: _,
+            due: _,
+            began: _,
+            last_draws,
+        } = self;
         // Its blocking threads are called in once its tasks are gone; where they run by themselves, the runtime waits for them.
         let_go.0 = None;
         let waits = !gate.is_open();
         // A destructor of user code may panic; a process that is killed does not care. It may sleep, and nobody waits for
-        // it: a killed process runs no destructors.
-        interpose::aside(|| {
+        // it, or draw, and nobody draws anything else for it: a killed process runs no destructors.
+        control::aside(last_draws, || {
             let dropped = catch_unwind(AssertUnwindSafe(move || {
                 drop((anchor, process, metrics));
                 if waits { runtime.shutdown_background() } else { drop(runtime) }
