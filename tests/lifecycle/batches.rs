@@ -817,6 +817,22 @@ fn c5_a_panic_in_a_batch_is_that_of_the_inputs_without_a_verdict() {
 }
 
 #[test]
+fn c5_a_panic_of_the_store_over_what_is_moved_aside_is_not_held_against_the_batch_that_ends_in_the_same_poll() {
+    // The claim takes 200 ms, and so does the settlement, which gets there as the batch of 100 ms ends.
+    let script = Script::new()
+        .at(secs(0), site("numbers").slow(millis(200)).lasting(millis(250)))
+        .at(millis(250), site("numbers").panic());
+    let surroundings = |_: &mut World, queue: &SimQueue<u32>| queue.seed_undecodable("half a row");
+    let seen =
+        Bulk { numbers: 3, takes: millis(100), surroundings, ..Bulk::default() }.run(|build| script.run_once(build));
+    seen.outcome.assert_rules_kept();
+    assert_eq!(seen.outcome.stats.struck, [true, true], "{}", seen.outcome.timeline);
+    let ended = time_of(&seen.outcome, |event| matches!(event, Event::BatchEnded { failure: None, .. }));
+    let faulted = time_of(&seen.outcome, |event| matches!(event, Event::WorkerFaulted { .. }));
+    assert_eq!((ended, faulted), (Some(millis(300)), Some(millis(300))));
+}
+
+#[test]
 fn an_undecodable_input_is_moved_aside_and_its_batch_runs_without_it() {
     let surroundings = |_: &mut World, queue: &SimQueue<u32>| {
         queue.seed_undecodable("expected a number, found \"seven\"");

@@ -47,9 +47,9 @@ pub use tower::{DependencyLayer, DependencyService};
 
 use crate::{
     What,
-    record::SiteId,
+    record::{QueueOperation, SiteId},
     stubborn::Stubborn,
-    world::{LetPass, Meets, MeetsAtPoll, Shared, Visit},
+    world::{Asks, LetPass, Meets, MeetsAtPoll, Shared, Visit},
 };
 
 /// A handle that user code calls through. Cheap to clone.
@@ -109,7 +109,7 @@ impl Dependency {
         std::future::poll_fn(|cx| {
             let meets = self.shared.lock().meets_at_poll(self.site);
             match (meets, call.as_mut().as_pin_mut()) {
-                (MeetsAtPoll::Panic, _) => self.panic(),
+                (MeetsAtPoll::Panic, _) => self.panic(Asks::Code),
                 (MeetsAtPoll::Nothing, Some(call)) => call.poll(cx),
                 (MeetsAtPoll::Drop, _) | (MeetsAtPoll::Nothing, None) => {
                     call.set(None);
@@ -155,7 +155,7 @@ impl Dependency {
 
     async fn go_and_return<T>(&self, effect: impl Future<Output = T>) -> Result<T, DependencyError> {
         let visit = self.begin().await;
-        let Visit { site, call } = visit;
+        let Visit { site, call, asks: _ } = visit;
         self.shared.record(What::CallBegan { site, call });
         let took_effect = |_: &T, _| self.shared.record(What::CallTookEffect { site, call });
         let result = self.pass(visit, effect, Duration::MAX, took_effect).await;
@@ -168,10 +168,11 @@ impl Dependency {
     pub(crate) async fn quietly<T>(
         &self,
         effect: impl Future<Output = T>,
+        asks: Asks,
         patience: Duration,
         done: impl FnOnce(&T, bool),
     ) -> Result<T, DependencyError> {
-        let visit = self.begin().await;
+        let visit = Visit { asks, ..self.begin().await };
         self.pass(visit, effect, patience, done).await
     }
 
@@ -239,14 +240,17 @@ impl Dependency {
                     sleep_until(until).await;
                     return Err(self.error(Trouble::Silent));
                 }
-                Meets::Panic => self.panic(),
+                Meets::Panic => self.panic(visit.asks),
                 other @ (Meets::Nothing | Meets::Error(_) | Meets::Crash) => return self.obey(other).await,
             }
         }
     }
 
-    fn panic(&self) -> ! {
-        self.shared.record(What::PanicInjected);
+    fn panic(&self, asks: Asks) -> ! {
+        self.shared.record(match asks {
+            Asks::Code => What::PanicInjected,
+            Asks::Lane => What::Queue(QueueOperation::Panicked),
+        });
         let name = self.name();
         // Not `panic!`: an injected panic must not look like a found bug in the output of a test.
         std::panic::resume_unwind(Box::new(format!("injected panic in a call to {name}")));

@@ -32,7 +32,7 @@ use shiftwork::queue::{
 use crate::{
     Dependency, What,
     record::{QueueOperation, Settled},
-    world::{ClaimMeets, Shared},
+    world::{Asks, ClaimMeets, Shared},
 };
 
 /// How long the client of the queue waits for its store: a common statement timeout.
@@ -289,10 +289,11 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
     /// may hear it.
     async fn operate<O>(
         &self,
+        asks: Asks,
         operation: impl Future<Output = Result<O, QueueError>>,
         done: impl FnOnce(&Result<O, QueueError>, bool),
     ) -> Result<O, QueueError> {
-        let operation = self.site.quietly(operation, OPERATION_TIMEOUT, done);
+        let operation = self.site.quietly(operation, asks, OPERATION_TIMEOUT, done);
         match tokio::time::timeout(OPERATION_TIMEOUT, operation).await {
             Err(_) => Err(QueueError::unavailable("no answer from the store (injected)")),
             Ok(Err(error)) => Err(QueueError::unavailable(error)),
@@ -338,7 +339,7 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
                 self.record_pushed(pushed, &routes);
             }
         };
-        let pushed = self.operate(self.store.push(messages, now), record).await?;
+        let pushed = self.operate(Asks::Code, self.store.push(messages, now), record).await?;
         Ok(pushed
             .into_iter()
             .map(|one| match one {
@@ -364,7 +365,7 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
                 self.shared.lock().leased(self.outside(lease.delivery), claim.lease);
             }
         };
-        let answer = self.operate(granted, record).await;
+        let answer = self.operate(Asks::Lane, granted, record).await;
         if answer.is_err() {
             claimed.truncate(before);
         }
@@ -384,7 +385,7 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
                 self.shared.lock().leased(self.outside(lease.delivery), lasts);
             }
         };
-        let mut lost = self.operate(renewed, record).await?;
+        let mut lost = self.operate(Asks::Lane, renewed, record).await?;
         for lease in &mut lost {
             lease.delivery = self.outside(lease.delivery);
         }
@@ -399,7 +400,7 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
             self.forget_lease(&[inside]);
             self.store.settle(inside, settlement, now).await
         };
-        self.operate(settled, record).await
+        self.operate(Asks::Lane, settled, record).await
     }
 
     /// One operation, which a fault strikes as a whole: no answer is heard for any of them, or all are.
@@ -417,7 +418,7 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
                 self.record_settled(*lease, *how, answer);
             }
         };
-        match self.operate(settled, record).await {
+        match self.operate(Asks::Lane, settled, record).await {
             Ok(answers) => answers,
             Err(error) => asked.iter().map(|_| Err(QueueError::unavailable(error.to_string()))).collect(),
         }
@@ -428,12 +429,12 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
     }
 
     async fn depth(&self, now: Timestamp) -> Result<Depth, QueueError> {
-        self.operate(self.store.depth(now), |_, _| {}).await
+        self.operate(Asks::Code, self.store.depth(now), |_, _| {}).await
     }
 
     async fn dead_letters(&self, after: Option<DeliveryId>, limit: usize) -> Result<Vec<DeadLetter<T>>, QueueError> {
         let after = after.map(|id| self.inside(id));
-        let mut letters = self.operate(self.store.dead_letters(after, limit), |_, _| {}).await?;
+        let mut letters = self.operate(Asks::Code, self.store.dead_letters(after, limit), |_, _| {}).await?;
         for letter in &mut letters {
             letter.id = self.outside(letter.id);
         }
@@ -446,7 +447,7 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
                 self.shared.record(What::Queue(QueueOperation::Requeued(id)));
             }
         };
-        self.operate(self.store.requeue(self.inside(id), now), record).await
+        self.operate(Asks::Code, self.store.requeue(self.inside(id), now), record).await
     }
 
     async fn discard(&self, id: DeliveryId) -> Result<bool, QueueError> {
@@ -455,7 +456,7 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
                 self.shared.record(What::Queue(QueueOperation::Discarded(id)));
             }
         };
-        self.operate(self.store.discard(self.inside(id)), record).await
+        self.operate(Asks::Code, self.store.discard(self.inside(id)), record).await
     }
 
     async fn prune(&self, before: Timestamp, limit: usize) -> Result<usize, QueueError> {
@@ -464,6 +465,6 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
                 self.shared.record(What::Queue(QueueOperation::Pruned { dead_letters }));
             }
         };
-        self.operate(self.store.prune(before, limit), record).await
+        self.operate(Asks::Code, self.store.prune(before, limit), record).await
     }
 }

@@ -86,7 +86,7 @@ pub enum What {
         /// Its place in the plan.
         fault: usize,
     },
-    /// A panic was injected into the task that this is recorded in.
+    /// A panic was injected into the task that this is recorded in: into what is at work there.
     PanicInjected,
     /// A fault said that the time of a cycle is up, or that of the batch that begins with it.
     TimeIsUp {
@@ -190,6 +190,8 @@ pub enum QueueOperation {
     },
     /// When a node had exited, this delivery was still leased.
     StillLeased(DeliveryId),
+    /// A panic was injected into a claim, a renewal or a settlement. It is none of what is at work in the task that it is recorded in.
+    Panicked,
 }
 
 /// How a delivery was settled.
@@ -379,6 +381,7 @@ impl fmt::Display for QueueOperation {
                 write!(f, "lease of delivery {delivery} forgotten by its store (claim {token})")
             }
             QueueOperation::StillLeased(id) => write!(f, "delivery {id} is still leased"),
+            QueueOperation::Panicked => f.write_str("panic injected into a claim, a renewal or a settlement"),
         }
     }
 }

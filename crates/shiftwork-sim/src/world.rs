@@ -88,7 +88,7 @@ pub(crate) use real_time::Reading;
 pub use real_time::SlowPoll;
 pub(crate) use shared::Shared;
 use shiftwork::{HostReport, Signal, queue::Timestamp};
-pub(crate) use strikes::{ClaimMeets, LetPass, Meets, MeetsAtPoll, Visit};
+pub(crate) use strikes::{Asks, ClaimMeets, LetPass, Meets, MeetsAtPoll, Visit};
 pub(crate) use survey::{CycleAwait, Place, Sight};
 
 use crate::{

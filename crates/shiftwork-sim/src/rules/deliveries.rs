@@ -295,7 +295,7 @@ impl DeliveryRules {
                     tracked.claim.forgotten = true;
                 }
             }
-            QueueOperation::Fenced { .. } => {}
+            QueueOperation::Fenced { .. } | QueueOperation::Panicked => {}
         }
     }
 

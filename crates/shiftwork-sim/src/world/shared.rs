@@ -25,7 +25,7 @@ use super::{
     deadlines::Collisions,
     real_time::{RealTime, SlowPoll},
     recorder::Recorder,
-    strikes::{AtPoll, PlannedFault, Visit},
+    strikes::{Asks, AtPoll, PlannedFault, Visit},
     survey::{Place, Sight},
     tasks::Tasks,
 };
@@ -650,7 +650,7 @@ impl State {
         self.note(Place::CallBegins(site));
         let state = &mut self.sites[usize::from(site.0)];
         state.calls += 1;
-        Visit { site, call: state.calls }
+        Visit { site, call: state.calls, asks: Asks::Code }
     }
 
     pub(crate) fn chance(&mut self, site: SiteId) -> &mut fastrand::Rng {

@@ -21,6 +21,16 @@ use crate::{
 pub(crate) struct Visit {
     pub(crate) site: SiteId,
     pub(crate) call: u64,
+    pub(crate) asks: Asks,
+}
+
+/// Who asks something of a site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asks {
+    /// Code of the program's own: a cycle, say.
+    Code,
+    /// A lane, which does so beside what its task has at work.
+    Lane,
 }
 
 /// What a call meets on its way.
