@@ -44,10 +44,108 @@ fn a_worker_with_a_store_of_its_own_is_held_to_its_policies_and_to_no_queue() {
 
 #[cfg(tokio_unstable)]
 mod beside_a_queue_of_the_world {
-    use shiftwork::event::WorkerId;
-    use shiftwork_sim::{millis, plan::crash, site};
+    use std::collections::VecDeque;
+
+    use shiftwork::{
+        Signal,
+        event::WorkerId,
+        queue::{Claim, DeadLetter, Delivery, DeliveryId, Depth, Lease, Pushed, QueueError, Settlement},
+    };
+    use shiftwork_sim::{SimQueue, millis, plan::crash, site};
 
     use super::*;
+
+    /// A queue of the world behind a client that has each claim made by a task of its own.
+    #[derive(Clone)]
+    struct Spawning {
+        store: SimQueue<u32>,
+        /// By how many attempts it is wrong.
+        attempts_more: u32,
+    }
+
+    impl Queue<u32> for Spawning {
+        async fn push(&self, messages: Vec<Message<u32>>, now: Timestamp) -> Result<Vec<Pushed>, QueueError> {
+            self.store.push(messages, now).await
+        }
+
+        async fn claim(
+            &self,
+            claim: Claim,
+            claimed: &mut VecDeque<Delivery<u32>>,
+        ) -> Result<Option<Timestamp>, QueueError> {
+            let store = self.store.clone();
+            let claiming = tokio::spawn(async move {
+                let mut claimed = VecDeque::new();
+                let answer = store.claim(claim, &mut claimed).await;
+                (answer, claimed)
+            });
+            let (answer, taken) = claiming.await.unwrap();
+            let counted = |delivery: Delivery<u32>| {
+                let attempt = delivery.attempt + self.attempts_more;
+                Delivery { attempt, ..delivery }
+            };
+            claimed.extend(taken.into_iter().map(counted));
+            answer
+        }
+
+        async fn renew(&self, leases: &[Lease], until: Timestamp) -> Result<Vec<Lease>, QueueError> {
+            self.store.renew(leases, until).await
+        }
+
+        async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<(), QueueError> {
+            self.store.settle(lease, settlement, now).await
+        }
+
+        fn changed(&self) -> impl Future<Output = ()> + Send + 'static {
+            self.store.changed()
+        }
+
+        async fn depth(&self, now: Timestamp) -> Result<Depth, QueueError> {
+            self.store.depth(now).await
+        }
+
+        async fn dead_letters(
+            &self,
+            after: Option<DeliveryId>,
+            limit: usize,
+        ) -> Result<Vec<DeadLetter<u32>>, QueueError> {
+            self.store.dead_letters(after, limit).await
+        }
+
+        async fn requeue(&self, id: DeliveryId, now: Timestamp) -> Result<bool, QueueError> {
+            self.store.requeue(id, now).await
+        }
+
+        async fn discard(&self, id: DeliveryId) -> Result<bool, QueueError> {
+            self.store.discard(id).await
+        }
+
+        async fn prune(&self, before: Timestamp, limit: usize) -> Result<usize, QueueError> {
+            self.store.prune(before, limit).await
+        }
+    }
+
+    #[test]
+    fn c2_what_is_claimed_in_a_task_that_the_lane_has_spawned_is_judged_like_what_it_claims_itself() {
+        let world_of = |attempts_more| {
+            Script::new().at(secs(10), Signal::Terminate).run_once(move |world| {
+                let store = world.queue::<u32>("jobs");
+                store.seed(1..=3);
+                let queue = Spawning { store, attempts_more };
+                world.node("node", move |node| {
+                    let work = |_: u32, _: Context| async {
+                        tokio::time::sleep(secs(1)).await;
+                        Ok::<(), Failure>(())
+                    };
+                    node.host().worker("jobs", queue.clone().source(), work).run_until_signal()
+                });
+            })
+        };
+        let outcome = world_of(0);
+        outcome.assert_rules_kept();
+        assert_eq!(deliveries(&outcome, WorkerId(0)).len(), 3);
+        world_of(1).expect_broken("C2");
+    }
 
     /// Two workers with two lanes each. The jobs of one are in a queue of the world, those of the other are not.
     fn side_by_side(script: Script) -> Outcome {

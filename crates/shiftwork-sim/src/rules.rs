@@ -232,6 +232,12 @@ impl Rulebook {
         }
     }
 
+    /// A task of a node has spawned another one.
+    #[cfg(tokio_unstable)]
+    pub(crate) fn spawned(&mut self, node: NodeId, task: u32, by: u32) {
+        self.deliveries.spawned(node, task, by);
+    }
+
     pub(crate) fn on(&mut self, record: &Record, report: &mut dyn FnMut(Violation)) {
         let Some((id, node)) = record.node.and_then(|id| Some((id, self.nodes.get_mut(usize::from(id.0))?))) else {
             // What surrounds the nodes touches the queues, and strikes all of them.

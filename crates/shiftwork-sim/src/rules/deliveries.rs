@@ -163,6 +163,12 @@ impl DeliveryRules {
         }
     }
 
+    /// A task of a node has spawned another one.
+    #[cfg(tokio_unstable)]
+    pub(super) fn spawned(&mut self, id: NodeId, task: u32, by: u32) {
+        self.nodes.entry(id).or_default().claimants.spawned(task, by);
+    }
+
     /// A worker that does not use the runtime is at work in this node.
     pub(super) fn foreign_began(&mut self, id: NodeId) {
         self.nodes.entry(id).or_default().unseen = true;

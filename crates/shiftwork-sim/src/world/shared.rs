@@ -326,8 +326,12 @@ impl Shared {
     }
 
     pub(super) fn task_spawned(&self, task: &tokio::runtime::TaskMeta<'_>) {
-        if let Some(node) = self.lock().running_node() {
-            node.tasks.number(task.id(), Some(task.spawned_at()));
+        let mut state = self.lock();
+        let Some(id) = state.running else { return };
+        let tasks = &mut state.nodes[usize::from(id.0)].tasks;
+        let (by, number) = (tasks.current, tasks.number(task.id(), Some(task.spawned_at())));
+        if by != 0 {
+            state.recorder.rules.spawned(id, number, by);
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A worker may have a store of its own. Nobody sees what that does, and its deliveries may have the numbers of the world's. An event names
 //! the delivery, and not its store. But lanes claim in the tasks in which their cycles run, and of a claim from a queue of the world it is
-//! known in which task it was made:
+//! known in which task it was made. An implementation of a queue may pass a claim on in a task that it spawns where it is asked: so what a task
+//! has spawned claims for it, too.
 //!
 //! 1. A worker that has a delivery in a task that has claimed from a queue of the world claims from those, whether they have given it out
 //!    or not.
@@ -20,8 +21,10 @@ use shiftwork::event::WorkerId;
 /// The workers of one node that have deliveries.
 #[derive(Default)]
 pub(super) struct Claimants {
-    /// The tasks that have claimed from a queue of the world.
+    /// The tasks that have claimed from a queue of the world, and those that have spawned one that has.
     tasks: BTreeSet<u32>,
+    /// By which task each was spawned, if by one.
+    spawned_by: BTreeMap<u32, u32>,
     stores: BTreeMap<WorkerId, Store>,
 }
 
@@ -40,9 +43,16 @@ impl Claimants {
         self.stores.clear();
     }
 
+    /// A task has spawned this one.
+    #[cfg(tokio_unstable)]
+    pub(super) fn spawned(&mut self, task: u32, by: u32) {
+        self.spawned_by.insert(task, by);
+    }
+
     /// This task has claimed from a queue of the world, and learned of it.
     pub(super) fn has_claimed(&mut self, task: u32) {
         self.tasks.insert(task);
+        self.tasks.extend(self.spawned_by.get(&task));
     }
 
     /// What a worker claims from, if that is known when this task of it has something to say of a delivery.
