@@ -1,17 +1,20 @@
 //! Leases, renewals, crashes, fencing.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use shiftwork::{
-    Batch, BatchContext, BatchWorker, Batches, Context, Failure, QueueSourceExt, Schedule, Signal, Tick,
+    Batch, BatchContext, BatchWorker, Batches, Breaker, Context, Failure, QueueSourceExt, Schedule, Signal, Tick,
     event::{Event, Settle},
     queue::{DeadLetterCause, FailureKind, Message, Queue},
 };
 use shiftwork_sim::{
-    Plan, Script, What, World, millis, plan,
+    Plan, Script, SimQueue, What, World, millis, plan,
     record::{QueueOperation, Settled},
     secs, site,
 };
@@ -284,6 +287,56 @@ fn q4_a_claim_that_is_under_way_when_intake_closes_is_awaited_and_returned() {
     assert!(seen.done().is_empty());
     assert_eq!(seen.queue.inspect_depth().ready, 1);
     assert_eq!(seen.queue.inspect_depth().leased, 0);
+}
+
+#[test]
+fn the_next_delivery_is_claimed_in_the_operation_in_which_a_success_is_stored() {
+    let (outcome, seen) = Jobs { jobs: 3, ..Jobs::default() }.run(|build| {
+        let slow = site("jobs").slow(millis(100)).lasting(secs(10));
+        Script::new().at(secs(0), slow).at(secs(20), Signal::Terminate).run_once(build)
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(seen.done(), [1, 2, 3]);
+    let starts: Vec<Duration> = attempts(&outcome).into_iter().map(|(at, _)| at).collect();
+    assert_eq!(starts, [millis(100), millis(1_200), millis(2_300)]);
+}
+
+#[test]
+fn q4_what_is_claimed_with_a_settlement_is_returned_when_intake_closes_meanwhile() {
+    let (outcome, seen) = Jobs { jobs: 2, ..Jobs::default() }.run(|build| {
+        let slow = site("jobs").slow(secs(2)).lasting(secs(1));
+        Script::new().at(millis(500), slow).at(secs(2), Signal::Terminate).run_once(build)
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(seen.done(), [1]);
+    assert_eq!(outcome.count(|event| matches!(event, Event::SettledUnrun { settle: Settle::Return, .. })), 1);
+    let depth = seen.queue.inspect_depth();
+    assert_eq!((depth.ready, depth.leased), (1, 0));
+    assert_eq!(outcome.ended_at(), secs(3));
+}
+
+#[test]
+fn b1_what_is_claimed_with_a_settlement_does_not_begin_when_the_breaker_opens_meanwhile() {
+    let slow = site("jobs").slow(secs(2)).lasting(millis(600));
+    let outcome = Script::new().at(millis(500), slow).at(secs(40), Signal::Terminate).run_once(|world| {
+        let queue: SimQueue<u32> = world.queue("jobs");
+        queue.seed(1..=3);
+        world.node("node", move |node| {
+            // The second fails once, while the success of the first is on its way to the store.
+            let work = |job: u32, cx: Context| async move {
+                tokio::time::sleep(secs(u64::from(job.min(2)))).await;
+                if job == 2 && cx.attempt() == 1 { Err(Failure::transient("once")) } else { Ok(()) }
+            };
+            let breaker = Breaker::after(1).probe_every(secs(10)).jitter_percent(0);
+            node.host().worker("jobs", queue.clone().source(), work).concurrency(2).breaker(breaker).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(time_of(&outcome, |event| matches!(event, Event::BreakerOpened { .. })), Some(secs(2)));
+    assert_eq!(time_of(&outcome, |event| matches!(event, Event::SettledUnrun { .. })), Some(secs(3)));
+    let starts: Vec<Duration> = attempts(&outcome).into_iter().map(|(at, _)| at).collect();
+    assert_eq!(starts[..3], [secs(0), secs(0), secs(12)], "{}", outcome.timeline);
+    assert_eq!(outcome.report().unwrap().worker("jobs").unwrap().cycles.succeeded, 3);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use shiftwork::{
     QueueSourceExt, RateLimit, Retry, Schedule, ServiceContext, Signal, StopBudget, Tick, Worker, WorkerStatus,
     event::{Event, WorkerPhase},
 };
-use shiftwork_sim::{FaultKind, Outcome, Script, millis, secs, site};
+use shiftwork_sim::{FaultKind, Outcome, Script, SimQueue, millis, secs, site};
 
 use crate::worlds::{Count, Notes, attempts, time_of};
 
@@ -68,6 +68,29 @@ fn p1_a_paused_worker_begins_no_cycle_until_it_is_resumed() {
     // The tick of 30 s is served late; the one of 20 s is merged with it.
     assert_eq!(starts(&outcome), [0, 10, 35, 40].map(secs));
     assert_eq!(outcome.count(|event| matches!(event, Event::TicksMissed { count: 1, .. })), 1);
+}
+
+#[test]
+fn p1_what_is_claimed_with_a_settlement_waits_in_its_queue_when_a_pause_comes_meanwhile() {
+    let slow = site("jobs").slow(secs(2)).lasting(secs(1));
+    let acts: &[(u64, Act)] =
+        &[(2_000, |host, _| host.pause("jobs").unwrap()), (10_000, |host, _| host.resume("jobs").unwrap())];
+    let outcome = Script::new().at(millis(500), slow).at(secs(20), Signal::Terminate).run_once(|world| {
+        let queue: SimQueue<u32> = world.queue("jobs");
+        queue.seed(1..=2);
+        world.node("node", move |node| {
+            let work = |_: u32, _: Context| async {
+                tokio::time::sleep(secs(1)).await;
+                Ok::<(), Failure>(())
+            };
+            let host = node.host().worker("jobs", queue.clone().source(), work).host();
+            run_and_act(host, acts, Notes::default())
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(starts(&outcome), [secs(0), secs(10)]);
+    assert_eq!(time_of(&outcome, |event| matches!(event, Event::SettledUnrun { .. })), Some(secs(3)));
+    assert_eq!(outcome.report().unwrap().worker("jobs").unwrap().cycles.succeeded, 2);
 }
 
 #[test]

@@ -24,6 +24,7 @@ use std::{
     collections::VecDeque,
     fmt,
     future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
     slice,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
@@ -205,6 +206,18 @@ impl<T> MemoryQueue<T> {
         Self { shared: Arc::new(shared) }
     }
 
+    /// Tells of a settlement. What is done is dropped here, for the lock is released.
+    fn has_settled(&self, settled: Settled<T>) {
+        match settled {
+            Settled::Done(payload, next) => {
+                drop(payload);
+                self.left(next);
+            }
+            Settled::Aside(next) => self.left(next),
+            Settled::Waiting => self.notify(),
+        }
+    }
+
     /// A delivery has left the queue. Whether another one may be claimed instead.
     fn left(&self, next: bool) {
         if self.shared.bounded {
@@ -262,14 +275,27 @@ impl<T: Clone + Send + 'static> Queue<T> for MemoryQueue<T> {
 
     async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<(), QueueError> {
         let settled = self.lock().settle(lease, settlement, now)?;
-        match settled {
-            Settled::Done(payload, next) => {
-                drop(payload);
-                self.left(next);
+        self.has_settled(settled);
+        Ok(())
+    }
+
+    /// Under one lock. A payload that panics as it is cloned is for the next claim to tell: the settlement is made.
+    async fn settle_and_claim(
+        &self,
+        lease: Lease,
+        settlement: Settlement,
+        claim: Claim,
+        claimed: &mut VecDeque<Delivery<T>>,
+    ) -> Result<(), QueueError> {
+        let settled = {
+            let mut state = self.lock();
+            let settled = state.settle(lease, settlement, claim.now)?;
+            if claim.max > 0 {
+                let _ = catch_unwind(AssertUnwindSafe(|| state.claim(claim, claimed)));
             }
-            Settled::Aside(next) => self.left(next),
-            Settled::Waiting => self.notify(),
-        }
+            settled
+        };
+        self.has_settled(settled);
         Ok(())
     }
 

@@ -156,7 +156,24 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
         self.shared.record(What::Queue(QueueOperation::Claimed { delivery, token, attempt, crashes, told }));
     }
 
-    fn record_settled(&self, lease: Lease, how: Settled, answer: &Result<(), QueueError>) {
+    /// What was claimed behind the first `before`, which is known outside by another number from now on.
+    fn granted(&self, claimed: &mut VecDeque<Delivery<T>>, before: usize) -> Vec<Granted> {
+        let mut grant = |delivery: &mut Delivery<T>| {
+            let granted = (delivery.lease, delivery.attempt, delivery.crashes);
+            delivery.lease.delivery = self.outside(delivery.lease.delivery);
+            granted
+        };
+        claimed.range_mut(before..).map(&mut grant).collect()
+    }
+
+    fn record_granted<'a>(&self, granted: impl Iterator<Item = &'a Granted>, lasts: Duration, told: bool) {
+        for (lease, attempt, crashes) in granted {
+            self.record_claim(*lease, *attempt, *crashes, told);
+            self.shared.lock().leased(self.outside(lease.delivery), lasts);
+        }
+    }
+
+    fn record_settled(&self, lease: Lease, how: Settled, answer: Result<(), &QueueError>) {
         let (delivery, token) = (lease.delivery, lease.token.0);
         self.shared.record(What::Queue(match answer {
             Ok(()) => QueueOperation::Settled { delivery, token, how },
@@ -302,8 +319,8 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
     }
 }
 
-/// What a claim of the store came to: when the next delivery is due, and each lease with its attempt and its crashes.
-type Granted = (Option<Timestamp>, Vec<(Lease, u32, u32)>);
+/// A lease that was granted, with its attempt and its crashes.
+type Granted = (Lease, u32, u32);
 
 /// How the rules see a settlement.
 fn how(settlement: &Settlement) -> Settled {
@@ -352,18 +369,11 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
     async fn claim(&self, claim: Claim, claimed: &mut VecDeque<Delivery<T>>) -> Result<Option<Timestamp>, QueueError> {
         let before = claimed.len();
         let granted = async {
-            let answer = self.claim_of_store(claim, claimed).await;
-            let granted: Vec<_> = claimed.range(before..).map(|it| (it.lease, it.attempt, it.crashes)).collect();
-            for delivery in claimed.range_mut(before..) {
-                delivery.lease.delivery = self.outside(delivery.lease.delivery);
-            }
-            answer.map(|next_due| (next_due, granted))
+            let next_due = self.claim_of_store(claim, claimed).await?;
+            Ok((next_due, self.granted(claimed, before)))
         };
-        let record = |answer: &Result<Granted, QueueError>, told| {
-            for (lease, attempt, crashes) in answer.iter().flat_map(|(_, granted)| granted) {
-                self.record_claim(*lease, *attempt, *crashes, told);
-                self.shared.lock().leased(self.outside(lease.delivery), claim.lease);
-            }
+        let record = |answer: &Result<(Option<Timestamp>, Vec<Granted>), QueueError>, told| {
+            self.record_granted(answer.iter().flat_map(|(_, granted)| granted), claim.lease, told);
         };
         let answer = self.operate(Asks::Lane, granted, record).await;
         if answer.is_err() {
@@ -394,13 +404,42 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
 
     async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<(), QueueError> {
         let how = how(&settlement);
-        let record = |answer: &Result<(), QueueError>, _| self.record_settled(lease, how, answer);
+        let record = |answer: &Result<(), QueueError>, _| self.record_settled(lease, how, answer.as_ref().copied());
         let inside = self.lease_inside(lease);
         let settled = async {
             self.forget_lease(&[inside]);
             self.store.settle(inside, settlement, now).await
         };
         self.operate(Asks::Lane, settled, record).await
+    }
+
+    /// One operation, which a fault strikes as a whole: both are done, or neither.
+    async fn settle_and_claim(
+        &self,
+        lease: Lease,
+        settlement: Settlement,
+        claim: Claim,
+        claimed: &mut VecDeque<Delivery<T>>,
+    ) -> Result<(), QueueError> {
+        let (how, inside, before) = (how(&settlement), self.lease_inside(lease), claimed.len());
+        let done = async {
+            self.forget_lease(&[inside]);
+            self.store.settle(inside, settlement, claim.now).await?;
+            if claim.max > 0 {
+                // What cannot be claimed now is claimed by itself.
+                let _next_due = self.claim_of_store(claim, claimed).await.ok();
+            }
+            Ok(self.granted(claimed, before))
+        };
+        let record = |answer: &Result<Vec<Granted>, QueueError>, told| {
+            self.record_settled(lease, how, answer.as_ref().map(|_| ()));
+            self.record_granted(answer.iter().flatten(), claim.lease, told);
+        };
+        let answer = self.operate(Asks::Lane, done, record).await;
+        if answer.is_err() {
+            claimed.truncate(before);
+        }
+        answer.map(|_| ())
     }
 
     /// One operation, which a fault strikes as a whole: no answer is heard for any of them, or all are.
@@ -415,7 +454,7 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
         };
         let record = |answers: &Result<Vec<Result<(), QueueError>>, QueueError>, _| {
             for ((lease, how), answer) in asked.iter().zip(answers.iter().flatten()) {
-                self.record_settled(*lease, *how, answer);
+                self.record_settled(*lease, *how, answer.as_ref().copied());
             }
         };
         match self.operate(Asks::Lane, settled, record).await {

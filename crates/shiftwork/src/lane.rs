@@ -120,14 +120,16 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                 return LaneEnd { interrupted };
             }
             let pauses = self.shared.control.worker.pauses();
-            if !pauses.is_multiple_of(2) && !self.shared.control.worker.is_at_least(Level::Drain) {
+            // What goes on has nothing to wait for: it may have its next offer already.
+            let goes_on = std::mem::take(&mut self.cx.goes_on);
+            if !goes_on && !pauses.is_multiple_of(2) && !self.shared.control.worker.is_at_least(Level::Drain) {
                 // Rule P1. Whatever it held, the source has given back.
                 self.shared.control.worker.resumed().await;
                 self.cx.asked_at = None;
                 continue;
             }
             let asks_for_probe = match &self.gate {
-                Some(gate) if !gate.is_quiet() => {
+                Some(gate) if !goes_on && !gate.is_quiet() => {
                     self.cx.asked_at = None;
                     gate.pass(&self.cx).await
                 }
@@ -166,8 +168,10 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                     let control = &self.shared.control.worker;
                     match no_cycle {
                         NoCycle::Aside(delivery) => self.set_aside(delivery).await,
-                        // It was a pause, which may be over already.
-                        NoCycle::End if control.pauses() != pauses && !control.is_at_least(Level::Drain) => {}
+                        // It was a pause, which may be over already, or has begun before it went on.
+                        NoCycle::End
+                            if (control.pauses() != pauses || !pauses.is_multiple_of(2))
+                                && !control.is_at_least(Level::Drain) => {}
                         NoCycle::End => return LaneEnd { interrupted },
                         NoCycle::Fault(failure) => self.faults(&failure),
                     }
@@ -203,7 +207,12 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             let mut cycle = self.begin(began, attempt, entry);
             let result = self.run_cycle(input, &cycle).await;
             interrupted |= self.end(result, &mut cycle).await;
-            if !tokio::task::coop::has_budget_remaining() {
+            let has_budget = tokio::task::coop::has_budget_remaining();
+            if !has_budget && self.cx.goes_on {
+                // What it has been given waits for no other task; the next time it does not go on.
+                continue;
+            }
+            if !has_budget {
                 self.cx.asked_at = None;
             }
             // A cycle that never waits would keep its thread from every other task.
@@ -265,6 +274,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                 self.tell_breaker(gate, how, at, 0.5);
             }
             let Decision { settle, .. } = self.succeeded();
+            self.cx.goes_on = self.may_go_on();
             self.settle(settle, None, cycle).await;
             return false;
         };
@@ -284,6 +294,14 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             self.shared.control.worker.reached(Level::Drain).await;
         }
         kind == FailureKind::Interrupted && self.shared.control.worker.is_at_least(Level::Abort)
+    }
+
+    /// Whether it asks for its next offer at once.
+    fn may_go_on(&self) -> bool {
+        self.pace.is_none()
+            && self.gate.as_ref().is_none_or(|gate| gate.is_quiet())
+            && !self.shared.control.worker.is_closed()
+            && tokio::task::coop::has_budget_remaining()
     }
 
     /// What follows from a failure, for the breaker first. Out of the way of cycles that succeed.

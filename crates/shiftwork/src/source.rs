@@ -409,12 +409,14 @@ pub struct LaneContext {
     pub(crate) shared: Arc<LaneShared>,
     /// When the lane asked its source, if it has just read the clock.
     pub(crate) asked_at: Option<Instant>,
+    /// Whether it asks for its next offer once the present settlement is stored.
+    pub(crate) goes_on: bool,
 }
 
 impl LaneContext {
     pub(crate) fn new(source: Arc<SourceContext>, index: usize) -> Self {
         let shared = source.lanes[index].clone();
-        Self { source, index, shared, asked_at: None }
+        Self { source, index, shared, asked_at: None, goes_on: false }
     }
 
     fn shared(&self) -> &LaneShared {
@@ -425,6 +427,13 @@ impl LaneContext {
     #[must_use]
     pub fn index(&self) -> usize {
         self.index
+    }
+
+    /// At a settlement: whether the lane asks for its next offer once that is stored, whatever comes in between. A source that can have it
+    /// in the same operation may get it now. If no work may be taken in by then, it is given back at [`Lane::next`] as usual.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        self.goes_on
     }
 
     /// Whether no work may be taken in: intake is closed, or the worker is paused. After a pause the lane is asked for its

@@ -83,6 +83,19 @@ impl<T: Clone + Send + 'static> Driver<T> {
         block_on(self.queue.settle(lease, settlement, at(now)))
     }
 
+    /// Settles one, and claims up to `max` others.
+    pub(crate) fn settle_and_claim(
+        &self,
+        (lease, settlement): (Lease, Settlement),
+        (max, seconds): (usize, i64),
+        now: i64,
+    ) -> (Result<(), QueueError>, Vec<Delivery<T>>) {
+        let lasts = Duration::from_secs(u64::try_from(seconds).expect("leases are not negative"));
+        let (mut claimed, claim) = (VecDeque::new(), Claim { max, lease: lasts, now: at(now) });
+        let settled = block_on(self.queue.settle_and_claim(lease, settlement, claim, &mut claimed));
+        (settled, claimed.into())
+    }
+
     pub(crate) fn settle_many(&self, settlements: Vec<(Lease, Settlement)>, now: i64) -> Vec<Result<(), QueueError>> {
         block_on(self.queue.settle_many(settlements, at(now)))
     }

@@ -37,6 +37,22 @@ fn a_payload_that_panics_when_it_is_cloned_loses_nothing() {
     assert_eq!((delivery.attempt, delivery.crashes), (1, 0));
 }
 
+#[test]
+fn a_payload_that_panics_when_it_is_claimed_with_a_settlement_spoils_no_settlement() {
+    let armed = Arc::new(AtomicBool::new(false));
+    let queue = Driver { queue: MemoryQueue::new() };
+    queue.push(Message::new(Fragile { armed: Arc::clone(&armed) }), 0);
+    queue.push(Message::new(Fragile { armed: Arc::clone(&armed) }), 0);
+    let lease = queue.lease(0);
+    armed.store(true, Ordering::Relaxed);
+    let (settled, claimed) = queue.settle_and_claim((lease, Settlement::Ack), (1, 10), 0);
+    assert!(settled.is_ok() && claimed.is_empty());
+
+    armed.store(false, Ordering::Relaxed);
+    let delivery = queue.claim(1, 0).remove(0);
+    assert_eq!((delivery.attempt, delivery.crashes), (1, 0));
+}
+
 /// Looks at the queue when it is dropped.
 #[derive(Clone)]
 struct Nosy {

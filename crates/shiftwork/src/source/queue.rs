@@ -2,7 +2,8 @@
 //!
 //! The lanes of a worker share one claimer. A lane that finds the buffer empty takes the claimer's lock and claims once for
 //! every lane that waits; the others find their delivery in the buffer. There is no task for claiming that could fall
-//! behind, and nothing is claimed that no lane is waiting for. A lane without others has a claimer of its own.
+//! behind, and nothing is claimed that no lane is waiting for. A lane without others has a claimer of its own. One whose cycle
+//! has succeeded, and that goes on ([`LaneContext::goes_on`]), asks for its next delivery in the operation that settles the last.
 //!
 //! 1. A claim that was started is awaited: it is never dropped by a stop, so that no row stays locked (rule Q4).
 //! 2. What is in the buffer when intake closes is returned, not run (rule T1).
@@ -264,7 +265,7 @@ impl<T: Send + 'static, Q: Queue<T>> Source for QueueSource<Q, T> {
         let (shared, slot) = (self.shared(), Arc::<Slot>::default());
         shared.slots().push(slot.clone());
         let alone = (cx.source.lanes.len() == 1).then(Claimer::new);
-        QueueLane { shared, slot, current: None, alone, looked: None }
+        QueueLane { shared, slot, current: None, ahead: VecDeque::new(), alone, looked: None }
     }
 
     async fn maintain(&self, cx: &SourceContext) {
@@ -352,6 +353,8 @@ pub struct QueueLane<Q, T> {
     shared: Arc<Shared<Q, T>>,
     slot: Arc<Slot>,
     current: Option<Current>,
+    /// What was claimed with the last settlement, for the next offer.
+    ahead: VecDeque<Delivery<T>>,
     /// The claimer of a lane that has no others beside it: it needs no lock.
     alone: Option<Claimer<T>>,
     /// The wall time at the last settlement: the next claim is mostly made at the same instant.
@@ -393,7 +396,12 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
                 Some((instant, time)) if cx.asked_at == Some(instant) => time,
                 Some(_) | None => cx.wall_time_when_asked(),
             };
+            if !self.ahead.is_empty() && cx.is_closed() {
+                self.shared.give_back(self.ahead.drain(..), cx).await?;
+                return Ok(None);
+            }
             let delivery = match &mut self.alone {
+                _ if !self.ahead.is_empty() => self.ahead.pop_front(),
                 // It stays where it was claimed until it is offered: a delivery that is handed on is a copy each time.
                 Some(claimer) => {
                     claimer.now = now;
@@ -435,7 +443,8 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
             match settle {
                 // On its own, since most cycles succeed and most stores answer: nothing is kept for another try.
                 Settle::Ack | Settle::Discard if tries == 0 => {
-                    match self.shared.queue.settle(lease, Settlement::Ack, now).await {
+                    let claim = Claim { max: usize::from(cx.goes_on), lease: self.shared.options.lease, now };
+                    match self.shared.queue.settle_and_claim(lease, Settlement::Ack, claim, &mut self.ahead).await {
                         Ok(()) => Ok(()),
                         Err(error) if self.shared.is_final(&error, until, 1, cx) => Err(error.into()),
                         Err(_) => {
