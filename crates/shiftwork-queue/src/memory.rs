@@ -34,7 +34,7 @@ use jiff::Timestamp;
 
 use self::{
     changes::Changes,
-    record::Content,
+    record::Record,
     state::{Settled, State, places},
 };
 pub use self::{
@@ -116,8 +116,8 @@ impl<T> MemoryQueue<T> {
 
     /// Adds a delivery that cannot be decoded, due at once, as a damaged row of a database would be.
     pub fn push_undecodable(&self, reason: impl Into<String>, now: Timestamp) -> DeliveryId {
-        let content = Content::undecodable(Undecodable { reason: reason.into() });
-        let id = self.lock().add(content, now, now);
+        let record = Record::undecodable(Undecodable { reason: reason.into() }, now);
+        let id = self.lock().add(record, now);
         self.notify();
         id
     }

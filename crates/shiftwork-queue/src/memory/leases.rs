@@ -6,14 +6,18 @@
 //!    settlement a sift. The bound costs one scan when it has passed, at most about one per lease time.
 //! 3. Every lapsed lease ended at or before `caught_up`.
 //!
-//! What a lapse means for the counts, and who may claim, is the state's part.
+//! What the claims of a delivery have left is kept with its lease. What a lapse means for them, and who may claim, is the state's part.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{record::Hold, records::Records, waiting::Rank};
-use crate::DeliveryId;
+use super::{
+    record::{Claims, Hold},
+    records::Records,
+    waiting::Rank,
+};
+use crate::{DeliveryId, FencingToken};
 
 /// All leases.
 #[derive(Debug)]
@@ -21,8 +25,8 @@ pub(super) struct Leases {
     live: Vec<Live>,
     /// `None` when there is no live lease.
     earliest: Option<Timestamp>,
-    /// When each lapsed lease ended, in the order in which the deliveries are to be claimed.
-    lapsed: BTreeMap<Rank, Timestamp>,
+    /// The lapsed ones, in the order in which the deliveries are to be claimed.
+    lapsed: BTreeMap<Rank, Lapsed>,
     caught_up: Timestamp,
 }
 
@@ -30,6 +34,13 @@ pub(super) struct Leases {
 struct Live {
     id: DeliveryId,
     expires_at: Timestamp,
+    claims: Claims,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Lapsed {
+    expired_at: Timestamp,
+    claims: Claims,
 }
 
 impl Leases {
@@ -39,15 +50,22 @@ impl Leases {
 
     /// Adds a live lease. The result belongs in the delivery's record.
     #[must_use]
-    pub(super) fn grant(&mut self, id: DeliveryId, expires_at: Timestamp) -> Hold {
+    pub(super) fn grant(&mut self, id: DeliveryId, expires_at: Timestamp, claims: Claims) -> Hold {
         let slot = self.live.len();
-        self.live.push(Live { id, expires_at });
+        self.live.push(Live { id, expires_at, claims });
         self.earliest = Some(self.earliest.map_or(expires_at, |earliest| earliest.min(expires_at)));
         Hold::Live(slot)
     }
 
-    /// Ends the lease of a delivery, if there is one.
-    pub(super) fn end<T>(&mut self, hold: Hold, rank: Rank, records: &mut Records<T>) {
+    /// Ends the lease of a delivery, if its newest claim has this token. What the claims have left is the caller's.
+    pub(super) fn end<T>(
+        &mut self,
+        hold: Hold,
+        rank: Rank,
+        token: FencingToken,
+        records: &mut Records<T>,
+    ) -> Option<Claims> {
+        let claims = *self.claims(hold, rank).filter(|claims| claims.token == token)?;
         match hold {
             Hold::Nobody | Hold::Behind => {}
             Hold::Live(slot) => {
@@ -57,18 +75,24 @@ impl Leases {
                 }
             }
             Hold::Lapsed => {
-                self.lapsed.remove(&rank).expect("a lapsed delivery is among the lapsed");
+                self.lapsed.remove(&rank);
             }
         }
+        Some(claims)
+    }
+
+    /// Takes out a lapsed lease, for another claim.
+    pub(super) fn take_lapsed(&mut self, rank: Rank) -> Claims {
+        self.lapsed.remove(&rank).expect("a lapsed delivery is among the lapsed").claims
     }
 
     /// Sorts live and lapsed leases by `now`. A lease that lapsed for a later time is live again when the clock went back.
     pub(super) fn catch_up<T>(&mut self, now: Timestamp, records: &mut Records<T>) {
         if now < self.caught_up && !self.lapsed.is_empty() {
-            let revived = self.lapsed.extract_if(.., |_, expires_at| *expires_at > now).collect::<Vec<_>>();
-            for (rank, expires_at) in revived {
+            let revived = self.lapsed.extract_if(.., |_, lapsed| lapsed.expired_at > now).collect::<Vec<_>>();
+            for (rank, Lapsed { expired_at, claims }) in revived {
                 let id = rank.place.id;
-                set_hold(records, id, self.grant(id, expires_at));
+                set_hold(records, id, self.grant(id, expired_at, claims));
             }
         }
         self.caught_up = now;
@@ -79,7 +103,7 @@ impl Leases {
 
     fn lapse<T>(&mut self, now: Timestamp, records: &mut Records<T>) {
         let mut slot = 0;
-        while let Some(Live { id, expires_at }) = self.live.get(slot).copied() {
+        while let Some(Live { id, expires_at, claims }) = self.live.get(slot).copied() {
             if expires_at > now {
                 slot += 1;
                 continue;
@@ -87,7 +111,7 @@ impl Leases {
             self.remove_live(slot, records);
             let record = records.get_mut(id).expect("a leased delivery has a record");
             record.hold = Hold::Lapsed;
-            self.lapsed.insert(record.rank(id), expires_at);
+            self.lapsed.insert(record.rank(id), Lapsed { expired_at: expires_at, claims });
         }
         self.earliest = self.live.iter().map(|live| live.expires_at).min();
     }
@@ -107,7 +131,16 @@ impl Leases {
         match hold {
             Hold::Nobody | Hold::Behind => None,
             Hold::Live(slot) => self.live.get(slot).map(|live| live.expires_at),
-            Hold::Lapsed => self.lapsed.get(&rank).copied(),
+            Hold::Lapsed => self.lapsed.get(&rank).map(|lapsed| lapsed.expired_at),
+        }
+    }
+
+    /// What the claims of a leased delivery have left.
+    pub(super) fn claims(&self, hold: Hold, rank: Rank) -> Option<&Claims> {
+        match hold {
+            Hold::Nobody | Hold::Behind => None,
+            Hold::Live(slot) => self.live.get(slot).map(|live| &live.claims),
+            Hold::Lapsed => self.lapsed.get(&rank).map(|lapsed| &lapsed.claims),
         }
     }
 
@@ -132,10 +165,7 @@ fn set_hold<T>(records: &mut Records<T>, id: DeliveryId, hold: Hold) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        Message,
-        memory::record::{Content, Record},
-    };
+    use crate::{Message, memory::record::Record};
 
     fn second(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -146,9 +176,8 @@ mod tests {
         let mut leases = Leases::new();
         let mut records = Records::new();
         for (id, end) in (0..).map(DeliveryId).zip(ends) {
-            let content = Content::new(Message::new(()));
-            let mut record = Record::fresh(content, second(0), second(0));
-            record.hold = leases.grant(id, second(*end));
+            let mut record = Record::new(Message::new(()), second(0));
+            record.hold = leases.grant(id, second(*end), Claims::default());
             records.insert(id, record);
         }
         (leases, records)
@@ -166,7 +195,7 @@ mod tests {
     fn ending_a_lease_keeps_the_others_in_reach() {
         let (mut leases, mut records) = leases(&[5, 6, 7]);
         let ended = records.remove(DeliveryId(0)).unwrap();
-        leases.end(ended.hold, ended.rank(DeliveryId(0)), &mut records);
+        leases.end(ended.hold, ended.rank(DeliveryId(0)), FencingToken(0), &mut records).unwrap();
         assert_eq!(leases.len(), 2);
         check(&leases, &records);
     }
@@ -175,7 +204,7 @@ mod tests {
     fn the_last_lease_takes_the_bound_with_it() {
         let (mut leases, mut records) = leases(&[5]);
         let ended = records.remove(DeliveryId(0)).unwrap();
-        leases.end(ended.hold, ended.rank(DeliveryId(0)), &mut records);
+        leases.end(ended.hold, ended.rank(DeliveryId(0)), FencingToken(0), &mut records).unwrap();
         assert_eq!(leases.next_end(), None);
     }
 

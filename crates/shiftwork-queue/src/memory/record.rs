@@ -13,14 +13,39 @@ use crate::{DeliveryId, FailureRecord, FencingToken, Message, Priority, Undecoda
 /// delivery that is retried for ever takes.
 pub const HISTORY_MAX: usize = 64;
 
-/// What a delivery is made of. It goes with the delivery through retries, the dead letters and a requeue.
-pub(super) struct Content<T> {
+/// An unsettled delivery. A queue may be long, so that this is only what all of them have: what most have nothing of is in `rare`, and what
+/// the claims have left is with the lease while there is one.
+pub(super) struct Record<T> {
     pub(super) payload: Result<T, Undecodable>,
-    pub(super) priority: Priority,
-    /// The token of the newest claim. It goes on growing after a requeue, so that no older lease fits again.
-    pub(super) token: FencingToken,
-    /// What most deliveries have nothing of, out of the way of those.
+    pub(super) pushed_at: Timestamp,
+    pub(super) hold: Hold,
     rare: Option<Box<Rare>>,
+}
+
+/// What a delivery has that is not simply pushed, claimed and done. It goes with the delivery through retries, the dead letters and a
+/// requeue.
+#[derive(Default)]
+pub(super) struct Rare {
+    priority: Priority,
+    /// When it is due, if not since its push.
+    due: Option<Timestamp>,
+    /// What it keeps others from having, while it is unsettled.
+    pub(super) unique_key: Option<Arc<str>>,
+    /// The line that it is in.
+    pub(super) ordering_key: Option<Arc<str>>,
+    history: Vec<FailureRecord>,
+    /// What its claims have left, while nobody has it.
+    claims: Claims,
+}
+
+/// What the claims of a delivery have left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Claims {
+    /// The token of the newest. It goes on growing after a requeue, so that no older lease fits again.
+    pub(super) token: FencingToken,
+    pub(super) first_claimed_at: Option<Timestamp>,
+    pub(super) attempt: u32,
+    pub(super) crashes: u32,
 }
 
 /// What is left of a delivery that is done.
@@ -29,28 +54,52 @@ pub(super) struct Finished<T> {
     pub(super) rare: Option<Box<Rare>>,
 }
 
-/// The keys and the failures of a delivery.
-#[derive(Default)]
-pub(super) struct Rare {
-    /// What it keeps others from having, while it is unsettled.
-    pub(super) unique_key: Option<Arc<str>>,
-    /// The line that it is in.
-    pub(super) ordering_key: Option<Arc<str>>,
-    history: Vec<FailureRecord>,
+impl Default for Claims {
+    fn default() -> Self {
+        Self { token: FencingToken(0), first_claimed_at: None, attempt: 1, crashes: 0 }
+    }
 }
 
-impl<T> Content<T> {
-    pub(super) fn new(message: Message<T>) -> Self {
-        let Message { payload, not_before: _, priority, unique_key, ordering_key } = message;
-        let rare = (unique_key.is_some() || ordering_key.is_some()).then(|| {
+impl<T> Record<T> {
+    pub(super) fn new(message: Message<T>, now: Timestamp) -> Self {
+        let Message { payload, not_before, priority, unique_key, ordering_key } = message;
+        let due = not_before.filter(|due| *due != now);
+        let is_plain =
+            due.is_none() && priority == Priority::default() && unique_key.is_none() && ordering_key.is_none();
+        let rare = (!is_plain).then(|| {
             let (unique_key, ordering_key) = (unique_key.map(Arc::from), ordering_key.map(Arc::from));
-            Box::new(Rare { unique_key, ordering_key, history: Vec::new() })
+            Box::new(Rare { priority, due, unique_key, ordering_key, ..Rare::default() })
         });
-        Self { payload: Ok(payload), priority, token: FencingToken(0), rare }
+        Self { payload: Ok(payload), pushed_at: now, hold: Hold::Nobody, rare }
     }
 
-    pub(super) fn undecodable(error: Undecodable) -> Self {
-        Self { payload: Err(error), priority: Priority::default(), token: FencingToken(0), rare: None }
+    pub(super) fn undecodable(error: Undecodable, now: Timestamp) -> Self {
+        Self { payload: Err(error), pushed_at: now, hold: Hold::Nobody, rare: None }
+    }
+
+    /// Its place among all deliveries, which depends on nothing that a claim changes.
+    pub(super) fn rank(&self, id: DeliveryId) -> Rank {
+        let priority = self.rare.as_ref().map_or(Priority::default(), |rare| rare.priority);
+        Rank { priority: Reverse(priority), place: Place { due: self.due(), id } }
+    }
+
+    pub(super) fn due(&self) -> Timestamp {
+        self.rare.as_ref().and_then(|rare| rare.due).unwrap_or(self.pushed_at)
+    }
+
+    pub(super) fn set_due(&mut self, due: Timestamp) {
+        self.rare.get_or_insert_default().due = Some(due);
+    }
+
+    /// What its claims have left, if nobody has it.
+    pub(super) fn claims(&self) -> Claims {
+        self.rare.as_ref().map_or_else(Claims::default, |rare| rare.claims)
+    }
+
+    /// Nobody has it any more.
+    pub(super) fn waits(&mut self, claims: Claims) {
+        self.hold = Hold::Nobody;
+        self.rare.get_or_insert_default().claims = claims;
     }
 
     /// The key that it keeps others from having, while it is unsettled.
@@ -96,29 +145,6 @@ impl<T> Content<T> {
     }
 }
 
-/// An unsettled delivery.
-pub(super) struct Record<T> {
-    pub(super) content: Content<T>,
-    pub(super) pushed_at: Timestamp,
-    pub(super) first_claimed_at: Option<Timestamp>,
-    pub(super) due: Timestamp,
-    pub(super) attempt: u32,
-    pub(super) crashes: u32,
-    pub(super) hold: Hold,
-}
-
-impl<T> Record<T> {
-    /// A delivery that was never claimed, or is to look so.
-    pub(super) fn fresh(content: Content<T>, pushed_at: Timestamp, due: Timestamp) -> Self {
-        Self { content, pushed_at, first_claimed_at: None, due, attempt: 1, crashes: 0, hold: Hold::Nobody }
-    }
-
-    /// Its place among all deliveries, which depends on nothing that a claim changes.
-    pub(super) fn rank(&self, id: DeliveryId) -> Rank {
-        Rank { priority: Reverse(self.content.priority), place: Place { due: self.due, id } }
-    }
-}
-
 /// Who has a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hold {
@@ -138,17 +164,22 @@ mod tests {
     use crate::FailureKind;
 
     #[test]
+    fn a_record_of_a_plain_delivery_is_a_cache_line_at_most() {
+        assert!(size_of::<Option<Record<u64>>>() <= 64);
+    }
+
+    #[test]
     fn the_oldest_failure_is_forgotten_when_there_are_too_many() {
-        let mut content = Content::new(Message::new(()));
+        let mut record = Record::new(Message::new(()), Timestamp::UNIX_EPOCH);
         for attempt in (1..).take(HISTORY_MAX + 2) {
-            content.remember(FailureRecord {
+            record.remember(FailureRecord {
                 attempt,
                 at: Timestamp::UNIX_EPOCH,
                 kind: FailureKind::Transient,
                 message: String::new(),
             });
         }
-        assert_eq!(content.history().len(), HISTORY_MAX);
-        assert_eq!(content.history()[0].attempt, 3);
+        assert_eq!(record.history().len(), HISTORY_MAX);
+        assert_eq!(record.history()[0].attempt, 3);
     }
 }

@@ -84,9 +84,9 @@ impl<T> Records<T> {
 
     /// Removes what is done, and returns what is left of it: only that is moved, not the whole record.
     pub(super) fn finish(&mut self, id: DeliveryId) -> Option<Finished<T>> {
-        let Some(place) = self.place(id) else { return self.strays.remove(&id).map(|mut it| it.content.finish()) };
+        let Some(place) = self.place(id) else { return self.strays.remove(&id).map(|mut it| it.finish()) };
         let place = self.ring.get_mut(place)?;
-        let left = place.as_mut()?.content.finish();
+        let left = place.as_mut()?.finish();
         *place = None;
         self.has_left();
         Some(left)
@@ -142,14 +142,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Message, memory::record::Content};
+    use crate::Message;
 
     fn record(payload: u64) -> Record<u64> {
-        Record::fresh(Content::new(Message::new(payload)), Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH)
+        Record::new(Message::new(payload), Timestamp::UNIX_EPOCH)
     }
 
     fn payloads(records: &Records<u64>) -> Vec<(u64, u64)> {
-        records.iter().map(|(id, record)| (id.0, *record.content.payload.as_ref().unwrap())).collect()
+        records.iter().map(|(id, record)| (id.0, *record.payload.as_ref().unwrap())).collect()
     }
 
     #[test]

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use super::{
     inspect::{Entry, Stage},
     leases::Leases,
-    record::{Content, Finished, Hold, Rare, Record},
+    record::{Claims, Finished, Hold, Rare, Record},
     records::Records,
     waiting::Waiting,
 };
@@ -44,10 +44,9 @@ pub(super) struct State<T> {
 
 /// A dead letter, with what a requeue needs.
 pub(super) struct Dead<T> {
-    content: Content<T>,
+    record: Record<T>,
+    claims: Claims,
     cause: DeadLetterCause,
-    crashes: u32,
-    pushed_at: Timestamp,
     dead_at: Timestamp,
 }
 
@@ -104,24 +103,23 @@ impl<T> State<T> {
         {
             return Err((message, *owner));
         }
-        let due = message.not_before.unwrap_or(now);
-        Ok(self.add(Content::new(message), due, now))
+        Ok(self.add(Record::new(message, now), now))
     }
 
     /// Adds a new delivery. No record has its key, if it has one.
-    pub(super) fn add(&mut self, content: Content<T>, due: Timestamp, now: Timestamp) -> DeliveryId {
+    pub(super) fn add(&mut self, record: Record<T>, now: Timestamp) -> DeliveryId {
         self.last_id += 1;
         let id = DeliveryId(self.last_id);
-        if let Some(key) = content.unique_key() {
+        if let Some(key) = record.unique_key() {
             self.keys.insert(Arc::clone(key), id);
         }
-        self.enter(id, Record::fresh(content, now, due), now);
+        self.enter(id, record, now);
         id
     }
 
     /// Puts a record at the end of its line, if it has an ordering key.
     fn enter(&mut self, id: DeliveryId, mut record: Record<T>, now: Timestamp) {
-        if let Some(key) = record.content.ordering_key() {
+        if let Some(key) = record.ordering_key() {
             if let Some(line) = self.lines.get_mut(key) {
                 line.push_back(id);
                 record.hold = Hold::Behind;
@@ -175,22 +173,24 @@ impl<T> State<T> {
             let id = rank.place.id;
             let record = self.records.get_mut(id).expect("what waits has a record");
             // The only foreign code of a claim. If it panics, this delivery is still where it was.
-            let payload = record.content.payload.clone();
+            let payload = record.payload.clone();
 
-            let held = record.hold;
-            record.content.token = FencingToken(record.content.token.0 + 1);
-            let lease = Lease { delivery: id, token: record.content.token, expires_at };
-            if held == Hold::Lapsed {
-                record.crashes = record.crashes.saturating_add(1);
-            }
-            let (attempt, crashes, pushed_at) = (record.attempt, record.crashes, record.pushed_at);
-            let first_claimed_at = *record.first_claimed_at.get_or_insert(now);
-            record.hold = self.leases.grant(id, expires_at);
-            match held {
-                Hold::Nobody => self.waiting.remove_first(rank),
-                Hold::Lapsed => self.leases.end(held, rank, &mut self.records),
+            let mut claims = match record.hold {
+                Hold::Nobody => {
+                    self.waiting.remove_first(rank);
+                    record.claims()
+                }
+                Hold::Lapsed => {
+                    let claims = self.leases.take_lapsed(rank);
+                    Claims { crashes: claims.crashes.saturating_add(1), ..claims }
+                }
                 Hold::Live(_) | Hold::Behind => unreachable!("only what waits or has lapsed is claimed"),
-            }
+            };
+            claims.token = FencingToken(claims.token.0 + 1);
+            let first_claimed_at = *claims.first_claimed_at.get_or_insert(now);
+            record.hold = self.leases.grant(id, expires_at, claims);
+            let Claims { token, attempt, crashes, .. } = claims;
+            let (lease, pushed_at) = (Lease { delivery: id, token, expires_at }, record.pushed_at);
             claimed.push_back(Delivery { lease, attempt, crashes, pushed_at, first_claimed_at, payload });
         }
         self.waiting.next_due(now).into_iter().chain(self.leases.next_end()).min()
@@ -199,12 +199,19 @@ impl<T> State<T> {
     /// Moves the end of a lease. `false` when the lease is lost.
     pub(super) fn renew(&mut self, lease: Lease, until: Timestamp) -> bool {
         let id = lease.delivery;
-        let Some(record) = self.records.get(id).filter(|record| record.is_held_by(lease)) else { return false };
-        let (hold, rank) = (record.hold, record.rank(id));
-        self.leases.end(hold, rank, &mut self.records);
-        let hold = self.leases.grant(id, until);
+        let Some(claims) = self.end(lease) else { return false };
+        let hold = self.leases.grant(id, until, claims);
         self.records.get_mut(id).expect("it was there").hold = hold;
         true
+    }
+
+    /// Ends a lease if it is the newest claim's and not settled (rule 3 of the contract: its end does not matter). The record is then for
+    /// the caller to put somewhere.
+    fn end(&mut self, lease: Lease) -> Option<Claims> {
+        let id = lease.delivery;
+        let record = self.records.get(id)?;
+        let (hold, rank) = (record.hold, record.rank(id));
+        self.leases.end(hold, rank, lease.token, &mut self.records)
     }
 
     /// Ends an attempt.
@@ -215,10 +222,7 @@ impl<T> State<T> {
         now: Timestamp,
     ) -> Result<Settled<T>, QueueError> {
         let id = lease.delivery;
-        let held = self.records.get(id).filter(|record| record.is_held_by(lease));
-        let Some(record) = held else { return Err(QueueError::lease_lost(lease)) };
-        let (hold, rank) = (record.hold, record.rank(id));
-        self.leases.end(hold, rank, &mut self.records);
+        let Some(claims) = self.end(lease) else { return Err(QueueError::lease_lost(lease)) };
         match settlement {
             Settlement::Ack => {
                 let Finished { payload, rare } = self.records.finish(id).expect("what was held has a record");
@@ -226,29 +230,36 @@ impl<T> State<T> {
                 Ok(Settled::Done(payload, next))
             }
             Settlement::DeadLetter { cause, failure } => {
-                let record = self.records.remove(id).expect("what was held has a record");
-                let Record { mut content, pushed_at, crashes, .. } = record;
-                content.remember(failure);
-                let next = content.rare().is_some_and(|rare| self.forget(rare, now));
-                self.dead.insert(id, Dead { content, cause, crashes, pushed_at, dead_at: now });
+                let mut record = self.records.remove(id).expect("what was held has a record");
+                record.remember(failure);
+                let next = record.rare().is_some_and(|rare| self.forget(rare, now));
+                self.dead.insert(id, Dead { record, claims, cause, dead_at: now });
                 Ok(Settled::Aside(next))
             }
-            Settlement::Retry { at, failure } => Ok(self.wait(id, now, |record| {
-                record.attempt = record.attempt.saturating_add(1);
-                record.content.remember(failure);
-                record.due = at;
-            })),
+            Settlement::Retry { at, failure } => {
+                let claims = Claims { attempt: claims.attempt.saturating_add(1), ..claims };
+                Ok(self.wait(id, claims, now, |record| {
+                    record.remember(failure);
+                    record.set_due(at);
+                }))
+            }
             // It was due when it was claimed; it must not wait if the clock went back since.
-            Settlement::Return => Ok(self.wait(id, now, |record| record.due = record.due.min(now))),
-            Settlement::Snooze { until } => Ok(self.wait(id, now, |record| record.due = until)),
+            Settlement::Return => Ok(self.wait(id, claims, now, |record| record.set_due(record.due().min(now)))),
+            Settlement::Snooze { until } => Ok(self.wait(id, claims, now, |record| record.set_due(until))),
         }
     }
 
     /// Lets a record that has no lease any more wait for its next claim, after `change`.
-    fn wait(&mut self, id: DeliveryId, now: Timestamp, change: impl FnOnce(&mut Record<T>)) -> Settled<T> {
+    fn wait(
+        &mut self,
+        id: DeliveryId,
+        claims: Claims,
+        now: Timestamp,
+        change: impl FnOnce(&mut Record<T>),
+    ) -> Settled<T> {
         let record = self.records.get_mut(id).expect("what was held has a record");
         change(record);
-        record.hold = Hold::Nobody;
+        record.waits(claims);
         self.waiting.insert(record.rank(id), now);
         Settled::Waiting
     }
@@ -266,15 +277,15 @@ impl<T> State<T> {
     }
 
     fn entry(&self, id: DeliveryId, record: &Record<T>, now: Timestamp) -> Entry {
-        let stage = match self.leases.expires_at(record.hold, record.rank(id)) {
-            Some(expires_at) => {
-                Stage::Leased { lease: Lease { delivery: id, token: record.content.token, expires_at } }
-            }
+        let rank = record.rank(id);
+        let claims = self.leases.claims(record.hold, rank).copied().unwrap_or_else(|| record.claims());
+        let stage = match self.leases.expires_at(record.hold, rank) {
+            Some(expires_at) => Stage::Leased { lease: Lease { delivery: id, token: claims.token, expires_at } },
             None if record.hold == Hold::Behind => Stage::Behind,
-            None if record.due > now => Stage::Delayed { until: record.due },
+            None if record.due() > now => Stage::Delayed { until: record.due() },
             None => Stage::Ready,
         };
-        Entry { id, stage, attempt: record.attempt, crashes: record.crashes }
+        Entry { id, stage, attempt: claims.attempt, crashes: claims.crashes }
     }
 
     pub(super) fn dead_letters(&self, after: Option<DeliveryId>, limit: usize) -> Vec<DeadLetter<T>>
@@ -289,14 +300,16 @@ impl<T> State<T> {
     /// such dead letter.
     pub(super) fn requeue(&mut self, id: DeliveryId, now: Timestamp) -> bool {
         let Some(dead) = self.dead.remove(&id) else { return false };
-        let Dead { mut content, cause: _, crashes: _, pushed_at, dead_at: _ } = dead;
-        if content.unique_key().is_some_and(|key| self.keys.contains_key(key)) {
-            content.give_up_unique_key();
+        let Dead { mut record, claims, cause: _, dead_at: _ } = dead;
+        if record.unique_key().is_some_and(|key| self.keys.contains_key(key)) {
+            record.give_up_unique_key();
         }
-        if let Some(key) = content.unique_key() {
+        if let Some(key) = record.unique_key() {
             self.keys.insert(Arc::clone(key), id);
         }
-        self.enter(id, Record::fresh(content, pushed_at, now), now);
+        record.waits(Claims { token: claims.token, ..Claims::default() });
+        record.set_due(now);
+        self.enter(id, record, now);
         true
     }
 
@@ -312,22 +325,15 @@ impl<T> State<T> {
     }
 }
 
-impl<T> Record<T> {
-    /// Whether `lease` is the newest claim's and not settled (rule 3 of the contract: its end does not matter).
-    fn is_held_by(&self, lease: Lease) -> bool {
-        !matches!(self.hold, Hold::Nobody | Hold::Behind) && self.content.token == lease.token
-    }
-}
-
 impl<T: Clone> Dead<T> {
     fn letter(&self, id: DeliveryId) -> DeadLetter<T> {
         DeadLetter {
             id,
-            payload: self.content.payload.clone(),
+            payload: self.record.payload.clone(),
             cause: self.cause,
-            history: self.content.history().to_vec(),
-            crashes: self.crashes,
-            pushed_at: self.pushed_at,
+            history: self.record.history().to_vec(),
+            crashes: self.claims.crashes,
+            pushed_at: self.record.pushed_at,
             dead_at: self.dead_at,
         }
     }
