@@ -316,6 +316,29 @@ fn q4_what_is_claimed_with_a_settlement_is_returned_when_intake_closes_meanwhile
 }
 
 #[test]
+fn q2_what_is_claimed_with_a_settlement_does_not_begin_when_the_answer_comes_later_than_its_lease_lasts() {
+    // The first is done at 1 s, and its store claims the third with it; it does so at 3 s, and says so at 5 s. By then the lease of 3 s is
+    // over, and the lane that is done with the second at 4.5 s has claimed the third again.
+    let slow = site("jobs").slow(secs(4)).lasting(secs(1));
+    let outcome = Script::new().at(millis(500), slow).at(secs(20), Signal::Terminate).run_once(|world| {
+        let queue: SimQueue<u32> = world.queue("jobs");
+        queue.seed(1..=3);
+        world.node("node", move |node| {
+            let work = |job: u32, _: Context| async move {
+                tokio::time::sleep(if job == 2 { millis(4_500) } else { secs(1) }).await;
+                Ok::<(), Failure>(())
+            };
+            let source = queue.clone().source().lease(secs(3));
+            node.host().worker("jobs", source, work).concurrency(2).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let starts: Vec<Duration> = attempts(&outcome).into_iter().map(|(at, _)| at).collect();
+    assert_eq!(starts, [secs(0), secs(0), millis(4_500)], "{}", outcome.timeline);
+    assert_eq!(outcome.report().unwrap().worker("jobs").unwrap().cycles.succeeded, 3);
+}
+
+#[test]
 fn b1_what_is_claimed_with_a_settlement_does_not_begin_when_the_breaker_opens_meanwhile() {
     let slow = site("jobs").slow(secs(2)).lasting(millis(600));
     let outcome = Script::new().at(millis(500), slow).at(secs(40), Signal::Terminate).run_once(|world| {

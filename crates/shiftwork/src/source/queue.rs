@@ -396,9 +396,11 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
                 Some((instant, time)) if cx.asked_at == Some(instant) => time,
                 Some(_) | None => cx.wall_time_when_asked(),
             };
-            if !self.ahead.is_empty() && cx.is_closed() {
+            // The store may have been longer about it than the lease lasts, and somebody else has it by now.
+            if let Some(ahead) = self.ahead.front()
+                && (cx.is_closed() || ahead.lease.expires_at <= now)
+            {
                 self.shared.give_back(self.ahead.drain(..), cx).await?;
-                return Ok(None);
             }
             let delivery = match &mut self.alone {
                 _ if !self.ahead.is_empty() => self.ahead.pop_front(),

@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 use shiftwork_queue::{Lease, Queue};
 use tokio::time::Instant;
 
-use super::{RENEWALS, Shared, lease::Held, lease::Slot, same_claim};
+use super::{RENEWALS, Shared, lease::Held, lease::Slot};
 use crate::{
     event::Event,
     source::{self, LaneContext},
@@ -30,19 +30,20 @@ pub(super) fn was_claimed_before(lease: Lease) -> bool {
 impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
     /// Interrupts the cycles of this worker that still work on what these leases are for, under older claims, and waits until they
     /// have ended; no longer than a third of a lease for all of them together, since one that blocks its thread cannot be ended, and
-    /// nobody renews these leases meanwhile. `false` if intake closed before that.
+    /// nobody renews these leases meanwhile. `false` if intake closed before that, or if one of them is no longer the newest claim: the answer to
+    /// it came so late that another lane has claimed again.
     pub(super) async fn take_from_own(&self, leases: &[Lease], cx: &LaneContext) -> bool {
         let slots: Vec<Arc<Slot>> = self.slots().clone();
-        let is_older = |held: &Held| {
-            leases.iter().any(|lease| held.lease.delivery == lease.delivery && !same_claim(&held.lease, lease))
-        };
+        let claimed = |held: &Held| leases.iter().find(|lease| held.lease.delivery == lease.delivery);
         let until = source::later(Instant::now(), self.options.lease / RENEWALS);
         let mut running = Vec::new();
         for (lane, slot) in slots.iter().enumerate() {
-            let Some(Held { attempt, lease: Lease { delivery, token, .. } }) = slot.held().filter(is_older) else {
-                continue;
-            };
-            if slot.is_running(attempt) {
+            let Some((held, lease)) = slot.held().and_then(|held| Some((held, claimed(&held)?))) else { continue };
+            let Held { attempt, lease: Lease { delivery, token, .. } } = held;
+            if token > lease.token {
+                return false;
+            }
+            if token < lease.token && slot.is_running(attempt) {
                 cx.source.lanes[lane].control.lose_lease(attempt, || {
                     cx.emit(&Event::LeaseLost { worker: cx.worker(), delivery, token });
                 });
