@@ -353,7 +353,7 @@ pub struct QueueLane<Q, T> {
     shared: Arc<Shared<Q, T>>,
     slot: Arc<Slot>,
     current: Option<Current>,
-    /// What was claimed with the last settlement, for the next offer.
+    /// What was claimed for its next offer, where it has others beside it.
     ahead: VecDeque<Delivery<T>>,
     /// The claimer of a lane that has no others beside it: it needs no lock.
     alone: Option<Claimer<T>>,
@@ -392,32 +392,28 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
 
     fn next(&mut self, cx: &LaneContext) -> impl Future<Output = Result<Option<Offer<T>>, Failure>> + Send {
         async move {
-            let now = match self.looked {
+            let mut now = match self.looked {
                 Some((instant, time)) if cx.asked_at == Some(instant) => time,
                 Some(_) | None => cx.wall_time_when_asked(),
             };
-            // The store may have been longer about it than the lease lasts, and somebody else has it by now.
-            if let Some(ahead) = self.ahead.front()
-                && (cx.is_closed() || ahead.lease.expires_at <= now)
-            {
-                self.shared.give_back(self.ahead.drain(..), cx).await?;
-            }
-            let delivery = match &mut self.alone {
-                _ if !self.ahead.is_empty() => self.ahead.pop_front(),
-                // It stays where it was claimed until it is offered: a delivery that is handed on is a copy each time.
-                Some(claimer) => {
-                    claimer.now = now;
-                    if !self.shared.claim_some(claimer, cx).await.map_err(|failure| *failure)? {
-                        return Ok(None);
-                    }
-                    claimer.buffer.pop_front()
+            loop {
+                // The store may have been longer about it than the lease lasts, and somebody else has it by now.
+                if let Some(first) = self.buffer().front()
+                    && (cx.is_closed() || first.lease.expires_at <= now)
+                {
+                    let late: Vec<_> = self.buffer().drain(..).collect();
+                    self.shared.give_back(late, cx).await?;
                 }
-                None => self.shared.take(now, cx).await?,
-            };
-            match delivery {
-                Some(delivery) if was_claimed_before(delivery.lease) => self.hold_again(delivery, cx).await,
-                Some(delivery) => Ok(Some(self.hold(delivery, cx))),
-                None => Ok(None),
+                if self.buffer().is_empty() && !self.claim(now, cx).await? {
+                    return Ok(None);
+                }
+                if !self.buffer().front().is_some_and(|first| was_claimed_before(first.lease)) {
+                    return Ok(self.hold_first(cx));
+                }
+                if let Some(offer) = self.hold_again(cx).await? {
+                    return Ok(Some(offer));
+                }
+                now = cx.wall_time();
             }
         }
     }
@@ -446,7 +442,8 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
                 // On its own, since most cycles succeed and most stores answer: nothing is kept for another try.
                 Settle::Ack | Settle::Discard if tries == 0 => {
                     let claim = Claim { max: usize::from(cx.goes_on), lease: self.shared.options.lease, now };
-                    match self.shared.queue.settle_and_claim(lease, Settlement::Ack, claim, &mut self.ahead).await {
+                    let buffer = self.alone.as_mut().map_or(&mut self.ahead, |claimer| &mut claimer.buffer);
+                    match self.shared.queue.settle_and_claim(lease, Settlement::Ack, claim, buffer).await {
                         Ok(()) => Ok(()),
                         Err(error) if self.shared.is_final(&error, until, 1, cx) => Err(error.into()),
                         Err(_) => {
@@ -498,9 +495,25 @@ impl Current {
 }
 
 impl<T: Send + 'static, Q: Queue<T>> QueueLane<Q, T> {
-    /// As [`QueueLane::hold`], once no other lane holds it under an older claim.
+    /// Waits until something is in the lane's buffer; `false` once intake is closed.
+    async fn claim(&mut self, now: Timestamp, cx: &LaneContext) -> Result<bool, Failure> {
+        match &mut self.alone {
+            Some(claimer) => {
+                claimer.now = now;
+                self.shared.claim_some(claimer, cx).await.map_err(|failure| *failure)
+            }
+            None => {
+                self.ahead.extend(self.shared.take(now, cx).await?);
+                Ok(!self.ahead.is_empty())
+            }
+        }
+    }
+
+    /// As [`QueueLane::hold_first`], once no other lane holds it under an older claim. None if that has not ended when intake closes, or one
+    /// holds it under a newer claim.
     #[cold]
-    async fn hold_again(&mut self, delivery: Delivery<T>, cx: &LaneContext) -> Result<Option<Offer<T>>, Failure> {
+    async fn hold_again(&mut self, cx: &LaneContext) -> Result<Option<Offer<T>>, Failure> {
+        let Some(delivery) = self.buffer().pop_front() else { return Ok(None) };
         if self.shared.take_from_own(&[delivery.lease], cx).await {
             return Ok(Some(self.hold(delivery, cx)));
         }
@@ -513,6 +526,17 @@ impl<Q, T> QueueLane<Q, T> {
     /// What it works on.
     fn unsettled(&mut self) -> Option<&mut Current> {
         self.current.as_mut().filter(|current| !current.is_settled)
+    }
+
+    /// What was claimed for this lane alone.
+    fn buffer(&mut self) -> &mut VecDeque<Delivery<T>> {
+        self.alone.as_mut().map_or(&mut self.ahead, |claimer| &mut claimer.buffer)
+    }
+
+    /// Outside of any future, whose memory it would be copied into on its way.
+    fn hold_first(&mut self, cx: &LaneContext) -> Option<Offer<T>> {
+        let first = self.buffer().pop_front()?;
+        Some(self.hold(first, cx))
     }
 
     fn hold(&mut self, delivery: Delivery<T>, cx: &LaneContext) -> Offer<T> {

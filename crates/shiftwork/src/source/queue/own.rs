@@ -115,6 +115,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn q11_a_claim_that_is_told_late_takes_nothing_from_a_newer_one() {
+        let shared = MemoryQueue::<u32>::new().source().shared();
+        let (cx, heard) = lanes(2);
+        let claim =
+            |token| Lease { delivery: DeliveryId(7), token: FencingToken(token), expires_at: Timestamp::UNIX_EPOCH };
+        let (slot, newer) = (Arc::<Slot>::default(), &cx.source.lanes[0].control);
+        newer.begin();
+        slot.hold(claim(3), newer.number());
+        shared.slots().push(slot);
+        assert!(!shared.take_from_own(&[claim(2)], &cx).await);
+        assert!(heard.lock().unwrap().is_empty() && !newer.is_interrupted());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn q11_older_cycles_that_do_not_end_are_waited_for_together() {
         let third = Duration::from_secs(3);
         let shared = MemoryQueue::<u32>::new().source().lease(3 * third).shared();
