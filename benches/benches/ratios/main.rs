@@ -1,15 +1,16 @@
-//! The ratios that have a budget, and their neighbours, in one table, in less than half a minute.
+//! The ratios that have a budget, and their neighbours, in one table, in a minute or two.
 //!
 //!     cargo bench -p shiftwork-benches --bench ratios
 //!
 //! Times are processor time, that of every thread and of the kernel included, so that other programs on the machine
 //! take no part in them. The two sides of a row take turns, so that a machine that is slow for a second is slow for
-//! both. A time is the median over the rounds, the ratio is the median of the rounds' own ratios, and its range holds
-//! the middle half of them: where that is wide, the machine was busy all the same.
+//! both. Each turn is a process of its own, so that neither has to put up with what the other leaves of its heap. A time is
+//! the median over the rounds, the ratio is the median of the rounds' own ratios, and its range holds the middle half of
+//! them: where that is wide, the machine was busy all the same.
 
 mod peers;
 
-use std::{rc::Rc, time::Duration};
+use std::{process::Command, rc::Rc, time::Duration};
 
 use shiftwork_benches::{
     clock, continuous, one_thread, queue, schedule, two_threads,
@@ -33,29 +34,59 @@ struct Row {
     budget: Option<f64>,
 }
 
+/// The name of one side of each row.
+const SHIFTWORK: &str = "shiftwork";
+
+/// How often a turn does its work before it is counted.
+const WARM: usize = 5;
+
 /// How often each side has its turn.
 const ROUNDS: usize = 51;
 
+/// The word for a process that is to take one turn of a row: its number and its side follow.
+const TURN: &str = "--turn";
+
 fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
     // As criterion does: without `--bench` this is a test, which only has to run.
-    let measured = std::env::args().any(|argument| argument == "--bench");
+    let measured = arguments.iter().any(|argument| argument == "--bench");
     let (rounds, share) = if measured { (ROUNDS, 1) } else { (1, 100) };
-    keep_what_is_freed();
+    if let Some(turn) = arguments.iter().position(|argument| argument == TURN) {
+        take_turn(&arguments[turn + 1..], share);
+        return;
+    }
     println!("{}\n", machine());
     println!("| what / beside what | shiftwork, ns | beside it, ns | ratio | middle half | budget |");
     println!("| --- | ---: | ---: | ---: | --- | ---: |");
-    for row in rows() {
-        println!("{}", row.measured(rounds, share));
+    for (number, row) in rows().iter().enumerate() {
+        println!("{}", row.measured(number, rounds, share));
     }
     if !measured {
         println!("This was a test run, which measures nothing: use `cargo bench`.");
     }
 }
 
-/// Frees one large piece of memory. Until then glibc gives pieces of that size back to the kernel, and each turn whose heap happens to end in
+/// One turn of one side: says how many nanoseconds each took.
+fn take_turn(turn: &[String], share: u64) {
+    let [number, side, ..] = turn else { panic!("a turn is of a row and a side") };
+    let row = rows().swap_remove(number.parse().expect("a row's number"));
+    let side = if side == SHIFTWORK { row.shiftwork } else { row.by_hand };
+    let count = (row.count / share).max(1);
+    keep_what_is_freed();
+    // The first times fill caches and grow the heap.
+    for _ in 0..WARM {
+        side(count);
+    }
+    let began = clock::processor_time();
+    side(count);
+    let took = clock::processor_time().saturating_sub(began);
+    println!("{}", took.as_secs_f64() * 1e9 / count as f64);
+}
+
+/// Frees one large piece of memory. Until then glibc gives pieces of that size back to the kernel, and a turn whose heap happens to end in
 /// one would pay for having its pages cleared again.
 fn keep_what_is_freed() {
-    drop(std::hint::black_box(vec![1_u8; 31 << 20]));
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(31 << 20)));
 }
 
 /// The machine that the figures are of.
@@ -167,23 +198,14 @@ fn rows() -> Vec<Row> {
 
 impl Row {
     /// The row of the table. `share` divides the work.
-    fn measured(&self, rounds: usize, share: u64) -> String {
-        let count = (self.count / share).max(1);
-        let each = |side: &Side, elsewhere: bool| {
-            let began = clock::processor_time();
-            let said = side(count);
-            let took = if elsewhere { said } else { clock::processor_time().saturating_sub(began) };
-            took.as_secs_f64() * 1e9 / count as f64
-        };
+    fn measured(&self, number: usize, rounds: usize, share: u64) -> String {
         let (mut shiftwork, mut by_hand, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-        // One round more than counted: the first fills caches and grows the heap.
-        for round in 0..=rounds {
-            let (one, other) = (each(&self.shiftwork, false), each(&self.by_hand, self.elsewhere));
-            if round > 0 {
-                shiftwork.push(one);
-                by_hand.push(other);
-                ratios.push(one / other);
-            }
+        for _ in 0..rounds {
+            let one = turn(number, SHIFTWORK);
+            let other = if self.elsewhere { self.elsewhere(share) } else { turn(number, "beside") };
+            shiftwork.push(one);
+            by_hand.push(other);
+            ratios.push(one / other);
         }
         format!(
             "| {} | {:.0} | {:.0} | {:.3} | {:.3} to {:.3} | {} |",
@@ -196,6 +218,22 @@ impl Row {
             self.budget.map_or_else(|| "-".to_owned(), |budget| format!("≤ {budget}")),
         )
     }
+
+    /// A turn of the side that is another program, which takes the time itself.
+    fn elsewhere(&self, share: u64) -> f64 {
+        let count = (self.count / share).max(1);
+        (self.by_hand)(count).as_secs_f64() * 1e9 / count as f64
+    }
+}
+
+/// How many nanoseconds each took in a process of its own.
+fn turn(number: usize, side: &str) -> f64 {
+    let program = std::env::current_exe().expect("a program knows where it is");
+    let measured = std::env::args().filter(|argument| argument == "--bench");
+    let turn = Command::new(program).args([TURN, &number.to_string(), side]).args(measured).output();
+    let turn = turn.expect("the program is there");
+    let said = String::from_utf8_lossy(&turn.stdout);
+    said.trim().parse().unwrap_or_else(|_| panic!("a turn says a time, and not {said:?} {turn:?}"))
 }
 
 /// The value below which `part` of `whole` of the values lie.
