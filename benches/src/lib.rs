@@ -1,7 +1,7 @@
 //! What the benchmarks measure: each piece of work once on shiftwork and once as a person would write it by hand.
 //!
-//! A benchmark says little by itself, on a machine that is shared with others least of all. A ratio of two that ran in
-//! turns in one process says more, and so every file here has both sides of one comparison, as functions from how many
+//! A benchmark says little by itself, on a machine that is shared with others least of all. A ratio of two that took
+//! turns says more, and so every file here has both sides of one comparison, as functions from how many
 //! to how long.
 //!
 //! | file | the work | beside it |
@@ -18,7 +18,8 @@
 //! one side of a row alone, for a profiler.
 //!
 //! **Real time before paused time.** Once a process has paused a clock anywhere, tokio's `Instant::now` takes a slower
-//! path in all of it, for ever. A program that measures both measures what runs on the real clock first.
+//! path in all of it, for ever. A program that measures both measures what runs on the real clock first, or each in a process of its
+//! own, as `benches/ratios/` does.
 
 pub mod clock;
 pub mod continuous;

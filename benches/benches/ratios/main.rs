@@ -98,7 +98,7 @@ fn machine() -> String {
     format!("{cores} cores of {model}, {} {}", std::env::consts::OS, std::env::consts::ARCH)
 }
 
-/// Every row. Those on a paused clock last: see the page of the package.
+/// Every row.
 fn rows() -> Vec<Row> {
     let queue = |name, budget, runtime: Runtime| {
         let runtime = Rc::new(runtime);
