@@ -40,6 +40,8 @@ pub(crate) struct Refusing<Q> {
     panics: Arc<AtomicU32>,
     /// A settlement that it does not accept panics.
     settling_panics: bool,
+    /// It panics once a delivery was claimed with a settlement.
+    claiming_panics: bool,
     /// It panics whenever it is asked how full it is.
     counting_panics: bool,
     refused: Arc<Mutex<Option<DeliveryId>>>,
@@ -63,6 +65,7 @@ impl<Q> Refusing<Q> {
             renewals: Arc::default(),
             panics: Arc::default(),
             settling_panics: false,
+            claiming_panics: false,
             counting_panics: false,
             refused,
             renewed,
@@ -116,6 +119,21 @@ impl<Q: Queue<u32>> Queue<u32> for Refusing<Q> {
             return Err(QueueError::unavailable("the row violates a constraint"));
         }
         self.store.settle(lease, settlement, now).await
+    }
+
+    async fn settle_and_claim(
+        &self,
+        lease: Lease,
+        settlement: Settlement,
+        claim: Claim,
+        claimed: &mut VecDeque<Delivery<u32>>,
+    ) -> Result<(), QueueError> {
+        if !self.claiming_panics {
+            return self.settle(lease, settlement, claim.now).await;
+        }
+        self.store.settle_and_claim(lease, settlement, claim, claimed).await?;
+        assert!(claimed.is_empty(), "the cursor is closed");
+        Ok(())
     }
 
     fn changed(&self) -> impl Future<Output = ()> + Send + 'static {
@@ -247,6 +265,29 @@ fn c8_a_store_that_panics_over_one_settlement_is_asked_for_the_others_of_its_bat
     assert_eq!(outcome.count(|event| matches!(event, Event::CycleEnded { failure: None, .. })), 3);
     assert_eq!(outcome.count(|event| matches!(event, Event::Settled { settle: Settle::Ack, .. })), 1);
     assert_eq!(outcome.count(|event| matches!(event, Event::SettleFailed { .. })), 2);
+}
+
+#[test]
+fn q4_what_was_claimed_with_a_settlement_that_has_panicked_is_returned() {
+    let mut seen = None;
+    let outcome = Script::new().run_once(|world| {
+        let store: SimQueue<u32> = world.queue("jobs");
+        store.seed(1..=2);
+        seen = Some(store.clone());
+        let queue = Refusing { claiming_panics: true, ..Refusing::new(store) };
+        world.node("node", move |node| {
+            let work = |_: u32, _: Context| async {
+                tokio::time::sleep(secs(1)).await;
+                Ok::<(), Failure>(())
+            };
+            node.host().worker("jobs", queue.clone().source(), work).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(time_of(&outcome, |event| matches!(event, Event::WorkerFaulted { .. })), Some(secs(1)));
+    assert_eq!(outcome.count(|event| matches!(event, Event::SettledUnrun { settle: Settle::Return, .. })), 1);
+    let depth = seen.unwrap().inspect_depth();
+    assert_eq!((depth.ready, depth.leased), (1, 0));
 }
 
 #[test]

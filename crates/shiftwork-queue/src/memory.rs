@@ -287,13 +287,13 @@ impl<T: Clone + Send + 'static> Queue<T> for MemoryQueue<T> {
         claim: Claim,
         claimed: &mut VecDeque<Delivery<T>>,
     ) -> Result<(), QueueError> {
-        let settled = {
+        // What it panicked with is dropped last, for the lock is released.
+        let (settled, _panic) = {
             let mut state = self.lock();
             let settled = state.settle(lease, settlement, claim.now)?;
-            if claim.max > 0 {
-                let _ = catch_unwind(AssertUnwindSafe(|| state.claim(claim, claimed)));
-            }
-            settled
+            let claims = AssertUnwindSafe(|| state.claim(claim, claimed));
+            let panic = if claim.max > 0 { catch_unwind(claims).err() } else { None };
+            (settled, panic)
         };
         self.has_settled(settled);
         Ok(())

@@ -424,7 +424,10 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
         let (how, inside, before) = (how(&settlement), self.lease_inside(lease), claimed.len());
         let done = async {
             self.forget_lease(&[inside]);
-            self.store.settle(inside, settlement, claim.now).await?;
+            let settled = self.store.settle(inside, settlement, claim.now).await;
+            // Before the claim, which may tell of the next one in its line.
+            self.record_settled(lease, how, settled.as_ref().copied());
+            settled?;
             if claim.max > 0 {
                 // What cannot be claimed now is claimed by itself.
                 let _next_due = self.claim_of_store(claim, claimed).await.ok();
@@ -432,7 +435,6 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
             Ok(self.granted(claimed, before))
         };
         let record = |answer: &Result<Vec<Granted>, QueueError>, told| {
-            self.record_settled(lease, how, answer.as_ref().map(|_| ()));
             self.record_granted(answer.iter().flatten(), claim.lease, told);
         };
         let answer = self.operate(Asks::Lane, done, record).await;

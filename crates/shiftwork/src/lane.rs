@@ -117,6 +117,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         let mut interrupted = false;
         loop {
             if self.faulted {
+                self.gives_back_what_came_with_a_panic().await;
                 return LaneEnd { interrupted };
             }
             let pauses = self.shared.control.worker.pauses();
@@ -167,7 +168,11 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
                     }
                     let control = &self.shared.control.worker;
                     match no_cycle {
-                        NoCycle::Aside(delivery) => self.set_aside(delivery).await,
+                        NoCycle::Aside(delivery) => {
+                            self.set_aside(delivery).await;
+                            // As after a cycle: there may be many of them.
+                            tokio::task::coop::consume_budget().await;
+                        }
                         // It was a pause, which may be over already, or has begun before it went on.
                         NoCycle::End
                             if (control.pauses() != pauses || !pauses.is_multiple_of(2))
@@ -294,6 +299,17 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             self.shared.control.worker.reached(Level::Drain).await;
         }
         kind == FailureKind::Interrupted && self.shared.control.worker.is_at_least(Level::Abort)
+    }
+
+    /// A settlement that has panicked may have brought the next offer, which goes back once intake is closed.
+    async fn gives_back_what_came_with_a_panic(&mut self) {
+        if std::mem::take(&mut self.cx.goes_on) {
+            self.shared.control.worker.reached(Level::Drain).await;
+            self.cx.asked_at = None;
+            self.shared.control.begin();
+            // The worker has faulted, and a second panic of its store says nothing new.
+            let _nothing = caught(pin!(async { self.lane.next(&self.cx).await })).await;
+        }
     }
 
     /// Whether it asks for its next offer at once.

@@ -238,7 +238,7 @@ pub trait Lane: Send + 'static {
     /// # Cancel safety
     ///
     /// Not dropped while the host stops within its budgets. Dropped after that, it may have stored the settlement; what it has
-    /// not stored lapses with its lease.
+    /// not stored lapses with its lease, and so does what it has claimed with it ([`LaneContext::goes_on`]).
     fn settle(
         &mut self,
         settle: Settle,

@@ -403,6 +403,7 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
                 {
                     let late: Vec<_> = self.buffer().drain(..).collect();
                     self.shared.give_back(late, cx).await?;
+                    now = cx.wall_time();
                 }
                 if self.buffer().is_empty() && !self.claim(now, cx).await? {
                     return Ok(None);
