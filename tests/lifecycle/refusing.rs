@@ -464,9 +464,9 @@ async fn q8_a_renewal_that_has_panicked_knows_which_leases_it_has_given_up() {
                 let _ = says.send(*delivery);
             }
         })
-        .worker("jobs", queue.source().lease(millis(90)), work)
+        .worker("jobs", queue.source().lease(millis(300)), work)
         .concurrency(2)
-        .progress_timeout(millis(200));
+        .progress_timeout(millis(600));
     let watch = tokio::spawn(async move {
         let given_up = said.recv().await.unwrap();
         let before = renewed.lock().unwrap().len();
