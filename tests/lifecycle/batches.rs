@@ -15,7 +15,7 @@ use shiftwork::{
 };
 use shiftwork_sim::{Dependency, Outcome, Script, SimQueue, World, dependency::Latency, millis, plan, secs, site};
 
-use crate::worlds::{Notes, attempts, time_of};
+use crate::worlds::{Notes, Steady, attempts, time_of};
 
 /// A worker that writes a batch of numbers at once, or one by one.
 #[derive(Clone)]
@@ -681,18 +681,6 @@ impl BatchLane for MarkedLane {
 
     /// Each lane settles for itself.
     async fn settle_together(_: &mut [Settling<'_, Self>]) {}
-}
-
-/// A worker that is done with each batch after five seconds.
-struct Steady;
-
-impl BatchWorker for Steady {
-    type Input = u32;
-
-    async fn cycle(&self, _: &mut Batch<u32>, _: &BatchContext) -> Result<(), Failure> {
-        tokio::time::sleep(secs(5)).await;
-        Ok(())
-    }
 }
 
 #[test]

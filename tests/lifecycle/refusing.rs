@@ -22,7 +22,7 @@ use shiftwork::{
 };
 use shiftwork_sim::{Outcome, Script, SimQueue, millis, secs, site};
 
-use crate::worlds::{attempts, time_of};
+use crate::worlds::{Steady, attempts, time_of};
 
 /// What it does not do.
 #[derive(Clone)]
@@ -169,18 +169,6 @@ impl BatchWorker for Quick {
     type Input = u32;
 
     async fn cycle(&self, _: &mut Batch<u32>, _: &BatchContext) -> Result<(), Failure> {
-        Ok(())
-    }
-}
-
-/// Is done with a batch after five seconds.
-struct Steady;
-
-impl BatchWorker for Steady {
-    type Input = u32;
-
-    async fn cycle(&self, _: &mut Batch<u32>, _: &BatchContext) -> Result<(), Failure> {
-        tokio::time::sleep(secs(5)).await;
         Ok(())
     }
 }

@@ -9,7 +9,8 @@ use std::{
 };
 
 use shiftwork::{
-    Breaker, Context, Failure, FailureKind, QueueSourceExt, Retry, Schedule, StopBudget, Tick, Worker,
+    Batch, BatchContext, BatchWorker, Breaker, Context, Failure, FailureKind, QueueSourceExt, Retry, Schedule,
+    StopBudget, Tick, Worker,
     event::{Event, WorkerId},
     queue::DeadLetter,
 };
@@ -110,6 +111,18 @@ impl Seen {
 
     pub(crate) fn dead_letters(&self) -> Vec<DeadLetter<u32>> {
         self.queue.inspect_dead_letters()
+    }
+}
+
+/// A worker that is done with each batch after five seconds.
+pub(crate) struct Steady;
+
+impl BatchWorker for Steady {
+    type Input = u32;
+
+    async fn cycle(&self, _: &mut Batch<u32>, _: &BatchContext) -> Result<(), Failure> {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        Ok(())
     }
 }
 
