@@ -70,8 +70,8 @@ fn main() {
 fn take_turn(turn: &[String], share: u64) {
     let [number, side, ..] = turn else { panic!("a turn is of a row and a side") };
     let row = rows().swap_remove(number.parse().expect("a row's number"));
+    let count = row.count_of(share);
     let side = if side == SHIFTWORK { row.shiftwork } else { row.by_hand };
-    let count = (row.count / share).max(1);
     keep_what_is_freed();
     // The first times fill caches and grow the heap.
     for _ in 0..WARM {
@@ -197,6 +197,11 @@ fn rows() -> Vec<Row> {
 }
 
 impl Row {
+    /// How many one turn is of, if the work is divided by `share`.
+    fn count_of(&self, share: u64) -> u64 {
+        (self.count / share).max(1)
+    }
+
     /// The row of the table. `share` divides the work.
     fn measured(&self, number: usize, rounds: usize, share: u64) -> String {
         let (mut shiftwork, mut by_hand, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
@@ -221,7 +226,7 @@ impl Row {
 
     /// A turn of the side that is another program, which takes the time itself.
     fn elsewhere(&self, share: u64) -> f64 {
-        let count = (self.count / share).max(1);
+        let count = self.count_of(share);
         (self.by_hand)(count).as_secs_f64() * 1e9 / count as f64
     }
 }
