@@ -141,6 +141,13 @@ async fn t9_a_blocked_host_ends_its_process_once_no_other_one_runs_in_it() {
 }
 
 #[tokio::test]
+async fn t9_a_host_that_ran_and_ended_meanwhile_does_not_keep_the_process() {
+    let real = run_stuck("between", &[("other_stopped", Kill::TERM)]).await;
+    assert_eq!(real.code, Some(0), "{:?}", real.events);
+    assert_eq!(real.events[real.events.len() - 2..], ["host_stopped", "host_overdue"]);
+}
+
+#[tokio::test]
 async fn a_process_that_is_to_be_kept_is_left_alone() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_stuck"))
         .arg("kept")

@@ -30,11 +30,12 @@ fn main() -> HostReport {
             }
             "asked" => host.service("leaves", asks).run_until_signal().await,
             "completed" => host.job("leaves", completes).run_until_signal().await,
-            // The other host begins first: one that begins later takes back the deadline of this one.
-            "beside" => tokio::join!(run_another(), host.service("asks", asks_alone).run_until_signal()).1,
+            "beside" => tokio::join!(host.service("asks", asks_alone).run_until_signal(), run_another(LONG)).0,
+            // The other host begins when this one runs, and has ended long before it stops.
+            "between" => tokio::join!(host.service("leaves", leaves).run_until_signal(), run_another(millis(100))).0,
             "apart" => {
                 // On a thread that nothing blocks.
-                drop(std::thread::spawn(|| one_thread().block_on(run_another())));
+                drop(std::thread::spawn(|| one_thread().block_on(run_another(LONG))));
                 host.worker("spins", Continuous::new(), spins).run_until_signal().await
             }
             _ => host.service("leaves", leaves).run_until_signal().await,
@@ -49,8 +50,11 @@ fn one_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// Another host of this process: it leaves signals alone, and runs for longer than a host has that was told to end.
-async fn run_another() {
+/// For longer than a host has that was told to end.
+const LONG: Duration = Duration::from_millis(2_500);
+
+/// Another host of this process, which leaves signals alone.
+async fn run_another(time: Duration) {
     let listener = |_: Instant, event: &Event| {
         if matches!(event, Event::HostStopped { .. }) {
             print("other_stopped");
@@ -61,7 +65,7 @@ async fn run_another() {
         Ok(())
     };
     let other = Host::builder().listener(listener).service("serves", serve);
-    drop(other.run_until(tokio::time::sleep(Duration::from_millis(2_500))).await);
+    drop(other.run_until(tokio::time::sleep(time)).await);
 }
 
 /// Never comes to an await point.

@@ -4,7 +4,7 @@
 //!    blocked.
 //! 2. It only reads what lanes write for it ([`crate::in_flight`]), and hears from the host what is rare. A cycle does not know of it.
 //! 3. It ends with its host, unless the process has a deadline ([`crate::lifecycle`]): then it stays until that, or until
-//!    another host begins to run.
+//!    another host begins to run. One that began before, and has ended or will, takes nothing back.
 //!
 //! 4. It says nothing itself. Whoever hears events may wait for what a blocked cycle holds (the lock of the standard output, say),
 //!    and the deadline must not wait with them: other threads speak for it, and are left behind if they hang.
@@ -36,7 +36,7 @@ const LOOKS: u32 = 4;
 /// How long the process waits for its last words to be heard.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// How many hosts have begun to run in this process. One that begins takes back the deadline of those before.
+/// How many hosts have begun to run in this process. One that begins takes back the deadline of those that have stopped.
 static HOSTS: AtomicU64 = AtomicU64::new(0);
 
 /// How many of them run. A process with another one at work is not ended for one of them.
@@ -45,8 +45,15 @@ static RUNNING: AtomicU64 = AtomicU64::new(0);
 /// What the host tells its watchdog.
 #[derive(Debug, Clone, Copy)]
 enum News {
-    Stops { reason: StopReason, within: Duration },
-    Stopped(ExitStatus),
+    Stops {
+        reason: StopReason,
+        within: Duration,
+    },
+    /// And how many hosts had begun by then, itself included.
+    Stopped {
+        exit: ExitStatus,
+        hosts: u64,
+    },
 }
 
 /// The host's end of it.
@@ -78,7 +85,7 @@ impl Watch {
 
     /// Starts the thread. Without one, a host runs all the same.
     pub(super) fn over(watched: Watched) -> Self {
-        let host = begins();
+        begins();
         let (sender, news) = mpsc::unbounded_channel();
         let down: Down = watched.workers.iter().map(|_| AtomicBool::new(false)).collect();
         let seen = down.clone();
@@ -87,7 +94,7 @@ impl Watch {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
                 Ok(runtime) => {
-                    runtime.block_on(watch(Arc::new(watched), seen, host, news));
+                    runtime.block_on(watch(Arc::new(watched), seen, news));
                     // A look that hangs is left behind.
                     runtime.shutdown_background();
                 }
@@ -109,7 +116,8 @@ impl Watch {
         let Some(sender) = &self.news else { return };
         let news = match event {
             Event::HostStopping { reason, within, .. } => News::Stops { reason: *reason, within: *within },
-            Event::HostStopped { exit } => News::Stopped(*exit),
+            // Counted here: what begins once this host has returned must not be taken for one that was there before.
+            Event::HostStopped { exit } => News::Stopped { exit: *exit, hosts: HOSTS.load(Ordering::Relaxed) },
             Event::WorkerFaulted { worker, .. } | Event::WorkerStopped { worker, phase: WorkerPhase::Failed } => {
                 return self.is_down(*worker, true);
             }
@@ -134,10 +142,10 @@ fn nobody_watches(error: &std::io::Error) {
     tracing::warn!(%error, "nobody watches for blocked threads");
 }
 
-/// A host begins to run; which of all it is.
-fn begins() -> u64 {
+/// A host begins to run.
+fn begins() {
     RUNNING.fetch_add(1, Ordering::Relaxed);
-    HOSTS.fetch_add(1, Ordering::Relaxed) + 1
+    HOSTS.fetch_add(1, Ordering::Relaxed);
 }
 
 /// A host runs no longer.
@@ -147,7 +155,7 @@ impl Drop for Watch {
     }
 }
 
-async fn watch(watched: Arc<Watched>, down: Down, host: u64, mut news: mpsc::UnboundedReceiver<News>) {
+async fn watch(watched: Arc<Watched>, down: Down, mut news: mpsc::UnboundedReceiver<News>) {
     let began = Instant::now();
     let ends_process = watched.owns_process && watched.watchdog.exits();
     let mut overdue = Overdue::new(watched.watchdog, watched.total);
@@ -155,6 +163,7 @@ async fn watch(watched: Arc<Watched>, down: Down, host: u64, mut news: mpsc::Unb
     let mut looks = Looks::new(&watched.workers, began);
     let look_every = (watched.watchdog.blocked_time() / LOOKS).min(LOOK_EVERY);
     let mut open = true;
+    let mut hosts_then = 0;
     loop {
         let deadline = overdue.deadline().filter(|_| ends_process).and_then(|deadline| began.checked_add(deadline));
         let next_look = Instant::now() + look_every;
@@ -162,7 +171,10 @@ async fn watch(watched: Arc<Watched>, down: Down, host: u64, mut news: mpsc::Unb
             biased;
             told = news.recv(), if open => match told {
                 Some(News::Stops { reason, within }) => overdue.stops(reason, within, began.elapsed()),
-                Some(News::Stopped(exit)) => overdue.stopped(exit),
+                Some(News::Stopped { exit, hosts }) => {
+                    overdue.stopped(exit);
+                    hosts_then = hosts;
+                }
                 None => open = false,
             },
             signal = next_signal(&mut signals) => overdue.signal(signal, began.elapsed()),
@@ -171,7 +183,7 @@ async fn watch(watched: Arc<Watched>, down: Down, host: u64, mut news: mpsc::Unb
         if !open {
             // A host that was dropped where it stood has nothing to end; nor has one whose process may go on.
             let stays = overdue.is_host_done() && deadline.is_some();
-            if !stays || HOSTS.load(Ordering::Relaxed) != host {
+            if !stays || HOSTS.load(Ordering::Relaxed) != hosts_then {
                 return;
             }
         } else if !overdue.is_host_done() {
