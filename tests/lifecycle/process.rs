@@ -125,6 +125,13 @@ async fn t9_a_hook_that_never_yields_is_named_and_its_process_ends_in_time() {
 }
 
 #[tokio::test]
+async fn t9_a_process_whose_host_did_not_start_tells_so_though_a_stop_hook_never_yields() {
+    let real = run_stuck("failed_start", &[]).await;
+    assert_eq!(real.code, Some(69), "{:?}", real.events);
+    assert_eq!(real.events.last().map(String::as_str), Some("host_overdue"));
+}
+
+#[tokio::test]
 async fn t9_a_host_that_has_stopped_does_not_end_the_process_in_which_another_one_runs() {
     // Its time is over after a second, and the other one runs for two and a half.
     let real = run_stuck("beside", &[]).await;

@@ -28,6 +28,10 @@ fn main() -> HostReport {
                 let hangs = Hangs { at_start: stuck == "start" };
                 host.worker("hangs", Continuous::times(NonZeroU64::MIN), hangs).run_until_signal().await
             }
+            "failed_start" => {
+                let hangs = host.worker("hangs", Continuous::new(), Hangs { at_start: false });
+                hangs.worker("fails", Continuous::new(), FailsToStart).after("hangs").run_until_signal().await
+            }
             "asked" => host.service("leaves", asks).run_until_signal().await,
             "completed" => host.job("leaves", completes).run_until_signal().await,
             "beside" => tokio::join!(host.service("asks", asks_alone).run_until_signal(), run_another(LONG)).0,
@@ -103,6 +107,21 @@ impl Worker for Hangs {
 
     async fn stop(&self) -> Result<(), Failure> {
         spin()
+    }
+}
+
+/// Its start hook fails.
+struct FailsToStart;
+
+impl Worker for FailsToStart {
+    type Input = ();
+
+    async fn start(&self) -> Result<(), Failure> {
+        Err(Failure::transient("no database"))
+    }
+
+    async fn cycle(&self, (): (), _: &Context) -> Result<(), Failure> {
+        Ok(())
     }
 }
 

@@ -24,7 +24,7 @@ use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use crate::{
     ExitStatus, Signals,
     emitter::Emitter,
-    event::{Event, StopReason, StopStep, WorkerId, WorkerPhase},
+    event::{Event, StopReason, StopStep, WorkerId},
     in_flight::InFlight,
     lifecycle::{Watchdog, overdue::Overdue},
 };
@@ -118,9 +118,8 @@ impl Watch {
             Event::HostStopping { reason, within, .. } => News::Stops { reason: *reason, within: *within },
             // Counted here: what begins once this host has returned must not be taken for one that was there before.
             Event::HostStopped { exit } => News::Stopped { exit: *exit, hosts: HOSTS.load(Ordering::Relaxed) },
-            Event::WorkerFaulted { worker, .. } | Event::WorkerStopped { worker, phase: WorkerPhase::Failed } => {
-                return self.is_down(*worker, true);
-            }
+            // A worker that ends as failed has faulted, or did not start, which the reason of the stop says.
+            Event::WorkerFaulted { worker, .. } => return self.is_down(*worker, true),
             Event::IntakeOpened { worker } => return self.is_down(*worker, false),
             _ => return,
         };
