@@ -476,6 +476,35 @@ fn a_worker_that_was_ended_makes_its_host_unwell_no_longer() {
 }
 
 #[test]
+fn a_service_that_was_started_again_makes_its_host_unwell_no_longer() {
+    fn note(host: &HostHandle, notes: &Notes) {
+        notes.add(format!("{} {}", host.health(), host.status()[0].failing));
+    }
+    let (outcome, notes) = run(
+        Script::new().at(secs(50), Signal::Terminate),
+        |host| {
+            let lives = Count::default();
+            let http = move |cx: ServiceContext| {
+                let life = lives.up();
+                async move {
+                    if life == 1 {
+                        tokio::time::sleep(secs(10)).await;
+                        return Err(Failure::transient("lost its port"));
+                    }
+                    cx.stopped().await;
+                    Ok(())
+                }
+            };
+            host.service("http", http).on_fault(OnFault::restart()).host()
+        },
+        &[(5_000, note), (10_500, note), (15_000, note)],
+    );
+    outcome.assert_rules_kept();
+    // Between its two lives none of the workers is at work.
+    assert_eq!(notes.all(), ["ready false", "failing true", "ready false"]);
+}
+
+#[test]
 fn bad_input_and_what_is_put_off_do_not_make_a_host_unwell() {
     fn note(host: &HostHandle, notes: &Notes) {
         notes.add(format!("{} {}", host.health(), host.status()[0].failing));

@@ -33,6 +33,8 @@ pub(crate) struct Log {
 /// What is kept of one worker, so that its lines are news.
 struct OfWorker {
     name: Arc<str>,
+    /// Its run is its one cycle, which succeeds only as it ends.
+    is_service: bool,
     /// One of the three below.
     health: AtomicU8,
     /// Cycles that failed since it was last said to be well; inputs that are invalid are not the worker's failure.
@@ -125,10 +127,12 @@ pub(crate) enum Callback {
 
 impl Log {
     pub(crate) fn new(workers: &[Declaration]) -> Self {
+        let is_service = |worker: &Declaration| matches!(worker.source, SourceKind::Service { .. });
         let of = |worker: &Declaration| OfWorker {
             name: worker.name.clone(),
+            is_service: is_service(worker),
             // A service says nothing by a first success: that is its end.
-            health: AtomicU8::new(if matches!(worker.source, SourceKind::Service { .. }) { HEALTHY } else { NEW }),
+            health: AtomicU8::new(if is_service(worker) { HEALTHY } else { NEW }),
             failures: AtomicU64::new(0),
             recovered: AtomicU64::new(0),
             opens_after: worker.breaker.map_or(u32::MAX, |breaker| breaker.failures()),
@@ -171,7 +175,7 @@ impl Log {
             Event::CycleEnded { worker, cycle, failure: None, took } => {
                 trace!(worker = self.name(*worker), cycle = cycle.0, ?took, "cycle succeeded");
                 if self.workers[worker.index()].health.load(Ordering::Relaxed) != HEALTHY {
-                    self.succeeded(at, *worker);
+                    self.is_well(at, *worker);
                 }
             }
             Event::Settled { settle: Settle::Ack, .. } => {}
@@ -182,16 +186,17 @@ impl Log {
         }
     }
 
-    /// A cycle of a worker that was not known to be well has succeeded.
+    /// A worker is well that was not known to be: a cycle of it has succeeded, or it is a service that was started again.
     #[cold]
-    fn succeeded(&self, at: Instant, id: WorkerId) {
+    fn is_well(&self, at: Instant, id: WorkerId) {
         let of = &self.workers[id.index()];
         let worker = &*of.name;
-        // A worker that is well by turns says so once a minute; in between, its failures go on adding up.
+        // A worker that is well by turns says so once a minute; in between, its failures go on adding up. A service is not said to be well
+        // again by its next cycle, and its restarts are few.
         let since = at.saturating_duration_since(self.origin).as_nanos();
         let now = u64::try_from(since).unwrap_or(u64::MAX).max(1);
         let last = of.recovered.load(Ordering::Relaxed);
-        let too_soon = last != 0 && u128::from(now.saturating_sub(last)) < WINDOW.as_nanos();
+        let too_soon = !of.is_service && last != 0 && u128::from(now.saturating_sub(last)) < WINDOW.as_nanos();
         if too_soon || of.recovered.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return;
         }
@@ -253,7 +258,14 @@ impl Log {
                 error!(worker = self.name(*worker), kind = %cause.kind, error = &*cause.message, "worker did not start");
             }
             Event::HostRunning => info!("host running"),
-            Event::IntakeOpened { worker } => info!(worker = self.name(*worker), "intake opened"),
+            Event::IntakeOpened { worker } => {
+                let of = &self.workers[worker.index()];
+                info!(worker = &*of.name, "intake opened");
+                // It is at work again, and no cycle will say so.
+                if of.is_service && of.health.load(Ordering::Relaxed) == FAILING {
+                    self.is_well(at, *worker);
+                }
+            }
             Event::TicksMissed { worker, count } => {
                 let Some(unlogged) = self.admit(*worker, Sort::TicksMissed, at, ()) else { return };
                 warn!(worker = self.name(*worker), count, unlogged, "ticks missed");

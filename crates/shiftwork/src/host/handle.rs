@@ -105,7 +105,7 @@ pub struct WorkerStatus {
     /// Whether its rate limit holds it back, from [`Event::RateLimitReached`] to [`Event::RateLimitEased`].
     pub rate_limited: bool,
     /// Whether its last cycle failed. Bad input is not the worker's failure, nor is what a cycle puts off, discards or is
-    /// interrupted in: such cycles change nothing here.
+    /// interrupted in: such cycles change nothing here. A service that is started again does not fail any more.
     pub failing: bool,
     /// How long ago a cycle of it last succeeded; `None` if none has. On a clock that never steps.
     pub last_success: Option<Duration>,
@@ -323,6 +323,10 @@ impl Board {
                     let nanos = u64::try_from(since).unwrap_or(u64::MAX);
                     self.succeeded[worker.index()].store(nanos.saturating_add(1), Ordering::Relaxed);
                 }
+            }
+            // It is at work again, and no cycle will say so: the next one that ends is its end.
+            Event::IntakeOpened { worker } if matches!(self.sources[worker.index()], SourceKind::Service { .. }) => {
+                self.failing[worker.index()].store(false, Ordering::Relaxed);
             }
             Event::WorkerRestarting { worker, restarts, .. } => self.set(*worker, |it| {
                 it.restarts = *restarts;

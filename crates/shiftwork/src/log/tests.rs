@@ -149,6 +149,23 @@ fn a_source_that_fails_by_turns_is_said_once_a_minute_and_the_last_word_is_right
     );
 }
 
+#[test]
+fn a_service_has_recovered_when_it_is_started_again_and_not_when_it_ends() {
+    let ended = |failure| Event::CycleEnded { worker: A, cycle: CycleId(1), failure, took: Duration::from_secs(1) };
+    let refused = Cause { kind: FailureKind::Transient, message: "refused".into() };
+    let opened = Event::IntakeOpened { worker: A };
+    let service = Declaration::plain("a", SourceKind::Service { completes: false });
+    // The second time within a minute: its restarts are rare by themselves.
+    let events = [(1, Some(refused.clone())), (3, Some(refused))];
+    let events = events.into_iter().flat_map(|(at, failure)| [(at, ended(failure)), (at + 1, opened.clone())]);
+    let lines = written(&service, events.chain([(100, ended(None))]));
+    let lines: Vec<&str> = lines.iter().map(String::as_str).filter(|line| !line.starts_with("TRACE")).collect();
+    let failed = "WARN cycle failed worker=\"a\" cycle=1 kind=transient error=\"refused\" took=1s";
+    let recovered = "INFO worker recovered worker=\"a\" failures=1 unlogged=0";
+    let opened = "INFO intake opened worker=\"a\"";
+    assert_eq!(lines, [failed, opened, recovered, failed, opened, recovered]);
+}
+
 fn opened(failures: u32) -> Event {
     Event::BreakerOpened { worker: A, failures, probe_in: Duration::from_secs(5) }
 }
