@@ -23,6 +23,7 @@ pub(crate) const CANARIES: &[Canary] = &[
     Canary::new(Rule::T3, "a foreign worker takes longer than it declared", foreigner_over_budget),
     Canary::new(Rule::T3, "it did not stand still for that long", stood_still),
     Canary::new(Rule::T4, "an interrupted attempt is spent", interrupted_is_spent),
+    Canary::new(Rule::T4, "what interrupts itself comes again at once", interrupted_by_itself),
     Canary::new(Rule::T4, "a cycle that was asked to end is said to have failed by itself", failed_when_asked),
     Canary::new(Rule::T4, "a cycle that lost its lease is said to have failed by itself", failed_without_a_lease),
     Canary::new(Rule::T4, "a batch that was asked to end is said to have failed by itself", batch_failed_when_asked),
@@ -131,6 +132,11 @@ fn interrupted_is_spent(story: &mut Story, wrong: bool) {
     story.runs(&[worker("a")]).cycle_starts(A, 1, 1).is_told_to_stop().closes(A);
     story.cycle_ends(A, 1, Some(FailureKind::Interrupted), secs(0)).settles(A, 1, settle);
     story.ends(A, WorkerPhase::Stopped).exits(ExitStatus::Clean);
+}
+
+fn interrupted_by_itself(story: &mut Story, wrong: bool) {
+    let settle = if wrong { Settle::Return } else { Settle::Snooze { delay: secs(1) } };
+    story.runs(&[worker("a")]).cycle(A, (1, 1), Some(FailureKind::Interrupted), settle).stops();
 }
 
 /// The first cycle of a worker runs, and is dropped at five seconds.

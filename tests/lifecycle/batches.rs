@@ -168,6 +168,15 @@ fn what_was_claimed_as_intake_closed_is_returned_together() {
 }
 
 #[test]
+fn t4_a_batch_that_interrupts_itself_is_put_off_and_its_inputs_stay_together() {
+    let look = |_: &mut Batch<u32>| Err::<(), Failure>(Failure::interrupted("the channel is closed"));
+    let script = Script::new().at(millis(2_500), Signal::Terminate);
+    let seen = Bulk { look, ..Bulk::default() }.run(|build| script.run_once(build));
+    seen.outcome.assert_rules_kept();
+    assert_eq!(seen.batches(), [(0, 10), (1, 10), (2, 10)]);
+}
+
+#[test]
 fn q9_each_input_of_a_batch_is_settled_by_its_own_verdict() {
     let look = |batch: &mut Batch<u32>| {
         for item in batch {

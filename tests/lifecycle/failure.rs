@@ -191,6 +191,53 @@ fn a_continuous_worker_that_always_fails_is_no_hot_loop() {
 }
 
 #[test]
+fn t4_what_interrupts_itself_is_put_off_and_costs_no_attempt() {
+    let unasked = || Failure::interrupted("the channel is closed");
+    let every_second = [0, 1, 2, 3].map(|second| (secs(second), 1));
+    let until = || Script::new().at(millis(3_500), Signal::Terminate);
+    let retry = Retry::exponential().attempts_max(2).jitter_percent(0);
+    let outcome = until().run_once(move |world| {
+        world.node("node", move |node| {
+            let work = move |(): (), _: Context| async move { Err::<(), Failure>(unasked()) };
+            node.host().worker("pull", Continuous::new(), work).retry(retry).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(attempts(&outcome), every_second);
+
+    // The same for a delivery, which waits in its queue.
+    let work = |_: u32, _: &Context| Err::<(), Failure>(Failure::interrupted("the channel is closed"));
+    let (outcome, _) = Jobs { work, retry, ..Jobs::default() }.run(|build| until().run_once(build));
+    outcome.assert_rules_kept();
+    assert_eq!(attempts(&outcome), every_second);
+}
+
+#[test]
+fn t4_what_interrupts_itself_during_a_pause_is_returned() {
+    let outcome = Script::new().at(secs(20), Signal::Terminate).run_once(|world| {
+        world.node("node", |node| async move {
+            let work = |(): (), _: Context| async {
+                tokio::time::sleep(secs(5)).await;
+                Err::<(), Failure>(Failure::interrupted("the page says so"))
+            };
+            let mut host = node.host().worker("pull", Continuous::new(), work).build().unwrap();
+            let handle = host.handle();
+            let pauses = async {
+                tokio::time::sleep(secs(2)).await;
+                handle.pause("pull").unwrap();
+                tokio::time::sleep(secs(8)).await;
+                handle.resume("pull").unwrap();
+            };
+            tokio::join!(host.run_until_signal(), pauses).0
+        });
+    });
+    outcome.assert_rules_kept();
+    let returned = |event: &Event| matches!(event, Event::Settled { settle: Settle::Return, .. });
+    assert_eq!(time_of(&outcome, returned), Some(secs(5)));
+    assert_eq!(attempts(&outcome)[1], (secs(10), 1), "as soon as it is resumed");
+}
+
+#[test]
 fn a_store_that_is_out_is_asked_less_and_less_and_ends_no_worker() {
     let (outcome, seen) = Jobs { jobs: 3, ..Jobs::default() }.run(|build| {
         Script::new()

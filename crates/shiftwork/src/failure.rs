@@ -93,7 +93,8 @@ impl Failure {
     }
 
     /// The cycle was asked to stop, and did: [`crate::Context::cancelled`] or [`crate::Context::stopping`]. The delivery is
-    /// returned and the attempt not spent.
+    /// returned and the attempt not spent. Where nobody has asked, the input comes again after the first delay of the worker's
+    /// [`Retry`](crate::Retry), unspent as well: at once, and again and again, it would be a hot loop.
     pub fn interrupted(error: impl Into<BoxError>) -> Self {
         Self::new(FailureKind::Interrupted, error)
     }

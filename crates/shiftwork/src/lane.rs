@@ -86,6 +86,8 @@ struct Cycle {
     attempt: u32,
     /// How it came past the breaker.
     entry: Entry,
+    /// Whether somebody had asked it to end, where it has failed.
+    asked_to_end: bool,
 }
 
 /// An input that can be read.
@@ -238,12 +240,12 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         let started = || Event::CycleStarted { worker, cycle, attempt, delivery };
         self.cx.emit_success(began, Tally::cycle_started, started);
         self.shared.seat.begin(cycle, attempt, delivery, began);
-        Cycle { at: began, cycle, attempt, entry }
+        Cycle { at: began, cycle, attempt, entry, asked_to_end: false }
     }
 
     /// The cycle itself, under guard.
     async fn run_cycle(&mut self, input: W::Input, of: &Cycle) -> Result<(), Box<Failure>> {
-        let &Cycle { at: began, cycle, attempt, entry: _ } = of;
+        let &Cycle { at: began, cycle, attempt, entry: _, asked_to_end: _ } = of;
         let deadline = self.policy.cycle_timeout.and_then(|timeout| began.checked_add(timeout));
         let limits = Limits { deadline, progress: self.policy.progress_timeout.map(|timeout| (timeout, began)) };
         let span = tracing::info_span!(
@@ -283,7 +285,9 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             self.settle(settle, None, cycle).await;
             return false;
         };
-        let failure = self.in_the_end(*failure, self.shared.control.is_cancelled());
+        let cancelled = self.shared.control.is_cancelled();
+        cycle.asked_to_end = cancelled || self.shared.control.worker.is_closed();
+        let failure = self.in_the_end(*failure, cancelled);
         let cause = failure.cause();
         self.emit(at, &Event::CycleEnded { worker, cycle: number, failure: Some(cause.clone()), took });
         let decision = self.decide(&failure, cycle);
@@ -460,9 +464,10 @@ impl<W, L: Lane> LaneRun<L, W> {
 
     /// What follows from a failure, once the breaker was told of it.
     fn follows(&self, failure: &Failure, how: &Cycle, spared: Option<Duration>, chance: f64) -> Decision {
-        let &Cycle { at, cycle, attempt, entry: _ } = how;
+        let &Cycle { at, cycle, attempt, entry: _, asked_to_end } = how;
         let elapsed = self.elapsed(at);
-        let ended = Ended { attempt, failure: Some(failure.kind()), asked_delay: failure.delay(), elapsed, spared };
+        let (kind, asked_delay) = (Some(failure.kind()), failure.delay());
+        let ended = Ended { attempt, failure: kind, asked_delay, asked_to_end, elapsed, spared };
         self.within_budget(decide(&self.policy.retry, ended, chance), cycle, at)
     }
 

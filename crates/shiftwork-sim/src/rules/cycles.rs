@@ -569,6 +569,7 @@ impl Worker {
         }
         let probe = running.delivery.is_some() && self.probe == Some(cycle);
         let spared = probe && self.spares(failure);
+        let unasked = self.ends_unasked(&running);
         self.unsettled.push(Ended {
             at: verdicts.at,
             stepped_forward: Duration::ZERO,
@@ -578,6 +579,7 @@ impl Worker {
             cycle,
             attempt: running.attempt,
             cause: cause.cloned(),
+            unasked,
         });
     }
 

@@ -420,6 +420,8 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         let took = at.saturating_duration_since(began);
         let leader = &self.lanes[from];
         let cancelled = members.is_cancelled();
+        // For one of them it is for all: they have one call.
+        let asked_to_end = cancelled || leader.shared.control.worker.is_closed();
         let shared = result.err().map(|failure| leader.in_the_end(failure, cancelled));
         let failure = shared.as_ref().map(Failure::cause);
         leader.emit(at, &Event::BatchEnded { worker, first, cycles, failure, took });
@@ -433,7 +435,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             }
             flight.cause = flight.failure(shared.as_ref()).map(Failure::cause);
             let (cycle, failure) = (flight.cycle.cycle, flight.cause.clone());
-            flight.cycle.at = at;
+            (flight.cycle.at, flight.cycle.asked_to_end) = (at, asked_to_end);
             match failure {
                 None => lane.cx.emit_success(at, Tally::cycle_succeeded, || Event::CycleEnded {
                     worker,
@@ -487,7 +489,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             lane.cx.emit_success(began, Tally::cycle_started, started);
             lane.shared.seat.begin(cycle, attempt, delivery, began);
             self.flights.push(Flight {
-                cycle: Cycle { at: began, cycle, attempt, entry },
+                cycle: Cycle { at: began, cycle, attempt, entry, asked_to_end: false },
                 verdict: None,
                 cause: None,
                 decision: Decision::SUCCESS,
@@ -528,7 +530,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
     fn decide(&mut self, from: usize, flights: &mut [Flight], shared: Option<&Failure>) {
         let one = as_one(flights.iter().map(|flight| flight.cause.as_ref().map(|cause| cause.kind)));
         // It counts as its first cycle.
-        let Cycle { at, cycle: _, attempt: _, entry } = flights[0].cycle;
+        let Cycle { at, cycle: _, attempt: _, entry, asked_to_end: _ } = flights[0].cycle;
         let leader = &mut self.lanes[from];
         let delivery = leader.delivery();
         let spared = match leader.gate.clone() {

@@ -15,6 +15,8 @@ pub(crate) struct Ended {
     pub(crate) failure: Option<FailureKind>,
     /// The least delay that the other side asked for.
     pub(crate) asked_delay: Option<Duration>,
+    /// Somebody had asked it to end: a stop, a pause, the loss of its lease, or the next tick.
+    pub(crate) asked_to_end: bool,
     /// How long the total time of the policy has counted.
     pub(crate) elapsed: Duration,
     /// It was a delivery that a breaker probed with: the attempt was the breaker's, not its own. Until the next probe.
@@ -71,10 +73,13 @@ pub(crate) fn decide(retry: &Retry, ended: Ended, chance: f64) -> Decision {
     let aside = |cause| Settle::DeadLetter { cause, pause: delay() };
     match ended.failure {
         None => Decision::SUCCESS,
-        // Who said when to come back is believed as far as ever, whatever interrupted it afterwards.
-        Some(FailureKind::Interrupted) => {
-            plain(ended.asked_delay.map_or(Settle::Return, |_| Settle::Snooze { delay: granted().max(SNOOZE_MIN) }))
-        }
+        Some(FailureKind::Interrupted) => plain(match ended.asked_delay {
+            // Who said when to come back is believed as far as ever, whatever interrupted it afterwards.
+            Some(_) => Settle::Snooze { delay: granted().max(SNOOZE_MIN) },
+            None if ended.asked_to_end => Settle::Return,
+            // What interrupts itself would do so again at once.
+            None => Settle::Snooze { delay: retry.delay(1, chance) },
+        }),
         Some(FailureKind::Snoozed) => {
             plain(Settle::Snooze { delay: ended.asked_delay.unwrap_or_default().max(SNOOZE_MIN) })
         }
@@ -107,7 +112,7 @@ mod tests {
     use super::*;
 
     fn ended(attempt: u32, failure: Option<FailureKind>) -> Ended {
-        Ended { attempt, failure, asked_delay: None, elapsed: Duration::ZERO, spared: None }
+        Ended { attempt, failure, asked_delay: None, asked_to_end: true, elapsed: Duration::ZERO, spared: None }
     }
 
     #[test]
@@ -121,6 +126,17 @@ mod tests {
     fn an_interrupted_attempt_is_returned_even_when_it_was_the_last() {
         let decision = decide(&Retry::never(), ended(1, Some(FailureKind::Interrupted)), 0.5);
         assert_eq!(decision.settle, Settle::Return);
+    }
+
+    #[test]
+    fn t4_what_interrupts_itself_comes_again_after_the_first_delay_and_costs_no_attempt() {
+        let unasked = |attempt| Ended { asked_to_end: false, ..ended(attempt, Some(FailureKind::Interrupted)) };
+        let retry = Retry::default().initial(Duration::from_secs(4));
+        for attempt in [1, 5] {
+            let delay = Duration::from_secs(4);
+            assert_eq!(decide(&retry, unasked(attempt), 0.5).settle, Settle::Snooze { delay });
+        }
+        assert!(matches!(decide(&Retry::never(), unasked(1), 0.5).settle, Settle::Snooze { .. }));
     }
 
     #[test]

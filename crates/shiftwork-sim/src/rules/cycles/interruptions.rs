@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use shiftwork::{FailureKind, Rule, event::CycleId, queue::DeliveryId};
 
-use super::{Running, Verdicts, Worker};
+use super::{Intake, Running, Verdicts, Worker};
+use crate::rules::superseded::cancels_previous;
 
 /// How long after it was dropped a cycle may still run: it is at its next turn.
 const AT_ONCE: Duration = Duration::from_millis(1);
@@ -62,6 +63,13 @@ impl Worker {
         if let (Some(running), None) = (with_it.next(), with_it.next()) {
             running.asked_to_end = true;
         }
+    }
+
+    /// Whether nobody has asked a cycle to end that ends now: no stop of its worker, and no pause. Where it may be asked without a word,
+    /// somebody may have: for a lease of two (rule Q11), in its batch, or for a tick before it had begun.
+    pub(super) fn ends_unasked(&self, running: &Running) -> bool {
+        let is_told = self.is_serial() && self.declared.batch.is_none() && !cancels_previous(self.declared.source);
+        is_told && !running.asked_to_end && self.intake == Intake::Open && !self.held
     }
 
     /// Rule T4: who was asked to end and then fails is said to have been interrupted. Of a batch that is true of its call: what that

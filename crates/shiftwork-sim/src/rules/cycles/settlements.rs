@@ -27,6 +27,8 @@ pub(super) struct Ended {
     pub(super) attempt: u32,
     /// What it failed with, if it did.
     pub(super) cause: Option<Cause>,
+    /// Nobody had asked it to end, as far as is known.
+    pub(super) unasked: bool,
 }
 
 impl Ended {
@@ -175,7 +177,9 @@ impl Worker {
         let exhausted = matches!(settle, Settle::DeadLetter { cause: DeadLetterCause::Exhausted, .. });
         match ended.failure() {
             None => (Rule::Q1, settle == Settle::Ack),
-            Some(FailureKind::Interrupted) => (Rule::T4, matches!(settle, Settle::Return | Settle::Snooze { .. })),
+            Some(FailureKind::Interrupted) => {
+                (Rule::T4, matches!(settle, Settle::Snooze { .. }) || (settle == Settle::Return && !ended.unasked))
+            }
             Some(FailureKind::Snoozed) => (Rule::C10, matches!(settle, Settle::Snooze { .. })),
             Some(FailureKind::Discarded) => (Rule::C10, settle == Settle::Discard),
             Some(FailureKind::Invalid) => {
