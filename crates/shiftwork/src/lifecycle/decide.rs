@@ -151,6 +151,8 @@ struct StopAlone {
 #[derive(Debug)]
 struct WorkerState {
     plan: WorkerPlan,
+    /// Of each worker, whether this one comes after it, directly or not; empty if it is in no group.
+    before: Box<[bool]>,
     phase: WorkerPhase,
     /// When the machine acts on it by itself.
     deadline: Option<Duration>,
@@ -203,10 +205,13 @@ pub(crate) struct Lifecycle {
 impl Lifecycle {
     pub(crate) fn new(plans: Vec<WorkerPlan>, budget: StopBudget) -> Self {
         let groups = plans.iter().filter_map(|plan| plan.group).map(|member| member.group + 1).max().unwrap_or(0);
+        let before = groups::all_before(&plans);
         let workers = plans
             .into_iter()
-            .map(|plan| WorkerState {
+            .zip(before)
+            .map(|(plan, before)| WorkerState {
                 plan,
+                before,
                 phase: WorkerPhase::Pending,
                 deadline: None,
                 ran: false,

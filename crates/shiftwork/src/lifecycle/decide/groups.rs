@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Lifecycle, Then, WorkerState};
+use super::{Action, Lifecycle, Then, WorkerPlan, WorkerState};
 use crate::{
     event::{WorkerId, WorkerPhase},
     lifecycle::{RestartStrategy, fault::Reaction},
@@ -32,6 +32,26 @@ impl WorkerState {
     }
 }
 
+/// For each worker, which of the others it comes after, directly or not; nothing for one that is in no group, which nobody asks.
+///
+/// Walked once: there are more paths than anybody could walk again and again where each comes after all before it.
+pub(super) fn all_before(plans: &[WorkerPlan]) -> Vec<Box<[bool]>> {
+    let of = |plan: &WorkerPlan| -> Box<[bool]> {
+        if plan.group.is_none() {
+            return Box::default();
+        }
+        let mut before = vec![false; plans.len()];
+        let mut left = plan.after.clone();
+        while let Some(id) = left.pop() {
+            if !std::mem::replace(&mut before[id.index()], true) {
+                left.extend(&plans[id.index()].after);
+            }
+        }
+        before.into_boxed_slice()
+    };
+    plans.iter().map(of).collect()
+}
+
 impl Lifecycle {
     /// The members that a fault of `id` takes down with it, itself included.
     pub(super) fn affected(&self, id: WorkerId) -> Vec<WorkerId> {
@@ -49,10 +69,9 @@ impl Lifecycle {
             .collect()
     }
 
-    /// Whether `later` comes after `earlier`, directly or not. There is no circle.
+    /// Whether the member `later` comes after `earlier`, directly or not.
     fn comes_after(&self, later: WorkerId, earlier: WorkerId) -> bool {
-        let after = &self.workers[later.index()].plan.after;
-        after.iter().any(|it| *it == earlier || self.comes_after(*it, earlier))
+        self.workers[later.index()].before.get(earlier.index()).is_some_and(|before| *before)
     }
 
     /// Members of the group of `id` but itself.
@@ -152,11 +171,14 @@ impl Lifecycle {
         }
         for id in self.ids() {
             let worker = &self.workers[id.index()];
+            if worker.phase != WorkerPhase::Restarting || !worker.released {
+                continue;
+            }
             let before_it_are_up = self.others(id).filter(|other| self.comes_after(id, *other)).all(|other| {
                 let other = &self.workers[other.index()];
                 (other.phase == WorkerPhase::Running && !other.goes_down()) || other.phase.is_terminal()
             });
-            if worker.phase == WorkerPhase::Restarting && worker.released && before_it_are_up {
+            if before_it_are_up {
                 let worker = self.worker(id);
                 worker.released = false;
                 worker.then = None;

@@ -532,6 +532,24 @@ fn f5_who_is_started_again_after_its_own_fault_when_its_group_is_given_up_has_fa
 }
 
 #[test]
+fn f4_a_large_group_in_which_each_comes_after_all_before_it_is_restarted_in_no_time() {
+    let before: Vec<Vec<u32>> = (0..40).map(|count| (0..count).collect()).collect();
+    let strategy = RestartStrategy::RestForOne;
+    let mut bench = Bench::running(before.iter().map(|after| member(after, strategy)).collect());
+    bench.input(Input::Faulted(WorkerId(0), cause()));
+    for worker in (0..40).rev() {
+        bench.end(worker, false);
+    }
+    assert!((0..40).all(|worker| bench.phase(worker) == WorkerPhase::Restarting));
+    bench.pass_to_deadline();
+    for worker in 0..40 {
+        assert_eq!(bench.phase(worker), WorkerPhase::Starting, "{worker}");
+        bench.input(Input::Started(WorkerId(worker)));
+    }
+    assert!((0..40).all(|worker| bench.phase(worker) == WorkerPhase::Running));
+}
+
+#[test]
 fn f4_a_stop_does_not_wait_for_a_group_and_those_that_had_no_fault_are_stopped() {
     let mut bench = group(RestartStrategy::OneForAll);
     bench.input(Input::Faulted(WorkerId(2), cause()));
