@@ -10,9 +10,15 @@ use shiftwork::{
 use super::{LifeRules, START_SLACK, Standing, Verdicts};
 
 impl LifeRules {
+    /// Whether one comes after the other, directly or not. Each is looked at once, by however many paths it is found.
     fn comes_after(&self, later: usize, earlier: usize) -> bool {
-        let after = &self.workers[later].after;
-        after.iter().any(|it| it.0 as usize == earlier || self.comes_after(it.0 as usize, earlier))
+        let mut seen = vec![false; self.workers.len()];
+        let mut left = vec![later];
+        while let Some(index) = left.pop() {
+            let before = self.workers[index].after.iter().map(|it| it.0 as usize);
+            left.extend(before.filter(|it| !std::mem::replace(&mut seen[*it], true)));
+        }
+        seen[earlier]
     }
 
     /// The other members of its group that still live.
