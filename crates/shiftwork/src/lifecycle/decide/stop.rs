@@ -114,6 +114,8 @@ impl Lifecycle {
         let worker = self.worker(id);
         let own = worker.plan.drain.map_or(host_until, |drain| now.saturating_add(drain));
         let until = own.min(host_until);
+        // Before it is said: on another thread a cycle may begin until then.
+        actions.push(Action::CloseIntake(id));
         if worker.phase == WorkerPhase::Running {
             worker.phase = WorkerPhase::Draining;
             worker.deadline = Some(until);
@@ -123,7 +125,6 @@ impl Lifecycle {
             worker.phase = WorkerPhase::Closing;
             worker.deadline = Some(close_until);
         }
-        actions.push(Action::CloseIntake(id));
     }
 
     pub(super) fn abort(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {

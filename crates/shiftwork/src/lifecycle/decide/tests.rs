@@ -121,6 +121,16 @@ fn s4_a_failed_start_stops_what_had_started_and_starts_nothing_more() {
 }
 
 #[test]
+fn t1_an_intake_is_closed_when_it_is_said_to_be() {
+    let mut bench = Bench::running(vec![plan(&[])]);
+    let actions = bench.input(Input::StopAsked);
+    let place = |wanted: fn(&Action) -> bool| actions.iter().position(wanted);
+    let closed = place(|action| matches!(action, Action::CloseIntake(_)));
+    let said = place(|action| matches!(action, Action::Emit(Event::IntakeClosed { .. })));
+    assert!(closed.is_some() && closed < said, "{actions:?}");
+}
+
+#[test]
 fn t2_a_worker_stops_after_those_that_come_after_it() {
     let mut bench = Bench::running(vec![plan(&[]), plan(&[0])]);
     let actions = bench.input(Input::StopAsked);
