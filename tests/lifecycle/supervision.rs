@@ -1,14 +1,15 @@
 //! Faults: restarts, their intensity, degraded hosts.
 
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 
 use shiftwork::{
     BoxError, Context, ExitStatus, Failure, GiveUp, Heard, Host, OnFault, QueueSourceExt, Restart, Schedule, Signal,
     Source, StopBudget, Tick, Worker,
     event::{Event, Settle, StopReason, WorkerPhase},
-    source::{Claimed, Lane, LaneContext, Offer},
+    source::{Claimed, Lane, LaneContext, Offer, SourceContext},
 };
 use shiftwork_sim::{Outcome, Script, millis, secs, site};
+use tokio::sync::Notify;
 
 use crate::worlds::{Count, Notes, names, time_of};
 
@@ -135,6 +136,52 @@ fn f1_a_source_that_panics_as_it_makes_its_lanes_is_a_fault_and_the_stop_hook_is
     assert_eq!(notes.all(), ["start 1", "stop", "start 2", "stop"]);
     let report = outcome.report().unwrap();
     assert_eq!((report.exit, report.worker("fragile").unwrap().restarts), (ExitStatus::Clean, 1));
+}
+
+/// A source of the program's own that has nothing, and whose upkeep panics as its lane ends.
+struct Gone(Arc<Notify>);
+
+struct Ending(Arc<Notify>);
+
+impl Source for Gone {
+    type Input = Tick;
+    type Lane = Ending;
+
+    fn lane(&self, _: &LaneContext) -> Ending {
+        Ending(self.0.clone())
+    }
+
+    async fn maintain(&self, _: &SourceContext) {
+        self.0.notified().await;
+        panic!("the connection is gone");
+    }
+}
+
+impl Lane for Ending {
+    type Input = Tick;
+
+    async fn next(&mut self, _: &LaneContext) -> Result<Option<Offer<Tick>>, Failure> {
+        self.0.notify_one();
+        Ok(None)
+    }
+
+    fn claimed(&self) -> Option<&Claimed> {
+        None
+    }
+
+    async fn settle(&mut self, _: Settle, _: Option<&Failure>, _: &LaneContext) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c1_a_source_whose_upkeep_panics_as_the_last_lane_ends_has_faulted() {
+    let idle = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+    let gone = Gone(Arc::new(Notify::new()));
+    let report = Host::builder().worker("gone", gone, idle).run_until(std::future::pending()).await;
+    let worker = report.worker("gone").unwrap();
+    assert_eq!((report.exit, worker.phase), (ExitStatus::WorkerFault, WorkerPhase::Failed));
+    assert!(worker.cause.as_ref().unwrap().message.starts_with("the connection is gone"), "{:?}", worker.cause);
 }
 
 #[test]

@@ -383,7 +383,13 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
             }
         }
     }
-    upkeep.shutdown().await;
+    upkeep.abort_all();
+    while let Some(ended) = upkeep.join_next().await {
+        // It may have panicked as the last lane ended.
+        if let Err(error) = ended {
+            panicked(error);
+        }
+    }
     telling.shutdown().await;
     if let Some(pace) = &pace {
         pace.end_life(&cx);
