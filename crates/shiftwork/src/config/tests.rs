@@ -177,6 +177,14 @@ fn a_schedule_becomes_another_one_with_the_policies_of_the_code() {
 }
 
 #[test]
+fn how_many_ticks_are_caught_up_with_is_written_as_what_it_comes_to() {
+    for (said, in_force) in [(0, 1), (7, 7), (20_000, 10_000)] {
+        let night = Schedule::cron("0 3 * * *").unwrap().missed(Missed::CatchUp { max: said });
+        assert_eq!(night.as_config().catch_up_max, Some(in_force));
+    }
+}
+
+#[test]
 fn a_new_expression_keeps_the_zone() {
     let mut night = Schedule::cron("0 3 * * *").unwrap().zone("Europe/Vienna").unwrap();
     night.configured(&ScheduleConfig { cron: Some("0 4 * * *".to_owned()), ..Default::default() }).unwrap();

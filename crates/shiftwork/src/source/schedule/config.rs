@@ -131,7 +131,8 @@ impl Schedule {
             Missed::Skip => config.missed = Some(MissedWord::Skip),
             Missed::CatchUp { max } => {
                 config.missed = Some(MissedWord::CatchUp);
-                config.catch_up_max = Some(max);
+                // Code may say any number; this is what is in force, and what can be read again.
+                config.catch_up_max = Some(max.clamp(1, u32::try_from(BACKLOG_MAX).unwrap_or(u32::MAX)));
             }
         }
         config
