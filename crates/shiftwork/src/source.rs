@@ -154,7 +154,8 @@ pub trait Source: Send + Sync + 'static {
     }
 
     /// How many lanes it can serve, whatever concurrency was asked for. A schedule serves one, unless its ticks may
-    /// overlap.
+    /// overlap. Each input of a batch has a lane: so many batches run side by side as fit, and a host whose batches may be larger
+    /// than this is not built.
     fn lanes_max(&self) -> usize {
         usize::MAX
     }

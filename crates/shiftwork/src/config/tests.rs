@@ -6,9 +6,11 @@ use shiftwork_queue::MemoryQueue;
 
 use super::*;
 use crate::{
-    Batch, BatchContext, BatchWorker, Batches, Breaker, Context, Event, Failure, GiveUp, Group, Host, HostBuilder,
-    Missed, OnFault, Overlap, QueueSourceExt, RateLimit, Restart, RestartStrategy, Retry, RetryBudget, Schedule, Tick,
-    Watchdog,
+    Batch, BatchContext, BatchWorker, Batches, BoxError, Breaker, Context, Event, Failure, GiveUp, Group, Host,
+    HostBuilder, Missed, OnFault, Overlap, QueueSourceExt, RateLimit, Restart, RestartStrategy, Retry, RetryBudget,
+    Schedule, Source, Tick, Watchdog,
+    event::Settle,
+    source::{BatchLane, Claimed, Lane, LaneContext, Offer, Settling},
 };
 
 struct InBatches;
@@ -19,6 +21,54 @@ impl BatchWorker for InBatches {
     async fn cycle(&self, _: &mut Batch<u32>, _: &BatchContext) -> Result<(), Failure> {
         Ok(())
     }
+}
+
+/// A source of the program's own that serves so many lanes, and has nothing for them.
+struct Narrow(usize);
+
+struct NarrowLane;
+
+impl Source for Narrow {
+    type Input = u32;
+    type Lane = NarrowLane;
+
+    fn lanes_max(&self) -> usize {
+        self.0
+    }
+
+    fn lane(&self, _: &LaneContext) -> NarrowLane {
+        NarrowLane
+    }
+}
+
+impl Lane for NarrowLane {
+    type Input = u32;
+
+    async fn next(&mut self, _: &LaneContext) -> Result<Option<Offer<u32>>, Failure> {
+        Ok(None)
+    }
+
+    fn claimed(&self) -> Option<&Claimed> {
+        None
+    }
+
+    async fn settle(&mut self, _: Settle, _: Option<&Failure>, _: &LaneContext) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+impl BatchLane for NarrowLane {
+    type Taken = u32;
+
+    async fn take(&mut self, _: usize, _: Duration, _: &mut Vec<u32>, _: &LaneContext) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn accept(&mut self, taken: u32, _: &LaneContext) -> Offer<u32> {
+        Offer::of(taken, 1)
+    }
+
+    async fn settle_together(_: &mut [Settling<'_, Self>]) {}
 }
 
 /// A worker of each sort.
@@ -174,6 +224,18 @@ fn a_schedule_becomes_another_one_with_the_policies_of_the_code() {
     let night = Schedule::cron("0 3 * * *").unwrap().zone("Europe/Vienna").unwrap();
     let night = night.overlap(Overlap::Skip).missed(Missed::CatchUp { max: 7 });
     assert_eq!(host.config().worker["clean up"].schedule, night.as_config());
+}
+
+#[test]
+fn a_batch_worker_has_no_more_inputs_in_hand_than_its_source_has_lanes() {
+    let host =
+        |size| Host::builder().batch_worker("import", Narrow(10), Batches::of(size), InBatches).concurrency(9).host();
+    assert_eq!(host(4).build().unwrap().config().worker["import"].concurrency, Some(2));
+    let told = host(11).build().unwrap_err().to_string();
+    assert!(told.contains("worker.import.batch.size: it is 11, but"), "{told}");
+    let more = read("[worker.import]\nconcurrency = 3").unwrap();
+    let told = host(4).config(more).build().unwrap_err().to_string();
+    assert!(told.contains("worker.import.concurrency: it is 3, but what starts"), "{told}");
 }
 
 #[test]

@@ -57,18 +57,27 @@ pub(super) fn apply(configs: &[Config], settings: Settings<'_>) -> Result<(), Co
     ConfigError::all(results)?;
     let checked = workers.iter_mut().map(|it| {
         let lanes_max = it.draft.lanes_max();
-        it.policy.concurrency = it.policy.concurrency.min(lanes_max);
+        // Each input of a batch has a lane.
+        let size = it.policy.batch.map_or(1, |batches| batches.size());
+        let at_a_time = (lanes_max / size).max(1);
+        it.policy.concurrency = it.policy.concurrency.min(at_a_time);
         let sections = configs.iter().filter_map(|config| config.worker.get(&*it.name));
         // The last one that says it is in force.
-        let asked = sections.filter_map(|section| section.concurrency).next_back().filter(|asked| *asked > lanes_max);
+        let asked = sections.filter_map(|section| section.concurrency).next_back().filter(|asked| *asked > at_a_time);
         let side_by_side = match asked {
             None => Ok(()),
             Some(asked) => Err(ConfigError::new(
                 "concurrency",
-                format!("it is {asked}, but what starts the cycles of this worker starts {lanes_max} at a time"),
+                format!("it is {asked}, but what starts the cycles of this worker starts {at_a_time} at a time"),
             )),
         };
-        let checked = ConfigError::all([side_by_side, it.policy.check(), it.draft.check()]);
+        let in_batch = if size > lanes_max {
+            let why = format!("it is {size}, but what starts the cycles of this worker has {lanes_max} lanes");
+            Err(ConfigError::new("batch.size", why))
+        } else {
+            Ok(())
+        };
+        let checked = ConfigError::all([side_by_side, in_batch, it.policy.check(), it.draft.check()]);
         checked.map_err(|error| error.of_worker(&it.name))
     });
     let checked: Vec<_> = checked.collect();
