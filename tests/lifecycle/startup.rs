@@ -3,8 +3,8 @@
 use std::{io, sync::Arc, time::Duration};
 
 use shiftwork::{
-    Context, Continuous, Environment, ExitStatus, Failure, Host, HostBuilder, Schedule, Signal, Signals, System, Tick,
-    Worker,
+    Context, Continuous, Environment, ExitStatus, Failure, Health, Host, HostBuilder, Schedule, Signal, Signals,
+    System, Tick, Worker,
     event::{Event, StopReason, WorkerId, WorkerPhase},
     queue::Timestamp,
 };
@@ -347,6 +347,20 @@ async fn a_host_whose_signal_handlers_are_refused_never_starts_and_says_why() {
     assert_eq!((idle.phase, idle.cycles.started), (WorkerPhase::NeverStarted, 0));
     assert!(notes.all().is_empty(), "no hook and no cycle ran: {:?}", notes.all());
     assert_eq!(events.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_to_a_host_whose_signal_handlers_are_refused_waits_for_nothing() {
+    let idle = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+    let host = Host::builder().environment(Arc::new(Refusing)).worker("idle", Schedule::every(secs(1)), idle);
+    let mut host = host.build().unwrap();
+    let handle = host.handle();
+    let (mut waiting, mut late) = (handle.subscribe(), handle.subscribe());
+    let waits = tokio::time::timeout(secs(1), waiting.next());
+    let (heard, report) = tokio::join!(waits, host.run_until_signal());
+    assert_eq!((heard, report.reason), (Ok(None), StopReason::Unable));
+    assert_eq!(tokio::time::timeout(secs(1), late.next()).await, Ok(None));
+    assert_eq!((handle.health(), handle.status()[0].phase), (Health::Stopping, WorkerPhase::NeverStarted));
 }
 
 /// Hooks that panic before they return their future, as a plain function may.

@@ -81,7 +81,12 @@ impl Host {
     pub async fn run_until_signal(self) -> HostReport {
         match self.environment.signals() {
             Ok(signals) => shell::run(self, std::future::pending(), Some(signals)).await,
-            Err(error) => shell::unable(&self.declarations, &format!("could not install the signal handlers: {error}")),
+            Err(error) => {
+                if let Some((handle, _)) = &self.control {
+                    handle.board().cannot_begin();
+                }
+                shell::unable(&self.declarations, &format!("could not install the signal handlers: {error}"))
+            }
         }
     }
 

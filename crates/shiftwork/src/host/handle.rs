@@ -14,7 +14,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{broadcast, mpsc},
+    sync::{broadcast, mpsc, watch},
     time::Instant,
 };
 
@@ -84,6 +84,8 @@ pub(super) struct Board {
     succeeded: Box<[AtomicU64]>,
     origin: Instant,
     events: broadcast::Sender<Event>,
+    /// Whether there will be no event: the host could not begin.
+    unable: watch::Sender<bool>,
 }
 
 struct Standing {
@@ -136,6 +138,7 @@ impl HostHandle {
             succeeded: workers.iter().map(|_| AtomicU64::new(0)).collect(),
             origin: Instant::now(),
             events: broadcast::Sender::new(Subscription::CAPACITY),
+            unable: watch::Sender::new(false),
         };
         (Self { commands, board: Arc::new(board) }, receiver)
     }
@@ -282,7 +285,7 @@ impl HostHandle {
     /// ([`Subscription::CAPACITY`]) misses the oldest, and is told how many.
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
-        Subscription { events: self.board.events.subscribe(), over: false }
+        Subscription { events: self.board.events.subscribe(), unable: self.board.unable.subscribe(), over: false }
     }
 }
 
@@ -346,6 +349,15 @@ impl Board {
             Event::HostStopping { .. } => self.lock().host = HostStanding::Stopping,
             _ => {}
         }
+    }
+
+    /// The host is not run after all: it could not even begin, and says nothing.
+    pub(super) fn cannot_begin(&self) {
+        let mut standing = self.lock();
+        standing.host = HostStanding::Stopping;
+        standing.workers.iter_mut().for_each(|worker| worker.phase = WorkerPhase::NeverStarted);
+        drop(standing);
+        self.unable.send_replace(true);
     }
 
     fn set(&self, worker: WorkerId, change: impl FnOnce(&mut WorkerStatus)) {
@@ -439,6 +451,8 @@ impl Error for ControlError {}
 #[derive(Debug)]
 pub struct Subscription {
     events: broadcast::Receiver<Event>,
+    /// Whether there will be none.
+    unable: watch::Receiver<bool>,
     /// The last event was heard.
     over: bool,
 }
@@ -456,17 +470,23 @@ impl Subscription {
     /// How many events a subscriber may be behind before it misses some: 4,096, a second or so of a busy host.
     pub const CAPACITY: usize = 4_096;
 
-    /// The next event, or how many were missed before it. `None` after [`Event::HostStopped`], which is the last one, and once the
-    /// host and its handles are gone. A subscription that was made after the last event waits for as long as there is a handle.
+    /// The next event, or how many were missed before it. `None` after [`Event::HostStopped`], which is the last one, once the host and
+    /// its handles are gone, and if the host could not begin, because its signal handlers were refused. A subscription that was made after
+    /// the last event waits for as long as there is a handle.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: a dropped call loses nothing.
     pub async fn next(&mut self) -> Option<Heard> {
-        if self.over {
+        if self.over || *self.unable.borrow() {
             return None;
         }
-        match self.events.recv().await {
+        let heard = tokio::select! {
+            biased;
+            heard = self.events.recv() => heard,
+            Ok(()) = self.unable.changed() => return None,
+        };
+        match heard {
             Ok(event) => {
                 self.over = matches!(event, Event::HostStopped { .. });
                 Some(Heard::Event(event))
