@@ -158,6 +158,31 @@ fn d6_a_tick_is_served_however_long_it_waited_even_where_late_ticks_are_skipped(
 }
 
 #[test]
+fn d6_a_tick_is_served_though_the_cycle_that_it_should_have_ended_computed_past_it() {
+    for fails in [false, true] {
+        let outcome = until(25).run_once(move |world| {
+            world.poll_max(secs(20));
+            world.node("node", move |node| {
+                let work = move |tick: Tick, _: Context| async move {
+                    if tick.number > 1 {
+                        return Ok(());
+                    }
+                    tokio::time::sleep(secs(1)).await;
+                    // In a world the time of a computation does not pass by itself.
+                    std::thread::park_timeout(secs(11));
+                    if fails { Err(Failure::transient("disk is full")) } else { Ok(()) }
+                };
+                let retry = Retry::exponential().initial(secs(60)).jitter_percent(0);
+                let ticks = every(10).missed(Missed::Skip);
+                node.host().worker("ticks", ticks, work).retry(retry).run_until_signal()
+            });
+        });
+        outcome.assert_rules_kept();
+        assert_eq!(attempts(&outcome), [(secs(0), 1), (secs(12), 1), (secs(20), 1)], "fails: {fails}");
+    }
+}
+
+#[test]
 fn d6_nothing_is_ended_while_its_worker_is_paused() {
     let outcome = until(60).run_once(|world| {
         world.node("node", move |node| {

@@ -98,6 +98,11 @@ impl Plan {
     fn minds_the_end(&self) -> bool {
         self.policy.overlap == Overlap::Skip || matches!(self.pace, Pace::Delay(_))
     }
+
+    /// Whether a tick that comes due while a cycle is at work is to be served, and would be missed once it is late.
+    fn insists(&self) -> bool {
+        self.policy.overlap == Overlap::CancelPrevious && self.policy.missed == Missed::Skip
+    }
 }
 
 impl Schedule {
@@ -402,6 +407,10 @@ impl Lane for ScheduleLane {
 
     async fn settle(&mut self, settle: Settle, _: Option<&Failure>, cx: &LaneContext) -> Result<(), BoxError> {
         self.at_work(0);
+        // Nothing is to be ended while intake is closed.
+        if self.plan.insists() && !cx.is_closed() {
+            self.life.clockwork.lock().await.insist(&cx.source);
+        }
         if let Settle::Retry { delay } | Settle::Snooze { delay } = settle {
             self.attempt += u32::from(matches!(settle, Settle::Retry { .. }));
             if let Some((_, time)) = &mut self.current {

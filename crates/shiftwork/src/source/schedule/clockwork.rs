@@ -399,6 +399,21 @@ impl Clockwork {
         self.hands.as_ref().is_some_and(Hands::is_behind)
     }
 
+    /// The cycle at work is over. Rule D6: what has come due meanwhile was to end it, and is served though the cycle blocked its thread
+    /// until that was late.
+    pub(super) fn insist(&mut self, cx: &SourceContext) {
+        let Some(hands) = &mut self.hands else { return };
+        match &mut hands.drive {
+            Drive::Rate(begin, series) => {
+                if let Some(now) = Instant::now().checked_duration_since(*begin) {
+                    series.insist(now);
+                }
+            }
+            Drive::Wall(_, Some(series)) => series.insist(cx.wall_time()),
+            Drive::Wall(_, None) | Drive::Delay(_) => {}
+        }
+    }
+
     /// The tick that was served is done with, for good.
     pub(super) fn settled(&mut self, plan: &Plan, cx: &SourceContext) {
         let skips = plan.policy.overlap == Overlap::Skip;

@@ -174,7 +174,7 @@ pub(super) struct Series<G: Grid> {
     owed: VecDeque<G::Time>,
     /// How many were missed since the last one that was served.
     dropped: u64,
-    /// The next tick is served however late it is: one that was to be has been given up for it.
+    /// The next tick is served however late it is: one that was to be has been given up for it, or it was to end the cycle at work.
     insists: bool,
     /// The latest time that was seen.
     seen: G::Time,
@@ -269,6 +269,11 @@ impl<G: Grid> Series<G> {
     pub(super) fn give_up(&mut self, count: u64, instead: bool) {
         self.dropped = self.dropped.saturating_add(count);
         self.insists |= instead;
+    }
+
+    /// What has come due by `now` is served whatever the policy: it was to end the cycle that was at work.
+    pub(super) fn insist(&mut self, now: G::Time) {
+        self.insists |= self.next.is_some_and(|next| next <= now);
     }
 
     fn look(&mut self, now: G::Time) {
