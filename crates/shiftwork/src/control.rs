@@ -45,16 +45,16 @@ const TURN: u32 = 0x100;
 #[derive(Debug)]
 pub(crate) struct Control {
     word: AtomicU32,
-    /// How often it was asked not to wait.
-    triggers: AtomicU32,
-    /// How many of these were taken by whoever serves each of them once.
-    taken: AtomicU32,
+    /// How often it was asked not to wait. Wide enough never to begin anew, since they are compared.
+    triggers: AtomicU64,
+    /// How many of these were taken by whoever serves each of them once. It only grows.
+    taken: AtomicU64,
     bell: Arc<Bell>,
 }
 
 impl Control {
     pub(crate) fn new() -> Self {
-        let count = || AtomicU32::new(0);
+        let count = || AtomicU64::new(0);
         Self { word: AtomicU32::new(Level::Hold as u32), triggers: count(), taken: count(), bell: Arc::default() }
     }
 
@@ -116,7 +116,7 @@ impl Control {
     }
 
     /// How often the worker was triggered in this life.
-    pub(crate) fn triggers(&self) -> u32 {
+    pub(crate) fn triggers(&self) -> u64 {
         self.triggers.load(Ordering::Acquire)
     }
 
@@ -146,13 +146,17 @@ impl Control {
 
     /// Takes the triggers that nobody has taken; whether there were any.
     pub(crate) fn take_trigger(&self) -> bool {
-        let triggers = self.triggers();
-        self.taken.swap(triggers, Ordering::AcqRel) != triggers
+        self.take_up_to(self.triggers())
+    }
+
+    /// The same for those that have been counted. Who is late with its count takes nothing back that another one has taken.
+    fn take_up_to(&self, triggers: u64) -> bool {
+        self.taken.fetch_max(triggers, Ordering::AcqRel) < triggers
     }
 
     /// Whether there is a trigger that nobody has taken.
     pub(crate) fn is_triggered(&self) -> bool {
-        self.triggers() != self.taken.load(Ordering::Acquire)
+        self.triggers() > self.taken.load(Ordering::Acquire)
     }
 
     /// Completes when there is a trigger that nobody has taken.
@@ -161,7 +165,7 @@ impl Control {
     }
 
     /// Completes when the worker was triggered more often than `before`.
-    pub(crate) async fn triggered(&self, before: u32) {
+    pub(crate) async fn triggered(&self, before: u64) {
         self.until(|| self.triggers() != before).await;
     }
 
@@ -368,6 +372,17 @@ mod tests {
         control.trigger();
         assert!(control.take_trigger());
         assert!(!control.take_trigger());
+    }
+
+    #[test]
+    fn p3_a_lane_that_is_late_with_its_count_brings_no_trigger_back() {
+        let control = Control::new();
+        control.trigger();
+        let counted = control.triggers();
+        control.trigger();
+        assert!(control.take_trigger(), "another lane, which has heard of both");
+        assert!(!control.take_up_to(counted));
+        assert!(!control.is_triggered());
     }
 
     #[test]

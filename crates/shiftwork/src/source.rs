@@ -455,7 +455,7 @@ impl LaneContext {
 
     /// How often the worker was triggered so far: asked before a look at what there is, so that no trigger is missed that comes
     /// between the look and the wait.
-    pub(crate) fn triggers(&self) -> u32 {
+    pub(crate) fn triggers(&self) -> u64 {
         self.shared().control.worker.triggers()
     }
 
@@ -464,7 +464,7 @@ impl LaneContext {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub(crate) async fn wait_until_or_triggered(&self, time: Instant, before: u32) -> bool {
+    pub(crate) async fn wait_until_or_triggered(&self, time: Instant, before: u64) -> bool {
         let control = &self.shared().control.worker;
         tokio::select! {
             biased;
