@@ -113,8 +113,8 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
                     in_flight[id.index()].leave();
                 }
                 Action::Abandon(id) => {
-                    workers[id.index()].control.raise(Level::Leave);
                     stragglers(id, StopStep::Abandoned);
+                    workers[id.index()].control.raise(Level::Leave);
                     in_flight[id.index()].leave();
                     if let Some(task) = &workers[id.index()].task {
                         task.abort();
