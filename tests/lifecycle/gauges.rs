@@ -8,7 +8,7 @@ use std::{
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use shiftwork::{
-    Context, Continuous, Failure, Host, HostBuilder, Schedule, StopBudget, Tick,
+    Breaker, Context, Continuous, Failure, Host, HostBuilder, Schedule, StopBudget, Tick,
     event::{Event, Listener},
 };
 use shiftwork_sim::{millis, secs};
@@ -26,23 +26,29 @@ fn gauges(snapshotter: &Snapshotter) -> BTreeMap<String, f64> {
     gauges.collect()
 }
 
-/// Says when a cycle has ended.
-struct Ends(Mutex<mpsc::UnboundedSender<()>>);
+/// Says when such an event has come.
+struct Hears {
+    wanted: fn(&Event) -> bool,
+    heard: Mutex<mpsc::UnboundedSender<()>>,
+}
 
-impl Listener for Ends {
+impl Listener for Hears {
     fn on(&self, _: Instant, event: &Event) {
-        if let Event::CycleEnded { .. } = event {
-            self.0.lock().unwrap().send(()).unwrap();
+        if (self.wanted)(event) {
+            self.heard.lock().unwrap().send(()).unwrap();
         }
     }
 }
+
+const ENDED: fn(&Event) -> bool = |event| matches!(event, Event::CycleEnded { .. });
+const SETTLED: fn(&Event) -> bool = |event| matches!(event, Event::Settled { .. });
 
 /// Blocks its thread until it is let go.
 type Blocks = Arc<Mutex<std::sync::mpsc::Receiver<()>>>;
 
 #[test]
 fn a_cycle_that_ends_after_it_was_left_behind_is_counted_out_once() {
-    left_behind(|host, may_go| {
+    left_behind(ENDED, |host, may_go| {
         let blocks = move |(): (), _: Context| {
             let may_go = may_go.clone();
             async move { may_go.lock().unwrap().recv().map_err(Failure::from) }
@@ -53,7 +59,7 @@ fn a_cycle_that_ends_after_it_was_left_behind_is_counted_out_once() {
 
 #[test]
 fn a_service_that_ends_after_it_was_left_behind_is_counted_out_once() {
-    left_behind(|host, may_go| {
+    left_behind(ENDED, |host, may_go| {
         let blocks = move |_| {
             let may_go = may_go.clone();
             async move { may_go.lock().unwrap().recv().map_err(Failure::from) }
@@ -62,15 +68,31 @@ fn a_service_that_ends_after_it_was_left_behind_is_counted_out_once() {
     });
 }
 
-fn left_behind(add: impl FnOnce(HostBuilder, Blocks) -> HostBuilder) {
+#[test]
+fn b1_a_cycle_that_fails_after_it_was_left_behind_opens_no_breaker() {
+    left_behind(SETTLED, |host, may_go| {
+        let breaks = move |(): (), _: Context| {
+            let may_go = may_go.clone();
+            async move {
+                let told = may_go.lock().unwrap().recv().map_err(Failure::from);
+                assert!(told.is_err(), "its client broke");
+                told
+            }
+        };
+        host.worker("a", Continuous::new(), breaks).breaker(Breaker::after(1)).host()
+    });
+}
+
+/// A host leaves a worker behind whose cycle blocks its thread; then it is let go, and something that is `wanted` is heard of it.
+fn left_behind(wanted: fn(&Event) -> bool, add: impl FnOnce(HostBuilder, Blocks) -> HostBuilder) {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let (ends, mut ended) = mpsc::unbounded_channel();
+    let (sender, mut heard) = mpsc::unbounded_channel();
     let (go, may_go) = std::sync::mpsc::channel::<()>();
     let short = millis(20);
     let budget = StopBudget::default().drain(short).cancel(short).close(short);
-    let host = Host::builder().listener(Ends(Mutex::new(ends))).stop_budget(budget);
+    let host = Host::builder().listener(Hears { wanted, heard: Mutex::new(sender) }).stop_budget(budget);
     let host = add(host, Arc::new(Mutex::new(may_go)));
     metrics::with_local_recorder(&recorder, || {
         runtime.block_on(async {
@@ -78,10 +100,12 @@ fn left_behind(add: impl FnOnce(HostBuilder, Blocks) -> HostBuilder) {
             assert!(report.worker("a").unwrap().abandoned.is_some());
             assert_eq!(gauges(&snapshotter)["shiftwork_cycles_in_flight"], 0.0);
             go.send(()).unwrap();
-            ended.recv().await.unwrap();
+            heard.recv().await.unwrap();
         });
     });
-    assert_eq!(gauges(&snapshotter)["shiftwork_cycles_in_flight"], 0.0);
+    let gauges = gauges(&snapshotter);
+    assert_eq!(gauges["shiftwork_cycles_in_flight"], 0.0);
+    assert!(gauges.get("shiftwork_breaker_open").is_none_or(|open| *open == 0.0));
 }
 
 #[tokio::test(start_paused = true)]

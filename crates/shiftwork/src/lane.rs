@@ -537,6 +537,10 @@ impl<W, L: Lane> LaneRun<L, W> {
     /// Tells the breaker how a cycle ended. If the attempt does not count, since it was a probe, when the next one is due.
     #[cold]
     fn tell_breaker(&self, gate: &Gate, how: breaker::Ended, at: Instant, chance: f64) -> Option<Duration> {
+        if self.shared.seat.is_left() {
+            // What it says would be taken for the breaker of the life that has come after it.
+            return None;
+        }
         let Consequence { change, spared } = gate.ended(how, at, chance);
         let worker = self.id;
         match change {
