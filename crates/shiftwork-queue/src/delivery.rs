@@ -49,15 +49,57 @@ pub struct Delivery<T> {
 }
 
 /// A stored payload that could not be read as the queue's type.
+///
+/// It is one pointer: what most deliveries have none of takes no room in them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Undecodable {
+#[serde(transparent)]
+pub struct Undecodable(Box<Unread>);
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Unread {
+    reason: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    bytes: Vec<u8>,
+}
+
+impl Undecodable {
+    /// One of which the decoder said this.
+    #[must_use]
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self(Box::new(Unread { reason: reason.into(), bytes: Vec::new() }))
+    }
+
+    /// The same, with what is stored: whoever reviews the dead letter can read it by other means. No log has it.
+    #[must_use]
+    pub fn with_bytes(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.0.bytes = bytes.into();
+        self
+    }
+
     /// What the decoder said.
-    pub reason: String,
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.0.reason
+    }
+
+    /// What is stored, where the store has kept it; empty otherwise.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0.bytes
+    }
+}
+
+/// Shows how many bytes there are, never the bytes.
+impl fmt::Debug for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reason, bytes } = self;
+        f.debug_struct("Unread").field("reason", reason).field("bytes", &bytes.len()).finish()
+    }
 }
 
 impl fmt::Display for Undecodable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "payload cannot be decoded: {}", self.reason)
+        write!(f, "payload cannot be decoded: {}", self.reason())
     }
 }
 

@@ -116,7 +116,7 @@ impl<T> MemoryQueue<T> {
 
     /// Adds a delivery that cannot be decoded, due at once, as a damaged row of a database would be.
     pub fn push_undecodable(&self, reason: impl Into<String>, now: Timestamp) -> DeliveryId {
-        let record = Record::undecodable(Undecodable { reason: reason.into() }, now);
+        let record = Record::undecodable(Undecodable::new(reason), now);
         let id = self.lock().add(record, now);
         self.notify();
         id

@@ -124,10 +124,10 @@ impl<T> Record<T> {
         self.rare.as_deref()
     }
 
-    /// Takes out what is left of it when it is done.
-    pub(super) fn finish(&mut self) -> Finished<T> {
-        let nothing = Err(Undecodable { reason: String::new() });
-        Finished { payload: std::mem::replace(&mut self.payload, nothing), rare: self.rare.take() }
+    /// What is left of it when it is done.
+    pub(super) fn finish(self) -> Finished<T> {
+        let Self { payload, rare, .. } = self;
+        Finished { payload, rare }
     }
 
     /// Its failures, the oldest first.

@@ -84,10 +84,8 @@ impl<T> Records<T> {
 
     /// Removes what is done, and returns what is left of it: only that is moved, not the whole record.
     pub(super) fn finish(&mut self, id: DeliveryId) -> Option<Finished<T>> {
-        let Some(place) = self.place(id) else { return self.strays.remove(&id).map(|mut it| it.finish()) };
-        let place = self.ring.get_mut(place)?;
-        let left = place.as_mut()?.finish();
-        *place = None;
+        let Some(place) = self.place(id) else { return self.strays.remove(&id).map(Record::finish) };
+        let left = self.ring.get_mut(place)?.take()?.finish();
         self.has_left();
         Some(left)
     }

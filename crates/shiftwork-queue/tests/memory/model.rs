@@ -106,7 +106,7 @@ impl Model {
     }
 
     pub(crate) fn add_undecodable(&mut self, reason: &str, now: Timestamp) -> DeliveryId {
-        self.add(Err(Undecodable { reason: reason.to_owned() }), now).id
+        self.add(Err(Undecodable::new(reason)), now).id
     }
 
     /// `None` when the queue is full.

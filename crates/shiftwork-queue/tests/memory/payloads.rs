@@ -112,7 +112,7 @@ fn an_undecodable_payload_is_delivered_as_such() {
     let id = queue.queue.push_undecodable("bad magic", at(0));
     let delivery = queue.claim(1, 0).remove(0);
     assert_eq!(delivery.lease.delivery, id);
-    assert_eq!(delivery.payload, Err(Undecodable { reason: "bad magic".to_owned() }));
+    assert_eq!(delivery.payload, Err(Undecodable::new("bad magic")));
 }
 
 #[test]
