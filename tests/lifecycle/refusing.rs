@@ -121,17 +121,16 @@ impl<Q: Queue<u32>> Queue<u32> for Refusing<Q> {
         self.store.settle(lease, settlement, now).await
     }
 
-    async fn settle_and_claim(
+    async fn ack_and_claim(
         &self,
         lease: Lease,
-        settlement: Settlement,
         claim: Claim,
         claimed: &mut VecDeque<Delivery<u32>>,
     ) -> Result<(), QueueError> {
         if !self.claiming_panics {
-            return self.settle(lease, settlement, claim.now).await;
+            return self.settle(lease, Settlement::Ack, claim.now).await;
         }
-        self.store.settle_and_claim(lease, settlement, claim, claimed).await?;
+        self.store.ack_and_claim(lease, claim, claimed).await?;
         assert!(claimed.is_empty(), "the cursor is closed");
         Ok(())
     }

@@ -13,7 +13,7 @@
 //! 6. **In line.** Of the deliveries with one ordering key, only the first to be pushed is due, until it is acknowledged or
 //!    moved aside. A retry, a return and a snooze keep its place; a dead letter that is requeued goes to the end of the line.
 //! 7. **One by one.** What [`Queue::settle_many`] does about one delivery does not depend on the others: each has its own fencing
-//!    token and its own answer. What [`Queue::settle_and_claim`] claims changes nothing of what it settles.
+//!    token and its own answer. What [`Queue::ack_and_claim`] claims changes nothing of what it acknowledges.
 //! 8. **Time is a parameter.** No operation reads a clock.
 //!
 //! What runs cycles and decides how to settle is the core's part, not the queue's.
@@ -248,8 +248,9 @@ pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<(), QueueError>> + Send;
 
-    /// [`settle`](Self::settle), and then, where a store can do both in one operation, [`claim`](Self::claim): a worker whose cycle has
-    /// succeeded asks for the next delivery at once, and pays the price of one operation for both. The time is that of the claim.
+    /// [`settle`](Self::settle) with [`Settlement::Ack`], and then, where a store can do both in one operation, [`claim`](Self::claim): a
+    /// worker whose cycle has succeeded asks for the next delivery at once, and pays the price of one operation for both. The time is that
+    /// of the claim.
     ///
     /// The answer is that of the settlement. What is claimed is appended to `claimed`, and only where the settlement is stored. A store
     /// that claims nothing here is asked to by itself; the default does not.
@@ -261,15 +262,14 @@ pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// Not cancel safe, as both of them.
-    fn settle_and_claim(
+    fn ack_and_claim(
         &self,
         lease: Lease,
-        settlement: Settlement,
         claim: Claim,
         claimed: &mut VecDeque<Delivery<T>>,
     ) -> impl Future<Output = Result<(), QueueError>> + Send {
         let _ = claimed;
-        self.settle(lease, settlement, claim.now)
+        self.settle(lease, Settlement::Ack, claim.now)
     }
 
     /// Ends many attempts in one operation, as [`settle`](Self::settle) ends one, and answers for each, in their order. One that
@@ -410,14 +410,13 @@ impl<T: Send + 'static, Q: Queue<T>> Queue<T> for std::sync::Arc<Q> {
         Q::settle(self, lease, settlement, now)
     }
 
-    fn settle_and_claim(
+    fn ack_and_claim(
         &self,
         lease: Lease,
-        settlement: Settlement,
         claim: Claim,
         claimed: &mut VecDeque<Delivery<T>>,
     ) -> impl Future<Output = Result<(), QueueError>> + Send {
-        Q::settle_and_claim(self, lease, settlement, claim, claimed)
+        Q::ack_and_claim(self, lease, claim, claimed)
     }
 
     fn settle_many(

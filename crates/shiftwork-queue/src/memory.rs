@@ -242,21 +242,24 @@ impl<T: Clone + Send + 'static> Queue<T> for MemoryQueue<T> {
         Ok(self.try_push(messages, now)?)
     }
 
-    async fn push_one(&self, message: Message<T>, now: Timestamp) -> Result<Pushed, QueueError> {
-        let pushed = {
-            let mut state = self.lock();
-            if let Err(capacity) = state.check_room(slice::from_ref(&message)) {
-                return Err(QueueError::full(capacity));
+    #[expect(clippy::manual_async_fn, reason = "an async fn moves its message once more")]
+    fn push_one(&self, message: Message<T>, now: Timestamp) -> impl Future<Output = Result<Pushed, QueueError>> + Send {
+        async move {
+            let pushed = {
+                let mut state = self.lock();
+                if let Err(capacity) = state.check_room(slice::from_ref(&message)) {
+                    return Err(QueueError::full(capacity));
+                }
+                state.push(message, now)
+            };
+            // A refused message is dropped out here, for the lock is released.
+            match pushed {
+                Ok(id) => {
+                    self.notify();
+                    Ok(Pushed::Added(id))
+                }
+                Err((_refused, id)) => Ok(Pushed::Duplicate(id)),
             }
-            state.push(message, now)
-        };
-        // A refused message is dropped out here, for the lock is released.
-        match pushed {
-            Ok(id) => {
-                self.notify();
-                Ok(Pushed::Added(id))
-            }
-            Err((_refused, id)) => Ok(Pushed::Duplicate(id)),
         }
     }
 
@@ -265,7 +268,11 @@ impl<T: Clone + Send + 'static> Queue<T> for MemoryQueue<T> {
         claim: Claim,
         claimed: &mut VecDeque<Delivery<T>>,
     ) -> impl Future<Output = Result<Option<Timestamp>, QueueError>> + Send {
-        poll_fn(move |_| Poll::Ready(Ok(self.lock().claim(claim, claimed))))
+        poll_fn(move |_| {
+            let mut state = self.lock();
+            state.claim(claim, claimed);
+            Poll::Ready(Ok(state.next_due(claim.now)))
+        })
     }
 
     async fn renew(&self, leases: &[Lease], until: Timestamp) -> Result<Vec<Lease>, QueueError> {
@@ -280,23 +287,27 @@ impl<T: Clone + Send + 'static> Queue<T> for MemoryQueue<T> {
     }
 
     /// Under one lock. A payload that panics as it is cloned is for the next claim to tell: the settlement is made.
-    async fn settle_and_claim(
+    fn ack_and_claim(
         &self,
         lease: Lease,
-        settlement: Settlement,
         claim: Claim,
         claimed: &mut VecDeque<Delivery<T>>,
-    ) -> Result<(), QueueError> {
-        // What it panicked with is dropped last, for the lock is released.
-        let (settled, _panic) = {
-            let mut state = self.lock();
-            let settled = state.settle(lease, settlement, claim.now)?;
-            let claims = AssertUnwindSafe(|| state.claim(claim, claimed));
-            let panic = if claim.max > 0 { catch_unwind(claims).err() } else { None };
-            (settled, panic)
-        };
-        self.has_settled(settled);
-        Ok(())
+    ) -> impl Future<Output = Result<(), QueueError>> + Send {
+        poll_fn(move |_| {
+            // What it panicked with is dropped last, for the lock is released.
+            let (payload, next, _panic) = {
+                let mut state = self.lock();
+                let Some((payload, next)) = state.ack(lease, claim.now) else {
+                    return Poll::Ready(Err(QueueError::lease_lost(lease)));
+                };
+                let claims = AssertUnwindSafe(|| state.claim(claim, claimed));
+                let panic = if claim.max > 0 { catch_unwind(claims).err() } else { None };
+                (payload, next, panic)
+            };
+            drop(payload);
+            self.left(next);
+            Poll::Ready(Ok(()))
+        })
     }
 
     /// Under one lock, and with one word to the listeners.

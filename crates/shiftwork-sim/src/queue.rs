@@ -414,17 +414,16 @@ impl<T: Clone + Send + 'static> Queue<T> for SimQueue<T> {
     }
 
     /// One operation, which a fault strikes as a whole: both are done, or neither.
-    async fn settle_and_claim(
+    async fn ack_and_claim(
         &self,
         lease: Lease,
-        settlement: Settlement,
         claim: Claim,
         claimed: &mut VecDeque<Delivery<T>>,
     ) -> Result<(), QueueError> {
-        let (how, inside, before) = (how(&settlement), self.lease_inside(lease), claimed.len());
+        let (how, inside, before) = (how(&Settlement::Ack), self.lease_inside(lease), claimed.len());
         let done = async {
             self.forget_lease(&[inside]);
-            let settled = self.store.settle(inside, settlement, claim.now).await;
+            let settled = self.store.settle(inside, Settlement::Ack, claim.now).await;
             // Before the claim, which may tell of the next one in its line.
             self.record_settled(lease, how, settled.as_ref().copied());
             settled?;

@@ -98,13 +98,20 @@ pub(crate) struct Awaits<'a> {
     cycle: CycleId,
     began: Instant,
     polls: u32,
+    is_limited: bool,
 }
 
 impl<'a> Awaits<'a> {
     /// Those of a cycle that begins; `None` where nobody watches.
     #[inline]
-    pub(crate) fn of(lane: &'a LaneShared, worker: WorkerId, cycle: CycleId, began: Instant) -> Option<Self> {
-        lane.watches_awaits.then_some(Self { lane, worker, cycle, began, polls: 0 })
+    pub(crate) fn of(
+        lane: &'a LaneShared,
+        worker: WorkerId,
+        cycle: CycleId,
+        began: Instant,
+        is_limited: bool,
+    ) -> Option<Self> {
+        lane.watches_awaits.then_some(Self { lane, worker, cycle, began, polls: 0, is_limited })
     }
 
     /// The cycle is about to be polled: whether its time is up instead.
@@ -112,14 +119,14 @@ impl<'a> Awaits<'a> {
     /// # Panics
     ///
     /// When the environment does.
-    pub(crate) fn ends_here(&mut self, is_limited: bool) -> bool {
+    pub(crate) fn ends_here(&mut self) -> bool {
         let polls = self.polls;
         self.polls = polls.saturating_add(1);
         if polls == 0 {
             // It has not waited yet.
             return false;
         }
-        let Self { lane: LaneShared { name, environment, .. }, worker, cycle, began, .. } = *self;
+        let Self { lane: LaneShared { name, environment, .. }, worker, cycle, began, is_limited, .. } = *self;
         match environment.at_await(&AwaitPoint { worker, name, cycle, began, polls, is_limited }) {
             AtAwait::GoOn => false,
             AtAwait::TimeIsUp => is_limited,

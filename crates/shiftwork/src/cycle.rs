@@ -1,33 +1,36 @@
 //! One cycle, run under guard: panics caught, time limited, interruptions obeyed.
 //!
-//! [`RunCycle`] polls the user's future first and looks at everything else only when that is pending, so that a cycle that
-//! never waits pays for no timer and no registration. It lives inside its lane's future: no allocation.
+//! The user's future is polled first, and everything else is looked at only when that is pending, so that a cycle that never waits
+//! pays for no timer and no registration: [`RunCycle`] is built only for one that waits. The future stays where its
+//! owner has pinned it: no allocation, and no move.
 
 use std::{
     any::Any,
     future::{Future, poll_fn},
-    mem::needs_drop,
+    mem::{self, needs_drop},
+    ops::DerefMut,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
-use pin_project_lite::pin_project;
 use tokio::{task::coop::has_budget_remaining, time::Instant};
 
 use crate::{Failure, FailureKind, alarm::Alarm, await_point::Awaits, control::Interrupts, in_flight::Seat, panics};
 
-pin_project! {
-    /// The future of one guarded cycle.
-    pub(crate) struct RunCycle<'a, F, C> {
-        // Emptied when it is over, so that a panic in its destructor is caught here too.
-        #[pin]
-        future: Option<F>,
-        deadline: Option<Instant>,
-        progress: Option<Progress>,
-        around: Around<'a, C>,
-    }
+/// How a cycle ended. A failure in a box: what most cycles have none of is not moved about with each.
+pub(crate) type Ended = Result<(), Box<Failure>>;
+
+/// The future of one guarded cycle: `P` points to that of the user, which is emptied when it is over, so that a panic in its destructor is
+/// caught here too.
+pub(crate) struct RunCycle<'a, P, C> {
+    future: Pin<P>,
+    /// It was polled a moment ago, by the same task.
+    was_looked_at: bool,
+    deadline: Option<Instant>,
+    progress: Option<Progress>,
+    around: Around<'a, C>,
 }
 
 /// What a cycle has around it.
@@ -61,67 +64,51 @@ pub(crate) struct Limits {
     pub(crate) progress: Option<(Duration, Instant)>,
 }
 
-impl<'a, F, C: Interrupts> RunCycle<'a, F, C> {
-    /// It is as large as what it may have to wait for: whoever runs many of them pins it where it is made, instead of moving
-    /// it there.
-    #[inline]
-    pub(crate) fn new(future: F, limits: Limits, around: Around<'a, C>) -> Self {
-        let progress = limits.progress.map(|(timeout, began)| Progress {
+impl<'a, P, C: Interrupts> RunCycle<'a, P, C> {
+    pub(crate) fn new(future: Pin<P>, limits: Limits, around: Around<'a, C>) -> Self {
+        let Limits { deadline, progress } = limits;
+        let progress = progress.map(|(timeout, began)| Progress {
             timeout,
             seen: around.control.progress_count(),
             until: began.checked_add(timeout),
         });
-        let deadline = limits.deadline;
-        Self { future: Some(future), deadline, progress, around }
+        Self { future, was_looked_at: false, deadline, progress, around }
+    }
+
+    /// One that has just been [looked at](look), and waits.
+    pub(crate) fn looked_at(future: Pin<P>, limits: Limits, around: Around<'a, C>) -> Self {
+        Self { was_looked_at: true, ..Self::new(future, limits, around) }
     }
 }
 
-impl<F: Future<Output = Result<(), Failure>>, C: Interrupts> Future for RunCycle<'_, F, C> {
-    /// A failure in a box: what most cycles have none of is not moved about with each.
-    type Output = Result<(), Box<Failure>>;
+impl<F, P, C> Future for RunCycle<'_, P, C>
+where
+    F: Future<Output = Result<(), Failure>>,
+    P: DerefMut<Target = Option<F>> + Unpin,
+    C: Interrupts,
+{
+    type Output = Ended;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let Around { control, span, seat, alarm, awaits } = this.around;
-        let is_limited = this.deadline.is_some() || this.progress.is_some();
-        let polled = {
-            let _entered = span.enter();
-            let future = this.future.as_mut();
-            if let Some(seat) = seat {
-                seat.poll_begins();
-            }
-            // After a panic the future is dropped and never polled again, so nobody sees what it left half done.
-            catch_unwind(AssertUnwindSafe(|| {
-                if let Some(awaits) = awaits
-                    && awaits.ends_here(is_limited)
-                {
-                    let why = "its time was said to be up at an await point";
-                    return Some(Poll::Ready(Err(Box::new(Failure::new(FailureKind::Timeout, why)))));
-                }
-                future.as_pin_mut().map(|future| future.poll(cx).map_err(Box::new))
-            }))
-        };
-        let ended = match polled {
-            Ok(Some(Poll::Ready(result))) => Some(result),
-            Ok(Some(Poll::Pending)) => None,
-            Ok(None) => Some(Err(Box::new(Failure::new(FailureKind::Interrupted, "polled again after its end")))),
-            Err(panic) => Some(Err(Box::new(panicked(&*panic)))),
-        };
-        let ended = ended.or_else(|| {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
+        let Self { future, was_looked_at, deadline, progress, around } = self.get_mut();
+        let Around { control, span, seat, alarm, awaits } = around;
+        let looked =
+            if mem::take(was_looked_at) { None } else { look(future.as_mut(), span, *seat, awaits.as_mut(), cx) };
+        let ended = looked.or_else(|| {
             alarm.listen(cx);
             if control.is_interrupted() {
                 return Some(Err(Box::new(Failure::new(FailureKind::Interrupted, control.why()))));
             }
-            if let Some(progress) = this.progress.as_mut() {
+            if let Some(progress) = progress.as_mut() {
                 progress.look(control.progress_count());
             }
-            let stalls = this.progress.and_then(|progress| progress.until);
-            let due = (*this.deadline).into_iter().chain(stalls).min()?;
+            let stalls = progress.and_then(|progress| progress.until);
+            let due = (*deadline).into_iter().chain(stalls).min()?;
             let passed = alarm.poll_until(due, cx).is_ready();
             // A cycle that always finds something ready leaves its timer no budget of the task to look with.
             let over = passed || (!has_budget_remaining() && due <= Instant::now());
-            let why = || match *this.progress {
-                Some(progress) if *this.deadline != Some(due) => {
+            let why = || match *progress {
+                Some(progress) if *deadline != Some(due) => {
                     format!("the cycle made no progress for {:?}", progress.timeout)
                 }
                 Some(_) | None => "the cycle ran past its timeout".to_owned(),
@@ -134,17 +121,54 @@ impl<F: Future<Output = Result<(), Failure>>, C: Interrupts> Future for RunCycle
             }
             return Poll::Pending;
         };
-        if !needs_drop::<F>() {
-            return Poll::Ready(result);
+        Poll::Ready(empty(future.as_mut(), span, result))
+    }
+}
+
+/// Polls the user's future. None where it waits.
+#[inline]
+pub(crate) fn look<F: Future<Output = Result<(), Failure>>>(
+    future: Pin<&mut Option<F>>,
+    span: &tracing::Span,
+    seat: Option<&Seat>,
+    awaits: Option<&mut Awaits<'_>>,
+    cx: &mut Context<'_>,
+) -> Option<Ended> {
+    let _entered = span.enter();
+    if let Some(seat) = seat {
+        seat.poll_begins();
+    }
+    // After a panic the future is dropped and never polled again, so nobody sees what it left half done.
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        if let Some(awaits) = awaits
+            && awaits.ends_here()
+        {
+            let why = "its time was said to be up at an await point";
+            return Some(Poll::Ready(Err(Box::new(Failure::new(FailureKind::Timeout, why)))));
         }
-        let dropped = catch_unwind(AssertUnwindSafe(|| {
-            let _entered = span.enter();
-            this.future.set(None);
-        }));
-        Poll::Ready(match dropped {
-            Ok(()) => result,
-            Err(panic) => result.and(Err(Box::new(panicked(&*panic)))),
-        })
+        future.as_pin_mut().map(|future| future.poll(cx).map_err(Box::new))
+    }));
+    match polled {
+        Ok(Some(Poll::Ready(result))) => Some(result),
+        Ok(Some(Poll::Pending)) => None,
+        Ok(None) => Some(Err(Box::new(Failure::new(FailureKind::Interrupted, "polled again after its end")))),
+        Err(panic) => Some(Err(Box::new(panicked(&*panic)))),
+    }
+}
+
+/// Drops the user's future, whose panic is the cycle's too.
+#[inline]
+pub(crate) fn empty<F>(mut future: Pin<&mut Option<F>>, span: &tracing::Span, result: Ended) -> Ended {
+    if !needs_drop::<F>() {
+        return result;
+    }
+    let dropped = catch_unwind(AssertUnwindSafe(|| {
+        let _entered = span.enter();
+        future.set(None);
+    }));
+    match dropped {
+        Ok(()) => result,
+        Err(panic) => result.and(Err(Box::new(panicked(&*panic)))),
     }
 }
 
@@ -175,10 +199,16 @@ pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Failure {
 
 /// Waits for a future of the program's own whose panic must not end what waits for it.
 pub(crate) fn caught<F: Future>(mut future: Pin<&mut F>) -> impl Future<Output = Result<F::Output, Failure>> {
-    poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+    poll_fn(move |cx| poll_caught(future.as_mut(), cx))
+}
+
+/// One poll of such a future.
+#[inline]
+pub(crate) fn poll_caught<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<Result<F::Output, Failure>> {
+    match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
         Ok(polled) => polled.map(Ok),
         Err(panic) => Poll::Ready(Err(panicked(&*panic))),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -217,7 +247,7 @@ mod tests {
         };
         let mut alarm = Alarm::of(&control.worker);
         let around = Around { control: &control, span: &span, seat: None, alarm: &mut alarm, awaits: None };
-        let cycle = std::pin::pin!(RunCycle::new(busy, limits, around));
+        let cycle = RunCycle::new(std::pin::pin!(Some(busy)), limits, around);
         let ended = tokio::time::timeout(Duration::from_secs(20), cycle).await.expect("its timeout");
         assert_eq!(ended.unwrap_err().kind(), FailureKind::Timeout);
     }

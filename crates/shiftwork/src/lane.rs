@@ -11,6 +11,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    task::Poll,
     time::Duration,
 };
 
@@ -24,7 +25,7 @@ use crate::{
     await_point::Awaits,
     context::LaneShared,
     control::Level,
-    cycle::{Around, Limits, RunCycle, caught, let_go, panicked},
+    cycle::{Around, Ended as Ran, Limits, RunCycle, caught, empty, let_go, look, panicked, poll_caught},
     event::{CycleId, Event, Settle, WorkerId},
     gate::Gate,
     host::Policy,
@@ -155,12 +156,19 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             }
             // Before the offer, so that its lease is held under the number of its attempt.
             self.shared.control.begin();
-            let mut waited = false;
-            let offered = noting_waits(pin!(self.lane.next(&self.cx)), &mut waited).await;
-            if waited || !self.prompt {
-                // A prompt source's answer that is not waited for takes no time, and no look at the clock.
-                self.cx.asked_at = None;
-            }
+            let at_hand = if goes_on { self.lane.at_hand(&self.cx) } else { None };
+            let offered = match at_hand {
+                Some(offer) => Ok(Some(offer)),
+                None => {
+                    let mut waited = false;
+                    let offered = noting_waits(pin!(self.lane.next(&self.cx)), &mut waited).await;
+                    if waited || !self.prompt {
+                        // A prompt source's answer that is not waited for takes no time, and no look at the clock.
+                        self.cx.asked_at = None;
+                    }
+                    offered
+                }
+            };
             let ready = match self.sort(offered) {
                 Ok(ready) => ready,
                 Err(no_cycle) => {
@@ -212,8 +220,14 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             }
             let Ready { input, attempt } = ready;
             let mut cycle = self.begin(began, attempt, entry);
-            let result = self.run_cycle(input, &cycle).await;
-            interrupted |= self.end(result, &mut cycle).await;
+            match self.run_cycle(input, &cycle).await {
+                // On its own, since most cycles succeed: no failure and no decision is moved about.
+                Ok(()) => {
+                    self.succeeds(&mut cycle);
+                    self.acknowledge(&cycle).await;
+                }
+                Err(failure) => interrupted |= self.fails(*failure, &mut cycle).await,
+            }
             let has_budget = tokio::task::coop::has_budget_remaining();
             if !has_budget && self.cx.goes_on {
                 // What it has been given waits for no other task; the next time it does not go on.
@@ -243,11 +257,10 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         Cycle { at: began, cycle, attempt, entry, asked_to_end: false }
     }
 
-    /// The cycle itself, under guard.
-    async fn run_cycle(&mut self, input: W::Input, of: &Cycle) -> Result<(), Box<Failure>> {
-        let &Cycle { at: began, cycle, attempt, entry: _, asked_to_end: _ } = of;
+    /// The cycle itself, under guard. What it waits under is built only for one that waits.
+    async fn run_cycle(&mut self, input: W::Input, of: &Cycle) -> Ran {
+        let &Cycle { at: began, cycle, attempt, .. } = of;
         let deadline = self.policy.cycle_timeout.and_then(|timeout| began.checked_add(timeout));
-        let limits = Limits { deadline, progress: self.policy.progress_timeout.map(|timeout| (timeout, began)) };
         let span = tracing::info_span!(
             "cycle",
             worker = &*self.shared.name,
@@ -256,40 +269,78 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             delivery = self.delivery().map(|delivery| delivery.0)
         );
         self.context.turn(cycle, attempt, self.claim(), deadline);
-        let (user, cx, shared) = (&self.worker, &self.context, &*self.shared);
-        let LaneShared { control, seat, .. } = shared;
-        let awaits = Awaits::of(shared, self.id, cycle, began);
-        let around = Around { control, span: &span, seat: Some(seat), alarm: &mut self.alarm, awaits };
+        let mut awaits = Awaits::of(&self.shared, self.id, cycle, began, self.policy.limits_time());
+        let (user, cx) = (&self.worker, &self.context);
         // In a block of its own, so that a cycle that panics before it returns its future is caught too.
-        let cycle = async { user.cycle(input, cx).await };
-        pin!(RunCycle::new(cycle, limits, around)).await
+        let mut running = pin!(Some(async { user.cycle(input, cx).await }));
+        let looked = poll_fn(|task| {
+            let looked = look(running.as_mut(), &span, Some(&self.shared.seat), awaits.as_mut(), task);
+            Poll::Ready(looked.map(|ended| empty(running.as_mut(), &span, ended)))
+        });
+        if let Some(ended) = looked.await {
+            return ended;
+        }
+        let limits = Limits { deadline, progress: self.policy.progress_timeout.map(|timeout| (timeout, began)) };
+        let LaneShared { control, seat, .. } = &*self.shared;
+        let around = Around { control, span: &span, seat: Some(seat), alarm: &mut self.alarm, awaits };
+        RunCycle::looked_at(running, limits, around).await
     }
 
-    /// The cycle is over: settles it. Whether it was interrupted by the stop.
-    async fn end(&mut self, result: Result<(), Box<Failure>>, cycle: &mut Cycle) -> bool {
+    /// The cycle is over; how long it took.
+    fn is_over(&self, cycle: &mut Cycle) -> Duration {
         self.shared.seat.settles();
         let at = Instant::now();
         let took = at.saturating_duration_since(cycle.at);
         cycle.at = at;
-        let (worker, number) = (self.id, cycle.cycle);
-        let Err(failure) = result else {
-            // On its own, since most cycles succeed: no failure and no decision is moved about.
-            let succeeded = || Event::CycleEnded { worker, cycle: number, failure: None, took };
-            self.cx.emit_success(at, Tally::cycle_succeeded, succeeded);
-            if let Some(gate) = self.gate.as_deref().filter(|gate| !gate.is_quiet()) {
-                let how = breaker::Ended { failure: None, entry: cycle.entry, delivery: self.delivery() };
-                self.tell_breaker(gate, how, at, 0.5);
-            }
-            let Decision { settle, .. } = self.succeeded();
-            self.cx.goes_on = self.may_go_on();
-            self.settle(settle, None, cycle).await;
-            return false;
+        took
+    }
+
+    /// The cycle has succeeded: says so.
+    #[inline]
+    fn succeeds(&mut self, cycle: &mut Cycle) {
+        let took = self.is_over(cycle);
+        let &mut Cycle { at, cycle: number, entry, .. } = cycle;
+        let succeeded = || Event::CycleEnded { worker: self.id, cycle: number, failure: None, took };
+        self.cx.emit_success(at, Tally::cycle_succeeded, succeeded);
+        if let Some(gate) = self.gate.as_deref().filter(|gate| !gate.is_quiet()) {
+            let how = breaker::Ended { failure: None, entry, delivery: self.delivery() };
+            self.tell_breaker(gate, how, at, 0.5);
+        }
+        self.count_success();
+        self.cx.goes_on = self.may_go_on();
+    }
+
+    /// Stores that it has succeeded, and says so.
+    async fn acknowledge(&mut self, ended: &Cycle) {
+        self.cx.asked_at = Some(ended.at);
+        let mut waited = false;
+        let stored = {
+            // One reference for all that it needs of the lane: two of them side by side would be copied as one, and waited for.
+            let this = &mut *self;
+            let mut storing = pin!(async move { this.lane.acknowledge(&this.cx).await });
+            let waited = &mut waited;
+            poll_fn(move |cx| {
+                let stored = poll_caught(storing.as_mut(), cx);
+                *waited |= stored.is_pending();
+                stored
+            })
+            .await
         };
+        // One that does not wait takes no time, and no look at the clock.
+        let at = if waited { Instant::now() } else { ended.at };
+        let stored = self.stored(stored);
+        self.settled(Settle::Ack, ended, stored, at);
+    }
+
+    /// The cycle has failed: settles it. Whether it was interrupted by the stop.
+    async fn fails(&mut self, failure: Failure, cycle: &mut Cycle) -> bool {
+        let took = self.is_over(cycle);
+        let &mut Cycle { at, cycle: number, .. } = cycle;
         let cancelled = self.shared.control.is_cancelled();
         cycle.asked_to_end = cancelled || self.shared.control.worker.is_closed();
-        let failure = self.in_the_end(*failure, cancelled);
+        let failure = self.in_the_end(failure, cancelled);
         let cause = failure.cause();
-        self.emit(at, &Event::CycleEnded { worker, cycle: number, failure: Some(cause.clone()), took });
+        self.emit(at, &Event::CycleEnded { worker: self.id, cycle: number, failure: Some(cause.clone()), took });
         let decision = self.decide(&failure, cycle);
         let faulted = decision.fault;
         if faulted {
@@ -453,13 +504,12 @@ impl<W, L: Lane> LaneRun<L, W> {
         self.faulted = true;
     }
 
-    /// What follows from a success.
-    fn succeeded(&self) -> Decision {
+    /// A success earns retries, where they have a budget.
+    fn count_success(&self) {
         if self.account.is_some() {
             let successes = &self.shared.successes;
             successes.store(successes.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         }
-        Decision::SUCCESS
     }
 
     /// What follows from a failure, once the breaker was told of it.

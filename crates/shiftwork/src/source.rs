@@ -225,6 +225,14 @@ pub trait Lane: Send + 'static {
     /// Not dropped while the host stops within its budgets.
     fn next(&mut self, cx: &LaneContext) -> impl Future<Output = Result<Option<Offer<Self::Input>>, Failure>> + Send;
 
+    /// The offer that came with the settlement of the last one, if one did that can begin as it is: asked where the lane goes on
+    /// ([`LaneContext::goes_on`]), and [`Lane::next`] only if there is none. It waits for nothing and decides nothing: what may not begin, or is not known to,
+    /// is left for [`Lane::next`]. By default there is none.
+    fn at_hand(&mut self, cx: &LaneContext) -> Option<Offer<Self::Input>> {
+        let _ = cx;
+        None
+    }
+
     /// The delivery that the last offer came as, for a queue: from the offer on until the next one, also when it is settled. Where there
     /// is none, all attempts at an input are offered by the same lane, and [`crate::Retry::total_max`] counts from the first of them. A
     /// lane around another one says what that says.
@@ -246,6 +254,19 @@ pub trait Lane: Send + 'static {
         failure: Option<&Failure>,
         cx: &LaneContext,
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
+
+    /// Does what is decided about the last offer where its cycle has succeeded. By default it is settled with [`Settle::Ack`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Lane::settle`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Lane::settle`].
+    fn acknowledge(&mut self, cx: &LaneContext) -> impl Future<Output = Result<(), BoxError>> + Send {
+        self.settle(Settle::Ack, None, cx)
+    }
 
     /// Takes back the last offer, that of an input that is nobody's delivery: the worker was paused, or its breaker opened,
     /// before a cycle could begin. It has cost no attempt, and [`Lane::next`] is to offer it again. By default it is settled

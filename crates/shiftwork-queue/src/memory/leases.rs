@@ -58,27 +58,24 @@ impl Leases {
     }
 
     /// Ends the lease of a delivery, if its newest claim has this token. What the claims have left is the caller's.
-    pub(super) fn end<T>(
-        &mut self,
-        hold: Hold,
-        rank: Rank,
-        token: FencingToken,
-        records: &mut Records<T>,
-    ) -> Option<Claims> {
-        let claims = *self.claims(hold, rank).filter(|claims| claims.token == token)?;
-        match hold {
-            Hold::Nobody | Hold::Behind => {}
+    #[inline]
+    pub(super) fn end<T>(&mut self, id: DeliveryId, token: FencingToken, records: &mut Records<T>) -> Option<Claims> {
+        let record = records.get(id)?;
+        match record.hold {
+            Hold::Nobody | Hold::Behind => None,
             Hold::Live(slot) => {
+                let claims = self.live.get(slot).map(|live| live.claims).filter(|claims| claims.token == token)?;
                 self.remove_live(slot, records);
-                if self.live.is_empty() {
-                    self.earliest = None;
-                }
+                Some(claims)
             }
             Hold::Lapsed => {
+                let rank = record.rank(id);
+                let claims =
+                    self.lapsed.get(&rank).map(|lapsed| lapsed.claims).filter(|claims| claims.token == token)?;
                 self.lapsed.remove(&rank);
+                Some(claims)
             }
         }
-        Some(claims)
     }
 
     /// Takes out a lapsed lease, for another claim.
@@ -88,7 +85,7 @@ impl Leases {
 
     /// Sorts live and lapsed leases by `now`. A lease that lapsed for a later time is live again when the clock went back.
     pub(super) fn catch_up<T>(&mut self, now: Timestamp, records: &mut Records<T>) {
-        if now < self.caught_up && !self.lapsed.is_empty() {
+        if self.has_lapsed() && now < self.caught_up {
             let revived = self.lapsed.extract_if(.., |_, lapsed| lapsed.expired_at > now).collect::<Vec<_>>();
             for (rank, Lapsed { expired_at, claims }) in revived {
                 let id = rank.place.id;
@@ -114,6 +111,12 @@ impl Leases {
             self.lapsed.insert(record.rank(id), Lapsed { expired_at: expires_at, claims });
         }
         self.earliest = self.live.iter().map(|live| live.expires_at).min();
+    }
+
+    /// Whether there is a lapsed delivery.
+    #[inline]
+    pub(super) fn has_lapsed(&self) -> bool {
+        !self.lapsed.is_empty()
     }
 
     /// The lapsed delivery to claim first.
@@ -154,6 +157,8 @@ impl Leases {
         self.live.swap_remove(slot);
         if let Some(moved) = self.live.get(slot) {
             set_hold(records, moved.id, Hold::Live(slot));
+        } else if self.live.is_empty() {
+            self.earliest = None;
         }
     }
 }
@@ -194,8 +199,8 @@ mod tests {
     #[test]
     fn ending_a_lease_keeps_the_others_in_reach() {
         let (mut leases, mut records) = leases(&[5, 6, 7]);
-        let ended = records.remove(DeliveryId(0)).unwrap();
-        leases.end(ended.hold, ended.rank(DeliveryId(0)), FencingToken(0), &mut records).unwrap();
+        leases.end(DeliveryId(0), FencingToken(0), &mut records).unwrap();
+        records.remove(DeliveryId(0)).unwrap();
         assert_eq!(leases.len(), 2);
         check(&leases, &records);
     }
@@ -203,8 +208,7 @@ mod tests {
     #[test]
     fn the_last_lease_takes_the_bound_with_it() {
         let (mut leases, mut records) = leases(&[5]);
-        let ended = records.remove(DeliveryId(0)).unwrap();
-        leases.end(ended.hold, ended.rank(DeliveryId(0)), FencingToken(0), &mut records).unwrap();
+        leases.end(DeliveryId(0), FencingToken(0), &mut records).unwrap();
         assert_eq!(leases.next_end(), None);
     }
 

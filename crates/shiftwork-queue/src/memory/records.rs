@@ -85,6 +85,14 @@ impl<T> Records<T> {
     /// Removes what is done, and returns what is left of it: only that is moved, not the whole record.
     pub(super) fn finish(&mut self, id: DeliveryId) -> Option<Finished<T>> {
         let Some(place) = self.place(id) else { return self.strays.remove(&id).map(Record::finish) };
+        if place == 0 {
+            // Most are done in the order in which they came.
+            let left = self.ring.pop_front()??.finish();
+            self.first += 1;
+            self.taken -= 1;
+            self.settle_down();
+            return Some(left);
+        }
         let left = self.ring.get_mut(place)?.take()?.finish();
         self.has_left();
         Some(left)
@@ -93,6 +101,12 @@ impl<T> Records<T> {
     /// A place of the ring has become free.
     fn has_left(&mut self) {
         self.taken -= 1;
+        self.settle_down();
+    }
+
+    /// Gives up the places that are of no use.
+    #[inline]
+    fn settle_down(&mut self) {
         while let Some(None) = self.ring.front() {
             self.ring.pop_front();
             self.first += 1;

@@ -23,7 +23,7 @@ use super::{
     leases::Leases,
     record::{Claims, Finished, Hold, Rare, Record},
     records::Records,
-    waiting::Waiting,
+    waiting::{Place, Rank, Waiting},
 };
 use crate::{
     Claim, DeadLetter, DeadLetterCause, Delivery, DeliveryId, Depth, FencingToken, Lease, Message, QueueError,
@@ -150,13 +150,18 @@ impl<T> State<T> {
     }
 
     /// Puts a record that nobody holds where it waits.
+    #[inline]
     fn insert_waiting(&mut self, id: DeliveryId, record: Record<T>, now: Timestamp) {
-        self.waiting.insert(record.rank(id), now);
+        if record.rare().is_none() {
+            self.waiting.insert_newest(Place { due: record.due(), id }, now);
+        } else {
+            self.waiting.insert(record.rank(id), now);
+        }
         self.records.insert(id, record);
     }
 
-    /// Leases what is due, and returns a time no later than the next one at which something else is.
-    pub(super) fn claim(&mut self, claim: Claim, claimed: &mut VecDeque<Delivery<T>>) -> Option<Timestamp>
+    /// Leases what is due.
+    pub(super) fn claim(&mut self, claim: Claim, claimed: &mut VecDeque<Delivery<T>>)
     where
         T: Clone,
     {
@@ -164,27 +169,32 @@ impl<T> State<T> {
         self.leases.catch_up(now, &mut self.records);
         let expires_at = later(now, lease);
         for _ in 0..max {
-            let waits = self.waiting.first(now);
-            let first = match self.leases.first_lapsed() {
-                None => waits,
-                Some(lapsed) => Some(waits.map_or(lapsed, |waits| waits.min(lapsed))),
+            let in_order = if self.leases.has_lapsed() { None } else { self.waiting.first_in_order(now) };
+            let (id, rank) = match in_order {
+                Some(id) => (id, None),
+                None => match self.first(now) {
+                    Some(rank) => (rank.place.id, Some(rank)),
+                    None => break,
+                },
             };
-            let Some(rank) = first else { break };
-            let id = rank.place.id;
             let record = self.records.get_mut(id).expect("what waits has a record");
             // The only foreign code of a claim. If it panics, this delivery is still where it was.
             let payload = record.payload.clone();
 
-            let mut claims = match record.hold {
-                Hold::Nobody => {
+            let mut claims = match (rank, record.hold) {
+                (None, _) => {
+                    self.waiting.remove_first_in_order();
+                    record.claims()
+                }
+                (Some(rank), Hold::Nobody) => {
                     self.waiting.remove_first(rank);
                     record.claims()
                 }
-                Hold::Lapsed => {
+                (Some(rank), Hold::Lapsed) => {
                     let claims = self.leases.take_lapsed(rank);
                     Claims { crashes: claims.crashes.saturating_add(1), ..claims }
                 }
-                Hold::Live(_) | Hold::Behind => unreachable!("only what waits or has lapsed is claimed"),
+                (Some(_), Hold::Live(_) | Hold::Behind) => unreachable!("only what waits or has lapsed is claimed"),
             };
             claims.token = FencingToken(claims.token.0 + 1);
             let first_claimed_at = *claims.first_claimed_at.get_or_insert(now);
@@ -193,6 +203,16 @@ impl<T> State<T> {
             let (lease, pushed_at) = (Lease { delivery: id, token, expires_at }, record.pushed_at);
             claimed.push_back(Delivery { lease, attempt, crashes, pushed_at, first_claimed_at, payload });
         }
+    }
+
+    /// What is to be claimed first, of what waits and what has lapsed.
+    #[cold]
+    fn first(&self, now: Timestamp) -> Option<Rank> {
+        self.waiting.first(now).into_iter().chain(self.leases.first_lapsed()).min()
+    }
+
+    /// A time no later than the next one after `now` at which there is something to claim.
+    pub(super) fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         self.waiting.next_due(now).into_iter().chain(self.leases.next_end()).min()
     }
 
@@ -207,11 +227,19 @@ impl<T> State<T> {
 
     /// Ends a lease if it is the newest claim's and not settled (rule 3 of the contract: its end does not matter). The record is then for
     /// the caller to put somewhere.
+    #[inline]
     fn end(&mut self, lease: Lease) -> Option<Claims> {
-        let id = lease.delivery;
-        let record = self.records.get(id)?;
-        let (hold, rank) = (record.hold, record.rank(id));
-        self.leases.end(hold, rank, lease.token, &mut self.records)
+        self.leases.end(lease.delivery, lease.token, &mut self.records)
+    }
+
+    /// Takes out what is done, for the caller to drop, and says whether another one of its ordering key has its turn. None when the lease
+    /// is lost.
+    #[inline]
+    pub(super) fn ack(&mut self, lease: Lease, now: Timestamp) -> Option<(Result<T, Undecodable>, bool)> {
+        self.end(lease)?;
+        let Finished { payload, rare } = self.records.finish(lease.delivery).expect("what was held has a record");
+        let next = rare.is_some_and(|rare| self.forget(&rare, now));
+        Some((payload, next))
     }
 
     /// Ends an attempt.
@@ -222,13 +250,13 @@ impl<T> State<T> {
         now: Timestamp,
     ) -> Result<Settled<T>, QueueError> {
         let id = lease.delivery;
+        if matches!(settlement, Settlement::Ack) {
+            let done = self.ack(lease, now).map(|(payload, next)| Settled::Done(payload, next));
+            return done.ok_or_else(|| QueueError::lease_lost(lease));
+        }
         let Some(claims) = self.end(lease) else { return Err(QueueError::lease_lost(lease)) };
         match settlement {
-            Settlement::Ack => {
-                let Finished { payload, rare } = self.records.finish(id).expect("what was held has a record");
-                let next = rare.is_some_and(|rare| self.forget(&rare, now));
-                Ok(Settled::Done(payload, next))
-            }
+            Settlement::Ack => unreachable!("it has been done"),
             Settlement::DeadLetter { cause, failure } => {
                 let mut record = self.records.remove(id).expect("what was held has a record");
                 record.remember(failure);

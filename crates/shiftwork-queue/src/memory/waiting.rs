@@ -59,6 +59,31 @@ impl Waiting {
         normal.into_iter().chain(other).min()
     }
 
+    /// As [`insert`](Self::insert), of one of the usual priority whose id is higher than that of all others.
+    #[inline]
+    pub(super) fn insert_newest(&mut self, place: Place, now: Timestamp) {
+        if place.due <= now && self.normal.in_order.back().is_none_or(|last| last.due <= place.due) {
+            self.normal.in_order.push_back(place);
+        } else {
+            self.normal.odd.insert(place);
+        }
+    }
+
+    /// The one to claim first at `now`, where all that wait came in order, which is nearly always. Nothing says what is first otherwise.
+    #[inline]
+    pub(super) fn first_in_order(&self, now: Timestamp) -> Option<DeliveryId> {
+        if !self.others.is_empty() || !self.normal.odd.is_empty() {
+            return None;
+        }
+        self.normal.in_order.front().filter(|place| place.due <= now).map(|place| place.id)
+    }
+
+    /// Takes out what [`first_in_order`](Self::first_in_order) has returned.
+    #[inline]
+    pub(super) fn remove_first_in_order(&mut self) {
+        self.normal.in_order.pop_front();
+    }
+
     /// Takes out what [`first`](Self::first) has returned.
     pub(super) fn remove_first(&mut self, rank: Rank) {
         if rank.priority == NORMAL {

@@ -83,16 +83,16 @@ impl<T: Clone + Send + 'static> Driver<T> {
         block_on(self.queue.settle(lease, settlement, at(now)))
     }
 
-    /// Settles one, and claims up to `max` others.
-    pub(crate) fn settle_and_claim(
+    /// Acknowledges one, and claims up to `max` others.
+    pub(crate) fn ack_and_claim(
         &self,
-        (lease, settlement): (Lease, Settlement),
+        lease: Lease,
         (max, seconds): (usize, i64),
         now: i64,
     ) -> (Result<(), QueueError>, Vec<Delivery<T>>) {
         let lasts = Duration::from_secs(u64::try_from(seconds).expect("leases are not negative"));
         let (mut claimed, claim) = (VecDeque::new(), Claim { max, lease: lasts, now: at(now) });
-        let settled = block_on(self.queue.settle_and_claim(lease, settlement, claim, &mut claimed));
+        let settled = block_on(self.queue.ack_and_claim(lease, claim, &mut claimed));
         (settled, claimed.into())
     }
 

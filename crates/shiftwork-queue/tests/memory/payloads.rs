@@ -45,7 +45,7 @@ fn a_payload_that_panics_when_it_is_claimed_with_a_settlement_spoils_no_settleme
     queue.push(Message::new(Fragile { armed: Arc::clone(&armed) }), 0);
     let lease = queue.lease(0);
     armed.store(true, Ordering::Relaxed);
-    let (settled, claimed) = queue.settle_and_claim((lease, Settlement::Ack), (1, 10), 0);
+    let (settled, claimed) = queue.ack_and_claim(lease, (1, 10), 0);
     assert!(settled.is_ok() && claimed.is_empty());
 
     armed.store(false, Ordering::Relaxed);

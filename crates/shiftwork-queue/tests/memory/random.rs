@@ -20,7 +20,7 @@ enum Op {
     Renew { which: Vec<Which>, offset: i64 },
     Settle { which: Which, how: How },
     SettleMany(Vec<(Which, How)>),
-    SettleAndClaim { which: Which, how: How, max: usize, lease: i64 },
+    AckAndClaim { which: Which, max: usize, lease: i64 },
     Requeue(Index),
     Discard(Index),
     Prune { before: i64, limit: usize },
@@ -86,8 +86,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (vec(which(), 0..3), -3..9_i64).prop_map(|(which, offset)| Op::Renew { which, offset }),
         6 => (which(), how()).prop_map(|(which, how)| Op::Settle { which, how }),
         3 => vec((which(), how()), 0..4).prop_map(Op::SettleMany),
-        3 => (which(), how(), 0..3_usize, 1..9_i64)
-            .prop_map(|(which, how, max, lease)| Op::SettleAndClaim { which, how, max, lease }),
+        3 => (which(), 0..3_usize, 1..9_i64).prop_map(|(which, max, lease)| Op::AckAndClaim { which, max, lease }),
         1 => any::<Index>().prop_map(Op::Requeue),
         1 => any::<Index>().prop_map(Op::Discard),
         1 => (-20..3_i64, 0..3_usize).prop_map(|(before, limit)| Op::Prune { before, limit }),
@@ -184,13 +183,12 @@ impl Pair {
                 assert_eq!(real.iter().map(Result::is_ok).collect::<Vec<_>>(), expected);
                 assert!(real.iter().flat_map(|answer| answer.as_ref().err()).all(|error| error.is_lease_lost()));
             }
-            Op::SettleAndClaim { which, how, max, lease: lasts } => {
+            Op::AckAndClaim { which, max, lease: lasts } => {
                 let Some(lease) = self.lease(&which) else { return };
-                let settlement = self.settlement(&how);
-                let expected = self.model.settle(lease, settlement.clone(), now);
+                let expected = self.model.settle(lease, Settlement::Ack, now);
                 let expected_claims =
                     if expected { self.model.claim(max, at(self.now + lasts), now) } else { Vec::new() };
-                let (settled, claimed) = self.real.settle_and_claim((lease, settlement), (max, lasts), self.now);
+                let (settled, claimed) = self.real.ack_and_claim(lease, (max, lasts), self.now);
                 assert_eq!(settled.is_ok(), expected);
                 assert_eq!(claimed, expected_claims);
                 self.granted.extend(claimed.iter().map(|delivery| delivery.lease));

@@ -801,7 +801,7 @@ fn what_is_claimed_with_a_settlement_is_claimed_after_it() {
     queue.push(message("a").ordering_key("line"), 0);
     queue.push(message("b").ordering_key("line"), 0);
     let lease = queue.lease(0);
-    let (settled, claimed) = queue.settle_and_claim((lease, Settlement::Ack), (5, LEASE_SECONDS), 3);
+    let (settled, claimed) = queue.ack_and_claim(lease, (5, LEASE_SECONDS), 3);
     settled.unwrap();
     assert_eq!(claimed.iter().map(|delivery| delivery.payload.clone()).collect::<Vec<_>>(), [Ok("b")]);
     assert_eq!(claimed[0].lease.expires_at, at(3 + LEASE_SECONDS));
@@ -814,7 +814,7 @@ fn nothing_is_claimed_with_a_settlement_that_is_refused() {
     let stale = queue.lease(0);
     queue.lease(LEASE_SECONDS);
     queue.push(message("b"), LEASE_SECONDS);
-    let (settled, claimed) = queue.settle_and_claim((stale, Settlement::Ack), (5, LEASE_SECONDS), LEASE_SECONDS);
+    let (settled, claimed) = queue.ack_and_claim(stale, (5, LEASE_SECONDS), LEASE_SECONDS);
     assert!(settled.is_err_and(|error| error.is_lease_lost()));
     assert_eq!(claimed, []);
     assert_eq!(queue.depth(LEASE_SECONDS), [1, 0, 1, 0]);

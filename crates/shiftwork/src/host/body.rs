@@ -82,7 +82,7 @@ where
     let future = async { body(cx.clone()).await };
     let mut alarm = Alarm::of(control);
     let around = Around { control: &attempt, span: &span, seat: Some(&seat), alarm: &mut alarm, awaits: None };
-    let mut future = Box::pin(RunCycle::new(future, Limits::default(), around));
+    let mut future = RunCycle::new(Box::pin(Some(future)), Limits::default(), around);
 
     // Rule S7: one without a handshake is ready at once, and begins only when the host runs.
     let mut result = None;

@@ -6,7 +6,7 @@ use std::{
     future::Future,
     marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
 };
@@ -224,7 +224,7 @@ async fn run<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
     let seat = unit.in_flight[id.index()].seat(0);
     seat.begin_hook(Hook::Start, Instant::now());
     let around = Around { control: &attempt, span: &span, seat: Some(&seat), alarm: &mut alarm, awaits: None };
-    let started = RunCycle::new(async { C::start(&worker).await }, Limits::default(), around).await;
+    let started = RunCycle::new(pin!(Some(async { C::start(&worker).await })), Limits::default(), around).await;
     seat.end();
     if let Err(failure) = started {
         tell(Input::StartFailed(id, failure.cause()));
@@ -253,7 +253,7 @@ async fn run<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
     let mut alarm = Alarm::of(&attempt.worker);
     seat.begin_hook(Hook::Stop, Instant::now());
     let around = Around { control: &attempt, span: &span, seat: Some(&seat), alarm: &mut alarm, awaits: None };
-    let stopped = RunCycle::new(async { C::stop(&worker).await }, Limits::default(), around).await;
+    let stopped = RunCycle::new(pin!(Some(async { C::stop(&worker).await })), Limits::default(), around).await;
     seat.end();
     tell(Input::Closed(id, stopped.err().map(|failure| failure.cause())));
 }

@@ -504,6 +504,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         let leader = &self.lanes[lanes.start];
         let deadline = leader.policy.cycle_timeout.and_then(|timeout| began.checked_add(timeout));
         let limits = Limits { deadline, progress: leader.policy.progress_timeout.map(|timeout| (timeout, began)) };
+        let is_limited = leader.policy.limits_time();
         let (worker, user, shared) = (leader.id, leader.worker.clone(), leader.shared.clone());
         let members = Members::new(self.shared.clone(), lanes.clone());
         let cx = BatchContext::new(members.clone(), deadline);
@@ -513,9 +514,9 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         // In a block of its own, so that a cycle that panics before it returns its future is caught too.
         let cycle = async { user.cycle(batch, &cx).await };
         let alarm = &mut self.lanes[lanes.start].alarm;
-        let awaits = Awaits::of(&shared, worker, first, began);
+        let awaits = Awaits::of(&shared, worker, first, began, is_limited);
         let around = Around { control: &members, span: &span, seat: Some(&shared.seat), alarm, awaits };
-        let result = RunCycle::new(cycle, limits, around).await.map_err(|failure| *failure);
+        let result = RunCycle::new(pin!(Some(cycle)), limits, around).await.map_err(|failure| *failure);
         for item in self.batch.iter_mut() {
             if let Some(flight) = self.flights.get_mut(item.place) {
                 flight.verdict = item.verdict.take();
@@ -542,7 +543,10 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
         };
         for (lane, flight) in self.lanes[from..].iter_mut().zip(flights) {
             flight.decision = match flight.failure(shared) {
-                None => lane.succeeded(),
+                None => {
+                    lane.count_success();
+                    Decision::SUCCESS
+                }
                 Some(failure) => {
                     let chance = lane.chance.f64();
                     lane.follows(failure, &flight.cycle, spared, chance)

@@ -371,6 +371,15 @@ struct Current {
     is_settled: bool,
 }
 
+/// A delivery that nobody works on any more.
+struct Ending {
+    lease: Lease,
+    tries: u32,
+    until: Timestamp,
+    /// The wall time.
+    now: Timestamp,
+}
+
 /// A delivery whose settlement is on its way to the store.
 #[derive(Debug, Clone, Copy)]
 struct Unstored {
@@ -419,8 +428,39 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
         }
     }
 
+    /// What the store has given at this very instant: its lease has not lapsed.
+    #[inline]
+    fn at_hand(&mut self, cx: &LaneContext) -> Option<Offer<T>> {
+        let is_at_once = matches!((self.looked, cx.asked_at), (Some((looked, _)), Some(asked)) if looked == asked);
+        let first = self.buffer().front()?;
+        if !is_at_once || was_claimed_before(first.lease) || cx.is_closed() {
+            return None;
+        }
+        self.hold_first(cx)
+    }
+
     fn claimed(&self) -> Option<&Claimed> {
         self.current.as_ref().map(|current| &current.claimed)
+    }
+
+    /// On its own, since most cycles succeed and most stores answer: nothing is kept for another try.
+    fn acknowledge(&mut self, cx: &LaneContext) -> impl Future<Output = Result<(), BoxError>> + Send {
+        async move {
+            let Some(Ending { lease, tries, until, now }) = self.ends(cx) else { return Ok(()) };
+            let _released = Releases(&self.slot);
+            if tries > 0 {
+                return self.shared.store(Unstored { lease, tries, until }, &Settlement::Ack, now, cx).await;
+            }
+            let claim = Claim { max: usize::from(cx.goes_on), lease: self.shared.options.lease, now };
+            let buffer = self.alone.as_mut().map_or(&mut self.ahead, |claimer| &mut claimer.buffer);
+            match self.shared.queue.ack_and_claim(lease, claim, buffer).await {
+                Ok(()) => Ok(()),
+                Err(error) if self.shared.is_final(&error, until, 1, cx) => Err(error.into()),
+                Err(_) => {
+                    Box::pin(self.shared.store(Unstored { lease, tries: 1, until }, &Settlement::Ack, now, cx)).await
+                }
+            }
+        }
     }
 
     fn settle(
@@ -430,39 +470,11 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
         cx: &LaneContext,
     ) -> impl Future<Output = Result<(), BoxError>> + Send {
         async move {
-            let Some(current) = self.current.as_mut().filter(|current| !current.is_settled) else { return Ok(()) };
-            current.is_settled = true;
-            let now = cx.wall_time_when_asked();
-            self.looked = cx.asked_at.map(|instant| (instant, now));
-            self.slot.settling();
+            let Some(Ending { lease, tries, until, now }) = self.ends(cx) else { return Ok(()) };
             let _released = Releases(&self.slot);
-            let (lease, tries) = (current.claimed.lease, current.tries);
-            // As it is known now: the lease is renewed on the way, and a store that refuses this one alone would be asked for ever.
-            let until = self.slot.expires_at(lease, cx.attempt().number());
-            match settle {
-                // On its own, since most cycles succeed and most stores answer: nothing is kept for another try.
-                Settle::Ack | Settle::Discard if tries == 0 => {
-                    let claim = Claim { max: usize::from(cx.goes_on), lease: self.shared.options.lease, now };
-                    let buffer = self.alone.as_mut().map_or(&mut self.ahead, |claimer| &mut claimer.buffer);
-                    match self.shared.queue.settle_and_claim(lease, Settlement::Ack, claim, buffer).await {
-                        Ok(()) => Ok(()),
-                        Err(error) if self.shared.is_final(&error, until, 1, cx) => Err(error.into()),
-                        Err(_) => {
-                            Box::pin(self.shared.store(Unstored { lease, tries: 1, until }, &Settlement::Ack, now, cx))
-                                .await
-                        }
-                    }
-                }
-                Settle::Ack
-                | Settle::Discard
-                | Settle::Retry { .. }
-                | Settle::DeadLetter { .. }
-                | Settle::Return
-                | Settle::Snooze { .. } => {
-                    let settlement = current.ends(settle, failure, now);
-                    self.shared.store(Unstored { lease, tries, until }, &settlement, now, cx).await
-                }
-            }
+            let Some(current) = &self.current else { return Ok(()) };
+            let settlement = current.settlement(settle, failure, now);
+            self.shared.store(Unstored { lease, tries, until }, &settlement, now, cx).await
         }
     }
 }
@@ -478,7 +490,7 @@ impl Drop for Releases<'_> {
 
 impl Current {
     /// What the store is told.
-    fn ends(&self, settle: Settle, failure: Option<&Failure>, now: Timestamp) -> Settlement {
+    fn settlement(&self, settle: Settle, failure: Option<&Failure>, now: Timestamp) -> Settlement {
         let record = || FailureRecord {
             attempt: self.attempt,
             at: now,
@@ -524,6 +536,20 @@ impl<T: Send + 'static, Q: Queue<T>> QueueLane<Q, T> {
 }
 
 impl<Q, T> QueueLane<Q, T> {
+    /// Nobody works on it any more: what there is to know of its settlement. None if it has been settled.
+    #[inline]
+    fn ends(&mut self, cx: &LaneContext) -> Option<Ending> {
+        let current = self.current.as_mut().filter(|current| !current.is_settled)?;
+        current.is_settled = true;
+        let now = cx.wall_time_when_asked();
+        self.looked = cx.asked_at.map(|instant| (instant, now));
+        self.slot.settling();
+        let (lease, tries) = (current.claimed.lease, current.tries);
+        // As it is known now: the lease is renewed on the way, and a store that refuses this one alone would be asked for ever.
+        let until = self.slot.expires_at(lease, cx.attempt().number());
+        Some(Ending { lease, tries, until, now })
+    }
+
     /// What it works on.
     fn unsettled(&mut self) -> Option<&mut Current> {
         self.current.as_mut().filter(|current| !current.is_settled)

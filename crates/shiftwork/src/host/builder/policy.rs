@@ -63,4 +63,9 @@ impl Policy {
     pub(crate) fn lanes(&self) -> usize {
         self.concurrency.saturating_mul(self.batch.map_or(1, |batches| batches.size()))
     }
+
+    /// Whether the time of a cycle is limited.
+    pub(crate) fn limits_time(&self) -> bool {
+        self.cycle_timeout.is_some() || self.progress_timeout.is_some()
+    }
 }

@@ -48,7 +48,7 @@ impl<T: Send + 'static, Q: Queue<T>> BatchLane for QueueLane<Q, T> {
             one.lane.slot.settling();
             // A lane that works on nothing has nothing to store, and says so when it is asked for itself.
             let current = one.lane.unsettled()?;
-            Some((current.claimed.lease, current.ends(one.settle, one.failure, now)))
+            Some((current.claimed.lease, current.settlement(one.settle, one.failure, now)))
         };
         let settlements: Vec<_> = settling.iter_mut().filter_map(ends).collect();
         let answers = shared.queue.settle_many(settlements, now).await;
