@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::config::{
     form::{Count, OrNone, Time},
@@ -255,6 +256,12 @@ impl Retry {
 /// Policies keep whole milliseconds, which is what timers resolve.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// `time` and `delay` later; as far away as makes no difference where the clock does not reach that far.
+pub(crate) fn later(time: Instant, delay: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    time.checked_add(delay).unwrap_or_else(|| time + FAR)
 }
 
 #[cfg(test)]

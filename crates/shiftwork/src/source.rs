@@ -31,6 +31,7 @@ use crate::{
     control::{Control, Level},
     emitter::Emitter,
     event::{CycleId, Event, Settle, SourceKind, WorkerId},
+    retry::later,
     tally::Tally,
 };
 
@@ -606,12 +607,6 @@ impl LaneContext {
     fn is_aborting(&self) -> bool {
         self.shared().control.worker.is_at_least(Level::Abort)
     }
-}
-
-/// `time` and `delay` later; as far away as makes no difference where the clock does not reach that far.
-fn later(time: Instant, delay: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
-    time.checked_add(delay).unwrap_or_else(|| time + FAR)
 }
 
 /// Cycle numbers of one life of a worker.

@@ -23,7 +23,7 @@ use crate::{
         form::{Count, Time},
         section::section,
     },
-    retry::millis,
+    retry::{later, millis},
 };
 
 /// When a worker stops asking for work because a dependency seems to be down, and how it finds out that it is back.
@@ -361,9 +361,7 @@ impl Machine {
 
     fn open(&mut self, now: Instant, chance: f64) -> Change {
         let probe_in = self.policy.delay(self.probes.saturating_add(1), chance);
-        // A pause beyond the clock's end is no pause that ends.
-        let far = Duration::from_secs(30 * 365 * 24 * 3600);
-        self.state = State::Open(now.checked_add(probe_in).unwrap_or_else(|| now + far));
+        self.state = State::Open(later(now, probe_in));
         Change::Opened { failures: self.failures, probe_in }
     }
 

@@ -45,7 +45,7 @@ use self::{
     lease::{Held, Slot},
     own::was_claimed_before,
 };
-use super::{Claimed, Lane, LaneContext, Offer, Source, SourceContext};
+use super::{Claimed, Lane, LaneContext, Offer, Source, SourceContext, TIMER};
 use crate::{
     BoxError, Failure, Retry,
     config::{ConfigError, WorkerConfig},
@@ -56,9 +56,6 @@ use crate::{
 
 /// The shortest lease that can be renewed at a third of its time.
 const LEASE_MIN: Duration = Duration::from_millis(3);
-
-/// What tokio's timers resolve.
-const POLL_MIN: Duration = Duration::from_millis(1);
 
 /// How often a lease is renewed in its time: two renewals may fail before it lapses.
 const RENEWALS: u32 = 3;
@@ -183,14 +180,14 @@ impl<T: Send + 'static, Q: Queue<T>> QueueSource<Q, T> {
     /// How often an empty queue is asked without having notified; at least 1 ms.
     #[must_use]
     pub fn poll_interval(self, poll: Duration) -> Self {
-        self.with(|options| options.poll = poll.max(POLL_MIN))
+        self.with(|options| options.poll = poll.max(TIMER))
     }
 
     /// How often the queue is asked how full it is, where somebody keeps metrics; 15 s by default, which is what Prometheus
     /// commonly scrapes at. At least 1 ms. A store counts its rows for each answer.
     #[must_use]
     pub fn measure_every(self, interval: Duration) -> Self {
-        self.with(|options| options.measure = Some(interval.max(POLL_MIN)))
+        self.with(|options| options.measure = Some(interval.max(TIMER)))
     }
 
     /// Never asks the queue how full it is: its depth and age are in no metrics.
@@ -276,7 +273,7 @@ impl<T: Send + 'static, Q: Queue<T>> Source for QueueSource<Q, T> {
 
 impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
     async fn renew_for_ever(&self, cx: &SourceContext) {
-        let interval = (self.options.lease / RENEWALS).max(Duration::from_millis(1));
+        let interval = self.options.lease / RENEWALS;
         let bounds = Bounds { cycle: cx.cycle_timeout, progress: cx.progress_timeout, grace: interval };
         let mut consecutive = 0u32;
         loop {
@@ -644,7 +641,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
 
     /// Until the queue is to be asked again, if it says nothing. What is due already when the claim came back, at once.
     fn pause(&self, next_due: Option<Timestamp>, now: Timestamp) -> Duration {
-        next_due.map_or(self.options.poll, |due| between(now, due)).clamp(POLL_MIN, self.options.poll)
+        next_due.map_or(self.options.poll, |due| between(now, due)).clamp(TIMER, self.options.poll)
     }
 
     /// One claim for every lane that waits. On failure, how long to wait.

@@ -28,7 +28,7 @@ impl<T: Send + 'static, Q: Queue<T>> QueueSource<Q, T> {
         self.change(|options| {
             options.lease = lease.unwrap_or(options.lease).max(super::LEASE_MIN);
             options.measure = measure_every.unwrap_or(options.measure);
-            options.poll = poll_interval.unwrap_or(options.poll).max(super::POLL_MIN);
+            options.poll = poll_interval.unwrap_or(options.poll).max(super::TIMER);
         });
     }
 
