@@ -599,7 +599,7 @@ impl LaneContext {
         });
     }
 
-    /// Whether the attempt that runs on this lane has lost its lease.
+    /// What can interrupt the attempt that the lane is at, and whether that has lost its lease.
     pub(crate) fn attempt(&self) -> &crate::control::AttemptControl {
         &self.shared().control
     }

@@ -102,8 +102,8 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
             let claimed_before: Vec<Lease> =
                 taken.iter().map(|delivery| delivery.lease).filter(|lease| was_claimed_before(*lease)).collect();
             if !claimed_before.is_empty() {
-                // Should intake close meanwhile, the batch gives back what it has.
-                let _is_open = self.take_from_own(&claimed_before, cx).await;
+                // Where intake closes meanwhile, or another lane has claimed anew, the batch has yet to give back what it has.
+                let _is_ready = self.take_from_own(&claimed_before, cx).await;
             }
             let took_any = !taken.is_empty();
             let returned = if claimer.buffer.is_empty() || self.waiting.load(Ordering::Relaxed) > 0 {
