@@ -1,6 +1,9 @@
 //! Retries, bad input, panics, timeouts, faults, and a dependency that is down.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    panic::panic_any,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use shiftwork::{
     Breaker, Context, Continuous, ExitStatus, Failure, FailureClass, Overlap, QueueSourceExt, Retry, RetryBudget,
@@ -69,6 +72,30 @@ fn c5_a_panic_counts_as_an_attempt_and_leaves_its_siblings_alone() {
     assert_eq!(done, [1, 2, 3, 4, 5, 6, 7, 8], "the one that panicked at its second attempt");
     // Whoever panicked gave its lease back.
     assert_eq!(outcome.count(|event| matches!(event, Event::CycleStarted { attempt: 2, .. })), 1);
+}
+
+/// What a panic carries, and what panics once more as it is dropped.
+struct Rude;
+
+impl Drop for Rude {
+    fn drop(&mut self) {
+        // While the first one unwinds it would end the tests.
+        assert!(std::thread::panicking(), "as it is dropped");
+    }
+}
+
+#[test]
+fn c8_a_cycle_whose_panic_panics_as_it_is_dropped_ends_and_is_settled() {
+    let work = |job: u32, _: &Context| if job == 1 { panic_any(Rude) } else { Ok::<(), Failure>(()) };
+    let (outcome, seen) = Jobs { jobs: 2, retry: Retry::never(), work, ..Jobs::default() }
+        .run(|build| Script::new().at(secs(60), Signal::Terminate).run_once(build));
+    outcome.assert_rules_kept();
+    let panics = outcome.count(
+        |event| matches!(event, Event::CycleEnded { failure: Some(cause), .. } if cause.kind == FailureKind::Panic),
+    );
+    assert_eq!(panics, 1, "{}", outcome.timeline);
+    assert_eq!(seen.dead_letters().len(), 1);
+    assert_eq!(seen.done(), [2]);
 }
 
 #[test]

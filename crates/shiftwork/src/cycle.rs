@@ -152,7 +152,7 @@ pub(crate) fn look<F: Future<Output = Result<(), Failure>>>(
         Ok(Some(Poll::Ready(result))) => Some(result),
         Ok(Some(Poll::Pending)) => None,
         Ok(None) => Some(Err(Box::new(Failure::new(FailureKind::Interrupted, "polled again after its end")))),
-        Err(panic) => Some(Err(Box::new(panicked(&*panic)))),
+        Err(panic) => Some(Err(Box::new(panicked(panic)))),
     }
 }
 
@@ -168,7 +168,7 @@ pub(crate) fn empty<F>(mut future: Pin<&mut Option<F>>, span: &tracing::Span, re
     }));
     match dropped {
         Ok(()) => result,
-        Err(panic) => result.and(Err(Box::new(panicked(&*panic)))),
+        Err(panic) => result.and(Err(Box::new(panicked(panic)))),
     }
 }
 
@@ -186,14 +186,14 @@ pub(crate) fn let_go<I>(inputs: impl IntoIterator<Item = I>) -> Result<(), Failu
     let mut dropped = Ok(());
     for input in inputs {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(input))) {
-            dropped = dropped.and(Err(panicked(&*panic)));
+            dropped = dropped.and(Err(panicked(panic)));
         }
     }
     dropped
 }
 
-/// The failure that a caught panic makes: its message, and its place where that is known.
-pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Failure {
+/// The failure that a caught panic makes: its message, and its place where that is known. What it carries is dropped, whatever that does.
+pub(crate) fn panicked(panic: Box<dyn Any + Send>) -> Failure {
     Failure::new(FailureKind::Panic, panics::said(panic))
 }
 
@@ -207,7 +207,7 @@ pub(crate) fn caught<F: Future>(mut future: Pin<&mut F>) -> impl Future<Output =
 pub(crate) fn poll_caught<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<Result<F::Output, Failure>> {
     match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
         Ok(polled) => polled.map(Ok),
-        Err(panic) => Poll::Ready(Err(panicked(&*panic))),
+        Err(panic) => Poll::Ready(Err(panicked(panic))),
     }
 }
 

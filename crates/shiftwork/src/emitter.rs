@@ -44,7 +44,7 @@ impl Ear {
         }
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.listener.on(at, event))) {
             self.deaf.store(true, Ordering::Relaxed);
-            let error = panics::said(&*panic);
+            let error = panics::said(panic);
             tracing::error!(event = event.name(), error, "a listener panicked, and is told no more");
         }
     }

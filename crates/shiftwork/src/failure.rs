@@ -174,7 +174,7 @@ impl Failure {
         let class = match catch_unwind(AssertUnwindSafe(|| classify(error).or_else(|| below.and_then(&classify)))) {
             Ok(class) => class,
             Err(panic) => {
-                tell(&panicked(&*panic).cause());
+                tell(&panicked(panic).cause());
                 None
             }
         };
@@ -245,7 +245,7 @@ impl Failure {
         match said {
             Ok(Ok(())) => {}
             Ok(Err(fmt::Error)) => message.push('…'),
-            Err(panic) => message.push_str(&format!("… (its text panicked: {})", panicked(&*panic).error())),
+            Err(panic) => message.push_str(&format!("… (its text panicked: {})", panicked(panic).error())),
         }
         Cause { kind: self.kind, message: message.into() }
     }

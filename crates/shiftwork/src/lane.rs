@@ -622,7 +622,7 @@ impl<W, L: Lane> LaneRun<L, W> {
         let worker = self.shared.name.clone();
         let escalation = Escalation { worker, delivery, attempts, cause };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| tell(&escalation))) {
-            self.callback_panicked(Callback::EscalationHook, &panicked(&*panic).cause());
+            self.callback_panicked(Callback::EscalationHook, &panicked(panic).cause());
         }
     }
 

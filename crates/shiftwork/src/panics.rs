@@ -8,6 +8,7 @@
 //!    panic happens for it to be noted.
 //! 2. A note is believed only by a panic with the same message. One that went past the hook (`resume_unwind`) would
 //!    otherwise be given the place of an earlier one.
+//! 3. Whoever asks is done with the panic: what it carries is dropped here, where it may panic once more and nobody is the worse for it.
 //!
 //! A program that sets a hook of its own after its first host has started, and does not chain it to the one before, loses
 //! the places and nothing else.
@@ -15,7 +16,8 @@
 use std::{
     any::Any,
     cell::RefCell,
-    panic::{PanicHookInfo, set_hook, take_hook},
+    mem,
+    panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook},
     sync::Once,
 };
 
@@ -56,12 +58,23 @@ fn note(panic: &PanicHookInfo<'_>) {
 }
 
 /// What a caught panic said, and where it happened, if that is known.
-pub(crate) fn said(panic: &(dyn Any + Send)) -> String {
-    let said = message(panic);
-    let note = LAST.try_with(RefCell::take).ok().flatten();
+pub(crate) fn said(panic: Box<dyn Any + Send>) -> String {
+    let said = message(&*panic);
+    let note = last();
     let place = note.filter(|note| note.message.as_deref() == said).map(|note| note.place);
     let said = said.unwrap_or("a panic without a message");
-    place.map_or_else(|| said.to_owned(), |place| format!("{said} ({place})"))
+    let said = place.map_or_else(|| said.to_owned(), |place| format!("{said} ({place})"));
+    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        // It says nothing new, and what it carries may go on like that.
+        mem::forget(another);
+        drop(last());
+    }
+    said
+}
+
+/// The note of this thread, for whoever asks first.
+fn last() -> Option<Note> {
+    LAST.try_with(RefCell::take).ok().flatten()
 }
 
 fn message(panic: &(dyn Any + Send)) -> Option<&str> {
@@ -70,13 +83,13 @@ fn message(panic: &(dyn Any + Send)) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use std::panic::{catch_unwind, resume_unwind};
+    use std::panic::resume_unwind;
 
     use super::*;
 
     fn check(panic: impl FnOnce() + std::panic::UnwindSafe) -> String {
         note_places();
-        said(&*catch_unwind(panic).unwrap_err())
+        said(catch_unwind(panic).unwrap_err())
     }
 
     #[test]
@@ -97,6 +110,18 @@ mod tests {
         drop(catch_unwind(|| panic!("an earlier one")));
         check(|| panic!("asked for"));
         assert_eq!(check(|| resume_unwind(Box::new("asked for"))), "asked for", "a note is asked for once");
+    }
+
+    #[test]
+    fn a_panic_that_panics_as_it_is_dropped_has_said_what_it_said() {
+        struct Rude;
+        impl Drop for Rude {
+            fn drop(&mut self) {
+                panic!("as it is dropped");
+            }
+        }
+        assert!(check(|| std::panic::panic_any(Rude)).starts_with("a panic without a message ("));
+        assert_eq!(check(|| resume_unwind(Box::new("as it is dropped"))), "as it is dropped", "its note is gone");
     }
 
     #[test]

@@ -2,11 +2,7 @@
 //!
 //! What its end means is decided in [`crate::lifecycle::body`]; when it must end is the host's business.
 
-use std::{
-    future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{future::Future, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -19,7 +15,7 @@ use crate::{
     alarm::Alarm,
     config::{ConfigError, WorkerConfig},
     control::{AttemptControl, Level},
-    cycle::{Around, Limits, RunCycle},
+    cycle::{Around, Limits, RunCycle, let_go},
     event::{CycleId, Event, Hook, SourceKind},
     lifecycle::{
         body::{Asked, Ended, ended},
@@ -141,7 +137,7 @@ where
             tell(Input::Faulted(id, failure.cause()));
         }
         // The host stops before it ran: like a start hook, what has begun is dropped.
-        drop(catch_unwind(AssertUnwindSafe(|| drop(future))));
+        drop(let_go([future]));
         false
     };
     tell(Input::LanesEnded { worker: id, interrupted });

@@ -151,7 +151,7 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
                 Err(error) => match owners.remove(&error.id()) {
                     // A unit catches what its worker's code does; a panic here is the source's or our own.
                     Some((id, life)) if error.is_panic() && workers[id.index()].life == life => {
-                        let cause = panicked(&*error.into_panic()).cause();
+                        let cause = panicked(error.into_panic()).cause();
                         for input in [Input::LanesEnded { worker: id, interrupted: true }, Input::Closed(id, None)] {
                             drop(inbox.send((id, life, input)));
                         }

@@ -308,7 +308,7 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
     let made = match made {
         Ok(made) => made,
         Err(panic) => {
-            unit.inbox.tell(Input::Faulted(id, panicked(&*panic).cause()));
+            unit.inbox.tell(Input::Faulted(id, panicked(panic).cause()));
             return false;
         }
     };
@@ -346,7 +346,7 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
     // The cycle's own panics are caught; one that ends a task here is the source's, and a fault of the worker.
     let panicked = |error: JoinError| {
         if let Ok(panic) = error.try_into_panic() {
-            unit.inbox.tell(Input::Faulted(id, panicked(&*panic).cause()));
+            unit.inbox.tell(Input::Faulted(id, panicked(panic).cause()));
         }
     };
     let keep_up = || {

@@ -312,7 +312,7 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             let offer = match catch_unwind(AssertUnwindSafe(|| lane.lane.accept(taken, &lane.cx))) {
                 Ok(offer) => offer,
                 Err(panic) => {
-                    lane.faults(&panicked(&*panic));
+                    lane.faults(&panicked(panic));
                     // What there is of it only the source knows, unless that is still the delivery that the lane had before.
                     if before.is_none() || lane.lane.claimed() != before.as_ref() {
                         self.apart.push((place, Unrun::Back));
