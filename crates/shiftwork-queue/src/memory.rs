@@ -11,6 +11,7 @@
 //! 2. A payload whose `Clone` panics loses nothing: each delivery is cloned before anything about it is changed, so the
 //!    state is whole at every point where a panic can leave it, and a poisoned lock is simply used again.
 //! 3. Listeners are told after the lock is released, so that they do not wake only to wait for it.
+//! 4. A payload that is done is dropped last, when everybody has been told. A settlement is answered whatever it panics with then.
 
 mod changes;
 mod inspect;
@@ -21,9 +22,11 @@ mod state;
 mod waiting;
 
 use std::{
+    any::Any,
     collections::VecDeque,
     fmt,
     future::poll_fn,
+    mem::{forget, needs_drop},
     panic::{AssertUnwindSafe, catch_unwind},
     slice,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -64,6 +67,8 @@ use crate::{
 ///   due time has to learn of an earlier one.
 /// - A dead letter whose unique key was taken meanwhile is requeued without the key.
 /// - A delivery keeps its newest [`HISTORY_MAX`] failures.
+/// - A payload that panics as it is dropped, since its delivery is acknowledged, takes nothing back of the settlement: that is stored, and
+///   its answer says so. The process's panic hook hears of the panic, and nobody else.
 ///
 /// ```
 /// use std::{collections::VecDeque, time::Duration};
@@ -210,8 +215,8 @@ impl<T> MemoryQueue<T> {
     fn has_settled(&self, settled: Settled<T>) {
         match settled {
             Settled::Done(payload, next) => {
-                drop(payload);
                 self.left(next);
+                let_go(payload);
             }
             Settled::Aside(next) => self.left(next),
             Settled::Waiting => self.notify(),
@@ -294,8 +299,7 @@ impl<T: Clone + Send + 'static> Queue<T> for MemoryQueue<T> {
         claimed: &mut VecDeque<Delivery<T>>,
     ) -> impl Future<Output = Result<(), QueueError>> + Send {
         poll_fn(move |_| {
-            // What it panicked with is dropped last, for the lock is released.
-            let (payload, next, _panic) = {
+            let (payload, next, panic) = {
                 let mut state = self.lock();
                 let Some((payload, next)) = state.ack(lease, claim.now) else {
                     return Poll::Ready(Err(QueueError::lease_lost(lease)));
@@ -304,8 +308,11 @@ impl<T: Clone + Send + 'static> Queue<T> for MemoryQueue<T> {
                 let panic = if claim.max > 0 { catch_unwind(claims).err() } else { None };
                 (payload, next, panic)
             };
-            drop(payload);
             self.left(next);
+            let_go(payload);
+            if let Some(panic) = panic {
+                pass_over(panic);
+            }
             Poll::Ready(Ok(()))
         })
     }
@@ -329,13 +336,13 @@ impl<T: Clone + Send + 'static> Queue<T> for MemoryQueue<T> {
             };
             settlements.into_iter().map(settle).collect()
         };
-        // The lock is released: a payload may use the queue as it is dropped.
-        drop(left);
         if room {
             self.left(claimable);
         } else if claimable {
             self.notify();
         }
+        // The lock is released: a payload may use the queue as it is dropped.
+        left.into_iter().for_each(let_go);
         answers
     }
 
@@ -368,6 +375,23 @@ impl<T: Clone + Send + 'static> Queue<T> for MemoryQueue<T> {
         // They are dropped when the lock is released.
         let pruned = self.lock().prune(before, limit);
         Ok(pruned.len())
+    }
+}
+
+/// Drops the payload of what is done, and passes over its panic: the settlement is made.
+fn let_go<T>(payload: Result<T, Undecodable>) {
+    // Most have nothing that could panic, and are dropped with that.
+    if needs_drop::<T>()
+        && let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
+    {
+        pass_over(panic);
+    }
+}
+
+/// Is done with a panic of a payload. What that carries may panic as it is dropped, too.
+fn pass_over(panic: Box<dyn Any + Send>) {
+    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        forget(another);
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use shiftwork_queue::{DeadLetterCause, MemoryQueue, Message, Settlement, Undecodable};
+use tokio_test::{assert_pending, task};
 
 use crate::driver::{Driver, at, dead_letter, message, words};
 
@@ -51,6 +52,41 @@ fn a_payload_that_panics_when_it_is_claimed_with_a_settlement_spoils_no_settleme
     armed.store(false, Ordering::Relaxed);
     let delivery = queue.claim(1, 0).remove(0);
     assert_eq!((delivery.attempt, delivery.crashes), (1, 0));
+}
+
+/// Panics as it is dropped; its clones do not.
+struct Rude(bool);
+
+impl Clone for Rude {
+    fn clone(&self) -> Self {
+        Self(false)
+    }
+}
+
+impl Drop for Rude {
+    fn drop(&mut self) {
+        assert!(!self.0, "injected: the payload cannot be dropped");
+    }
+}
+
+#[test]
+fn a_producer_is_told_of_the_room_that_a_payload_leaves_which_panics_as_it_is_dropped() {
+    let queue = Driver { queue: MemoryQueue::bounded(1) };
+    queue.push(Message::new(Rude(true)), 0);
+    let lease = queue.lease(0);
+    let mut push = task::spawn(queue.queue.push_when_room(vec![Message::new(Rude(false))], || at(0)));
+    assert_pending!(push.poll());
+    queue.settle(lease, Settlement::Ack, 0).unwrap();
+    assert!(push.is_woken());
+}
+
+#[test]
+fn a_payload_that_panics_as_it_is_dropped_spoils_no_answer_to_many_settlements() {
+    let queue = Driver { queue: MemoryQueue::new() };
+    queue.push_all(vec![Message::new(Rude(true)), Message::new(Rude(false))], 0).unwrap();
+    let settlements = queue.claim(2, 0).iter().map(|delivery| (delivery.lease, Settlement::Ack)).collect();
+    let answers = queue.settle_many(settlements, 0);
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 2);
 }
 
 /// Looks at the queue when it is dropped.
