@@ -402,6 +402,24 @@ fn q6_a_lost_lease_of_one_input_interrupts_its_batch_and_the_others_lose_no_atte
 }
 
 #[test]
+fn q4_what_comes_after_a_lost_lease_is_given_back_however_often_the_store_must_be_asked() {
+    // The lease is lost at about 4 s. The next claim is answered at 6 s, after intake has closed, and the store is out until 6.8 s.
+    let bulk = Bulk { numbers: 1, takes: secs(20), lease: secs(9), ..Bulk::default() };
+    let seen = bulk.run(|build| {
+        let slow = site("numbers").slow(secs(1)).lasting(secs(3));
+        let outage = site("numbers").outage().lasting(secs(1));
+        let script = Script::new().at(secs(1), site("numbers").lease_taken()).at(millis(2_500), slow);
+        script.at(millis(5_700), Signal::Terminate).at(millis(5_800), outage).run_once(build)
+    });
+    seen.outcome.assert_rules_kept();
+    assert_eq!(seen.outcome.count(|event| matches!(event, Event::LeaseLost { .. })), 1, "{}", seen.outcome.timeline);
+    let returned = seen.outcome.count(|event| matches!(event, Event::SettledUnrun { settle: Settle::Return, .. }));
+    assert_eq!(returned, 1, "{}", seen.outcome.timeline);
+    let depth = seen.queue.inspect_depth();
+    assert_eq!((depth.ready, depth.leased), (1, 0));
+}
+
+#[test]
 fn a_batch_that_runs_longer_than_its_leases_keeps_all_of_them() {
     let seen = Bulk {
         numbers: 40,

@@ -212,7 +212,9 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             let (max, linger) =
                 if asks_for_probe { (1, Duration::ZERO) } else { (self.lanes.len(), self.batches.lingers()) };
             let asked = {
-                let LaneRun { lane, cx, .. } = &mut self.lanes[0];
+                let LaneRun { lane, cx, shared, .. } = &mut self.lanes[0];
+                // What was said of its last attempt does not hold for what it asks for.
+                shared.control.begin();
                 lane.take(max, linger, &mut self.taken, cx).await
             };
             let took_any = !self.taken.is_empty();
