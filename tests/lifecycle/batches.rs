@@ -457,6 +457,20 @@ fn a_batch_lingers_for_company_and_begins_when_it_is_full() {
 }
 
 #[test]
+fn q9_a_batch_whose_leases_may_lapse_before_they_are_renewed_goes_back_and_is_claimed_again() {
+    // It lingers for a fourth, and the store takes from 1 s to 5 s to say that there is none: the leases end at 6 s.
+    let bulk = Bulk { numbers: 3, batches: Batches::of(4).linger(secs(2)), lease: secs(6), ..Bulk::default() };
+    let seen = bulk.run(|build| {
+        let slow = site("numbers").slow(secs(4)).lasting(secs(1));
+        Script::new().at(millis(500), slow).at(secs(60), Signal::Terminate).run_once(build)
+    });
+    seen.outcome.assert_rules_kept();
+    assert_eq!(seen.batches(), [(7, 3)], "{}", seen.outcome.timeline);
+    let returned = seen.outcome.count(|event| matches!(event, Event::SettledUnrun { settle: Settle::Return, .. }));
+    assert_eq!(returned, 3);
+}
+
+#[test]
 fn t1_a_batch_that_lingers_when_intake_closes_is_returned() {
     let seen = Bulk { numbers: 3, batches: Batches::of(4).linger(secs(8)), ..Bulk::default() }
         .run(|build| Script::new().at(secs(2), Signal::Terminate).run_once(build));

@@ -652,7 +652,7 @@ impl<W, L: Lane> LaneRun<L, W> {
 }
 
 /// Waits for a future, and notes whether that took more than a look.
-fn noting_waits<F: Future>(mut future: Pin<&mut F>, waited: &mut bool) -> impl Future<Output = F::Output> {
+pub(crate) fn noting_waits<F: Future>(mut future: Pin<&mut F>, waited: &mut bool) -> impl Future<Output = F::Output> {
     poll_fn(move |cx| {
         let polled = future.as_mut().poll(cx);
         *waited |= polled.is_pending();

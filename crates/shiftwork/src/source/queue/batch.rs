@@ -6,8 +6,8 @@
 //!    one and looks at it, until that may have company.
 //! 3. A delivery that must run alone and was passed over for its elders has its turn the next time, and they are returned.
 //! 4. No delivery is in a batch twice: one that is claimed again while the batch lingers is taken out of it.
-//! 5. What is taken is renewed only once it has its lane. What may lapse before that, since the store was long in taking others back, goes
-//!    back as well, and is claimed again.
+//! 5. What is taken is renewed only once it has its lane. What may lapse before that, since the store was long about others or an older
+//!    cycle was waited for, goes back as well, and is claimed again.
 
 use std::{collections::VecDeque, pin::pin, sync::atomic::Ordering, time::Duration};
 
@@ -18,6 +18,7 @@ use super::{Claimer, QueueLane, RENEWALS, Shared, own::was_claimed_before};
 use crate::{
     Failure,
     cycle::let_go,
+    lane::noting_waits,
     lifecycle::batch::runs_alone,
     source::{self, BatchLane, LaneContext, Offer, Settling},
 };
@@ -93,24 +94,30 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
         cx: &LaneContext,
     ) -> Result<(), Failure> {
         self.waiting.fetch_add(max, Ordering::Relaxed);
-        let mut claimer = self.claimer.lock().await;
+        let mut waited = false;
+        let mut claimer = noting_waits(pin!(self.claimer.lock()), &mut waited).await;
         // Under the lock, so that a claim never counts a lane that already has its delivery.
         self.waiting.fetch_sub(max, Ordering::Relaxed);
         loop {
-            let took = self.take_together(&mut claimer, max, linger, taken, cx).await;
+            let took = {
+                let taking = pin!(self.take_together(&mut claimer, max, linger, taken, cx));
+                noting_waits(taking, &mut waited).await
+            };
             claimer.more = 0;
             let claimed_before: Vec<Lease> =
                 taken.iter().map(|delivery| delivery.lease).filter(|lease| was_claimed_before(*lease)).collect();
-            if !claimed_before.is_empty() {
-                // Where intake closes meanwhile, or another lane has claimed anew, the batch has yet to give back what it has.
-                let _is_ready = self.take_from_own(&claimed_before, cx).await;
-            }
+            // Not where intake closes meanwhile, or where another lane has claimed anew.
+            let is_ready = claimed_before.is_empty() || self.take_from_own(&claimed_before, cx).await;
             let took_any = !taken.is_empty();
-            let returned = if claimer.buffer.is_empty() || self.waiting.load(Ordering::Relaxed) > 0 {
-                Ok(())
-            } else {
+            let returned = if !is_ready {
+                self.give_back_all(&mut claimer, taken, cx).await
+            } else if !claimer.buffer.is_empty() && self.waiting.load(Ordering::Relaxed) == 0 {
                 let others = claimer.buffer.drain(..).collect();
                 self.give_back_beside(others, &mut claimer, taken, cx).await
+            } else if waited || !claimed_before.is_empty() {
+                self.give_back_what_may_lapse(&mut claimer, taken, cx).await
+            } else {
+                Ok(())
             };
             took.and(returned)?;
             // Once more if all that was taken has gone back with the others.
@@ -129,13 +136,32 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
         cx: &LaneContext,
     ) -> Result<(), Failure> {
         let returned = self.give_back(others, cx).await;
+        returned.and(self.give_back_what_may_lapse(claimer, taken, cx).await)
+    }
+
+    /// Returns all that was taken, if a lease of it may lapse before it is renewed.
+    async fn give_back_what_may_lapse(
+        &self,
+        claimer: &mut Claimer<T>,
+        taken: &mut Vec<Delivery<T>>,
+        cx: &LaneContext,
+    ) -> Result<(), Failure> {
         let renewed_by = later(cx.wall_time(), self.options.lease / RENEWALS);
         if taken.iter().all(|delivery| delivery.lease.expires_at > renewed_by) {
-            return returned;
+            return Ok(());
         }
-        // What is in the buffer was claimed with it.
-        let kept: Vec<_> = taken.drain(..).chain(claimer.buffer.drain(..)).collect();
-        returned.and(self.give_back(kept, cx).await)
+        self.give_back_all(claimer, taken, cx).await
+    }
+
+    /// Returns all that was taken, and what is in the buffer, which was claimed with it.
+    async fn give_back_all(
+        &self,
+        claimer: &mut Claimer<T>,
+        taken: &mut Vec<Delivery<T>>,
+        cx: &LaneContext,
+    ) -> Result<(), Failure> {
+        let all: Vec<_> = taken.drain(..).chain(claimer.buffer.drain(..)).collect();
+        self.give_back(all, cx).await
     }
 
     /// Takes a first delivery, and what may run beside it.
