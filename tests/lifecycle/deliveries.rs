@@ -339,6 +339,23 @@ fn q2_what_is_claimed_with_a_settlement_does_not_begin_when_the_answer_comes_lat
 }
 
 #[test]
+fn q2_what_is_claimed_does_not_begin_when_the_answer_comes_later_than_its_lease_lasts() {
+    // The store claims at 2 s, and says so at 4 s. By then the lease of 3 s is over, and a rival has it until 4.5 s.
+    let surroundings = |world: &mut World, seen: &Seen| {
+        let rival = seen.queue.clone();
+        world.at(millis(3_500), "rival", move || rival.rival_claims(secs(1)));
+    };
+    let (outcome, seen) = Jobs { lease: secs(3), surroundings, ..Jobs::default() }.run(|build| {
+        let slow = site("jobs").slow(secs(4)).lasting(millis(500));
+        Script::new().at(secs(0), slow).at(secs(20), Signal::Terminate).run_once(build)
+    });
+    outcome.assert_rules_kept();
+    let starts: Vec<Duration> = attempts(&outcome).into_iter().map(|(at, _)| at).collect();
+    assert!(starts.len() == 1 && (millis(4_500)..secs(5)).contains(&starts[0]), "{}", outcome.timeline);
+    assert_eq!(seen.done(), [1]);
+}
+
+#[test]
 fn b1_what_is_claimed_with_a_settlement_does_not_begin_when_the_breaker_opens_meanwhile() {
     let slow = site("jobs").slow(secs(2)).lasting(millis(600));
     let outcome = Script::new().at(millis(500), slow).at(secs(40), Signal::Terminate).run_once(|world| {

@@ -28,6 +28,7 @@ mod own;
 use std::{
     collections::VecDeque,
     marker::PhantomData,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -51,6 +52,7 @@ use crate::{
     config::{ConfigError, WorkerConfig},
     cycle::let_go,
     event::{Event, Settle, SourceKind},
+    lane::noting_waits,
     lifecycle::tenure::{Bounds, Tenure, Verdict},
 };
 
@@ -411,8 +413,20 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
                     self.shared.give_back(late, cx).await?;
                     now = cx.wall_time();
                 }
-                if self.buffer().is_empty() && !self.claim(now, cx).await? {
-                    return Ok(None);
+                if self.buffer().is_empty() {
+                    let mut waited = false;
+                    let claimed = {
+                        let claiming = pin!(self.claim(now, cx));
+                        noting_waits(claiming, &mut waited).await?
+                    };
+                    if !claimed {
+                        return Ok(None);
+                    }
+                    if waited {
+                        // That may have been for the store.
+                        now = cx.wall_time();
+                        continue;
+                    }
                 }
                 if !self.buffer().front().is_some_and(|first| was_claimed_before(first.lease)) {
                     return Ok(self.hold_first(cx));
