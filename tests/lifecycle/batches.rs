@@ -529,6 +529,8 @@ struct Shelf {
     again: Option<u32>,
     /// How long it takes to lay something back.
     lays_back_in: Duration,
+    /// Nothing can be laid back.
+    is_full: bool,
 }
 
 struct ShelfLane {
@@ -563,6 +565,9 @@ impl Lane for ShelfLane {
 
     async fn settle(&mut self, settle: Settle, _: Option<&Failure>, _: &LaneContext) -> Result<(), BoxError> {
         let Some(back) = self.taken.take().filter(|_| settle == Settle::Return) else { return Ok(()) };
+        if self.shelf.is_full {
+            return Err("there is no room on the shelf".into());
+        }
         if !self.shelf.lays_back_in.is_zero() {
             tokio::time::sleep(self.shelf.lays_back_in).await;
         }
@@ -626,6 +631,24 @@ fn t1_what_a_batch_holds_while_it_waits_for_its_rate_limit_goes_back_when_intake
     left.sort_unstable();
     assert_eq!(left, [4, 5, 6]);
     assert_eq!(outcome.ended_at(), secs(5));
+}
+
+#[test]
+fn a_source_that_takes_nothing_back_is_heard() {
+    let shelf = Shelf { is_full: true, ..Shelf::default() };
+    shelf.goods.lock().unwrap().extend(1..=6);
+    let outcome = Script::new().at(secs(5), Signal::Terminate).run_once(move |world| {
+        world.node("node", move |node| {
+            let host = node.host().batch_worker("pack", shelf.clone(), Batches::of(3), Quick);
+            host.rate_limit(RateLimit::of(1, secs(60))).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let refused = outcome.count(|event| {
+        matches!(event, Event::SettleFailed { cycle: None, delivery: None, settle: Settle::Return, .. })
+    });
+    assert_eq!(refused, 3, "{}", outcome.timeline);
+    assert_eq!(outcome.report().unwrap().worker("pack").unwrap().cycles.succeeded, 3);
 }
 
 #[test]

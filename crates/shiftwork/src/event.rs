@@ -162,9 +162,9 @@ pub enum Event {
     SettleFailed {
         /// Which worker's.
         worker: WorkerId,
-        /// Which cycle; `None` for a delivery that was to be settled without one.
+        /// Which cycle; `None` for what was to be settled without one.
         cycle: Option<CycleId>,
-        /// The delivery.
+        /// The delivery; without one and without a cycle it is an input that its source was to take back.
         delivery: Option<DeliveryId>,
         /// What should have been done.
         settle: Settle,

@@ -470,8 +470,10 @@ impl<W, L: Lane> LaneRun<L, W> {
             // A source that keeps its inputs itself has nothing to store.
             None => {
                 let taken_back = caught(pin!(async { self.lane.take_back(&self.cx).await })).await;
-                if let Err(panic) = taken_back {
-                    self.faults(&panic);
+                if let Err(failure) = self.stored(taken_back) {
+                    let (worker, settle, cause) = (self.id, Settle::Return, failure.cause());
+                    let failed = Event::SettleFailed { worker, cycle: None, delivery: None, settle, cause };
+                    self.emit(Instant::now(), &failed);
                 }
             }
         }

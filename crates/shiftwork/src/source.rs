@@ -275,7 +275,7 @@ pub trait Lane: Send + 'static {
     ///
     /// # Errors
     ///
-    /// As [`Lane::settle`].
+    /// As [`Lane::settle`]; [`Event::SettleFailed`] says so, without a cycle and a delivery.
     ///
     /// # Cancel safety
     ///
