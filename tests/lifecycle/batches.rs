@@ -471,6 +471,26 @@ fn q9_a_batch_whose_leases_may_lapse_before_they_are_renewed_goes_back_and_is_cl
 }
 
 #[test]
+fn a_claim_that_fails_while_a_batch_lingers_is_tried_again_when_it_was_said_to_be() {
+    // The other batch waits for its turn to claim, and has it when the first goes on with what it has.
+    let bulk = Bulk { numbers: 3, batches: Batches::of(4).linger(secs(8)), concurrency: 2, ..Bulk::default() };
+    let seen = bulk.run(|build| {
+        let outage = site("numbers").outage().lasting(secs(2));
+        Script::new().at(millis(500), outage).at(secs(60), Signal::Terminate).run_once(build)
+    });
+    seen.outcome.assert_rules_kept();
+    let failed = seen.outcome.events().filter_map(|(at, event)| match event {
+        Event::SourceFailed { consecutive, delay, .. } => Some((at, *consecutive, *delay)),
+        _ => None,
+    });
+    let failed: Vec<_> = failed.collect();
+    assert!(failed.len() > 1, "{}", seen.outcome.timeline);
+    let ((first, one, delay), (second, two, _)) = (failed[0], failed[1]);
+    assert_eq!((one, two), (1, 2));
+    assert!(second >= first + delay, "again at {second:?}, after {first:?} and {delay:?}");
+}
+
+#[test]
 fn t1_a_batch_that_lingers_when_intake_closes_is_returned() {
     let seen = Bulk { numbers: 3, batches: Batches::of(4).linger(secs(8)), ..Bulk::default() }
         .run(|build| Script::new().at(secs(2), Signal::Terminate).run_once(build));

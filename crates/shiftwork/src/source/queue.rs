@@ -147,11 +147,20 @@ struct Claimer<T> {
     more: usize,
     /// What was claimed last had to run alone, and what follows may have to as well: batches claim one, and look.
     careful: bool,
+    /// When a store that has failed while a batch was being filled is asked again, and how many triggers there were before.
+    not_before: Option<(Instant, u32)>,
 }
 
 impl<T> Claimer<T> {
     fn new() -> Self {
-        Self { now: Timestamp::UNIX_EPOCH, buffer: VecDeque::new(), failures: 0, more: 0, careful: false }
+        Self {
+            now: Timestamp::UNIX_EPOCH,
+            buffer: VecDeque::new(),
+            failures: 0,
+            more: 0,
+            careful: false,
+            not_before: None,
+        }
     }
 }
 

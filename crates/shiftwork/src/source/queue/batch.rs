@@ -175,6 +175,9 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
     ) -> Result<(), Failure> {
         // Once more if all that was taken has been claimed anew meanwhile, or has gone back.
         while taken.is_empty() {
+            if let Some((time, triggers)) = claimer.not_before.take() {
+                cx.wait_until_or_triggered(time, triggers).await;
+            }
             claimer.more = max.saturating_sub(1);
             let Some(first) = self.take_as(claimer, cx.wall_time(), cx).await? else { break };
             let was_careful = claimer.careful;
@@ -232,7 +235,13 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
             claimer.now = cx.wall_time();
             let claimed = self.claim(claimer, cx).await;
             claimer.more += 1;
-            let Ok(next_due) = claimed else { return Ok(()) };
+            let next_due = match claimed {
+                Ok(next_due) => next_due,
+                Err(delay) => {
+                    claimer.not_before = Some((source::later(Instant::now(), delay), triggers));
+                    return Ok(());
+                }
+            };
             let before = taken.len();
             leave_out_what_was_claimed_anew(taken, &claimer.buffer)?;
             claimer.more += before - taken.len();
