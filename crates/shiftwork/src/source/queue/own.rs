@@ -7,6 +7,11 @@
 //!
 //! The older cycle does not go on under the newer claim: its user has been told the older token, and whatever checks tokens
 //! would refuse it once the newer one was seen.
+//!
+//! What is claimed for the first time is not looked up, for that would cost each delivery a look at all lanes. So one thing is found with
+//! the next renewal only (rule Q6): the answer to a first claim comes later than its lease lasts, another lane has claimed the
+//! delivery again by then, and the wall clock was stepped back meanwhile, so that the lease does not seem to be over. The older claim's
+//! settlement is refused.
 
 use std::{sync::Arc, time::Duration};
 
