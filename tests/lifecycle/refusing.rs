@@ -30,6 +30,8 @@ pub(crate) struct Refusing<Q> {
     store: Q,
     /// It refuses every other claim, from the first on.
     every_other_claim: bool,
+    /// It panics once this claim is made, counted from 0.
+    panics_at_claim: Option<u32>,
     claims: Arc<AtomicU32>,
     settlement_of: Option<u32>,
     /// It refuses that of what it could not decode, too.
@@ -59,6 +61,7 @@ impl<Q> Refusing<Q> {
         Self {
             store,
             every_other_claim: false,
+            panics_at_claim: None,
             claims: Arc::default(),
             settlement_of: None,
             settlement_of_undecodable: false,
@@ -83,10 +86,12 @@ impl<Q: Queue<u32>> Queue<u32> for Refusing<Q> {
         claim: Claim,
         claimed: &mut VecDeque<Delivery<u32>>,
     ) -> Result<Option<Timestamp>, QueueError> {
-        if self.every_other_claim && self.claims.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+        let number = self.claims.fetch_add(1, Ordering::Relaxed);
+        if self.every_other_claim && number.is_multiple_of(2) {
             return Err(QueueError::unavailable("the pool is exhausted"));
         }
         let next = self.store.claim(claim, claimed).await?;
+        assert_ne!(self.panics_at_claim, Some(number), "the cursor is closed");
         for delivery in claimed.iter() {
             let refuses = match &delivery.payload {
                 Ok(job) => self.settlement_of == Some(*job),
@@ -275,6 +280,67 @@ fn q4_what_was_claimed_with_a_settlement_that_has_panicked_is_returned() {
     assert_eq!(outcome.count(|event| matches!(event, Event::SettledUnrun { settle: Settle::Return, .. })), 1);
     let depth = seen.unwrap().inspect_depth();
     assert_eq!((depth.ready, depth.leased), (1, 0));
+}
+
+/// A world in which the store has two jobs and panics at once, over its first claim or the one after that; the worker runs them in batches
+/// of three, or one by one.
+fn panics_once_it_has_claimed(panics_at_claim: u32, batches: Option<Batches>) -> Outcome {
+    let mut seen = None;
+    let outcome = Script::new().run_once(|world| {
+        let store: SimQueue<u32> = world.queue("jobs");
+        store.seed(1..=2);
+        seen = Some(store.clone());
+        let queue = Refusing { panics_at_claim: Some(panics_at_claim), ..Refusing::new(store) };
+        world.node("node", move |node| {
+            let work = |_: u32, _: Context| async { Ok::<(), Failure>(()) };
+            let (host, source) = (node.host(), queue.clone().source());
+            match batches {
+                Some(batches) => host.batch_worker("jobs", source, batches, Quick).run_until_signal(),
+                None => host.worker("jobs", source, work).run_until_signal(),
+            }
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(time_of(&outcome, |event| matches!(event, Event::WorkerFaulted { .. })), Some(secs(0)));
+    let depth = seen.unwrap().inspect_depth();
+    assert_eq!((depth.ready, depth.leased), (2, 0), "{}", outcome.timeline);
+    outcome
+}
+
+fn given_back(outcome: &Outcome) -> usize {
+    outcome.count(|event| matches!(event, Event::SettledUnrun { settle: Settle::Return, .. }))
+}
+
+#[test]
+fn q4_what_a_lane_had_claimed_when_its_store_panicked_is_returned() {
+    assert_eq!(given_back(&panics_once_it_has_claimed(0, None)), 1);
+}
+
+#[test]
+fn q4_what_a_batch_had_claimed_when_its_store_panicked_is_returned() {
+    assert_eq!(given_back(&panics_once_it_has_claimed(0, Some(Batches::of(3)))), 2);
+}
+
+#[test]
+fn q4_what_a_batch_had_taken_when_its_store_panicked_is_returned() {
+    // It lingers for a third.
+    assert_eq!(given_back(&panics_once_it_has_claimed(1, Some(Batches::of(3).linger(secs(5))))), 2);
+}
+
+#[test]
+fn c8_a_store_that_panics_over_what_is_given_back_is_a_fault_and_that_has_failed() {
+    let slow = site("jobs").slow(secs(2)).lasting(secs(1));
+    let outcome = Script::new().at(secs(0), slow).at(millis(1_500), Signal::Terminate).run_once(|world| {
+        let store: SimQueue<u32> = world.queue("jobs");
+        store.seed(1..=3);
+        let queue = Refusing { settlement_of: Some(1), settling_panics: true, ..Refusing::new(store) };
+        world.node("node", move |node| {
+            node.host().batch_worker("jobs", queue.clone().source(), Batches::of(3), Quick).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(time_of(&outcome, |event| matches!(event, Event::WorkerFaulted { .. })), Some(secs(2)));
+    assert_eq!(outcome.count(|event| matches!(event, Event::SettleFailed { cycle: None, .. })), 3);
 }
 
 #[test]

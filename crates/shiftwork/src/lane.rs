@@ -115,8 +115,21 @@ struct SetAside {
 }
 
 impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
-    /// Runs until the source ends or intake closes.
+    /// Runs until the source ends or intake closes. A panic of the source is a fault, and what it had claimed before goes back.
     pub(crate) async fn run(mut self) -> LaneEnd {
+        // Around the whole loop, for what is around an offer is on the path of each.
+        let panic = match caught(pin!(async { self.run_on().await })).await {
+            Ok(end) => return end,
+            Err(panic) => panic,
+        };
+        self.faults(&panic);
+        // Where it is still at an offer, there is no next one to ask for.
+        self.cx.goes_on = self.shared.seat.is_idle();
+        self.gives_back_what_came_with_a_panic().await;
+        LaneEnd { interrupted: true }
+    }
+
+    async fn run_on(&mut self) -> LaneEnd {
         let mut interrupted = false;
         loop {
             if self.faulted {
@@ -356,7 +369,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         kind == FailureKind::Interrupted && self.shared.control.worker.is_at_least(Level::Abort)
     }
 
-    /// A settlement that has panicked may have brought the next offer, which goes back once intake is closed.
+    /// A settlement or a claim that has panicked may have brought the next offer, which goes back once intake is closed.
     async fn gives_back_what_came_with_a_panic(&mut self) {
         if std::mem::take(&mut self.cx.goes_on) {
             self.shared.control.worker.reached(Level::Drain).await;

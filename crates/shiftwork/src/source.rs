@@ -219,7 +219,8 @@ pub trait Lane: Send + 'static {
     /// # Errors
     ///
     /// A failure is a fault of the worker. A source that can recover does so itself, and says so through
-    /// [`LaneContext::source_failed`].
+    /// [`LaneContext::source_failed`]. A panic is a fault, too: once intake is closed it is asked once more, so that it gives back what it
+    /// had claimed before.
     ///
     /// # Cancel safety
     ///
@@ -299,7 +300,7 @@ pub trait BatchLane: Lane {
     ///
     /// # Errors
     ///
-    /// As [`Lane::next`]. What it has added by then is accepted and given back.
+    /// As [`Lane::next`]. What it has added by then, before a panic as well, is accepted and given back.
     ///
     /// # Cancel safety
     ///

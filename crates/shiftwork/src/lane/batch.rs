@@ -211,14 +211,10 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             // Rule B1: a probe is one cycle.
             let (max, linger) =
                 if asks_for_probe { (1, Duration::ZERO) } else { (self.lanes.len(), self.batches.lingers()) };
-            let asked = {
-                let LaneRun { lane, cx, shared, .. } = &mut self.lanes[0];
-                // What was said of its last attempt does not hold for what it asks for.
-                shared.control.begin();
-                lane.take(max, linger, &mut self.taken, cx).await
-            };
+            let asked = self.take(max, linger).await;
+            let has_panicked = asked.is_err();
             let took_any = !self.taken.is_empty();
-            if let Err(failure) = asked {
+            if let Err(failure) = asked.flatten() {
                 // What it had taken by then is given back.
                 self.lanes[0].faults(&failure);
             }
@@ -232,6 +228,9 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 if accepted && (took_any || was_paused) {
                     // Nothing is left of it; or it was a pause, which may be over already.
                     continue;
+                }
+                if has_panicked {
+                    Box::pin(self.gives_back_what_came_with_a_panic()).await;
                 }
                 return LaneEnd { interrupted };
             }
@@ -247,6 +246,27 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
             };
             tokio::task::coop::consume_budget().await;
         }
+    }
+
+    /// Asks the source for a batch. Its panic is the outer failure, and loses nothing of what it has given before.
+    async fn take(&mut self, max: usize, linger: Duration) -> Result<Result<(), Failure>, Failure> {
+        let Self { lanes, taken, .. } = self;
+        let LaneRun { lane, cx, shared, .. } = &mut lanes[0];
+        // What was said of its last attempt does not hold for what it asks for.
+        shared.control.begin();
+        let taking = pin!(async { lane.take(max, linger, taken, cx).await });
+        caught(taking).await
+    }
+
+    /// A source that has panicked may have claimed before, and gives that back when it is asked once intake is closed.
+    #[cold]
+    async fn gives_back_what_came_with_a_panic(&mut self) {
+        self.lanes[0].shared.control.worker.clone().reached(Level::Drain).await;
+        // The worker has faulted, and a second panic of its store says nothing new.
+        let _nothing = self.take(1, Duration::ZERO).await;
+        // One that gives something all the same has that back, too.
+        self.accept();
+        self.part_with_all().await;
     }
 
     /// No batch comes of what was asked for: it is for others to ask.

@@ -50,7 +50,7 @@ use super::{Claimed, Lane, LaneContext, Offer, Source, SourceContext, TIMER};
 use crate::{
     BoxError, Failure, Retry,
     config::{ConfigError, WorkerConfig},
-    cycle::let_go,
+    cycle::{caught, let_go},
     event::{Event, Settle, SourceKind},
     lane::noting_waits,
     lifecycle::tenure::{Bounds, Tenure, Verdict},
@@ -702,7 +702,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
     /// others lapse. What one of their payloads panicked with as it was dropped is for the caller to tell, once they are back.
     ///
     /// It is over when their leases are: nobody renews them, a store that fails is asked no longer than they last, and each time it comes
-    /// to an answer by itself, as [`Queue`] says.
+    /// to an answer by itself, as [`Queue`] says. One that panics is asked no more: what it has made of them nobody knows.
     async fn give_back(
         &self,
         deliveries: impl IntoIterator<Item = Delivery<T>>,
@@ -718,8 +718,18 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
             if tries > 0 {
                 cx.wait_or_abort(self.options.outage.delay(tries, 0.5)).await;
             }
-            let settlements = left.iter().map(|lease| (*lease, Settlement::Return)).collect();
-            let mut answers = self.queue.settle_many(settlements, cx.wall_time()).await.into_iter();
+            let settlements: Vec<_> = left.iter().map(|lease| (*lease, Settlement::Return)).collect();
+            let settling = pin!(async { self.queue.settle_many(settlements, cx.wall_time()).await });
+            let mut answers = match caught(settling).await {
+                Ok(answers) => answers.into_iter(),
+                Err(panic) => {
+                    for lease in left {
+                        let failure = Failure::new(FailureKind::Panic, &*panic.cause().message);
+                        cx.settled_unrun(lease.delivery, Settle::Return, Err(failure));
+                    }
+                    return dropped.and(Err(panic));
+                }
+            };
             tries += 1;
             left.retain(|lease| {
                 let unanswered = || Err(QueueError::unavailable("the store did not answer for each settlement"));
