@@ -69,9 +69,12 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Mutex, atomic::AtomicU64};
+    use std::{
+        collections::VecDeque,
+        sync::{Mutex, atomic::AtomicU64},
+    };
 
-    use shiftwork_queue::{DeliveryId, FencingToken, MemoryQueue, Timestamp};
+    use shiftwork_queue::{Claim, DeliveryId, FencingToken, MemoryQueue, Message, Settlement, Timestamp};
 
     use super::*;
     use crate::{
@@ -81,7 +84,7 @@ mod tests {
         emitter::Emitter,
         event::{Declaration, Listener, SourceKind, WorkerId},
         in_flight::InFlight,
-        source::SourceContext,
+        source::{BatchLane, Source, SourceContext},
     };
 
     /// The context of the last of so many lanes, and when each of the others was told that its lease is lost.
@@ -131,6 +134,27 @@ mod tests {
         shared.slots().push(slot);
         assert!(!shared.take_from_own(&[claim(2)], &cx).await);
         assert!(heard.lock().unwrap().is_empty() && !newer.is_interrupted());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn q11_a_batch_gives_back_what_another_lane_holds_under_a_newer_claim() {
+        let (cx, _) = lanes(2);
+        let (queue, now) = (MemoryQueue::<u32>::new(), cx.wall_time());
+        queue.push_one(Message::new(7), now).await.unwrap();
+        let mut claimed = VecDeque::new();
+        queue.claim(Claim { max: 1, lease: Duration::from_secs(30), now }, &mut claimed).await.unwrap();
+        let first = claimed.pop_front().unwrap().lease;
+        queue.settle(first, Settlement::Return, now).await.unwrap();
+
+        // The batch is given the second claim, and the other lane has the third.
+        let (source, slot, newer) = (queue.source(), Arc::<Slot>::default(), &cx.source.lanes[0].control);
+        newer.begin();
+        slot.hold(Lease { token: FencingToken(3), ..first }, newer.number());
+        source.shared().slots().push(slot);
+        let (mut lane, mut taken) = (source.lane(&cx), Vec::new());
+        lane.take(1, Duration::ZERO, &mut taken, &cx).await.unwrap();
+        let tokens: Vec<_> = taken.iter().map(|delivery| delivery.lease.token).collect();
+        assert_eq!(tokens, [FencingToken(3)], "the second has gone back");
     }
 
     #[tokio::test(start_paused = true)]
