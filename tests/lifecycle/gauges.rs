@@ -1,4 +1,4 @@
-//! What is counted up is counted down, whoever ends last.
+//! What is counted up is counted down, whoever ends last, and what is no event is counted all the same.
 
 use std::{
     collections::BTreeMap,
@@ -8,11 +8,14 @@ use std::{
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use shiftwork::{
-    Breaker, Context, Continuous, Failure, Host, HostBuilder, Schedule, StopBudget, Tick,
+    Breaker, Context, Continuous, Failure, Host, HostBuilder, QueueSourceExt, Schedule, StopBudget, Tick,
     event::{Event, Listener},
+    queue::MemoryQueue,
 };
 use shiftwork_sim::{millis, secs};
 use tokio::{runtime, sync::mpsc, time::Instant};
+
+use crate::refusing::Refusing;
 
 /// The gauges of worker "a", by name and phase.
 fn gauges(snapshotter: &Snapshotter) -> BTreeMap<String, f64> {
@@ -135,4 +138,35 @@ async fn the_gauges_of_a_host_are_not_those_of_the_one_before_it() {
         seen.push(now());
     }
     assert_eq!(seen, [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]);
+}
+
+/// What is kept of the source of worker "a" by now: how many failures, and whether they go on.
+fn of_source(snapshotter: &Snapshotter) -> (u64, f64) {
+    let (mut failures, mut failing) = (0, 0.0);
+    for (key, _, _, value) in snapshotter.snapshot().into_vec() {
+        match (key.key().name(), value) {
+            ("shiftwork_source_failures_total", DebugValue::Counter(count)) => failures = count,
+            ("shiftwork_source_failing", DebugValue::Gauge(value)) => failing = value.into_inner(),
+            _ => {}
+        }
+    }
+    (failures, failing)
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_failure_of_a_source_is_counted_as_it_happens() {
+    let recorder = DebuggingRecorder::new();
+    let _recorded = metrics::set_default_local_recorder(&recorder);
+    let snapshotter = recorder.snapshotter();
+    let store = Refusing::every_claim(MemoryQueue::<u32>::new());
+    let work = |_: u32, _: Context| async { Ok::<(), Failure>(()) };
+    let mut host = Host::builder().worker("a", store.source(), work).build().unwrap();
+    let mut seen = None;
+    let stop = async {
+        tokio::time::sleep(secs(5)).await;
+        seen = Some(of_source(&snapshotter));
+    };
+    assert!(host.run_until(stop).await.is_clean());
+    // At 0, 0.1, 0.3, 0.7, 1.5 and 3.1 s: the fifth and the sixth are no events.
+    assert_eq!(seen, Some((6, 1.0)));
 }

@@ -1,5 +1,5 @@
-//! A store that works for all but one: it refuses one delivery's settlement or every other claim, or leaves one renewal unanswered, or panics
-//! where it is asked something. It also counts renewals, which are no events.
+//! A store that works for all but one: it refuses one delivery's settlement, every claim or every other one, or leaves one renewal unanswered,
+//! or panics where it is asked something. It also counts renewals, which are no events.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -28,6 +28,8 @@ use crate::worlds::{Steady, attempts, time_of};
 #[derive(Clone)]
 pub(crate) struct Refusing<Q> {
     store: Q,
+    /// It refuses every claim.
+    every_claim: bool,
     /// It refuses every other claim, from the first on.
     every_other_claim: bool,
     /// It panics once this claim is made, counted from 0.
@@ -52,6 +54,10 @@ pub(crate) struct Refusing<Q> {
 }
 
 impl<Q> Refusing<Q> {
+    pub(crate) fn every_claim(store: Q) -> Self {
+        Self { every_claim: true, ..Self::new(store) }
+    }
+
     pub(crate) fn every_other_claim(store: Q) -> Self {
         Self { every_other_claim: true, ..Self::new(store) }
     }
@@ -60,6 +66,7 @@ impl<Q> Refusing<Q> {
         let (refused, renewed) = (Arc::default(), Arc::default());
         Self {
             store,
+            every_claim: false,
             every_other_claim: false,
             panics_at_claim: None,
             claims: Arc::default(),
@@ -87,7 +94,7 @@ impl<Q: Queue<u32>> Queue<u32> for Refusing<Q> {
         claimed: &mut VecDeque<Delivery<u32>>,
     ) -> Result<Option<Timestamp>, QueueError> {
         let number = self.claims.fetch_add(1, Ordering::Relaxed);
-        if self.every_other_claim && number.is_multiple_of(2) {
+        if self.every_claim || (self.every_other_claim && number.is_multiple_of(2)) {
             return Err(QueueError::unavailable("the pool is exhausted"));
         }
         let next = self.store.claim(claim, claimed).await?;

@@ -505,6 +505,52 @@ fn a_service_that_was_started_again_makes_its_host_unwell_no_longer() {
 }
 
 #[test]
+fn a_queue_whose_store_is_out_makes_its_host_unwell_until_it_can_be_read() {
+    fn note(host: &HostHandle, notes: &Notes) {
+        notes.add(format!("{} {}", host.health(), host.status()[0].source_failing));
+    }
+    // Asked at 10 s, and again after 0.1 s, 0.2 s, 0.4 s and so on.
+    let acts: &[(u64, Act)] = &[(5_000, note), (10_500, note), (11_500, note), (60_000, note), (130_000, note)];
+    let notes = Notes::default();
+    let inside = notes.clone();
+    let script = Script::new().at(millis(9_500), site("jobs").outage().lasting(secs(60)));
+    let outcome = script.at(secs(140), Signal::Terminate).run_once(move |world| {
+        let queue: SimQueue<u32> = world.queue("jobs");
+        world.node("node", move |node| {
+            let work = |_: u32, _: Context| async { Ok::<(), Failure>(()) };
+            let ticks = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+            let source = queue.clone().source().poll_interval(secs(10));
+            let host = node.host().worker("jobs", source, work).worker("ticks", Schedule::every(secs(1)), ticks).host();
+            run_and_act(host, acts, inside.clone())
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(notes.all(), ["ready false", "ready false", "degraded true", "degraded true", "ready false"]);
+}
+
+#[test]
+fn a_worker_that_is_stopped_while_its_store_is_out_makes_its_host_unwell_no_longer() {
+    fn note(host: &HostHandle, notes: &Notes) {
+        notes.add(format!("{} {}", host.health(), host.status()[0].source_failing));
+    }
+    let acts: &[(u64, Act)] = &[(15_000, note), (16_000, |host, _| host.stop_worker("jobs").unwrap()), (25_000, note)];
+    let notes = Notes::default();
+    let inside = notes.clone();
+    let script = Script::new().at(secs(5), site("jobs").outage().lasting(secs(60)));
+    let outcome = script.at(secs(50), Signal::Terminate).run_once(move |world| {
+        let queue: SimQueue<u32> = world.queue("jobs");
+        world.node("node", move |node| {
+            let work = |_: u32, _: Context| async { Ok::<(), Failure>(()) };
+            let ticks = |_: Tick, _: Context| async { Ok::<(), Failure>(()) };
+            let host = node.host().worker("jobs", queue.clone().source(), work);
+            run_and_act(host.worker("ticks", Schedule::every(secs(1)), ticks).host(), acts, inside.clone())
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(notes.all(), ["degraded true", "ready false"]);
+}
+
+#[test]
 fn bad_input_and_what_is_put_off_do_not_make_a_host_unwell() {
     fn note(host: &HostHandle, notes: &Notes) {
         notes.add(format!("{} {}", host.health(), host.status()[0].failing));

@@ -97,6 +97,17 @@ impl Emitter {
         self.metrics.on_late(event);
     }
 
+    /// A failure of a worker's source that is no event, since most of a row are not.
+    #[cold]
+    #[cfg_attr(
+        not(feature = "metrics"),
+        expect(unused_variables, clippy::unused_self, reason = "only metrics keep count")
+    )]
+    pub(crate) fn source_failed_unsaid(&self, worker: WorkerId, consecutive: u32) {
+        #[cfg(feature = "metrics")]
+        self.metrics.source_failed(worker, consecutive);
+    }
+
     /// The program's own code panicked where a lane has called it beside a cycle.
     #[cold]
     pub(crate) fn callback_panicked(&self, worker: WorkerId, callback: Callback, cause: &Cause) {

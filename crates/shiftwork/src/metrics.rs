@@ -23,6 +23,7 @@ use shiftwork_queue::{DeadLetterCause, Depth};
 use crate::{
     Environment, FailureKind,
     event::{Declaration, Event, Settle, SourceKind, WorkerId, WorkerPhase},
+    source::UNREADABLE_FROM,
 };
 
 /// The metrics of one host.
@@ -97,6 +98,13 @@ impl Metrics {
         }
     }
 
+    /// A failure of a source that is no event.
+    pub(crate) fn source_failed(&self, worker: WorkerId, consecutive: u32) {
+        if self.recorded {
+            self.of(worker).source_failed(consecutive);
+        }
+    }
+
     #[cold]
     fn on_rare(&self, event: &Event) {
         if let Some((worker, phase)) = event.phase() {
@@ -119,11 +127,18 @@ impl Metrics {
             Event::LeaseGivenUp { worker, .. } => self.of(*worker).leases_given_up.increment(1),
             Event::LeaseLost { worker, .. } => self.of(*worker).lease_lost.increment(1),
             Event::RenewalFailed { worker, .. } => self.of(*worker).renewal_failures.increment(1),
-            Event::SourceFailed { worker, consecutive, .. } => self.of(*worker).source_failed(*consecutive),
+            Event::SourceFailed { worker, consecutive, .. } => {
+                let of = self.of(*worker);
+                of.source_failed(*consecutive);
+                if *consecutive >= UNREADABLE_FROM {
+                    of.source_failing.set(1.0);
+                }
+            }
             Event::SourceRecovered { worker, failures } => {
                 let of = self.of(*worker);
                 of.source_failed(*failures);
                 of.source_failures_told.store(0, Ordering::Relaxed);
+                of.source_failing.set(0.0);
             }
             Event::QueueMeasured { worker, depth, oldest } => {
                 let of = self.of(*worker);
@@ -215,7 +230,7 @@ struct OfWorker {
     leases_given_up: Counter,
     renewal_failures: Counter,
     source_failures: Counter,
-    /// How many of the current row of source failures are counted: only some of them are events, each with its number.
+    /// How many of the current row of source failures are counted: each is told with its number, and a recovery with that of all.
     source_failures_told: AtomicU32,
     /// Only a queue can be measured.
     queue: Option<OfQueue>,
@@ -227,6 +242,7 @@ struct OfWorker {
     paused: Gauge,
     rate_limited: Gauge,
     breaker_open: Gauge,
+    source_failing: Gauge,
     /// In the order of [`WorkerPhase::ALL`].
     phases: [Gauge; WorkerPhase::ALL.len()],
     phase: AtomicUsize,
@@ -294,6 +310,7 @@ impl OfWorker {
             paused: metrics::gauge!(WORKER_PAUSED, vec![worker()]),
             rate_limited: metrics::gauge!(RATE_LIMITED, vec![worker()]),
             breaker_open: metrics::gauge!(BREAKER_OPEN, vec![worker()]),
+            source_failing: metrics::gauge!(SOURCE_FAILING, vec![worker()]),
             phases: WorkerPhase::ALL
                 .map(|phase| metrics::gauge!(WORKER_PHASE, vec![worker(), Label::new("phase", phase.as_str())])),
             phase: AtomicUsize::new(0),
@@ -320,6 +337,7 @@ impl OfWorker {
         self.in_flight.set(0.0);
         self.rate_limited.set(0.0);
         self.breaker_open.set(0.0);
+        self.source_failing.set(0.0);
         self.source_failures_told.store(0, Ordering::Relaxed);
     }
 
@@ -435,6 +453,7 @@ const TRIGGERS: &str = "shiftwork_triggers_total";
 const WORKER_PAUSED: &str = "shiftwork_worker_paused";
 const RATE_LIMITED: &str = "shiftwork_rate_limited";
 const BREAKER_OPEN: &str = "shiftwork_breaker_open";
+const SOURCE_FAILING: &str = "shiftwork_source_failing";
 const WORKER_PHASE: &str = "shiftwork_worker_phase";
 
 /// Says what each metric means, in the words of `docs/observability.md`.
@@ -478,6 +497,11 @@ fn describe() {
     metrics::describe_gauge!(WORKER_PAUSED, Unit::Count, "1 while the worker is paused");
     metrics::describe_gauge!(RATE_LIMITED, Unit::Count, "1 while the rate limit holds the worker back");
     metrics::describe_gauge!(BREAKER_OPEN, Unit::Count, "1 while the worker's breaker is open");
+    metrics::describe_gauge!(
+        SOURCE_FAILING,
+        Unit::Count,
+        "1 while the worker's source cannot be read, from the fourth failure in a row on"
+    );
     metrics::describe_gauge!(WORKER_PHASE, Unit::Count, "1 for the phase that the worker is in, 0 for the others");
     metrics::describe_histogram!(BATCH_SIZE, Unit::Count, "How many inputs a batch had");
     metrics::describe_histogram!(CYCLE_DURATION, Unit::Seconds, "How long cycles ran");

@@ -38,6 +38,10 @@ use crate::{
 /// What tokio's timers resolve.
 pub(crate) const TIMER: Duration = Duration::from_millis(1);
 
+/// How many times in a row a source cannot be read before its worker counts as not at work. A store that is restarted is mostly
+/// back by then: a queue's fourth failure is 0.7 s after its first. A power of two, since only those are said.
+pub(crate) const UNREADABLE_FROM: u32 = 4;
+
 /// What starts cycles.
 ///
 /// A source of one's own makes lanes that offer inputs. What a lane has offered stays with it until it is settled for good:
@@ -547,18 +551,28 @@ impl LaneContext {
     }
 
     /// Says that the source could not be read, for the `consecutive`th time in a row, and will be tried again after
-    /// `delay`. The count is the whole worker's: lanes that read by themselves share one, or metrics count wrong. The first
-    /// and then every power of two is said, so that an outage of hours is a few lines.
+    /// `delay`. The count is the whole worker's: lanes that read by themselves share one, or metrics count wrong. Metrics count
+    /// each; the first and then every power of two is said, so that an outage of hours is a few lines. From the fourth on the
+    /// worker counts as not at work ([`crate::WorkerStatus::source_failing`]), until [`LaneContext::source_recovered`].
     pub fn source_failed(&self, consecutive: u32, delay: Duration, error: BoxError) {
+        // What a life finds that was left behind is not about the worker any more.
+        if self.shared().seat.is_left() {
+            return;
+        }
+        let worker = self.source.worker;
         if consecutive.is_power_of_two() {
             let cause = Failure::transient(error).cause();
-            self.source.emit(&Event::SourceFailed { worker: self.source.worker, consecutive, delay, cause });
+            self.source.emit(&Event::SourceFailed { worker, consecutive, delay, cause });
+        } else {
+            self.source.emitter.source_failed_unsaid(worker, consecutive);
         }
     }
 
     /// Says that the source can be read again.
     pub fn source_recovered(&self, failures: u32) {
-        self.source.emit(&Event::SourceRecovered { worker: self.source.worker, failures });
+        if !self.shared().seat.is_left() {
+            self.source.emit(&Event::SourceRecovered { worker: self.source.worker, failures });
+        }
     }
 
     /// Says something of this lane, and counts it.

@@ -25,6 +25,7 @@ use crate::{
     Event, Listener,
     event::{Declaration, SourceKind, WorkerId, WorkerPhase},
     failure::is_failing,
+    source::UNREADABLE_FROM,
 };
 
 /// What a handle can ask of a host.
@@ -104,6 +105,9 @@ pub struct WorkerStatus {
     pub paused: bool,
     /// Whether its breaker is open, because its dependency seems to be down.
     pub breaker_open: bool,
+    /// Whether its source cannot be read, a queue whose store is down, say: from the fourth failure in a row
+    /// ([`Event::SourceFailed`]) to [`Event::SourceRecovered`]. One that fails less often is mostly read again within a second.
+    pub source_failing: bool,
     /// Whether its rate limit holds it back, from [`Event::RateLimitReached`] to [`Event::RateLimitEased`].
     pub rate_limited: bool,
     /// Whether its last cycle failed. Bad input is not the worker's failure, nor is what a cycle puts off, discards or is
@@ -117,6 +121,13 @@ pub struct WorkerStatus {
     pub stop_asked: bool,
 }
 
+impl WorkerStatus {
+    /// Its lanes are gone, and with them what held them back.
+    fn forget_its_lanes(&mut self) {
+        (self.breaker_open, self.source_failing, self.rate_limited) = (false, false, false);
+    }
+}
+
 impl HostHandle {
     pub(super) fn new(workers: &[Declaration]) -> (Self, mpsc::UnboundedReceiver<Command>) {
         let (commands, receiver) = mpsc::unbounded_channel();
@@ -125,6 +136,7 @@ impl HostHandle {
             phase: WorkerPhase::Pending,
             paused: false,
             breaker_open: false,
+            source_failing: false,
             rate_limited: false,
             failing: false,
             last_success: None,
@@ -333,16 +345,18 @@ impl Board {
             }
             Event::WorkerRestarting { worker, restarts, .. } => self.set(*worker, |it| {
                 it.restarts = *restarts;
-                (it.breaker_open, it.rate_limited) = (false, false);
+                it.forget_its_lanes();
             }),
-            Event::WorkerStopped { worker, .. } => {
-                self.set(*worker, |it| (it.breaker_open, it.rate_limited) = (false, false));
-            }
+            Event::WorkerStopped { worker, .. } => self.set(*worker, WorkerStatus::forget_its_lanes),
             Event::WorkerStopAsked { worker, .. } => self.set(*worker, |it| it.stop_asked = true),
             Event::WorkerPaused { worker } => self.set(*worker, |it| it.paused = true),
             Event::WorkerResumed { worker } => self.set(*worker, |it| it.paused = false),
             Event::BreakerOpened { worker, .. } => self.set(*worker, |it| it.breaker_open = true),
             Event::BreakerClosed { worker, .. } => self.set(*worker, |it| it.breaker_open = false),
+            Event::SourceFailed { worker, consecutive, .. } if *consecutive >= UNREADABLE_FROM => {
+                self.set(*worker, |it| it.source_failing = true);
+            }
+            Event::SourceRecovered { worker, .. } => self.set(*worker, |it| it.source_failing = false),
             Event::RateLimitReached { worker, .. } => self.set(*worker, |it| it.rate_limited = true),
             Event::RateLimitEased { worker, .. } => self.set(*worker, |it| it.rate_limited = false),
             Event::HostRunning => self.lock().host = HostStanding::Running,

@@ -20,7 +20,8 @@ pub enum Health {
     Starting,
     /// Every worker does its work, or has come to its end well.
     Ready,
-    /// Work goes on, but a worker has failed, is on its way down or up again after a fault, has an open breaker, or its last cycle failed.
+    /// Work goes on, but a worker has failed, is on its way down or up again after a fault, has an open breaker or a source that
+    /// cannot be read ([`WorkerStatus::source_failing`]), or its last cycle failed.
     Degraded,
     /// None of the workers that should be at work is. One that was asked to end by itself
     /// ([`HostHandle::stop_worker`](super::HostHandle::stop_worker)) should not.
@@ -77,7 +78,7 @@ pub(super) fn judge(host: HostStanding, workers: &[WorkerStatus]) -> Health {
             | WorkerPhase::Running
             | WorkerPhase::Stopped => false,
         };
-        down || status.breaker_open
+        down || status.breaker_open || status.source_failing
     };
     let expected = || workers.iter().filter(|status| status.phase != WorkerPhase::Stopped && !status.stop_asked);
     if expected().next().is_some() && expected().all(out) {
@@ -99,6 +100,7 @@ mod tests {
             phase,
             paused: false,
             breaker_open: false,
+            source_failing: false,
             rate_limited: false,
             failing: false,
             last_success: None,
@@ -111,6 +113,7 @@ mod tests {
     fn a_host_is_as_well_as_its_workers() {
         let (well, failed) = (status(WorkerPhase::Running), status(WorkerPhase::Failed));
         let cut_off = WorkerStatus { breaker_open: true, ..well.clone() };
+        let unread = WorkerStatus { source_failing: true, ..well.clone() };
         let failing = WorkerStatus { failing: true, ..well.clone() };
         let done = status(WorkerPhase::Stopped);
         let of = |workers: &[&WorkerStatus]| {
@@ -126,7 +129,8 @@ mod tests {
         assert_eq!(of(&[&well, &failing]), Health::Degraded);
         assert_eq!(of(&[&well, &failed]), Health::Degraded);
         assert_eq!(of(&[&well, &cut_off]), Health::Degraded);
-        assert_eq!(of(&[&failed, &cut_off, &done]), Health::Failing);
+        assert_eq!(of(&[&well, &unread]), Health::Degraded);
+        assert_eq!(of(&[&failed, &cut_off, &unread, &done]), Health::Failing);
         assert_eq!(of(&[]), Health::Ready);
     }
 

@@ -42,13 +42,18 @@ fn declared() -> [Declaration; 3] {
     [Declaration::plain("jobs", SourceKind::Queue), Declaration::plain("ticks", every), rows]
 }
 
-/// What these events leave in a recorder that was empty: each series that is not at zero, with the values of its labels; and
-/// the names of all metrics that there are.
+/// What these events leave in a recorder that was empty.
 fn recorded(events: &[Event]) -> (Vec<String>, BTreeSet<String>) {
+    recorded_by(|metrics| events.iter().for_each(|event| metrics.on(event)))
+}
+
+/// What somebody tells a recorder that was empty: each series that is not at zero, with the values of its labels; and the
+/// names of all metrics that there are.
+fn recorded_by(tell: impl FnOnce(&Metrics)) -> (Vec<String>, BTreeSet<String>) {
     let recorder = DebuggingRecorder::new();
     let metrics = metrics::with_local_recorder(&recorder, || Metrics::new(&declared(), Arc::new(Still)));
     assert!(metrics.is_recorded());
-    events.iter().for_each(|event| metrics.on(event));
+    tell(&metrics);
     let (mut moved, mut names) = (Vec::new(), BTreeSet::new());
     for (key, _, _, value) in recorder.snapshotter().snapshot().into_vec() {
         let key = key.key();
@@ -210,9 +215,13 @@ fn table() -> Vec<(Vec<Event>, Vec<&'static str>)> {
             vec![Event::RenewalFailed { worker: JOBS, cause: cause(FailureKind::Transient) }],
             vec!["shiftwork_renewal_failures_total jobs 1"],
         ),
-        // Only some of a row of failures are told, each with its number, and the last word is exact.
+        // Only some of a row of failures are told as events, each with its number, and the last word is exact.
         (vec![source_failed(1)], vec!["shiftwork_source_failures_total jobs 1"]),
-        (vec![source_failed(1), source_failed(2), source_failed(4)], vec!["shiftwork_source_failures_total jobs 4"]),
+        (vec![source_failed(1), source_failed(2)], vec!["shiftwork_source_failures_total jobs 2"]),
+        (
+            vec![source_failed(1), source_failed(2), source_failed(4)],
+            vec!["shiftwork_source_failing jobs 1", "shiftwork_source_failures_total jobs 4"],
+        ),
         (
             vec![source_failed(1), source_failed(2), source_failed(4), source_recovered(6)],
             vec!["shiftwork_source_failures_total jobs 6"],
@@ -223,12 +232,16 @@ fn table() -> Vec<(Vec<Event>, Vec<&'static str>)> {
         ),
         // A life that ends in the middle of a row leaves nothing to the next.
         (
-            vec![source_failed(1), source_failed(2), restarting, source_failed(1), source_failed(2)],
+            vec![source_failed(1), source_failed(2), source_failed(4), restarting, source_failed(1), source_failed(2)],
             vec![
-                "shiftwork_source_failures_total jobs 4",
+                "shiftwork_source_failures_total jobs 6",
                 "shiftwork_worker_phase jobs restarting 1",
                 "shiftwork_worker_restarts_total jobs 1",
             ],
+        ),
+        (
+            vec![source_failed(1), source_failed(2), source_failed(4), stopped.clone()],
+            vec!["shiftwork_source_failures_total jobs 4", "shiftwork_worker_phase jobs stopped 1"],
         ),
         (
             vec![Event::QueueMeasured {
@@ -300,6 +313,16 @@ fn every_event_moves_its_series_and_no_other() {
     for (events, expected) in table() {
         assert_eq!(recorded(&events).0, expected, "{events:?}");
     }
+}
+
+#[test]
+fn a_failure_of_a_source_that_is_no_event_is_counted_as_it_happens() {
+    let (moved, _) = recorded_by(|metrics| {
+        for consecutive in 1..=3 {
+            metrics.source_failed(JOBS, consecutive);
+        }
+    });
+    assert_eq!(moved, ["shiftwork_source_failures_total jobs 3"]);
 }
 
 #[test]
