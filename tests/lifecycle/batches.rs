@@ -237,6 +237,21 @@ fn q9_a_batch_is_settled_in_one_operation_and_each_input_is_tried_again_while_it
 }
 
 #[test]
+fn settlements_of_a_batch_whose_answer_was_lost_are_said_to_be_most_likely_stored() {
+    // Settled at 1 s, and each by itself 100 ms later.
+    let seen = Bulk::default().run(|build| {
+        let lost = site("numbers").reply_lost(100).lasting(millis(150));
+        Script::new().at(millis(900), lost).at(secs(60), Signal::Terminate).run_once(build)
+    });
+    seen.outcome.assert_rules_kept();
+    let said = seen.outcome.count(|event| {
+        matches!(event, Event::SettleFailed { cause, .. } if cause.message.starts_with("most likely stored by"))
+    });
+    assert_eq!(said, 10, "{}", seen.outcome.timeline);
+    assert_eq!(seen.written(), (1..=10).collect::<Vec<_>>());
+}
+
+#[test]
 fn q10_one_bad_input_takes_none_of_its_siblings_to_the_dead_letters() {
     // It says so of the whole batch, since it does not know better.
     let look = |batch: &mut Batch<u32>| match batch.iter().find(|item| item.input == 7) {

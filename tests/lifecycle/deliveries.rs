@@ -14,7 +14,7 @@ use shiftwork::{
     queue::{DeadLetterCause, FailureKind, Message, Queue},
 };
 use shiftwork_sim::{
-    Plan, Script, SimQueue, What, World, millis, plan,
+    Outcome, Plan, Script, SimQueue, What, World, millis, plan,
     record::{QueueOperation, Settled},
     secs, site,
 };
@@ -45,6 +45,39 @@ fn one_failed_renewal_costs_nothing() {
     assert_eq!(outcome.count(|event| matches!(event, Event::LeaseLost { .. })), 0);
     assert_eq!(seen.done(), [1]);
     assert_eq!(attempts(&outcome).len(), 1);
+}
+
+/// Why settlements are said to have failed.
+fn unsettled(outcome: &Outcome) -> Vec<String> {
+    let failed = outcome.events().filter_map(|(_, event)| match event {
+        Event::SettleFailed { cause, .. } => Some(cause.message.to_string()),
+        _ => None,
+    });
+    failed.collect()
+}
+
+#[test]
+fn a_settlement_whose_answer_was_lost_is_said_to_be_most_likely_stored() {
+    // Settled at 1 s, and again 100 ms later.
+    let (outcome, seen) = Jobs::default().run(|build| {
+        let lost = site("jobs").reply_lost(100).lasting(millis(550));
+        Script::new().at(millis(500), lost).at(secs(60), Signal::Terminate).run_once(build)
+    });
+    outcome.assert_rules_kept();
+    let said = unsettled(&outcome);
+    assert!(matches!(&*said, [it] if it.starts_with("most likely stored by an earlier try")), "{said:?}");
+    assert_eq!(attempts(&outcome).len(), 1);
+    assert_eq!(seen.queue.inspect_depth().unsettled(), 0);
+}
+
+#[test]
+fn a_settlement_whose_lease_was_taken_is_not_said_to_be_stored() {
+    let (outcome, _) = Jobs::default().run(|build| {
+        Script::new().at(millis(500), site("jobs").lease_taken()).at(secs(60), Signal::Terminate).run_once(build)
+    });
+    outcome.assert_rules_kept();
+    let said = unsettled(&outcome);
+    assert!(matches!(&*said, [it] if it.starts_with("the lease of delivery")), "{said:?}");
 }
 
 #[test]

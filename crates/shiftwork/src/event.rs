@@ -158,7 +158,8 @@ pub enum Event {
         /// What was done.
         settle: Settle,
     },
-    /// A settlement could not be stored before its lease or its time ended. The delivery comes again.
+    /// A settlement could not be stored before its lease or its time ended, or the store's answer to it was lost. Unless it was stored
+    /// all the same, the delivery comes again.
     SettleFailed {
         /// Which worker's.
         worker: WorkerId,
@@ -168,7 +169,7 @@ pub enum Event {
         delivery: Option<DeliveryId>,
         /// What should have been done.
         settle: Settle,
-        /// Why it was not.
+        /// Why it was not. Where the lease is lost after a try that was not answered, it says that this was most likely stored.
         cause: Cause,
     },
     /// An input is given up, and a person should look: every attempt that the policy allows has failed, or the leases of a

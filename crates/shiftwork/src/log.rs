@@ -340,7 +340,7 @@ impl Log {
                     settle = settle.as_str(),
                     error = &*cause.message,
                     unlogged,
-                    "could not settle: the delivery comes again"
+                    "could not settle: unless it was stored all the same, the delivery comes again"
                 );
             }
             Event::Escalated { worker, cycle, attempts, cause } => {

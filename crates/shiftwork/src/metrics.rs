@@ -464,7 +464,7 @@ fn describe() {
         (RETRIES, "Cycles begun as a second or later attempt at their input"),
         (RETRIES_HELD_BACK, "Retries that wait longer, since the retry budget has no room"),
         (SETTLEMENTS, "Settlements done, by what was done"),
-        (SETTLE_FAILURES, "Settlements that could not be stored; their deliveries come again"),
+        (SETTLE_FAILURES, "Settlements that could not be stored, or whose answer was lost"),
         (DEAD_LETTERS, "Deliveries moved aside, by cause"),
         (ESCALATIONS, "Inputs given up: their attempts were exhausted, or they were crash loops"),
         (TICKS_MISSED, "Ticks of a schedule that passed while they could not be served"),

@@ -174,6 +174,6 @@ pub struct CycleCounts {
     pub retried: u64,
     /// Inputs moved aside or abandoned.
     pub dead_lettered: u64,
-    /// Settlements that could not be stored. Their deliveries come again.
+    /// Settlements that could not be stored, or whose answer was lost. Their deliveries come again, unless they were stored all the same.
     pub unsettled: u64,
 }

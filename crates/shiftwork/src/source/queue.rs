@@ -10,7 +10,8 @@
 //! 3. Renewal runs beside the lanes until the last settlement is stored, through the drain as well. A renewal that failed is
 //!    tried again while the lease lasts; only a lease that the queue calls lost interrupts its cycle (rule Q6). A cycle
 //!    that does not end though its time is over has its lease renewed no more (rule Q8).
-//! 4. A settlement that could not be stored is tried again while its lease lasts.
+//! 4. A settlement that could not be stored is tried again while its lease lasts. One that then finds the lease lost was most likely
+//!    stored before, by a try that was not answered, and says so ([`unanswered`]).
 //!
 //! What each lane holds is in a slot of its own ([`lease`]), which its lane writes and the renewal reads.
 
@@ -24,6 +25,7 @@ mod config;
 mod lease;
 mod measure;
 mod own;
+mod unanswered;
 
 use std::{
     collections::VecDeque,
@@ -736,7 +738,8 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                 let answer = answers.next().unwrap_or_else(unanswered);
                 let goes_on = matches!(&answer, Err(error) if !self.is_final(error, lease.expires_at, tries, cx));
                 if !goes_on {
-                    cx.settled_unrun(lease.delivery, Settle::Return, answer.map_err(Failure::transient));
+                    let said = |error| Failure::transient(unanswered::in_the_end(error, tries - 1));
+                    cx.settled_unrun(lease.delivery, Settle::Return, answer.map_err(said));
                 }
                 goes_on
             });
@@ -762,10 +765,10 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            tries += 1;
-            if self.is_final(&error, until, tries, cx) {
-                return Err(error.into());
+            if self.is_final(&error, until, tries + 1, cx) {
+                return Err(unanswered::in_the_end(error, tries));
             }
+            tries += 1;
             cx.wait_or_abort(self.options.outage.delay(tries, 0.5)).await;
             now = cx.wall_time();
         }
