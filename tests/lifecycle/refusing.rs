@@ -1,5 +1,6 @@
 //! A store that works for all but one: it refuses one delivery's settlement, every claim or every other one, or leaves one renewal unanswered,
-//! or panics where it is asked something. It also counts renewals, which are no events.
+//! or panics where it is asked something, or does not know when there is something to claim. It also counts claims and renewals, which are
+//! no events.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -34,6 +35,9 @@ pub(crate) struct Refusing<Q> {
     every_other_claim: bool,
     /// It panics once this claim is made, counted from 0.
     panics_at_claim: Option<u32>,
+    /// What is due is locked by somebody else: a claim finds nothing, and names a time that is over.
+    locked: bool,
+    /// How many there were.
     claims: Arc<AtomicU32>,
     settlement_of: Option<u32>,
     /// It refuses that of what it could not decode, too.
@@ -69,6 +73,7 @@ impl<Q> Refusing<Q> {
             every_claim: false,
             every_other_claim: false,
             panics_at_claim: None,
+            locked: false,
             claims: Arc::default(),
             settlement_of: None,
             settlement_of_undecodable: false,
@@ -96,6 +101,9 @@ impl<Q: Queue<u32>> Queue<u32> for Refusing<Q> {
         let number = self.claims.fetch_add(1, Ordering::Relaxed);
         if self.every_claim || (self.every_other_claim && number.is_multiple_of(2)) {
             return Err(QueueError::unavailable("the pool is exhausted"));
+        }
+        if self.locked {
+            return Ok(Some(claim.now));
         }
         let next = self.store.claim(claim, claimed).await?;
         assert_ne!(self.panics_at_claim, Some(number), "the cursor is closed");
@@ -199,6 +207,24 @@ fn run(settlement_of: Option<u32>, renewals: u32, takes: u64, lease: u64) -> Out
             node.host().worker("jobs", source, work).run_until_signal()
         });
     })
+}
+
+#[test]
+fn a_store_that_names_a_time_that_is_over_is_asked_less_and_less() {
+    let claims = Arc::<AtomicU32>::default();
+    let counts = claims.clone();
+    let outcome = Script::new().at(secs(10), Signal::Terminate).run_once(move |world| {
+        let store: SimQueue<u32> = world.queue("jobs");
+        let queue = Refusing { locked: true, claims: counts, ..Refusing::new(store) };
+        world.node("node", move |node| {
+            let work = |_: u32, _: Context| async { Ok::<(), Failure>(()) };
+            node.host().worker("jobs", queue.clone().source(), work).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    // Two at once, ten in the first second, and one in each second from there.
+    let claims = claims.load(Ordering::Relaxed);
+    assert!((18..=22).contains(&claims), "{claims}");
 }
 
 #[test]

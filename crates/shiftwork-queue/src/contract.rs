@@ -206,6 +206,10 @@ pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
     /// one of the others will be due (a waiting message's time, or the end of a lease that somebody may let lapse),
     /// if that is known.
     ///
+    /// That time is of what can be claimed then. What is due by now and cannot be claimed, since its row is locked by another claim or
+    /// it is behind another one of its ordering key, has no part in it: [`changed`](Self::changed) tells of that, or the next claim
+    /// finds it. A worker that is named a time that is over asks again within milliseconds, and less and less often from there.
+    ///
     /// # Errors
     ///
     /// [`QueueError::is_unavailable`]; nothing is appended then, though the store may have granted leases, which lapse.

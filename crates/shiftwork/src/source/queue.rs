@@ -22,6 +22,7 @@
 
 mod batch;
 mod config;
+mod idle;
 mod lease;
 mod measure;
 mod own;
@@ -40,11 +41,12 @@ use std::{
 
 pub use config::QueueConfig;
 use shiftwork_queue::{
-    Claim, Delivery, FailureKind, FailureRecord, Lease, Queue, QueueError, Settlement, Timestamp, between, later,
+    Claim, Delivery, FailureKind, FailureRecord, Lease, Queue, QueueError, Settlement, Timestamp, later,
 };
 use tokio::time::Instant;
 
 use self::{
+    idle::Idle,
     lease::{Held, Slot},
     own::was_claimed_before,
 };
@@ -633,6 +635,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
         async move {
             // Made before the claim that it guards, so that a push between the claim and the wait is not missed.
             let mut changed = None;
+            let mut idle = Idle::default();
             loop {
                 if cx.is_closed() {
                     self.return_buffer(claimer, cx).await?;
@@ -645,12 +648,13 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                 match self.claim(claimer, cx).await {
                     Ok(_) if !claimer.buffer.is_empty() => continue,
                     Ok(next_due) => {
+                        let asked = Instant::now();
                         if let Some(changed) = changed.take() {
-                            let pause = self.pause(next_due, cx.wall_time());
+                            let pause = idle.pause(next_due, cx.wall_time(), self.options.poll);
                             tokio::select! {
                                 biased;
-                                _ = cx.wait_until_or_triggered(super::later(Instant::now(), pause), triggers) => {}
-                                () = changed => {}
+                                _ = cx.wait_until_or_triggered(super::later(asked, pause), triggers) => {}
+                                () = changed => idle.begin_anew(),
                             }
                         }
                         changed = Some(Box::pin(self.queue.changed()));
@@ -662,11 +666,6 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                 claimer.now = cx.wall_time();
             }
         }
-    }
-
-    /// Until the queue is to be asked again, if it says nothing. What is due already when the claim came back, at once.
-    fn pause(&self, next_due: Option<Timestamp>, now: Timestamp) -> Duration {
-        next_due.map_or(self.options.poll, |due| between(now, due)).clamp(TIMER, self.options.poll)
     }
 
     /// One claim for every lane that waits. On failure, how long to wait.

@@ -14,7 +14,7 @@ use std::{collections::VecDeque, pin::pin, sync::atomic::Ordering, time::Duratio
 use shiftwork_queue::{Delivery, Lease, Queue, later};
 use tokio::time::Instant;
 
-use super::{Claimer, QueueLane, RENEWALS, Shared, own::was_claimed_before};
+use super::{Claimer, QueueLane, RENEWALS, Shared, idle::Idle, own::was_claimed_before};
 use crate::{
     Failure,
     cycle::let_go,
@@ -202,6 +202,7 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
         let until = source::later(Instant::now(), linger.min(self.options.lease / RENEWALS));
         // A careful claim was of one, whatever else was there.
         let mut again = was_careful;
+        let mut idle = Idle::default();
         loop {
             while claimer.more > 0
                 && let Some(next) = claimer.buffer.pop_front()
@@ -248,12 +249,15 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
             if taken.is_empty() {
                 return Ok(());
             }
-            if claimer.buffer.is_empty() && Instant::now() < until {
-                let pause = self.pause(next_due, cx.wall_time());
+            let asked = Instant::now();
+            if !claimer.buffer.is_empty() {
+                idle.begin_anew();
+            } else if asked < until {
+                let pause = idle.pause(next_due, cx.wall_time(), self.options.poll);
                 tokio::select! {
                     biased;
-                    _ = cx.wait_until_or_triggered(until.min(source::later(Instant::now(), pause)), triggers) => {}
-                    () = &mut changed => {}
+                    _ = cx.wait_until_or_triggered(until.min(source::later(asked, pause)), triggers) => {}
+                    () = &mut changed => idle.begin_anew(),
                 }
             }
         }
