@@ -116,6 +116,7 @@ fn expected() -> Vec<(&'static str, String)> {
     let of_queue = |name: &str| {
         let value = queue.split(&format!("{name}: ")).nth(1).and_then(|rest| rest.split([',', ' ']).next());
         let value = value.map(|value| value.trim_start_matches("Some(").trim_end_matches(')'));
+        let value = value.map(|value| if value == "0ns" { "0s" } else { value });
         value.and_then(|value| value.strip_suffix('s')).map(|value| format!("{value} s")).unwrap_or_default()
     };
     vec![
@@ -165,6 +166,7 @@ fn expected() -> Vec<(&'static str, String)> {
         ("RetryBudget::share_percent", retry_budget["share_percent"].to_string()),
         ("QueueSource::lease", of_queue("lease")),
         ("QueueSource::poll_interval", of_queue("poll")),
+        ("QueueSource::cooldown", of_queue("cooldown")),
         ("QueueSource::measure_every", of_queue("measure")),
         ("Schedule::first_after", first_tick()),
         ("Schedule::zone", zone()),

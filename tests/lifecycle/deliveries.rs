@@ -97,6 +97,47 @@ fn a_source_that_never_polls_waits_for_its_queue_to_say_that_it_has_changed() {
 }
 
 #[test]
+fn a_push_waits_for_a_cooldown_only_where_a_claim_has_just_found_nothing() {
+    let outcome = Script::new().at(secs(30), Signal::Terminate).run_once(|world| {
+        let queue = world.queue::<u32>("jobs");
+        let (first, second) = (queue.clone(), queue.clone());
+        world.at(secs(5), "first", move || first.seed([1]));
+        world.at(millis(5_500), "second", move || second.seed([2]));
+        world.node("node", move |node| {
+            let done = |_: u32, _: Context| async { Ok::<(), Failure>(()) };
+            let source = queue.clone().source().poll_interval(secs(10)).cooldown(secs(1));
+            node.host().worker("jobs", source, done).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(attempts(&outcome), [(secs(5), 1), (secs(6), 1)]);
+}
+
+#[test]
+fn a_trigger_does_not_wait_for_a_cooldown() {
+    let outcome = Script::new().at(secs(30), Signal::Terminate).run_once(|world| {
+        let queue = world.queue::<u32>("jobs");
+        let coming = queue.clone();
+        world.at(secs(5), "job", move || coming.seed([1]));
+        world.node("node", move |node| {
+            let done = |_: u32, _: Context| async { Ok::<(), Failure>(()) };
+            let source = queue.clone().source().cooldown(secs(60));
+            let mut host = node.host().worker("jobs", source, done).build().unwrap();
+            let handle = host.handle();
+            async move {
+                let triggers = async {
+                    tokio::time::sleep(secs(10)).await;
+                    handle.trigger("jobs").unwrap();
+                };
+                tokio::join!(host.run_until_signal(), triggers).0
+            }
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(attempts(&outcome), [(secs(10), 1)]);
+}
+
+#[test]
 fn leases_are_renewed_through_the_drain() {
     let (outcome, seen) = Jobs { takes: secs(18), lease: secs(6), ..Jobs::default() }
         .run(|build| Script::new().at(secs(1), Signal::Terminate).run_once(build));

@@ -37,6 +37,8 @@ pub(crate) struct Refusing<Q> {
     panics_at_claim: Option<u32>,
     /// What is due is locked by somebody else: a claim finds nothing, and names a time that is over.
     locked: bool,
+    /// It says that it has changed whenever it is asked to tell of that.
+    restless: bool,
     /// How many there were.
     claims: Arc<AtomicU32>,
     settlement_of: Option<u32>,
@@ -74,6 +76,7 @@ impl<Q> Refusing<Q> {
             every_other_claim: false,
             panics_at_claim: None,
             locked: false,
+            restless: false,
             claims: Arc::default(),
             settlement_of: None,
             settlement_of_undecodable: false,
@@ -156,7 +159,12 @@ impl<Q: Queue<u32>> Queue<u32> for Refusing<Q> {
     }
 
     fn changed(&self) -> impl Future<Output = ()> + Send + 'static {
-        self.store.changed()
+        let (changed, restless) = (self.store.changed(), self.restless);
+        async move {
+            if !restless {
+                changed.await;
+            }
+        }
     }
 
     async fn depth(&self, now: Timestamp) -> Result<Depth, QueueError> {
@@ -225,6 +233,24 @@ fn a_store_that_names_a_time_that_is_over_is_asked_less_and_less() {
     // Two at once, ten in the first second, and one in each second from there.
     let claims = claims.load(Ordering::Relaxed);
     assert!((18..=22).contains(&claims), "{claims}");
+}
+
+#[test]
+fn a_store_that_says_all_the_time_that_it_has_changed_is_asked_no_more_often_than_its_cooldown() {
+    let claims = Arc::<AtomicU32>::default();
+    let counts = claims.clone();
+    let outcome = Script::new().at(secs(10), Signal::Terminate).run_once(move |world| {
+        let store: SimQueue<u32> = world.queue("jobs");
+        let queue = Refusing { restless: true, claims: counts, ..Refusing::new(store) };
+        world.node("node", move |node| {
+            let work = |_: u32, _: Context| async { Ok::<(), Failure>(()) };
+            let source = queue.clone().source().cooldown(millis(100));
+            node.host().worker("jobs", source, work).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    let claims = claims.load(Ordering::Relaxed);
+    assert!((98..=102).contains(&claims), "{claims}");
 }
 
 #[test]

@@ -306,7 +306,8 @@ pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
 
     /// Completes when a delivery may have become claimable since the call: a push, a return, a retry, a requeue.
     /// It listens from the moment of the *call*, not of the first poll, so that a claim made in between misses nothing.
-    /// It may complete for no reason; time passing alone does not complete it.
+    /// It may complete for no reason, a push to another queue of the same store, say; time passing alone does not complete it.
+    /// Whoever claims does so at once then, and how often at most is for its source to say.
     ///
     /// # Cancel safety
     ///

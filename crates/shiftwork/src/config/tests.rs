@@ -437,7 +437,8 @@ fn a_key_that_is_written_twice_is_refused_where_the_format_lets_it_stand() {
 fn what_only_code_can_ask_for_is_written_as_what_it_comes_to() {
     let work = |_: u32, _: Context| async { Ok::<(), Failure>(()) };
     let odd = |time: Duration| {
-        let source = MemoryQueue::<u32>::new().source().lease(time).poll_interval(time).measure_every(time);
+        let source = MemoryQueue::<u32>::new().source();
+        let source = source.lease(time).poll_interval(time).cooldown(time).measure_every(time);
         Host::builder()
             .worker("charge", source, work)
             .cycle_timeout(time)
@@ -538,8 +539,10 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn queue()(lease in of(time(3)), poll_interval in of(time(1)), measure_every in of(of(time(1)))) -> QueueConfig {
-        QueueConfig { lease, poll_interval, measure_every }
+    fn queue()(
+        lease in of(time(3)), poll_interval in of(time(1)), cooldown in of(time(0)), measure_every in of(of(time(1))),
+    ) -> QueueConfig {
+        QueueConfig { lease, poll_interval, cooldown, measure_every }
     }
 }
 

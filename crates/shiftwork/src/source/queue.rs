@@ -123,6 +123,8 @@ impl<T: Send + 'static, Q: Queue<T>> QueueSourceExt<T> for Q {}
 struct Options {
     lease: Duration,
     poll: Duration,
+    /// For how long the queue is not asked after a claim that has found nothing.
+    cooldown: Duration,
     outage: Retry,
     /// How often the queue is measured; `None` is never.
     measure: Option<Duration>,
@@ -178,6 +180,7 @@ impl<T: Send + 'static, Q: Queue<T>> QueueSource<Q, T> {
         let options = Options {
             lease: Duration::from_secs(30),
             poll: Duration::from_secs(1),
+            cooldown: Duration::ZERO,
             outage: Retry::exponential().initial(OUTAGE_PAUSE).max(OUTAGE_PAUSE_MAX),
             measure: Some(Duration::from_secs(15)),
         };
@@ -196,6 +199,19 @@ impl<T: Send + 'static, Q: Queue<T>> QueueSource<Q, T> {
     #[must_use]
     pub fn poll_interval(self, poll: Duration) -> Self {
         self.with(|options| options.poll = poll.max(TIMER))
+    }
+
+    /// For how long a worker that has found nothing does not ask its queue again, whatever the queue says meanwhile; 0 s by
+    /// default, so that what is pushed is claimed at once. A trigger is served all the same, and a poll interval that is shorter
+    /// counts for nothing.
+    ///
+    /// A store that many processes share mostly tells all of them of each push, those to its other queues among them, and each time all
+    /// of them claim. Some 10 to 100 ms make of that no more than one claim in that time for each worker. It costs a busy queue
+    /// nothing, since a worker that finds something asks for more at once. What is pushed to a quiet one waits for so long at most, and
+    /// only where a claim has just found nothing.
+    #[must_use]
+    pub fn cooldown(self, cooldown: Duration) -> Self {
+        self.with(|options| options.cooldown = cooldown)
     }
 
     /// How often the queue is asked how full it is, where somebody keeps metrics; 15 s by default, which is what Prometheus
@@ -658,6 +674,10 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                             }
                         }
                         changed = Some(Box::pin(self.queue.changed()));
+                        let cooldown = self.options.cooldown;
+                        if !cooldown.is_zero() {
+                            cx.wait_until_or_triggered(super::later(asked, cooldown), triggers).await;
+                        }
                     }
                     Err(delay) => {
                         cx.wait_until_or_triggered(super::later(Instant::now(), delay), triggers).await;

@@ -259,6 +259,10 @@ impl<T: Send + 'static, Q: Queue<T>> Shared<Q, T> {
                     _ = cx.wait_until_or_triggered(until.min(source::later(asked, pause)), triggers) => {}
                     () = &mut changed => idle.begin_anew(),
                 }
+                let cooldown = self.options.cooldown;
+                if !cooldown.is_zero() {
+                    cx.wait_until_or_triggered(until.min(source::later(asked, cooldown)), triggers).await;
+                }
             }
         }
     }
