@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use shiftwork_queue::{Timestamp, between};
 
-use super::POLL_MIN;
+use super::TIMER;
 
 /// A worker that has found nothing, from one claim of something to the next.
 #[derive(Debug, Default)]
@@ -23,12 +23,12 @@ impl Idle {
     pub(super) fn pause(&mut self, next_due: Option<Timestamp>, now: Timestamp, poll: Duration) -> Duration {
         let until_due = next_due.map_or(poll, |due| between(now, due));
         if until_due.is_zero() {
-            let pause = POLL_MIN.saturating_mul(1u32 << self.vain.min(31));
+            let pause = TIMER.saturating_mul(1u32 << self.vain.min(31));
             self.vain = self.vain.saturating_add(1);
             return pause.min(poll);
         }
         self.begin_anew();
-        until_due.clamp(POLL_MIN, poll)
+        until_due.clamp(TIMER, poll)
     }
 
     /// The store has told of a change: what could not be claimed may be claimed now.
