@@ -44,11 +44,11 @@ impl Queue<Order> for Orders {
         let mut numbers = VecDeque::new();
         let next_due = self.0.claim(claim, &mut numbers).await?;
         claimed.extend(numbers.into_iter().map(
-            |Delivery { lease, attempt, crashes, pushed_at, first_claimed_at, payload }| Delivery {
+            |Delivery { lease, attempt, crashes, due_at, first_claimed_at, payload }| Delivery {
                 lease,
                 attempt,
                 crashes,
-                pushed_at,
+                due_at,
                 first_claimed_at,
                 payload: payload.map(|number| Order { number, seen: false }),
             },

@@ -200,8 +200,10 @@ impl<T> State<T> {
             let first_claimed_at = *claims.first_claimed_at.get_or_insert(now);
             record.hold = self.leases.grant(id, expires_at, claims);
             let Claims { token, attempt, crashes, .. } = claims;
-            let (lease, pushed_at) = (Lease { delivery: id, token, expires_at }, record.pushed_at);
-            claimed.push_back(Delivery { lease, attempt, crashes, pushed_at, first_claimed_at, payload });
+            // The time of a message may be before its push.
+            let due_at = rank.place.due.max(record.pushed_at);
+            let lease = Lease { delivery: id, token, expires_at };
+            claimed.push_back(Delivery { lease, attempt, crashes, due_at, first_claimed_at, payload });
         }
     }
 

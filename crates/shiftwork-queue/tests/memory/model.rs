@@ -151,7 +151,7 @@ impl Model {
                     lease: Lease { delivery: row.id, token: FencingToken(row.token), expires_at },
                     attempt: row.attempt,
                     crashes: row.crashes,
-                    pushed_at: row.pushed_at,
+                    due_at: row.due.max(row.pushed_at),
                     first_claimed_at: *row.first_claimed_at.get_or_insert(now),
                     payload: row.payload.clone(),
                 }

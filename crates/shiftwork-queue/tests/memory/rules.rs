@@ -223,13 +223,39 @@ fn the_first_claim_is_remembered_until_a_requeue() {
     let queue = words();
     queue.push(message("a"), 0);
     let first = queue.claim(1, 3).remove(0);
-    assert_eq!((first.pushed_at, first.first_claimed_at), (at(0), at(3)));
+    assert_eq!(first.first_claimed_at, at(3));
     queue.settle(first.lease, retry(7), 4).unwrap();
     let second = queue.claim(1, 7).remove(0);
     assert_eq!(second.first_claimed_at, at(3));
     queue.settle(second.lease, dead_letter(DeadLetterCause::Exhausted), 8).unwrap();
     queue.requeue(second.lease.delivery, 9);
     assert_eq!(queue.claim(1, 9).remove(0).first_claimed_at, at(9));
+}
+
+#[test]
+fn a_delivery_says_since_when_it_has_been_due() {
+    let queue = words();
+    queue.push(message("late").not_before(at(5)), 0);
+    let late = queue.claim(1, 6).remove(0);
+    assert_eq!(late.due_at, at(5), "what it was delayed by is no waiting");
+    queue.settle(late.lease, Settlement::Return, 7).unwrap();
+    let returned = queue.claim(1, 8).remove(0);
+    assert_eq!(returned.due_at, at(5), "it has not had its turn yet");
+    let lapsed = queue.claim(1, 8 + LEASE_SECONDS).remove(0);
+    assert_eq!(lapsed.due_at, at(5));
+    queue.settle(lapsed.lease, retry(30), 20).unwrap();
+    let retried = queue.claim(1, 33).remove(0);
+    assert_eq!(retried.due_at, at(30));
+    queue.settle(retried.lease, dead_letter(DeadLetterCause::Exhausted), 34).unwrap();
+    queue.requeue(retried.lease.delivery, 40);
+    assert_eq!(queue.claim(1, 41).remove(0).due_at, at(40));
+}
+
+#[test]
+fn a_delivery_has_not_been_due_since_before_its_push() {
+    let queue = words();
+    queue.push(message("overdue").not_before(at(1)), 5);
+    assert_eq!(queue.claim(1, 6).remove(0).due_at, at(5));
 }
 
 #[test]
@@ -745,7 +771,7 @@ fn a_push_waits_for_room_and_is_of_the_time_when_there_is_some() {
     queue.settle(lease, Settlement::Ack, 3).unwrap();
     assert!(push.is_woken());
     assert_eq!(tokio_test::assert_ready_ok!(push.poll()).len(), 1);
-    assert_eq!(queue.claim(1, 3)[0].pushed_at, at(3));
+    assert_eq!(queue.claim(1, 3)[0].due_at, at(3));
 }
 
 #[test]

@@ -607,7 +607,7 @@ impl<Q, T> QueueLane<Q, T> {
     }
 
     fn hold(&mut self, delivery: Delivery<T>, cx: &LaneContext) -> Offer<T> {
-        let Delivery { lease, attempt, crashes, pushed_at: _, first_claimed_at, payload } = delivery;
+        let Delivery { lease, attempt, crashes, due_at: _, first_claimed_at, payload } = delivery;
         self.slot.hold(lease, cx.attempt().number());
         let claimed = Claimed { lease, crashes, first_claimed_at };
         self.current = Some(Current { claimed, attempt, tries: 0, is_settled: false });
