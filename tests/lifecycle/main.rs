@@ -10,6 +10,7 @@
 //! | `faults.rs` | what each kind of injected fault looks like to the worker that meets it |
 //! | `await_points.rs` | what strikes schedules, services and jobs at their await points |
 //! | `deliveries.rs` | leases, renewals, crashes, fencing |
+//! | `waits.rs` | how long deliveries wait for their worker |
 //! | `own_stores.rs` | workers with a store that is not the world's |
 //! | `shutdown.rs` | drain, cancel, abort, signals, stop hooks |
 //! | `schedules.rs` | ticks: drift, overlap, missed |
@@ -65,4 +66,5 @@ mod steering;
 mod supersede;
 mod supervision;
 mod twins;
+mod waits;
 mod worlds;

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::time::Instant;
@@ -108,6 +109,16 @@ impl Emitter {
         self.metrics.source_failed(worker, consecutive);
     }
 
+    /// A delivery was taken in hand, and had been due for so long.
+    #[cfg_attr(
+        not(feature = "metrics"),
+        expect(unused_variables, clippy::unused_self, reason = "only metrics keep how long deliveries wait")
+    )]
+    pub(crate) fn delivery_waited(&self, worker: WorkerId, wait: Duration) {
+        #[cfg(feature = "metrics")]
+        self.metrics.delivery_waited(worker, wait);
+    }
+
     /// The program's own code panicked where a lane has called it beside a cycle.
     #[cold]
     pub(crate) fn callback_panicked(&self, worker: WorkerId, callback: Callback, cause: &Cause) {
@@ -115,6 +126,7 @@ impl Emitter {
     }
 
     /// Whether somebody keeps metrics, for what is asked for them alone.
+    #[inline]
     pub(crate) fn keeps_metrics(&self) -> bool {
         #[cfg(feature = "metrics")]
         return self.metrics.is_recorded();

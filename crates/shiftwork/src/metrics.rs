@@ -6,6 +6,7 @@
 //! 1. Without a recorder, an event costs one branch. Whether there is one is asked once, of the gauges ([`Probe`]), so a
 //!    recorder that keeps no gauge at all counts as none.
 //! 2. The wall clock is read only by a handle that is kept ([`Now`]).
+//! 3. How long deliveries wait is no event, but told here alone: it takes a look at the wall clock for each of them, which nobody else asks for.
 //!
 //! Names, units and labels are a contract (`docs/observability.md`).
 
@@ -15,6 +16,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use metrics::{Counter, Gauge, Histogram, IntoF64, Label, Unit};
@@ -102,6 +104,13 @@ impl Metrics {
     pub(crate) fn source_failed(&self, worker: WorkerId, consecutive: u32) {
         if self.recorded {
             self.of(worker).source_failed(consecutive);
+        }
+    }
+
+    /// A delivery of this worker was taken in hand, and had been due for so long.
+    pub(crate) fn delivery_waited(&self, worker: WorkerId, wait: Duration) {
+        if let Some(queue) = self.workers.get(worker.index()).and_then(|of| of.queue.as_ref()) {
+            queue.wait.record(wait);
         }
     }
 
@@ -253,6 +262,7 @@ struct OfQueue {
     /// In the order of [`STATES`].
     depth: [Gauge; STATES.len()],
     oldest_age: Gauge,
+    wait: Histogram,
     measure_failures: Counter,
 }
 
@@ -300,6 +310,7 @@ impl OfWorker {
             queue: (declared.source == SourceKind::Queue).then(|| OfQueue {
                 depth: STATES.map(|state| metrics::gauge!(QUEUE_DEPTH, vec![worker(), Label::new("state", state)])),
                 oldest_age: metrics::gauge!(QUEUE_OLDEST_AGE, vec![worker()]),
+                wait: metrics::histogram!(QUEUE_WAIT, vec![worker()]),
                 measure_failures: counter(QUEUE_MEASURE_FAILURES),
             }),
             faults: counter(WORKER_FAULTS),
@@ -444,6 +455,7 @@ const RENEWAL_FAILURES: &str = "shiftwork_renewal_failures_total";
 const SOURCE_FAILURES: &str = "shiftwork_source_failures_total";
 const QUEUE_DEPTH: &str = "shiftwork_queue_depth";
 const QUEUE_OLDEST_AGE: &str = "shiftwork_queue_oldest_age_seconds";
+const QUEUE_WAIT: &str = "shiftwork_queue_wait_seconds";
 const QUEUE_MEASURE_FAILURES: &str = "shiftwork_queue_measure_failures_total";
 const WORKER_RESTARTS: &str = "shiftwork_worker_restarts_total";
 const WORKER_FAULTS: &str = "shiftwork_worker_faults_total";
@@ -509,6 +521,11 @@ fn describe() {
         SCHEDULE_LAG,
         Unit::Seconds,
         "How long after it was due a tick was served, jitter included"
+    );
+    metrics::describe_histogram!(
+        QUEUE_WAIT,
+        Unit::Seconds,
+        "For how long deliveries had been due when their first attempt was taken in hand"
     );
 }
 

@@ -20,7 +20,7 @@ use std::{
 pub use continuous::Continuous;
 pub use queue::{QueueConfig, QueueSource, QueueSourceExt};
 pub use schedule::{Missed, MissedWord, Overlap, Schedule, ScheduleConfig, ScheduleError, Tick, TickPolicy};
-use shiftwork_queue::{DeliveryId, Lease, Timestamp, Undecodable};
+use shiftwork_queue::{DeliveryId, Lease, Timestamp, Undecodable, between};
 use tokio::time::Instant;
 
 use crate::{
@@ -612,6 +612,15 @@ impl LaneContext {
                 Event::SettleFailed { worker, cycle: None, delivery: Some(delivery), settle, cause: failure.cause() }
             }
         });
+    }
+
+    /// Tells whoever keeps metrics for how long a delivery has been due that is taken in hand.
+    #[inline]
+    pub(crate) fn delivery_waited(&self, due_at: Timestamp) {
+        if self.source.emitter.keeps_metrics() {
+            // What was known when the lane asked may be from before the wait for it.
+            self.source.emitter.delivery_waited(self.worker(), between(due_at, self.wall_time()));
+        }
     }
 
     /// What can interrupt the attempt that the lane is at, and whether that has lost its lease.

@@ -1,6 +1,6 @@
 //! What each event does to the series: counts, labels and values.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use shiftwork_queue::{DeliveryId, FencingToken, Timestamp};
@@ -42,13 +42,13 @@ fn declared() -> [Declaration; 3] {
     [Declaration::plain("jobs", SourceKind::Queue), Declaration::plain("ticks", every), rows]
 }
 
-/// What these events leave in a recorder that was empty.
+/// As [`recorded_by`], after these events.
 fn recorded(events: &[Event]) -> (Vec<String>, BTreeSet<String>) {
     recorded_by(|metrics| events.iter().for_each(|event| metrics.on(event)))
 }
 
-/// What somebody tells a recorder that was empty: each series that is not at zero, with the values of its labels; and the
-/// names of all metrics that there are.
+/// What is left in a recorder that was empty: each series that is not at zero, with the values of its labels; and the names of
+/// all metrics that there are.
 fn recorded_by(tell: impl FnOnce(&Metrics)) -> (Vec<String>, BTreeSet<String>) {
     let recorder = DebuggingRecorder::new();
     let metrics = metrics::with_local_recorder(&recorder, || Metrics::new(&declared(), Arc::new(Still)));
@@ -315,6 +315,17 @@ fn every_event_moves_its_series_and_no_other() {
     }
 }
 
+/// Only the first is of a queue.
+fn two_waits(metrics: &Metrics) {
+    metrics.delivery_waited(JOBS, Duration::from_millis(1_500));
+    metrics.delivery_waited(TICKS, secs(9));
+}
+
+#[test]
+fn the_wait_of_a_delivery_is_kept_for_its_queue() {
+    assert_eq!(recorded_by(two_waits).0, ["shiftwork_queue_wait_seconds jobs [1.5]"]);
+}
+
 #[test]
 fn a_failure_of_a_source_that_is_no_event_is_counted_as_it_happens() {
     let (moved, _) = recorded_by(|metrics| {
@@ -327,10 +338,14 @@ fn a_failure_of_a_source_that_is_no_event_is_counted_as_it_happens() {
 
 #[test]
 fn every_metric_is_seen_to_move() {
+    fn name(series: &str) -> String {
+        series.split(' ').next().unwrap_or_default().to_owned()
+    }
     let (_, names) = recorded(&[]);
+    let (waited, _) = recorded_by(two_waits);
     let table = table();
-    let name = |series: &&str| series.split(' ').next().unwrap_or_default().to_owned();
-    let moved: BTreeSet<String> = table.iter().flat_map(|(_, expected)| expected.iter().map(name)).collect();
+    let told = table.iter().flat_map(|(_, expected)| expected.iter().map(|series| name(series)));
+    let moved: BTreeSet<String> = told.chain(waited.iter().map(|series| name(series))).collect();
     assert_eq!(moved, names);
 }
 

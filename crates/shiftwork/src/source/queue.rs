@@ -607,7 +607,11 @@ impl<Q, T> QueueLane<Q, T> {
     }
 
     fn hold(&mut self, delivery: Delivery<T>, cx: &LaneContext) -> Offer<T> {
-        let Delivery { lease, attempt, crashes, due_at: _, first_claimed_at, payload } = delivery;
+        let Delivery { lease, attempt, crashes, due_at, first_claimed_at, payload } = delivery;
+        if attempt == 1 && crashes == 0 {
+            // Later ones have waited for more than a lane.
+            cx.delivery_waited(due_at);
+        }
         self.slot.hold(lease, cx.attempt().number());
         let claimed = Claimed { lease, crashes, first_claimed_at };
         self.current = Some(Current { claimed, attempt, tries: 0, is_settled: false });
