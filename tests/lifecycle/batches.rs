@@ -201,6 +201,21 @@ fn q9_each_input_of_a_batch_is_settled_by_its_own_verdict() {
 }
 
 #[test]
+fn an_input_of_a_batch_knows_which_attempt_is_its_last() {
+    let look = |batch: &mut Batch<u32>| {
+        for item in batch.iter_mut().filter(|item| !item.is_last_attempt()) {
+            item.fail(Failure::transient("not yet"));
+        }
+        Ok(())
+    };
+    let seen = Bulk { numbers: 2, look, retry: Retry::default().attempts_max(2), ..Bulk::default() }
+        .run(|build| Script::new().at(secs(60), Signal::Terminate).run_once(build));
+    seen.outcome.assert_rules_kept();
+    assert_eq!(seen.written(), [1, 2]);
+    assert_eq!(seen.batches().len(), 3, "both together, and then each alone");
+}
+
+#[test]
 fn q9_a_stale_settlement_of_a_batch_spoils_none_of_the_others() {
     // The store forgets one of the leases as the batch is settled.
     let seen = Bulk::default().run(|build| {

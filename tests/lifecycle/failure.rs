@@ -143,6 +143,17 @@ fn c7_an_exhausted_delivery_is_moved_aside_with_its_history_and_escalated() {
 }
 
 #[test]
+fn a_cycle_knows_which_attempt_is_its_last() {
+    let work = |_: u32, cx: &Context| if cx.is_last_attempt() { Ok(()) } else { Err(Failure::transient("not yet")) };
+    let retry = Retry::default().attempts_max(3);
+    let (outcome, seen) = Jobs { takes: millis(0), retry, work, ..Jobs::default() }
+        .run(|build| Script::new().at(secs(60), Signal::Terminate).run_once(build));
+    outcome.assert_rules_kept();
+    assert_eq!(attempts(&outcome).into_iter().map(|(_, attempt)| attempt).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(seen.done(), [1]);
+}
+
+#[test]
 fn c3_a_retry_waits_as_long_as_the_other_side_asked() {
     let work = |_: u32, cx: &Context| {
         if cx.attempt() == 1 { Err(Failure::retry_after(secs(30), "rate limited")) } else { Ok(()) }

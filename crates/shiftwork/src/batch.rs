@@ -112,6 +112,8 @@ pub struct Item<Input> {
     pub(crate) place: usize,
     pub(crate) cycle: CycleId,
     pub(crate) attempt: u32,
+    /// How many attempts its worker's retry policy allows.
+    pub(crate) attempts_max: u32,
     pub(crate) claim: Option<(DeliveryId, FencingToken)>,
     pub(crate) verdict: Option<Result<(), Failure>>,
 }
@@ -185,6 +187,12 @@ impl<Input> Item<Input> {
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// As [`Context::is_last_attempt`](crate::Context::is_last_attempt).
+    #[must_use]
+    pub fn is_last_attempt(&self) -> bool {
+        self.attempt >= self.attempts_max
     }
 
     /// As [`Context::delivery`](crate::Context::delivery): an idempotency key.

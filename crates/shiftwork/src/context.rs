@@ -76,6 +76,8 @@ pub(crate) struct LaneShared {
     pub(crate) environment: Arc<dyn Environment>,
     /// Whether the environment is asked at the await points of its cycles.
     pub(crate) watches_awaits: bool,
+    /// How many attempts its worker's retry policy allows.
+    pub(crate) attempts_max: u32,
     /// Where others see what the lane has in flight.
     pub(crate) seat: Arc<Seat>,
 }
@@ -114,6 +116,17 @@ impl Context {
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// Whether it is the last attempt that [`Retry::attempts_max`](crate::Retry::attempts_max) allows: with its failure the input is given up,
+    /// so that this is the moment to do without what has failed so far, or to tell whoever waits for it.
+    ///
+    /// Where [`Retry::total_max`](crate::Retry::total_max) is set, an input may be given up before, after an attempt of which nobody could
+    /// know that it would be the last. And the last one may be made again: one that is interrupted or snoozed is not spent, nor is a probe
+    /// of the breaker.
+    #[must_use]
+    pub fn is_last_attempt(&self) -> bool {
+        self.attempt >= self.lane.attempts_max
     }
 
     /// The delivery that is processed, for a queue worker. It stays the same over all attempts, so that it can serve as

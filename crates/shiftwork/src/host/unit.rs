@@ -281,6 +281,7 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
                 successes: AtomicU64::new(0),
                 environment: unit.environment.clone(),
                 watches_awaits,
+                attempts_max: policy.retry.attempts(),
                 seat: seat.clone(),
             })
         })

@@ -516,7 +516,8 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
                 cause: None,
                 decision: Decision::SUCCESS,
             });
-            self.batch.items().push(Item { input, place: index, cycle, attempt, claim, verdict: None });
+            let attempts_max = lane.shared.attempts_max;
+            self.batch.items().push(Item { input, place: index, cycle, attempt, attempts_max, claim, verdict: None });
         }
         Begun { first, from, at: began }
     }

@@ -108,6 +108,7 @@ mod tests {
                 successes: AtomicU64::new(0),
                 environment: environment.clone(),
                 watches_awaits: false,
+                attempts_max: 5,
                 seat: seat.clone(),
             })
         });
