@@ -13,7 +13,7 @@ use std::{
 use shiftwork_queue::{DeliveryId, FencingToken, Timestamp};
 use tokio::time::Instant;
 
-use crate::{Failure, control::Level, event::CycleId, lane::Members};
+use crate::{Failure, Retry, context::LaneShared, control::Level, event::CycleId, lane::Members};
 
 /// A worker whose cycle takes many inputs at a time, each with a verdict of its own: one bulk insert, one call with many
 /// messages.
@@ -119,6 +119,47 @@ pub struct Item<Input> {
 }
 
 impl<Input> Batch<Input> {
+    /// A batch that belongs to no host, for the unit test of a cycle: these inputs, each at its first attempt and nobody's delivery.
+    ///
+    /// ```
+    /// use shiftwork::{Batch, BatchContext, BatchWorker, Failure};
+    ///
+    /// struct Indexer;
+    ///
+    /// impl BatchWorker for Indexer {
+    ///     type Input = &'static str;
+    ///
+    ///     async fn cycle(&self, batch: &mut Batch<&'static str>, _: &BatchContext) -> Result<(), Failure> {
+    ///         for item in batch.iter_mut().filter(|item| item.input.is_empty()) {
+    ///             item.fail(Failure::invalid("there is nothing to index"));
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # tokio_test::block_on(async {
+    /// let mut batch = Batch::of(["a text", ""]);
+    /// Indexer.cycle(&mut batch, &BatchContext::detached("index")).await?;
+    /// assert!(batch[0].verdict().is_none(), "it gets what the call has returned");
+    /// assert!(matches!(batch[1].verdict(), Some(Err(failure)) if failure.is_invalid()));
+    /// # Ok::<(), Failure>(())
+    /// # }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn of(inputs: impl IntoIterator<Item = Input>) -> Self {
+        let attempts_max = Retry::default().attempts();
+        let item = |(place, input): (usize, Input)| Item {
+            input,
+            place,
+            cycle: CycleId(place as u64 + 1),
+            attempt: 1,
+            attempts_max,
+            claim: None,
+            verdict: None,
+        };
+        Self { items: inputs.into_iter().enumerate().map(item).collect() }
+    }
+
     pub(crate) fn with_capacity(size: usize) -> Self {
         Self { items: Vec::with_capacity(size) }
     }
@@ -177,6 +218,12 @@ impl<Input> Item<Input> {
         self.verdict.is_some()
     }
 
+    /// What was said of it last, if anything.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Result<(), &Failure>> {
+        self.verdict.as_ref().map(|verdict| verdict.as_ref().copied())
+    }
+
     /// Which of the worker's cycles it counts as.
     #[must_use]
     pub fn cycle(&self) -> CycleId {
@@ -216,6 +263,12 @@ pub struct BatchContext {
 }
 
 impl BatchContext {
+    /// As [`Context::detached`](crate::Context::detached), for the unit test of a cycle over a batch. [`Batch::of`] has an example.
+    #[must_use]
+    pub fn detached(worker: &str) -> Self {
+        Self::new(Members::alone(LaneShared::detached(worker)), None)
+    }
+
     pub(crate) fn new(members: Members, deadline: Option<Instant>) -> Self {
         Self { members, deadline }
     }
@@ -269,5 +322,32 @@ impl BatchContext {
 impl std::fmt::Debug for BatchContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BatchContext").field("worker", &self.worker()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_test::{assert_pending, task};
+
+    use super::*;
+
+    #[test]
+    fn what_was_said_of_an_item_last_is_its_verdict() {
+        let mut batch = Batch::of([7]);
+        let item = &mut batch[0];
+        assert!(item.verdict().is_none());
+        item.fail(Failure::invalid("seven"));
+        assert!(matches!(item.verdict(), Some(Err(failure)) if failure.is_invalid()));
+        item.done();
+        assert!(matches!(item.verdict(), Some(Ok(()))));
+    }
+
+    #[test]
+    fn nobody_asks_a_detached_batch_to_end() {
+        let cx = BatchContext::detached("index");
+        cx.progress();
+        assert_eq!((cx.worker(), cx.deadline()), ("index", None));
+        assert!(!cx.stopping());
+        assert_pending!(task::spawn(cx.cancelled()).poll());
     }
 }

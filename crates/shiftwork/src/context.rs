@@ -9,10 +9,11 @@ use shiftwork_queue::{DeliveryId, FencingToken, Timestamp};
 use tokio::time::Instant;
 
 use crate::{
-    control::{AttemptControl, Level},
-    environment::Environment,
+    Retry,
+    control::{AttemptControl, Control, Level},
+    environment::{Environment, System},
     event::CycleId,
-    in_flight::Seat,
+    in_flight::{InFlight, Seat},
     tally::Tally,
 };
 
@@ -82,7 +83,56 @@ pub(crate) struct LaneShared {
     pub(crate) seat: Arc<Seat>,
 }
 
+impl LaneShared {
+    /// That of no host, for a cycle that is called by hand.
+    pub(crate) fn detached(worker: &str) -> Arc<Self> {
+        let control = AttemptControl::new(Arc::new(Control::new()));
+        control.begin();
+        Arc::new(Self {
+            name: worker.into(),
+            control,
+            tally: Arc::default(),
+            successes: AtomicU64::new(0),
+            environment: Arc::new(System),
+            watches_awaits: false,
+            attempts_max: Retry::default().attempts(),
+            seat: InFlight::new(1).seat(0),
+        })
+    }
+}
+
 impl Context {
+    /// A context that belongs to no host, for the unit test of a cycle. It needs no runtime.
+    ///
+    /// It is that of the first cycle and the first attempt of a worker of this name, with the default retry policy, no delivery and no
+    /// timeout. Nobody ever asks it to stop, nobody sees its progress, and the wall time is the machine's.
+    ///
+    /// What the runtime makes of a cycle, when it is stopped, fails or hangs, is tested in a world of `shiftwork-sim`.
+    ///
+    /// ```
+    /// use shiftwork::{Context, Failure};
+    ///
+    /// async fn charge(cents: u64, cx: Context) -> Result<(), Failure> {
+    ///     if cents == 0 {
+    ///         return Err(Failure::invalid("nothing to charge"));
+    ///     }
+    ///     println!("{}: charging {cents}", cx.worker());
+    ///     Ok(())
+    /// }
+    ///
+    /// # tokio_test::block_on(async {
+    /// let cx = Context::detached("charge");
+    /// assert!(charge(100, cx.clone()).await.is_ok());
+    /// assert!(charge(0, cx).await.unwrap_err().is_invalid());
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn detached(worker: &str) -> Self {
+        let mut cx = Self::new(LaneShared::detached(worker));
+        cx.turn(CycleId(1), 1, None, None);
+        cx
+    }
+
     /// That of the cycles of a lane, before the first of them.
     pub(crate) fn new(lane: Arc<LaneShared>) -> Self {
         Self { lane, number: 0, cycle: CycleId(0), attempt: 0, claim: None, deadline: None }
@@ -202,5 +252,22 @@ impl std::fmt::Debug for Context {
             .field("delivery", &self.delivery())
             .field("deadline", &self.deadline)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_test::{assert_pending, task};
+
+    use super::*;
+
+    #[test]
+    fn a_detached_context_is_that_of_a_first_cycle_which_nobody_asks_to_end() {
+        let cx = Context::detached("charge");
+        cx.progress();
+        assert_eq!((cx.worker(), cx.cycle(), cx.attempt()), ("charge", CycleId(1), 1));
+        assert_eq!((cx.delivery(), cx.deadline()), (None, None));
+        assert!(!cx.stopping() && !cx.is_last_attempt());
+        assert_pending!(task::spawn(cx.cancelled()).poll());
     }
 }

@@ -317,6 +317,25 @@ pub struct Escalation {
     pub cause: Cause,
 }
 
+impl Escalation {
+    /// One of no delivery, for the unit test of what is called for it. The delivery can be set.
+    ///
+    /// ```
+    /// use shiftwork::{Escalation, Failure};
+    ///
+    /// fn subject(escalation: &Escalation) -> String {
+    ///     format!("{} has failed {} times: {}", escalation.worker, escalation.attempts, escalation.cause.message)
+    /// }
+    ///
+    /// let escalation = Escalation::new("charge", 5, Failure::transient("the bank does not answer").cause());
+    /// assert_eq!(subject(&escalation), "charge has failed 5 times: the bank does not answer");
+    /// ```
+    #[must_use]
+    pub fn new(worker: impl Into<Arc<str>>, attempts: u32, cause: Cause) -> Self {
+        Self { worker: worker.into(), delivery: None, attempts, cause }
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.kind, self.message)

@@ -59,6 +59,11 @@ impl Members {
         Self { all, lanes, number }
     }
 
+    /// Those of a call that has only this lane.
+    pub(crate) fn alone(lane: Arc<LaneShared>) -> Self {
+        Self::new(Arc::new([lane]), 0..1)
+    }
+
     /// Whether the call is over: its lanes have gone on.
     fn is_over(&self) -> bool {
         self.first().control.number() != self.number
