@@ -1,4 +1,4 @@
-//! A host's handle: stop, status, subscriptions.
+//! A host's handle: stop, status, what is in flight, subscriptions.
 
 use std::sync::{
     Arc, Mutex,
@@ -6,8 +6,10 @@ use std::sync::{
 };
 
 use shiftwork::{
-    Context, Continuous, Event, ExitStatus, Failure, Heard, Host, HostBuilder, Retry, Schedule, Tick,
-    event::WorkerPhase,
+    Context, Continuous, CycleInFlight, Event, ExitStatus, Failure, Heard, Host, HostBuilder, QueueSourceExt, Retry,
+    Schedule, Tick,
+    event::{CycleId, Doing, WorkerPhase},
+    queue::{DeliveryId, MemoryQueue, Message, Queue, Timestamp},
 };
 use shiftwork_sim::{millis, secs};
 
@@ -55,6 +57,28 @@ async fn a_handle_tells_where_each_worker_stands() {
     handle.stop();
     assert!(run.await.unwrap().is_clean());
     assert_eq!(standing(&handle), (WorkerPhase::Stopped, true, Some(secs(15))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_tells_what_a_worker_has_in_flight() {
+    let orders = MemoryQueue::new();
+    orders.push_one(Message::new(17u32), Timestamp::UNIX_EPOCH).await.unwrap();
+    let charge = |_: u32, _: Context| async {
+        tokio::time::sleep(secs(10)).await;
+        Ok::<(), Failure>(())
+    };
+    let mut host = Host::builder().worker("charge", orders.source(), charge).build().unwrap();
+    let handle = host.handle();
+    assert_eq!(handle.in_flight("charge").unwrap(), [], "it does not run yet");
+    let run = tokio::spawn(host.run_until(std::future::pending()));
+    tokio::time::sleep(secs(5)).await;
+    let delivery = Some(DeliveryId(1));
+    let order = CycleInFlight { cycle: CycleId(1), attempt: 1, delivery, doing: Doing::Waiting, age: secs(5) };
+    assert_eq!(handle.in_flight("charge").unwrap(), [order]);
+    assert!(handle.in_flight("charges").unwrap_err().is_unknown());
+    handle.stop();
+    assert!(run.await.unwrap().is_clean());
+    assert_eq!(handle.in_flight("charge").unwrap(), [], "it has ended");
 }
 
 #[tokio::test(start_paused = true)]

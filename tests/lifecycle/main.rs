@@ -22,7 +22,7 @@
 //! | `spans.rs` | in which span user code speaks |
 //! | `process.rs` | a real process that does not end by itself |
 //! | `twins.rs` | a real process with real signals, beside its simulated twin |
-//! | `control.rs` | a host's handle: stop, status, subscriptions |
+//! | `control.rs` | a host's handle: stop, status, what is in flight, subscriptions |
 //! | `services.rs` | services and jobs: long-running futures beside the workers |
 //! | `steering.rs` | a host's handle: pause, resume, trigger, health |
 //! | `hosts.rs` | programs that are more than one host |

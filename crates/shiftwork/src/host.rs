@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 
 pub use builder::{BuildError, HostBuilder, OfCycles, OfService, ServiceBuilder, WorkerBuilder};
 pub(crate) use builder::{LANES_MAX, Policy};
-pub use handle::{ControlError, Heard, HostHandle, Subscription, WorkerStatus};
+pub use handle::{ControlError, CycleInFlight, Heard, HostHandle, Subscription, WorkerStatus};
 pub use health::Health;
 
 use crate::{

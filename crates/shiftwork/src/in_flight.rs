@@ -1,5 +1,5 @@
-//! What the lanes of a worker have in flight, as others may read it at any time: for who names stragglers, and for the
-//! watchdog.
+//! What the lanes of a worker have in flight, as others may read it at any time: for who names stragglers, for the watchdog, and for
+//! whoever has a handle to the host.
 //!
 //! A lane writes its own seat, with plain stores and no clock of its own; a poll costs two of them. Readers may see a mixture
 //! of two cycles for an instant, which is good enough for who only says what takes long.

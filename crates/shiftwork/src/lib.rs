@@ -83,8 +83,8 @@ pub use environment::{Environment, Signal, Signals, System};
 pub use event::{Event, Listener};
 pub use failure::{BoxError, Cause, Escalation, Failure, FailureClass, FailureKind};
 pub use host::{
-    BuildError, ControlError, Health, Heard, Host, HostBuilder, HostHandle, ServiceBuilder, Subscription,
-    WorkerBuilder, WorkerStatus,
+    BuildError, ControlError, CycleInFlight, Health, Heard, Host, HostBuilder, HostHandle, ServiceBuilder,
+    Subscription, WorkerBuilder, WorkerStatus,
 };
 pub use lifecycle::{
     Batches, Breaker, GiveUp, Group, OnFault, RateLimit, Restart, RestartStrategy, RetryBudget, Rule, StopBudget,

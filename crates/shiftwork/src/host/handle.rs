@@ -7,7 +7,7 @@ use std::{
     error::Error,
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -18,13 +18,14 @@ use tokio::{
     time::Instant,
 };
 
-use shiftwork_queue::FailureKind;
+use shiftwork_queue::{DeliveryId, FailureKind};
 
 use super::health::{Health, HostStanding, judge};
 use crate::{
     Event, Listener,
-    event::{Declaration, SourceKind, WorkerId, WorkerPhase},
+    event::{CycleId, Declaration, Doing, SourceKind, WorkerId, WorkerPhase},
     failure::is_failing,
+    in_flight::{Flight, InFlight},
     source::UNREADABLE_FROM,
 };
 
@@ -84,6 +85,8 @@ pub(super) struct Board {
     /// When a cycle of each last succeeded, in nanoseconds after the origin, and one more; 0 is never. Outside of the lock likewise.
     succeeded: Box<[AtomicU64]>,
     origin: Instant,
+    /// What each has in flight, from when the host begins to run to its end.
+    in_flight: OnceLock<Weak<[InFlight]>>,
     events: broadcast::Sender<Event>,
     /// Whether there will be no event: the host could not begin.
     unable: watch::Sender<bool>,
@@ -128,6 +131,21 @@ impl WorkerStatus {
     }
 }
 
+/// A cycle that is in flight ([`HostHandle::in_flight`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CycleInFlight {
+    /// Which cycle.
+    pub cycle: CycleId,
+    /// Which attempt at its input it is.
+    pub attempt: u32,
+    /// The delivery that it processes, for a queue worker.
+    pub delivery: Option<DeliveryId>,
+    /// What it does.
+    pub doing: Doing,
+    /// How long ago it began.
+    pub age: Duration,
+}
+
 impl HostHandle {
     pub(super) fn new(workers: &[Declaration]) -> (Self, mpsc::UnboundedReceiver<Command>) {
         let (commands, receiver) = mpsc::unbounded_channel();
@@ -149,6 +167,7 @@ impl HostHandle {
             failing: workers.iter().map(|_| AtomicBool::new(false)).collect(),
             succeeded: workers.iter().map(|_| AtomicU64::new(0)).collect(),
             origin: Instant::now(),
+            in_flight: OnceLock::new(),
             events: broadcast::Sender::new(Subscription::CAPACITY),
             unable: watch::Sender::new(false),
         };
@@ -286,6 +305,28 @@ impl HostHandle {
         workers
     }
 
+    /// The cycles that the worker called `worker` has in flight at this moment, in the order of its lanes: for who asks what it works on, and
+    /// for how long. A service or a job has one. What was left behind is not among them, and of a host that has ended there are none.
+    ///
+    /// Each lane writes down what it does and stops for nobody: where one goes on to its next cycle at this very moment, both may be mixed.
+    ///
+    /// # Errors
+    ///
+    /// When there is no worker of that name.
+    pub fn in_flight(&self, worker: &str) -> Result<Vec<CycleInFlight>, ControlError> {
+        let (id, _) = self.find(worker)?;
+        let Some(workers) = self.board.in_flight.get().and_then(Weak::upgrade) else { return Ok(Vec::new()) };
+        let flights = workers[id.index()].flights(Instant::now());
+        let seen = |Flight { cycle, attempt, delivery, doing, age, hook: _ }: Flight| CycleInFlight {
+            cycle,
+            attempt,
+            delivery,
+            doing,
+            age,
+        };
+        Ok(flights.into_iter().map(seen).collect())
+    }
+
     /// Whether the host is well, in one word for a health endpoint.
     #[must_use]
     pub fn health(&self) -> Health {
@@ -318,6 +359,12 @@ impl Listener for Arc<Board> {
 }
 
 impl Board {
+    /// The host begins to run.
+    pub(super) fn sees(&self, in_flight: &Arc<[InFlight]>) {
+        // Not kept alive: what a host that was dropped had in flight is not in flight.
+        let _ = self.in_flight.set(Arc::downgrade(in_flight));
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Standing> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -389,7 +436,7 @@ fn speaks_of_failing(failure: Option<FailureKind>) -> Option<bool> {
     }
 }
 
-/// Why a worker cannot be paused, resumed, triggered or stopped.
+/// Why a worker cannot be paused, resumed, triggered, stopped or looked at.
 #[derive(Debug)]
 pub struct ControlError {
     worker: Arc<str>,

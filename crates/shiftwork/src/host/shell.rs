@@ -31,11 +31,13 @@ pub(super) async fn run(host: Host, stop: impl Future<Output = ()>, mut signals:
     crate::panics::note_places();
     let Host { declarations, plans, units, budget, watchdog, environment, mut listeners, control, config: _ } = host;
     let (handle, mut commands) = control.unzip();
+    let in_flight: Arc<[InFlight]> = declarations.iter().map(|it| InFlight::new(it.concurrency)).collect();
     if let Some(handle) = &handle {
-        listeners.push(Arc::new(handle.board()));
+        let board = handle.board();
+        board.sees(&in_flight);
+        listeners.push(Arc::new(board));
     }
     let emitter = Arc::new(Emitter::new(&declarations, listeners, &environment));
-    let in_flight: Arc<[InFlight]> = declarations.iter().map(|it| InFlight::new(it.concurrency)).collect();
     let watch = if environment.is_watched() {
         Watch::over(Watched {
             watchdog,
