@@ -29,8 +29,8 @@ impl Environment for Clock {
     }
 }
 
-/// For how many seconds the jobs of a worker have waited, the shortest time first. Each is due so long after its push; the worker has one lane,
-/// takes 2 s for an attempt, and so many of them fail.
+/// For how many seconds the jobs of a worker have waited, the shortest time first. Each is due so long after its push; the worker
+/// has one lane, takes 2 s for an attempt, and so many of them fail.
 async fn waits(delays: &[u64], failures: u32) -> Vec<f64> {
     let recorder = DebuggingRecorder::new();
     let _recorded = metrics::set_default_local_recorder(&recorder);

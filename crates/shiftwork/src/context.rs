@@ -168,8 +168,8 @@ impl Context {
         self.attempt
     }
 
-    /// Whether it is the last attempt that [`Retry::attempts_max`](crate::Retry::attempts_max) allows: with its failure the input is given up,
-    /// so that this is the moment to do without what has failed so far, or to tell whoever waits for it.
+    /// Whether it is the last attempt that [`Retry::attempts_max`](crate::Retry::attempts_max) allows: with its failure the input is
+    /// given up, so that this is the moment to do without what has failed so far, or to tell whoever waits for it.
     ///
     /// Where [`Retry::total_max`](crate::Retry::total_max) is set, an input may be given up before, after an attempt of which nobody could
     /// know that it would be the last. And the last one may be made again: one that is interrupted or snoozed is not spent, nor is a probe

@@ -6,7 +6,8 @@
 //! 1. Without a recorder, an event costs one branch. Whether there is one is asked once, of the gauges ([`Probe`]), so a
 //!    recorder that keeps no gauge at all counts as none.
 //! 2. The wall clock is read only by a handle that is kept ([`Now`]).
-//! 3. How long deliveries wait is no event, but told here alone: it takes a look at the wall clock for each of them, which nobody else asks for.
+//! 3. How long deliveries wait is no event, but told here alone: it takes a look at the wall clock for each of them, which nobody
+//!    else asks for.
 //!
 //! Names, units and labels are a contract (`docs/observability.md`).
 

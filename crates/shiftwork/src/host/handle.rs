@@ -305,8 +305,9 @@ impl HostHandle {
         workers
     }
 
-    /// The cycles that the worker called `worker` has in flight at this moment, in the order of its lanes: for who asks what it works on, and
-    /// for how long. A service or a job has one. What was left behind is not among them, and of a host that has ended there are none.
+    /// The cycles that the worker called `worker` has in flight at this moment, in the order of its lanes: for who asks what it works
+    /// on, and since when. A service or a job has one. What was left behind is not among them, and of a host that has ended there are
+    /// none.
     ///
     /// Each lane writes down what it does and stops for nobody: where one goes on to its next cycle at this very moment, both may be mixed.
     ///
