@@ -20,7 +20,7 @@
 //! | `siblings.rs` | what shares a thread with a poll that blocks it for a moment |
 //! | `promises.rs` | mocks, captured logs and futures polled by hand |
 //! | `spans.rs` | in which span user code speaks |
-//! | `process.rs` | a real process that does not end by itself |
+//! | `process.rs` | a real process that does not end by itself; the last words of one |
 //! | `twins.rs` | a real process with real signals, beside its simulated twin |
 //! | `control.rs` | a host's handle: stop, status, what is in flight, subscriptions |
 //! | `services.rs` | services and jobs: long-running futures beside the workers |

@@ -1,4 +1,4 @@
-//! A real process that does not end by itself, with real signals: who ends it.
+//! A real process that does not end by itself, with real signals: who ends it. And what one says at its end where nobody hears its log.
 
 use std::{process::Stdio, time::Duration};
 
@@ -174,4 +174,16 @@ async fn a_process_that_is_to_be_kept_is_left_alone() {
     // Its time would be over after a second.
     let ended = tokio::time::timeout(Duration::from_millis(1_500), child.wait()).await;
     assert!(ended.is_err(), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_process_whose_log_nobody_hears_says_at_its_end_why_it_did_not_start() {
+    let program = Command::new(env!("CARGO_BIN_EXE_incident")).arg("start-fails").output();
+    let ended = tokio::time::timeout(Duration::from_secs(30), program).await.expect("it ends by itself").unwrap();
+    assert_eq!(ended.status.code(), Some(69));
+    let said = String::from_utf8(ended.stderr).unwrap();
+    let expected = "host ended with start_failure: fatal: no licence\n  \
+                    bad: failed (fatal: no licence), 0 cycles, 0 failed\n\
+                    to see its log, install a tracing subscriber before it runs\n";
+    assert_eq!(said, expected);
 }

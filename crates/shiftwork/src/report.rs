@@ -2,10 +2,13 @@
 
 use std::{
     fmt,
+    io::{self, Write},
     process::{ExitCode, Termination},
     sync::Arc,
     time::Duration,
 };
+
+use tracing::{dispatcher, subscriber::NoSubscriber};
 
 use crate::{
     Cause,
@@ -70,6 +73,9 @@ impl fmt::Display for ExitStatus {
 }
 
 /// What became of a host. Return it from `main`: it is the exit code.
+///
+/// As it becomes the exit code, a host that did not end clean has last words: where no `tracing` subscriber hears the log, the cause and
+/// each worker that did not end well are written to the standard error.
 #[derive(Debug, Clone)]
 #[must_use = "the report is the verdict: return it from `main`, or ask `is_clean`"]
 pub struct HostReport {
@@ -103,8 +109,18 @@ impl HostReport {
 
 impl Termination for HostReport {
     fn report(self) -> ExitCode {
+        if !self.is_clean() && nobody_hears_the_log() {
+            // In one piece, and not by a macro that panics: who reads it may be gone, and the exit code has to stand.
+            let words = LastWords(&self).to_string();
+            let _ = io::stderr().write_all(words.as_bytes());
+        }
         ExitCode::from(self.exit.code())
     }
+}
+
+/// Whether what is logged from here goes nowhere.
+fn nobody_hears_the_log() -> bool {
+    dispatcher::get_default(|subscriber| subscriber.is::<NoSubscriber>())
 }
 
 impl From<HostReport> for ExitCode {
@@ -120,6 +136,23 @@ impl fmt::Display for HostReport {
             writeln!(f, "  {worker}")?;
         }
         Ok(())
+    }
+}
+
+/// What is left to say of a host whose log nobody has heard: why it ended so, and who did not end well.
+struct LastWords<'a>(&'a HostReport);
+
+impl fmt::Display for LastWords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HostReport { exit, reason: _, cause, ran: _, stopping: _, workers } = self.0;
+        match cause {
+            Some(cause) => writeln!(f, "host ended with {exit}: {cause}")?,
+            None => writeln!(f, "host ended with {exit}")?,
+        }
+        for worker in workers.iter().filter(|worker| !worker.is_well()) {
+            writeln!(f, "  {worker}")?;
+        }
+        writeln!(f, "to see its log, install a tracing subscriber before it runs")
     }
 }
 
@@ -142,6 +175,15 @@ pub struct WorkerReport {
     pub cycles: CycleCounts,
 }
 
+impl WorkerReport {
+    /// Whether there is nothing to say of its end. One that never started for no reason of its own has come to no harm: the host's cause
+    /// says why.
+    fn is_well(&self) -> bool {
+        let is_quiet = self.cause.is_none() && self.abandoned.is_none() && self.stop_failure.is_none();
+        is_quiet && [WorkerPhase::Stopped, WorkerPhase::NeverStarted].contains(&self.phase)
+    }
+}
+
 impl fmt::Display for WorkerReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.name, self.phase)?;
@@ -150,6 +192,9 @@ impl fmt::Display for WorkerReport {
         }
         if let Some(cause) = &self.cause {
             write!(f, " ({cause})")?;
+        }
+        if let Some(cause) = &self.stop_failure {
+            write!(f, " (stop hook: {cause})")?;
         }
         write!(f, ", {} cycles, {} failed", self.cycles.started, self.cycles.failed)
     }
@@ -176,4 +221,62 @@ pub struct CycleCounts {
     pub dead_lettered: u64,
     /// Settlements that could not be stored, or whose answer was lost. Their deliveries come again, unless they were stored all the same.
     pub unsettled: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::FailureKind;
+
+    fn worker(name: &str, phase: WorkerPhase) -> WorkerReport {
+        WorkerReport {
+            name: name.into(),
+            phase,
+            cause: None,
+            abandoned: None,
+            restarts: 0,
+            stop_failure: None,
+            cycles: CycleCounts::default(),
+        }
+    }
+
+    fn cause(message: &str) -> Cause {
+        Cause { kind: FailureKind::Fatal, message: message.into() }
+    }
+
+    fn host(exit: ExitStatus, cause: Option<Cause>, workers: Vec<WorkerReport>) -> HostReport {
+        let (ran, stopping) = (Duration::from_secs(9), Duration::from_secs(1));
+        HostReport { exit, reason: StopReason::Asked, cause, ran, stopping, workers }
+    }
+
+    #[test]
+    fn the_last_words_of_a_host_that_never_began_are_its_cause() {
+        let report = host(ExitStatus::StartFailure, Some(cause("two workers are called \"charge\"")), Vec::new());
+        let expected = "host ended with start_failure: fatal: two workers are called \"charge\"\n\
+                        to see its log, install a tracing subscriber before it runs\n";
+        assert_eq!(LastWords(&report).to_string(), expected);
+    }
+
+    #[test]
+    fn the_last_words_name_each_worker_that_did_not_end_well_and_no_other() {
+        let mut workers = vec![
+            worker("well", WorkerPhase::Stopped),
+            worker("behind", WorkerPhase::NeverStarted),
+            worker("cut-short", WorkerPhase::Aborted),
+            worker("faulted", WorkerPhase::Failed),
+            worker("left-open", WorkerPhase::Stopped),
+            worker("hung", WorkerPhase::Aborted),
+        ];
+        workers[3].cause = Some(cause("no licence"));
+        workers[4].stop_failure = Some(cause("the file is gone"));
+        workers[5].abandoned = Some(WorkerPhase::Closing);
+        let report = host(ExitStatus::DrainTimedOut, None, workers);
+        let expected = "host ended with drain_timed_out\n  \
+                        cut-short: aborted, 0 cycles, 0 failed\n  \
+                        faulted: failed (fatal: no licence), 0 cycles, 0 failed\n  \
+                        left-open: stopped (stop hook: fatal: the file is gone), 0 cycles, 0 failed\n  \
+                        hung: aborted (abandoned while closing), 0 cycles, 0 failed\n\
+                        to see its log, install a tracing subscriber before it runs\n";
+        assert_eq!(LastWords(&report).to_string(), expected);
+    }
 }
