@@ -33,6 +33,8 @@ async fn import(cx: ServiceContext, lines: Arc<Vec<String>>) -> Result<(), Failu
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> HostReport {
+    // The log. Without a subscriber nobody hears it.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let mut lines: Vec<String> = env::args().skip(1).collect();
     if lines.is_empty() {
         lines = ["apple 3", "pear 5", "plum 8"].map(str::to_owned).into();

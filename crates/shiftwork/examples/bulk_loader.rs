@@ -64,6 +64,8 @@ fn parse(line: &str) -> Result<((String, u32), f64), String> {
 
 #[tokio::main]
 async fn main() -> Result<HostReport, Box<dyn Error>> {
+    // The log. Without a subscriber nobody hears it.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let readings = MemoryQueue::new();
     let mut lines: Vec<String> = (0..250).map(|second| format!("boiler {second} {}.5", 60 + second % 7)).collect();
     lines[17] = "boiler 17 warm".to_owned();

@@ -60,6 +60,8 @@ async fn shrink(picture: u32, _: Context) -> Result<(), Failure> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> HostReport {
+    // The log. Without a subscriber nobody hears it.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let pictures = Pictures::bounded(1_000);
     let source = pictures.clone().source();
     Host::builder()

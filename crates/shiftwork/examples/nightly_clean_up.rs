@@ -106,6 +106,8 @@ fn is_old(entry: &fs::DirEntry, now: Duration) -> io::Result<bool> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<HostReport, Box<dyn Error>> {
+    // The log. Without a subscriber nobody hears it.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let expression = env::args().nth(1).unwrap_or_else(|| "0 3 * * *".to_owned());
     let at_night = Schedule::cron(&expression)?
         .zone("Europe/Vienna")?

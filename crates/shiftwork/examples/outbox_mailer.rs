@@ -76,6 +76,8 @@ impl Worker for Mailer {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> HostReport {
+    // The log. Without a subscriber nobody hears it.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let mails = [
         Mail { id: 1, to: "ada@example.org", text: "your order is on its way" },
         Mail { id: 2, to: "ben@example.org", text: "your invoice" },

@@ -41,6 +41,8 @@ const SETTINGS: &str = r#"
 
 #[tokio::main]
 async fn main() -> Result<HostReport, Box<dyn Error>> {
+    // The log. Without a subscriber nobody hears it.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let config: Config = toml::from_str(SETTINGS)?;
     let orders = MemoryQueue::new();
     let messages = [1250, 300, 4999, -1].into_iter().zip(1..);

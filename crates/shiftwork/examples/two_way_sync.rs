@@ -65,6 +65,8 @@ fn newer(from: &Contacts, than: &Contacts) -> Contacts {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> HostReport {
+    // The log. Without a subscriber nobody hears it.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let remote = Arc::new(Remote::default());
     remote.contacts.lock().unwrap_or_else(PoisonError::into_inner).insert("ben", 2);
     let sync = Sync { local: Mutex::new([("ada", 1), ("ben", 1)].into()), remote };

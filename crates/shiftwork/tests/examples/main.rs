@@ -160,3 +160,12 @@ async fn a_batch_that_fails_does_not_exit_zero() {
     let ran = run("batch", &["apple 3", "pear x"], None).await;
     assert_eq!((ran.code, &*ran.lines), (Some(70), &["imported 3 × apple".to_owned()][..]));
 }
+
+#[tokio::test]
+async fn where_a_subscriber_hears_the_log_there_are_no_last_words_beside_it() {
+    let whole = Command::new(program("batch")).arg("pear x").output();
+    let ended = tokio::time::timeout(LIMIT, whole).await.expect("it ends by itself").expect("it starts");
+    let said = String::from_utf8(ended.stderr).expect("it writes text");
+    assert_eq!(ended.status.code(), Some(70), "{said}");
+    assert!(said.contains("invalid digit") && !said.contains("host ended with"), "{said}");
+}
