@@ -4,6 +4,14 @@
 //! it, and the policies say what follows from a failure. A [`Host`] owns workers: it starts them in order, supervises
 //! them, and stops them within a budget.
 //!
+//! ```toml
+//! [dependencies]
+//! # There is no release yet: a checkout beside your program, or `git = "…"` with the address that you have it from.
+//! shiftwork = { path = "../shiftwork/crates/shiftwork" }
+//! tokio = { version = "1.54", features = ["macros", "rt-multi-thread"] }
+//! tracing-subscriber = "0.3"
+//! ```
+//!
 //! ```
 //! use std::time::Duration;
 //! use shiftwork::{Context, Failure, Host, HostReport, Schedule, Tick};
@@ -27,6 +35,12 @@
 //!     .await // a report for each worker, and the exit code
 //! # }
 //! ```
+//!
+//! Of tokio a host needs a runtime of either flavour with time and I/O enabled, as `#[tokio::main]` makes it; `rt` is enough for one of one
+//! thread. Features: `metrics`, on by default, counts every event through the `metrics` facade; `tower` has tower services and layers.
+//! The crate is for every system with threads on which tokio runs, and is tested on Linux. SIGTERM, SIGINT and SIGQUIT are heard on Unix,
+//! elsewhere Ctrl-C alone. Without a `tracing` subscriber nothing is seen of a host but the last words of one that did not end clean
+//! ([`HostReport`]).
 //!
 //! | module | what it holds |
 //! | --- | --- |
