@@ -82,6 +82,8 @@ async fn the_outbox_mailer_sends_what_waits_and_closes_its_connection() {
     let ran = run("outbox_mailer", &[], Some("sent to ben@example.org")).await;
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.said("sent to ada@example.org: your order is on its way"), "{ran:?}");
+    // And one that is refused for good keeps nobody behind it.
+    assert!(ran.said("set aside the mail to bea at example.org: 550 no such mailbox"), "{ran:?}");
     assert_eq!(ran.lines.last().map(String::as_str), Some("disconnected from the mail server"));
 }
 
