@@ -1,12 +1,12 @@
 //! An HTTP server and the worker that does its slow work, in one lifecycle: the server is ready before the worker begins,
-//! and at the end takes in nothing more before the worker drains.
+//! and at the end takes in nothing more before the worker drains. A client that hangs has its share of the stop, and no more.
 //!
 //! ```sh
 //! cargo run -p shiftwork --example http_server
 //! curl -X POST http://127.0.0.1:PORT/thumbnails/7
 //! ```
 
-use std::sync::Arc;
+use std::{error::Error, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -15,7 +15,7 @@ use axum::{
     routing::{get, post},
 };
 use shiftwork::{
-    Context, Environment, Failure, Host, HostHandle, HostReport, QueueSourceExt, ServiceContext, System,
+    Context, Environment, Failure, Host, HostHandle, HostReport, QueueSourceExt, ServiceContext, StopBudget, System,
     queue::{MemoryQueue, Message, Queue},
 };
 
@@ -30,8 +30,14 @@ async fn serve(cx: ServiceContext, pictures: Pictures) -> Result<(), Failure> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("listening on {}", listener.local_addr()?);
     cx.ready();
-    // Requests in flight may finish; a client that hangs is cut off with the budget of the stop.
-    axum::serve(listener, routes).with_graceful_shutdown(async move { cx.stopped().await }).await?;
+    let asked = cx.clone();
+    let server = axum::serve(listener, routes).with_graceful_shutdown(async move { asked.stopped().await });
+    tokio::select! {
+        // Requests in flight have finished.
+        served = server => served?,
+        // They have had their time. Who hangs is cut off with the process, and the worker begins to drain.
+        () = cx.cancelled() => tracing::warn!("a client was still connected"),
+    }
     Ok(())
 }
 
@@ -47,9 +53,15 @@ async fn health(State(host): State<HostHandle>) -> (StatusCode, &'static str) {
 /// It does not outlast the process: what waits in a [`MemoryQueue`] is gone with that. Where a 202 is a promise, the queue has to
 /// be a durable one.
 async fn accept(State(pictures): State<Arc<Pictures>>, Path(picture): Path<u32>) -> StatusCode {
-    match pictures.push(vec![Message::new(picture)], System.now()).await {
+    match pictures.push_one(Message::new(picture), System.now()).await {
         Ok(_) => StatusCode::ACCEPTED,
-        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+        // Whoever asks goes faster than the worker. Nothing is broken: later there is room.
+        Err(error) if error.is_full() => StatusCode::TOO_MANY_REQUESTS,
+        Err(error) => {
+            // With why the store did not take it, which is for the operator and not for the client.
+            tracing::error!(error = &error as &(dyn Error + 'static), picture, "could not push");
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     }
 }
 
@@ -65,10 +77,15 @@ async fn main() -> HostReport {
     let pictures = Pictures::bounded(1_000);
     let source = pictures.clone().source();
     Host::builder()
+        // So long requests are still taken in while `/health` says that the host stops: for a load balancer that looks each second.
+        // One that looks every ten seconds, three times, needs half a minute, and a longer grace period of the orchestrator.
+        .stop_budget(StopBudget::default().before_drain(Duration::from_secs(2)))
         .worker("thumbnails", source, shrink)
         .concurrency(2)
         .service("http", move |cx| serve(cx, pictures.clone()))
         .handshake()
+        // For requests that are answered in milliseconds. The rest of the stop is the worker's.
+        .drain(Duration::from_secs(3))
         // It starts after the worker and stops before it, so that there is a worker for as long as there are requests. Then the
         // cycles in flight finish; what still waits in the queue is not worked on any more.
         .after("thumbnails")

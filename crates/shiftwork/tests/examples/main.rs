@@ -6,6 +6,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Mutex,
     time::Duration,
 };
 
@@ -147,6 +148,21 @@ async fn the_http_server_accepts_work_and_stops_with_its_worker() {
         assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
     })
     .await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_does_not_take_the_whole_stop_of_the_http_server() {
+    let client = Mutex::new(None);
+    let ran = run_with("http_server", &[], Some("listening on "), async |line| {
+        let Some(address) = line.strip_prefix("listening on ") else { return };
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        // The rest never comes.
+        stream.write_all(b"POST /thumbnails/7 HTTP/1.1\r\nHost:").await.expect("it reads");
+        *client.lock().expect("no test panics with it") = Some(stream);
+    })
+    .await;
+    // Had it been dropped when the time to drain was over, it would be 75.
     assert_eq!(ran.code, Some(0), "{ran:?}");
 }
 
