@@ -1,5 +1,5 @@
 //! Removes old files from a folder every night at three, in Vienna, whatever the clocks do. Which night was the last one is kept in a
-//! file, so that those are made up for which passed while the program was down.
+//! file, so that those are made up for which passed while the program was down, from its first start on.
 //!
 //! ```sh
 //! cargo run -p shiftwork --example nightly_clean_up                    # at night
@@ -9,7 +9,8 @@
 use std::{
     env,
     error::Error,
-    fs, io,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -49,20 +50,39 @@ fn mark() -> PathBuf {
     env::temp_dir().join("shiftwork-example.mark")
 }
 
-/// When that was; `None` before the first.
-fn read_mark() -> Result<Option<Timestamp>, Box<dyn Error>> {
-    match fs::read_to_string(mark()) {
-        Ok(due) => Ok(Some(due.trim().parse()?)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.into()),
+/// When that was; `None` where there is no mark yet. One that is no time is told and counts as none: if nothing ran until somebody
+/// looks, more nights would be left out.
+fn read_mark() -> io::Result<Option<Timestamp>> {
+    let mark = mark();
+    let text = match fs::read_to_string(&mark) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(about(&mark, &error)),
+    };
+    match text.trim().parse::<Timestamp>() {
+        Ok(due) => Ok(Some(due)),
+        Err(error) => {
+            tracing::error!(mark = %mark.display(), %error, "not a time: no night before this start is owed");
+            Ok(None)
+        }
     }
 }
 
-/// Renamed to where it is read, so that it is never there in part.
+/// Written beside it and renamed once it is on the disk: after a power cut there is the old one or the new one, and none that is empty.
 fn write_mark(due: Timestamp) -> io::Result<()> {
-    let new = mark().with_extension("new");
-    fs::write(&new, due.to_string())?;
-    fs::rename(new, mark())
+    let (mark, new) = (mark(), mark().with_extension("new"));
+    let write = || {
+        let mut file = fs::File::create(&new)?;
+        file.write_all(due.to_string().as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, &mark)
+    };
+    write().map_err(|error| about(&new, &error))
+}
+
+/// The error, with the file that it is about.
+fn about(file: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", file.display()))
 }
 
 /// Tells the thread that works for a cycle when that is over: past its timeout, say. The next one would have it beside itself.
@@ -114,11 +134,16 @@ async fn main() -> Result<HostReport, Box<dyn Error>> {
         // One clean-up makes up for all that were missed, and two at once would be in each other's way.
         .missed(Missed::Merge)
         .overlap(Overlap::Skip);
-    // Without it, no night is owed from before the program ran.
-    let at_night = match read_mark()? {
-        Some(last) => at_night.since(last),
-        None => at_night,
+    let last = match read_mark()? {
+        Some(last) => last,
+        // Nights are owed from here on, the first one too if the program is down then.
+        None => {
+            let now = System.now();
+            write_mark(now)?;
+            now
+        }
     };
+    let at_night = at_night.since(last);
     match at_night.next_after(System.now()) {
         Some(due) => println!("next clean-up at {due}"),
         None => println!("there is no next clean-up"),

@@ -50,9 +50,20 @@ async fn run(name: &str, arguments: &[&str], enough: Option<&str>) -> Ran {
 }
 
 async fn run_with(name: &str, arguments: &[&str], enough: Option<&str>, on_line: impl AsyncFn(&str)) -> Ran {
+    run_in(Path::new(SCRATCH), name, arguments, enough, on_line).await
+}
+
+/// Runs it with a folder of its own for its files.
+async fn run_in(
+    folder: &Path,
+    name: &str,
+    arguments: &[&str],
+    enough: Option<&str>,
+    on_line: impl AsyncFn(&str),
+) -> Ran {
     let mut child = Command::new(program(name))
         .args(arguments)
-        .env("TMPDIR", SCRATCH)
+        .env("TMPDIR", folder)
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -119,6 +130,40 @@ async fn the_nightly_clean_up_runs_by_its_expression_and_makes_up_for_nights_whe
     let ran = run("nightly_clean_up", &["0 3 * * *"], Some("clean-up of ")).await;
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.lines[1].ends_with(" nights") && !ran.lines[1].ends_with(" made up for 0 nights"), "{ran:?}");
+}
+
+/// An empty folder for the files of one test.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(SCRATCH).join(name);
+    drop(fs::remove_dir_all(&folder));
+    fs::create_dir_all(&folder).expect("it can be made");
+    folder
+}
+
+#[tokio::test]
+async fn the_nightly_clean_up_owes_the_night_after_its_first_start() {
+    let folder = folder("first-start");
+    // It may be told to end before it listens for that.
+    let ran = run_in(&folder, "nightly_clean_up", &["0 3 * * *"], Some("next clean-up at "), async |_| {}).await;
+    assert!(folder.join("shiftwork-example.mark").exists(), "{ran:?}");
+}
+
+#[tokio::test]
+async fn the_nightly_clean_up_starts_with_an_empty_mark() {
+    let folder = folder("empty-mark");
+    fs::write(folder.join("shiftwork-example.mark"), "").expect("it can be written");
+    let ran = run_in(&folder, "nightly_clean_up", &["* * * * * *"], Some("clean-up of "), async |_| {}).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+#[tokio::test]
+async fn the_nightly_clean_up_names_the_mark_that_cannot_be_read() {
+    let mark = folder("no-mark").join("shiftwork-example.mark");
+    fs::create_dir(&mark).expect("it can be made");
+    let whole = Command::new(program("nightly_clean_up")).env("TMPDIR", mark.parent().expect("it has one")).output();
+    let ended = tokio::time::timeout(LIMIT, whole).await.expect("it ends by itself").expect("it starts");
+    let said = String::from_utf8(ended.stderr).expect("it writes text");
+    assert!(said.contains(&mark.display().to_string()), "{said}");
 }
 
 #[tokio::test]
