@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, error::Error, io, sync::Mutex, time::Duration};
 
 use shiftwork::{
     Batch, BatchContext, BatchWorker, Batches, Environment, Failure, Host, HostReport, QueueSourceExt, System,
-    queue::{MemoryQueue, Message, Queue},
+    queue::{MemoryQueue, Message, Queue, QueueError},
 };
 
 /// What would be a table, by sensor and second.
@@ -62,6 +62,19 @@ fn parse(line: &str) -> Result<((String, u32), f64), String> {
     Ok(((sensor.to_owned(), second), value))
 }
 
+/// All of them, a page at a time.
+async fn show_dead_letters(readings: &MemoryQueue<String>) -> Result<(), QueueError> {
+    let mut after = None;
+    loop {
+        let letters = readings.dead_letters(after, 100).await?;
+        let Some(last) = letters.last() else { return Ok(()) };
+        after = Some(last.id);
+        for letter in &letters {
+            println!("moved aside as {}: {:?}", letter.cause, letter.payload);
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<HostReport, Box<dyn Error>> {
     // The log. Without a subscriber nobody hears it.
@@ -84,13 +97,8 @@ async fn main() -> Result<HostReport, Box<dyn Error>> {
         .await;
 
     // The report is the exit code, whatever becomes of this.
-    match readings.dead_letters(None, 100).await {
-        Ok(letters) => {
-            for letter in letters {
-                println!("moved aside as {}: {:?}", letter.cause, letter.payload);
-            }
-        }
-        Err(error) => eprintln!("could not read the dead letters: {error}"),
+    if let Err(error) = show_dead_letters(&readings).await {
+        eprintln!("could not read the dead letters: {error}");
     }
     Ok(report)
 }

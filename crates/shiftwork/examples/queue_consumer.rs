@@ -9,7 +9,7 @@ use std::{error::Error, time::Duration};
 
 use shiftwork::{
     Config, Context, Environment, Failure, Host, HostReport, QueueSourceExt, Retry, System,
-    queue::{MemoryQueue, Message, Queue},
+    queue::{MemoryQueue, Message, Queue, QueueError},
 };
 
 #[derive(Debug, Clone)]
@@ -39,6 +39,19 @@ const SETTINGS: &str = r#"
     retry = { attempts_max = 5, initial = "50ms" }
 "#;
 
+/// All of them, a page at a time.
+async fn show_dead_letters(orders: &MemoryQueue<Order>) -> Result<(), QueueError> {
+    let mut after = None;
+    loop {
+        let letters = orders.dead_letters(after, 100).await?;
+        let Some(last) = letters.last() else { return Ok(()) };
+        after = Some(last.id);
+        for letter in &letters {
+            println!("moved aside as {}: {:?}", letter.cause, letter.payload);
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<HostReport, Box<dyn Error>> {
     // The log. Without a subscriber nobody hears it.
@@ -61,13 +74,8 @@ async fn main() -> Result<HostReport, Box<dyn Error>> {
         .await;
 
     // The report is the exit code, whatever becomes of this.
-    match orders.dead_letters(None, 100).await {
-        Ok(letters) => {
-            for letter in letters {
-                println!("moved aside as {}: {:?}", letter.cause, letter.payload);
-            }
-        }
-        Err(error) => eprintln!("could not read the dead letters: {error}"),
+    if let Err(error) = show_dead_letters(&orders).await {
+        eprintln!("could not read the dead letters: {error}");
     }
     Ok(report)
 }
