@@ -5,7 +5,13 @@
 //! cargo run -p shiftwork --example bulk_loader
 //! ```
 
-use std::{collections::BTreeMap, error::Error, io, sync::Mutex, time::Duration};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    io,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use shiftwork::{
     Batch, BatchContext, BatchWorker, Batches, Environment, Failure, Host, HostReport, QueueSourceExt, System,
@@ -21,7 +27,7 @@ struct Table {
 impl Table {
     /// One statement for all of them. A row that is there already is written over: after a crash it may come again.
     async fn upsert(&self, rows: Vec<((String, u32), f64)>) -> Result<usize, io::Error> {
-        let mut table = self.rows.lock().map_err(|_| io::Error::other("the table is broken"))?;
+        let mut table = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         table.extend(rows);
         Ok(table.len())
     }
