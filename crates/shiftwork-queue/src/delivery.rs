@@ -6,6 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Names one delivery of one queue, from its push until it is settled for good. Never reused.
+///
+/// For a store over SQL: the id of a row that was deleted must not come again, not even that of the newest one. The first claim of the row
+/// that has it now would have the token of an old one, and a late worker would settle what is not its own. In SQLite that takes
+/// `INTEGER PRIMARY KEY AUTOINCREMENT`: without the last word the highest id is given again once its row is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DeliveryId(pub u64);
 

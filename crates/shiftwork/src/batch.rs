@@ -242,7 +242,7 @@ impl<Input> Item<Input> {
         self.attempt >= self.attempts_max
     }
 
-    /// As [`Context::delivery`](crate::Context::delivery): an idempotency key.
+    /// As [`Context::delivery`](crate::Context::delivery): a name for it, and no idempotency key.
     #[must_use]
     pub fn delivery(&self) -> Option<DeliveryId> {
         self.claim.map(|(delivery, _)| delivery)

@@ -179,16 +179,22 @@ impl Context {
         self.attempt >= self.lane.attempts_max
     }
 
-    /// The delivery that is processed, for a queue worker. It stays the same over all attempts, so that it can serve as
-    /// an idempotency key.
+    /// The delivery that is processed, for a queue worker: a name for it in logs and in the dead letters, the same over all attempts.
+    ///
+    /// It is no idempotency key. It is unique within one durable queue: another queue has the same numbers, a
+    /// [`MemoryQueue`](crate::queue::MemoryQueue) begins at 1 with each process, and work that its producer pushed twice has two of them.
+    /// The key by which the other side knows what it has done already is in the input, such as the order's number.
     #[must_use]
     pub fn delivery(&self) -> Option<DeliveryId> {
         self.claim.map(|(delivery, _)| delivery)
     }
 
     /// The fencing token of the claim under which the delivery is processed, for a queue worker. It grows with every claim
-    /// of the delivery: a store that keeps the highest token it has seen for a delivery, and refuses a write with a lower
-    /// one, is safe from a process that stood still and does not know that it has lost its lease.
+    /// of the delivery: a store that keeps the highest token it has seen for a delivery of one durable queue, and refuses a write
+    /// with a lower one, is safe from a process that stood still and does not know that it has lost its lease.
+    ///
+    /// Deliveries and tokens of a [`MemoryQueue`](crate::queue::MemoryQueue) begin anew with each process: what a store remembers of
+    /// them would refuse the writes of the next one.
     #[must_use]
     pub fn fencing_token(&self) -> Option<FencingToken> {
         self.claim.map(|(_, token)| token)
@@ -218,7 +224,11 @@ impl Context {
     }
 
     /// Whether the worker was asked to stop. A cycle with many steps looks here before each of them, and returns
-    /// early and well when it is set: what is left is for the next start.
+    /// [`Failure::interrupted`](crate::Failure::interrupted) when it is set and there is work left: a delivery is given back, and its
+    /// attempt is not spent.
+    ///
+    /// `Ok` says that the input is done, and a delivery is acknowledged: what was left of it is lost. It is right only where the next
+    /// cycle finds by itself what is left, as one does that works off a table.
     #[must_use]
     pub fn stopping(&self) -> bool {
         self.lane.control.worker.is_at_least(Level::Drain)

@@ -84,9 +84,10 @@ const OUTAGE_PAUSE_MAX: Duration = Duration::from_secs(30);
 ///     queue::{MemoryQueue, Message, Queue, Timestamp},
 /// };
 ///
-/// async fn charge(order: u64, cx: Context) -> Result<(), Failure> {
-///     // The same delivery at each attempt: a key by which the other side knows what it has done already.
-///     println!("charging order {order}, under the key {:?}", cx.delivery());
+/// async fn charge(order: u64, _: Context) -> Result<(), Failure> {
+///     // A key by which the other side knows what it has done already: out of the input, so that it is the same at each attempt, and
+///     // however often the order was pushed.
+///     println!("charging order {order}, under the key order-{order}");
 ///     Ok(())
 /// }
 ///
