@@ -72,6 +72,15 @@ use crate::{
 /// becomes of them is the missed policy's affair; it is noticed within a minute. After a step back, up to three hours,
 /// no tick is served a second time: the schedule waits until the clock is where it was. A longer step back is believed,
 /// and the ticks of that time come due again.
+///
+/// # In a fleet
+///
+/// A schedule comes due in each process that runs it, and knows nothing of the others. Where work must be done once for all of them,
+/// let the tick of a cron schedule push it into a queue that they share, with a
+/// [`unique_key`](crate::queue::Message::unique_key) that names [`Tick::due`] and a
+/// [`not_before`](crate::queue::Message::not_before) a minute after that: who comes second within the minute adds nothing. Who comes later
+/// than that, because it was down, busy, or has a clock that is behind, pushes the work again. The ticks of a fixed rate are due at other
+/// times in each process.
 pub struct Schedule {
     plan: Plan,
     /// What the lanes of this life of the worker share.
