@@ -14,7 +14,10 @@
 //!    moved aside. A retry, a return and a snooze keep its place; a dead letter that is requeued goes to the end of the line.
 //! 7. **One by one.** What [`Queue::settle_many`] does about one delivery does not depend on the others: each has its own fencing
 //!    token and its own answer. What [`Queue::ack_and_claim`] claims changes nothing of what it acknowledges.
-//! 8. **Time is a parameter.** No operation reads a clock.
+//! 8. **Time is a parameter.** No operation reads a clock. The clocks of all that share a store must agree well within a third of the
+//!    shortest lease: one that is ahead by a lease takes deliveries that are being worked on, and each time is a crash more on record. A
+//!    store that has one clock for all may shift each time that it is given by the offset that it has measured, and each that it answers
+//!    back.
 //!
 //! What runs cycles and decides how to settle is the core's part, not the queue's.
 
