@@ -12,6 +12,8 @@
 //!    earlier push. Nothing else is fair: while there is always something due of a higher priority, a lower one waits.
 //! 6. **In line.** Of the deliveries with one ordering key, only the first to be pushed is due, until it is acknowledged or
 //!    moved aside. A retry, a return and a snooze keep its place; a dead letter that is requeued goes to the end of the line.
+//!    The order of pushes that overlap is the store's to choose. But no two deliveries of a key are ever leased at once, and none waits
+//!    behind one that is gone.
 //! 7. **One by one.** What [`Queue::settle_many`] does about one delivery does not depend on the others: each has its own fencing
 //!    token and its own answer. What [`Queue::ack_and_claim`] claims changes nothing of what it acknowledges.
 //! 8. **Time is a parameter.** No operation reads a clock. The clocks of all that share a store must agree well within a third of the
@@ -20,6 +22,35 @@
 //!    back.
 //!
 //! What runs cycles and decides how to settle is the core's part, not the queue's.
+//!
+//! # Over SQL
+//!
+//! What holds by itself in one memory under one lock, and not between transactions:
+//!
+//! - **Lines.** A push looks for its line while a settlement takes the first one out, and neither sees the other: the pushed one would
+//!   wait behind one that is gone. And ids are given before transactions commit, so that an earlier one may appear when a later one is
+//!   leased already. A lock for each ordering key settles both, taken in `push`, in `requeue` and by a settlement that takes a delivery
+//!   out of its line, and held to the end of the transaction: Postgres' `pg_advisory_xact_lock`, say.
+//! - **Unique keys.** A unique index over what is waiting or leased. A push whose key another transaction has inserted and not yet
+//!   committed waits for that: it is a duplicate if that commits, and is added if it does not. The delivery that it met may have been
+//!   settled before its id is read: then the key is free, and the push begins again.
+//! - **Deadlocks.** An operation on many rows ([`Queue::renew`], [`Queue::settle_many`], a claim that follows a settlement) locks them in
+//!   the order of their ids, and a push its keys in their order, whatever the order of the arguments; keys come before rows. Answers are
+//!   in the order of the arguments.
+//! - **Ids.** Never one twice, even once its row is gone ([`DeliveryId`]).
+//!
+//! # In your transaction
+//!
+//! Work that is to exist if and only if the data does is pushed in the data's own transaction. The trait has no operation for it, because
+//! each store has transactions of its own kind: a backend adds `push_in(&mut transaction, messages, now)` beside it, which answers as
+//! [`Queue::push`] does. Until the commit its ids are provisional, and name nothing if there is none; [`Queue::changed`] completes after
+//! the commit and not before, or whoever it wakes finds nothing. The locks above are held until then: keep such a transaction short.
+//!
+//! # Times
+//!
+//! A [`Timestamp`] has nanoseconds and ends in the year 9999, where [`later`](crate::later) stops: a retry that is put off for ever is
+//! due then. Nanoseconds in 64 bits end in the year 2262 already; a store of a smaller range puts what is beyond it at its end. One that is
+//! less exact rounds a due time up, never down: no cycle begins before its input is due.
 
 use std::{collections::VecDeque, future::Future, time::Duration};
 
@@ -121,7 +152,7 @@ impl Depth {
 ///     }
 ///
 ///     async fn renew(&self, leases: &[Lease], until: Timestamp) -> Result<Vec<Lease>, QueueError> {
-///         todo!("a later end where the row has the lease's token; the others are lost")
+///         todo!("that end where the row has the lease's token; the others are lost")
 ///     }
 ///
 ///     async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<(), QueueError> {
@@ -173,7 +204,8 @@ impl Depth {
 /// settlement cannot tell a slow store from one that will never answer, and dropping the future would leave open what has
 /// happened. Only a renewal is given up by its caller, after a third of the lease, since there is another one to come.
 pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
-    /// Adds messages, all or none, and says for each whether it was added or was there already under its unique key.
+    /// Adds messages, all or none, and says for each whether it was added or was there already under its unique key. Of two of them
+    /// with one unique key the first is added, and the second is its duplicate.
     ///
     /// # Errors
     ///
@@ -226,7 +258,8 @@ pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
         claimed: &mut VecDeque<Delivery<T>>,
     ) -> impl Future<Output = Result<Option<Timestamp>, QueueError>> + Send;
 
-    /// Extends the leases to `until` and returns those that are lost: settled, or claimed by somebody else since.
+    /// Sets the end of the leases to `until`, an earlier one too, and returns those that are lost: settled, or claimed by somebody else
+    /// since.
     ///
     /// # Errors
     ///
@@ -238,6 +271,9 @@ pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
     fn renew(&self, leases: &[Lease], until: Timestamp) -> impl Future<Output = Result<Vec<Lease>, QueueError>> + Send;
 
     /// Ends the attempt as `settlement` says.
+    ///
+    /// [`Settlement::Return`] has the delivery due at `now`, or when it was due before if that is earlier, so that it keeps its place
+    /// among the others. A retry and a snooze set the time that they say.
     ///
     /// # Errors
     ///
@@ -317,7 +353,10 @@ pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
     /// Dropping it is fine.
     fn changed(&self) -> impl Future<Output = ()> + Send + 'static;
 
-    /// How many deliveries are in each state at `now`.
+    /// How many deliveries are in each state at `now`. It is for people who look at metrics: an estimate will do where a count is dear.
+    ///
+    /// Where metrics are kept, each queue worker of each process asks every 15 s by default; `measure_every` and `no_measure` of the core's
+    /// source say otherwise.
     ///
     /// # Errors
     ///
@@ -344,7 +383,8 @@ pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<DeadLetter<T>>, QueueError>> + Send;
 
     /// Makes a dead letter a waiting delivery again, with fresh counts and its history kept. `false` when there is no
-    /// such dead letter.
+    /// such dead letter. Its tokens go on growing, so that no older lease fits again. If its unique key was taken meanwhile, it waits
+    /// without one.
     ///
     /// # Errors
     ///
@@ -366,9 +406,9 @@ pub trait Queue<T: Send + 'static>: Send + Sync + 'static {
     /// Not cancel safe: dropped, it may have deleted the dead letter. Asked again, it then says `false`.
     fn discard(&self, id: DeliveryId) -> impl Future<Output = Result<bool, QueueError>> + Send;
 
-    /// Deletes for good the dead letters that were moved aside before `before`, `limit` at most, and says how many it deleted.
-    /// Fewer than `limit` are all that there were. Nothing else of the queue is pruned: what is acknowledged is gone by itself,
-    /// and what waits is work.
+    /// Deletes for good the dead letters that were moved aside before `before`, `limit` at most, the oldest ids first, and says how
+    /// many it deleted. Fewer than `limit` are all that there were. Nothing else of the queue is pruned: what is acknowledged is gone
+    /// by itself, and what waits is work.
     ///
     /// No worker calls it. How long dead letters are kept is the business of whoever reviews them: a scheduled worker of one's
     /// own, most often, with a limit that the store deletes in well under a second.

@@ -60,12 +60,10 @@ use crate::{
 /// - A lapsed lease is noticed by [`claim`](Queue::claim) alone. It counts as a crash when the delivery is claimed again;
 ///   until then its holder can renew or settle it.
 /// - Time may go backwards between calls. Each call goes by the time it is given, and by no other call's.
-/// - [`renew`](Queue::renew) sets the end of the lease, also to an earlier one.
 /// - The time that `claim` returns is never later than the next due time or lease end, and may be earlier after a lease
 ///   was settled or renewed. Leases that the same call granted are among those it considers.
 /// - [`changed`](Queue::changed) also completes for a message or retry that is not due yet: whoever waits for the next
 ///   due time has to learn of an earlier one.
-/// - A dead letter whose unique key was taken meanwhile is requeued without the key.
 /// - A delivery keeps its newest [`HISTORY_MAX`] failures.
 /// - A payload that panics as it is dropped, since its delivery is acknowledged, takes nothing back of the settlement: that is stored, and
 ///   its answer says so. The process's panic hook hears of the panic, and nobody else.

@@ -27,7 +27,7 @@ pub enum Settlement {
         failure: FailureRecord,
     },
     /// The attempt did not run to its end through no fault of its own; it is not counted, and the delivery is due
-    /// at once.
+    /// at once, at its place among the others.
     Return,
     /// As [`Settlement::Return`], but the delivery waits: its cycle put it off, or its dependency is down.
     Snooze {
