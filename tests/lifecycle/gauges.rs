@@ -160,7 +160,7 @@ async fn each_failure_of_a_source_is_counted_as_it_happens() {
     let snapshotter = recorder.snapshotter();
     let store = Refusing::every_claim(MemoryQueue::<u32>::new());
     let work = |_: u32, _: Context| async { Ok::<(), Failure>(()) };
-    let mut host = Host::builder().worker("a", store.source(), work).build().unwrap();
+    let host = Host::builder().worker("a", store.source(), work).build().unwrap();
     let mut seen = None;
     let stop = async {
         tokio::time::sleep(secs(5)).await;

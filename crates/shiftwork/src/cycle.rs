@@ -247,7 +247,8 @@ mod tests {
         };
         let mut alarm = Alarm::of(&control.worker);
         let around = Around { control: &control, span: &span, seat: None, alarm: &mut alarm, awaits: None };
-        let cycle = RunCycle::new(std::pin::pin!(Some(busy)), limits, around);
+        let busy = std::pin::pin!(Some(busy));
+        let cycle = RunCycle::new(busy, limits, around);
         let ended = tokio::time::timeout(Duration::from_secs(20), cycle).await.expect("its timeout");
         assert_eq!(ended.unwrap_err().kind(), FailureKind::Timeout);
     }

@@ -201,7 +201,7 @@ impl<T> State<T> {
             record.hold = self.leases.grant(id, expires_at, claims);
             let Claims { token, attempt, crashes, .. } = claims;
             // The time of a message may be before its push.
-            let due_at = rank.place.due.max(record.pushed_at);
+            let due_at = record.due().max(record.pushed_at);
             let lease = Lease { delivery: id, token, expires_at };
             claimed.push_back(Delivery { lease, attempt, crashes, due_at, first_claimed_at, payload });
         }

@@ -155,7 +155,7 @@ struct Claimer<T> {
     /// What was claimed last had to run alone, and what follows may have to as well: batches claim one, and look.
     careful: bool,
     /// When a store that has failed while a batch was being filled is asked again, and how many triggers there were before.
-    not_before: Option<(Instant, u32)>,
+    not_before: Option<(Instant, u64)>,
 }
 
 impl<T> Claimer<T> {
