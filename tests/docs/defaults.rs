@@ -48,7 +48,7 @@ fn fixed() -> Vec<(&'static str, String)> {
         ("tries in the time of a renewal, after one has failed (Q6)", queue("TRIES")),
         ("the first pause after a store has failed", queue("OUTAGE_PAUSE")),
         ("the longest pause after a store has failed", queue("OUTAGE_PAUSE_MAX")),
-        ("the first pause after a queue has named a time that is over", queue("POLL_MIN")),
+        ("the first pause after a queue has named a time that is over", constant("source.rs", "TIMER")),
         ("failures in a row from which on a source makes its worker unwell", constant("source.rs", "UNREADABLE_FROM")),
         ("patience with a store that is asked how full it is", constant("source/queue/measure.rs", "PATIENCE")),
         ("failed probes in a row that cost no attempt (B1)", constant("lifecycle/breaker.rs", "PROBES_SPARED")),
