@@ -10,7 +10,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`contract`] | [`Queue`], the operations that every backend provides, and their rules |
-//! | [`message`] | what goes in: [`Message`], [`Priority`] |
+//! | [`message`] | what goes in: [`Message`], [`MessageOptions`], [`Priority`] |
 //! | [`delivery`] | what comes out: [`Delivery`], [`Lease`], [`FencingToken`] |
 //! | [`settlement`] | how an attempt ends: [`Settlement`], [`FailureKind`], [`FailureRecord`] |
 //! | [`dead_letter`] | what was moved aside: [`DeadLetter`], [`DeadLetterCause`] |
@@ -35,6 +35,6 @@ pub use delivery::{Delivery, DeliveryId, FencingToken, Lease, Undecodable};
 pub use error::QueueError;
 pub use jiff::Timestamp;
 pub use memory::{Full, MemoryQueue};
-pub use message::{Message, Priority, Pushed};
+pub use message::{Message, MessageOptions, Priority, Pushed};
 pub use settlement::{FailureKind, FailureRecord, Settlement};
 pub use time::{between, later};

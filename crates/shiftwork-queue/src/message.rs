@@ -23,10 +23,18 @@ pub struct Priority(pub i16);
 /// let message = Message::new("charge order 17").unique_key("order-17").priority(Priority(5));
 /// assert_eq!(message.payload, "charge order 17");
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Message<T> {
     /// What the cycle will get.
     pub payload: T,
+    /// Not there where all are as usual, which is nearly always: a message is moved from hand to hand.
+    options: Option<Box<MessageOptions>>,
+}
+
+/// How a message is to be delivered, for the queue that stores it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MessageOptions {
     /// Not delivered before this time; `None` is at once.
     pub not_before: Option<Timestamp>,
     /// Goes before deliveries of a lower priority.
@@ -37,31 +45,33 @@ pub struct Message<T> {
     pub ordering_key: Option<String>,
 }
 
+impl MessageOptions {
+    /// As usual: due at once, of priority 0, with no keys.
+    const USUAL: Self = Self { not_before: None, priority: Priority(0), unique_key: None, ordering_key: None };
+}
+
 impl<T> Message<T> {
     /// A message that is due at once, of priority 0, with no keys.
     pub fn new(payload: T) -> Self {
-        Self { payload, not_before: None, priority: Priority::default(), unique_key: None, ordering_key: None }
+        Self { payload, options: None }
     }
 
     /// Holds the message back until `time`.
     #[must_use]
-    pub fn not_before(mut self, time: Timestamp) -> Self {
-        self.not_before = Some(time);
-        self
+    pub fn not_before(self, time: Timestamp) -> Self {
+        self.with(|options| options.not_before = Some(time))
     }
 
     /// Sets how urgent it is.
     #[must_use]
-    pub fn priority(mut self, priority: Priority) -> Self {
-        self.priority = priority;
-        self
+    pub fn priority(self, priority: Priority) -> Self {
+        self.with(|options| options.priority = priority)
     }
 
     /// Refuses a second delivery of the same key while one is waiting or leased.
     #[must_use]
-    pub fn unique_key(mut self, key: impl Into<String>) -> Self {
-        self.unique_key = Some(key.into());
-        self
+    pub fn unique_key(self, key: impl Into<String>) -> Self {
+        self.with(|options| options.unique_key = Some(key.into()))
     }
 
     /// Puts the message in line behind all unsettled ones of the same key: it is not delivered before each of them is
@@ -71,11 +81,41 @@ impl<T> Message<T> {
     /// One account, one document, one device: whatever must see its changes in order. Different keys know nothing of each
     /// other, so that a bad delivery holds up its own line and no other.
     #[must_use]
-    pub fn ordering_key(mut self, key: impl Into<String>) -> Self {
-        self.ordering_key = Some(key.into());
+    pub fn ordering_key(self, key: impl Into<String>) -> Self {
+        self.with(|options| options.ordering_key = Some(key.into()))
+    }
+
+    /// How it is to be delivered.
+    #[must_use]
+    pub fn options(&self) -> &MessageOptions {
+        const USUAL: &MessageOptions = &MessageOptions::USUAL;
+        self.options.as_deref().unwrap_or(USUAL)
+    }
+
+    /// What it consists of, for the queue that stores it.
+    #[must_use]
+    pub fn into_parts(self) -> (T, MessageOptions) {
+        (self.payload, self.options.map_or(MessageOptions::USUAL, |options| *options))
+    }
+
+    /// The options, where there are any but the usual ones.
+    pub(crate) fn into_options(self) -> (T, Option<Box<MessageOptions>>) {
+        (self.payload, self.options)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut MessageOptions)) -> Self {
+        change(self.options.get_or_insert_default());
         self
     }
 }
+
+impl<T: PartialEq> PartialEq for Message<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.payload == other.payload && self.options() == other.options()
+    }
+}
+
+impl<T: Eq> Eq for Message<T> {}
 
 /// What became of one pushed message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

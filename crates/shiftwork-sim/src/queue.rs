@@ -25,8 +25,8 @@ use std::{
 };
 
 use shiftwork::queue::{
-    Claim, DeadLetter, Delivery, DeliveryId, Depth, Lease, MemoryQueue, Message, Priority, Pushed, Queue, QueueError,
-    Settlement, Timestamp, between, memory::Stage,
+    Claim, DeadLetter, Delivery, DeliveryId, Depth, Lease, MemoryQueue, Message, MessageOptions, Priority, Pushed,
+    Queue, QueueError, Settlement, Timestamp, between, memory::Stage,
 };
 
 use crate::{
@@ -222,8 +222,12 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
         let first = claimed.range(before..).find_map(copy);
         if let (Some(fault), Some((id, payload))) = (duplicate, first) {
             let route = self.routes().of.get(&id).cloned().unwrap_or_default();
-            let message = Message { ordering_key: route.ordering_key.clone(), ..Message::new(payload) };
-            let pushed = self.store.push(vec![message.priority(route.priority)], claim.now).await?;
+            let message = Message::new(payload).priority(route.priority);
+            let message = match &route.ordering_key {
+                Some(key) => message.ordering_key(key.clone()),
+                None => message,
+            };
+            let pushed = self.store.push(vec![message], claim.now).await?;
             self.shared.lock().strike(fault);
             self.record_pushed(&pushed, &[route]);
         }
@@ -282,12 +286,12 @@ impl<T: Clone + Send + 'static> SimQueue<T> {
             let next = routes.lines.len() as u64 + 1;
             *routes.lines.entry(key.clone()).or_insert(next) | (u64::from(self.site.site().0) << SITE_SHIFT)
         };
-        let route = |message: &Message<T>| Route {
-            priority: message.priority,
-            ordering_key: message.ordering_key.clone(),
-            line: message.ordering_key.as_ref().map(&mut line),
+        let mut route = |options: &MessageOptions| Route {
+            priority: options.priority,
+            ordering_key: options.ordering_key.clone(),
+            line: options.ordering_key.as_ref().map(&mut line),
         };
-        messages.iter().map(route).collect()
+        messages.iter().map(|message| route(message.options())).collect()
     }
 
     fn outside(&self, id: DeliveryId) -> DeliveryId {

@@ -62,6 +62,12 @@ pub(crate) struct Flight {
     pub(crate) hook: Option<Hook>,
 }
 
+/// As many as the clock counts: in hundreds of years it begins anew.
+#[inline]
+pub(crate) fn nanoseconds(time: Duration) -> u64 {
+    time.as_secs().wrapping_mul(1_000_000_000).wrapping_add(u64::from(time.subsec_nanos()))
+}
+
 impl InFlight {
     pub(crate) fn new(lanes: usize) -> Self {
         Self { seats: RwLock::new((0..lanes.max(1)).map(|_| Arc::new(Seat::empty(IDLE))).collect()) }
@@ -108,8 +114,18 @@ impl Seat {
     }
 
     pub(crate) fn begin(&self, cycle: CycleId, attempt: u32, delivery: Option<DeliveryId>, began: Instant) {
-        let began = began.saturating_duration_since(self.origin);
-        let nanos = began.as_secs().wrapping_mul(1_000_000_000).wrapping_add(u64::from(began.subsec_nanos()));
+        self.begin_at(cycle, attempt, delivery, self.since_origin(began));
+    }
+
+    /// How many nanoseconds after the seat's origin this is.
+    #[inline]
+    pub(crate) fn since_origin(&self, time: Instant) -> u64 {
+        nanoseconds(time.saturating_duration_since(self.origin))
+    }
+
+    /// As [`Seat::begin`], of a time that is known as [`Seat::since_origin`] has it.
+    #[inline]
+    pub(crate) fn begin_at(&self, cycle: CycleId, attempt: u32, delivery: Option<DeliveryId>, nanos: u64) {
         self.cycle.store(cycle.0, Ordering::Relaxed);
         self.attempt.store(attempt, Ordering::Relaxed);
         self.delivery.store(delivery.map_or(NO_DELIVERY, |id| id.0), Ordering::Relaxed);

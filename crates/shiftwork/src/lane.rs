@@ -29,6 +29,7 @@ use crate::{
     event::{CycleId, Event, Settle, WorkerId},
     gate::Gate,
     host::Policy,
+    in_flight::nanoseconds,
     lifecycle::{
         breaker::{self, Admission, Change, Consequence, Entry},
         retry_budget::Account,
@@ -70,12 +71,22 @@ pub(crate) struct LaneRun<L, W> {
     pub(crate) alarm: Alarm,
     /// When the first attempt at the present input began.
     pub(crate) first_began: Instant,
+    /// Its last look at the clock for a cycle.
+    pub(crate) looked: Looked,
     /// The draws of the backoff's jitter.
     pub(crate) chance: fastrand::Rng,
     /// Where a fault is told.
     pub(crate) fault: Box<dyn Fn(Cause) + Send>,
     /// One was told between two cycles: the lane takes in no more, and the host closes intake.
     pub(crate) faulted: bool,
+}
+
+/// A look at the clock, as a time and as [`Seat::since_origin`](crate::in_flight::Seat::since_origin) has it: what one cycle has ended at the
+/// next one mostly begins at, and it need not be reckoned twice.
+#[derive(Clone, Copy)]
+pub(crate) struct Looked {
+    pub(crate) at: Instant,
+    pub(crate) since: u64,
 }
 
 /// A cycle that runs, or has ended and is to be settled.
@@ -266,7 +277,10 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         let delivery = self.delivery();
         let started = || Event::CycleStarted { worker, cycle, attempt, delivery };
         self.cx.emit_success(began, Tally::cycle_started, started);
-        self.shared.seat.begin(cycle, attempt, delivery, began);
+        let seat = &self.shared.seat;
+        let since = if began == self.looked.at { self.looked.since } else { seat.since_origin(began) };
+        self.looked = Looked { at: began, since };
+        seat.begin_at(cycle, attempt, delivery, since);
         Cycle { at: began, cycle, attempt, entry, asked_to_end: false }
     }
 
@@ -300,11 +314,13 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
     }
 
     /// The cycle is over; how long it took.
-    fn is_over(&self, cycle: &mut Cycle) -> Duration {
+    #[inline]
+    fn is_over(&mut self, cycle: &mut Cycle) -> Duration {
         self.shared.seat.settles();
         let at = Instant::now();
         let took = at.saturating_duration_since(cycle.at);
         cycle.at = at;
+        self.looked = Looked { at, since: self.looked.since.wrapping_add(nanoseconds(took)) };
         took
     }
 
@@ -341,8 +357,15 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         };
         // One that does not wait takes no time, and no look at the clock.
         let at = if waited { Instant::now() } else { ended.at };
-        let stored = self.stored(stored);
-        self.settled(Settle::Ack, ended, stored, at);
+        if !matches!(stored, Ok(Ok(()))) {
+            let stored = self.stored(stored);
+            self.settled(Settle::Ack, ended, stored, at);
+            return;
+        }
+        self.shared.seat.end();
+        self.cx.asked_at = Some(at);
+        let (worker, cycle, delivery) = (self.id, ended.cycle, self.delivery());
+        self.cx.emit_success(at, |_| {}, || Event::Settled { worker, cycle, delivery, settle: Settle::Ack });
     }
 
     /// The cycle has failed: settles it. Whether it was interrupted by the stop.

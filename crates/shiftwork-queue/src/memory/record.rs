@@ -7,7 +7,7 @@ use std::{cmp::Reverse, sync::Arc};
 use jiff::Timestamp;
 
 use super::waiting::{Place, Rank};
-use crate::{DeliveryId, FailureRecord, FencingToken, Message, Priority, Undecodable};
+use crate::{DeliveryId, FailureRecord, FencingToken, Message, MessageOptions, Priority, Undecodable};
 
 /// How many failures of a delivery are kept, the newest ones: enough to see what happened, and a bound on what a
 /// delivery that is retried for ever takes.
@@ -60,16 +60,25 @@ impl Default for Claims {
     }
 }
 
-impl<T> Record<T> {
-    pub(super) fn new(message: Message<T>, now: Timestamp) -> Self {
-        let Message { payload, not_before, priority, unique_key, ordering_key } = message;
+impl Rare {
+    /// What these options are of one pushed `now`. None where they come to the usual ones.
+    #[cold]
+    fn of(options: MessageOptions, now: Timestamp) -> Option<Box<Self>> {
+        let MessageOptions { not_before, priority, unique_key, ordering_key } = options;
         let due = not_before.filter(|due| *due != now);
         let is_plain =
             due.is_none() && priority == Priority::default() && unique_key.is_none() && ordering_key.is_none();
-        let rare = (!is_plain).then(|| {
+        (!is_plain).then(|| {
             let (unique_key, ordering_key) = (unique_key.map(Arc::from), ordering_key.map(Arc::from));
             Box::new(Rare { priority, due, unique_key, ordering_key, ..Rare::default() })
-        });
+        })
+    }
+}
+
+impl<T> Record<T> {
+    pub(super) fn new(message: Message<T>, now: Timestamp) -> Self {
+        let (payload, options) = message.into_options();
+        let rare = options.and_then(|options| Rare::of(*options, now));
         Self { payload: Ok(payload), pushed_at: now, hold: Hold::Nobody, rare }
     }
 
@@ -85,6 +94,14 @@ impl<T> Record<T> {
 
     pub(super) fn due(&self) -> Timestamp {
         self.rare.as_ref().and_then(|rare| rare.due).unwrap_or(self.pushed_at)
+    }
+
+    /// Since when it could be claimed: it may be due at a time before its push.
+    pub(super) fn due_at(&self) -> Timestamp {
+        match self.rare.as_ref().and_then(|rare| rare.due) {
+            None => self.pushed_at,
+            Some(due) => due.max(self.pushed_at),
+        }
     }
 
     pub(super) fn set_due(&mut self, due: Timestamp) {

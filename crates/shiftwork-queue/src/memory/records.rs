@@ -53,6 +53,7 @@ impl<T> Records<T> {
     }
 
     /// Adds the record of a new delivery, whose id is higher than all before, or of an older one that has none.
+    #[inline]
     pub(super) fn insert(&mut self, id: DeliveryId, record: Record<T>) {
         if self.ring.is_empty() {
             self.first = self.first.max(id.0);
@@ -104,16 +105,27 @@ impl<T> Records<T> {
         self.settle_down();
     }
 
-    /// Gives up the places that are of no use.
+    /// Gives up the places that are of no use. Mostly there are none.
     #[inline]
     fn settle_down(&mut self) {
+        if !matches!(self.ring.front(), Some(Some(_))) || self.is_sparse() {
+            self.give_up_places();
+        }
+    }
+
+    #[cold]
+    fn give_up_places(&mut self) {
         while let Some(None) = self.ring.front() {
             self.ring.pop_front();
             self.first += 1;
         }
-        while self.ring.len() > RING_MIN && self.taken * SPARSE < self.ring.len() {
+        while self.is_sparse() {
             self.shorten();
         }
+    }
+
+    fn is_sparse(&self) -> bool {
+        self.ring.len() > RING_MIN && self.taken * SPARSE < self.ring.len()
     }
 
     /// Each record with its id, in the order of the ids.

@@ -98,7 +98,7 @@ impl<T> State<T> {
 
     /// Adds a message, or gives it back with the delivery that owns its key. Room is not checked.
     pub(super) fn push(&mut self, message: Message<T>, now: Timestamp) -> Result<DeliveryId, (Message<T>, DeliveryId)> {
-        if let Some(key) = message.unique_key.as_deref()
+        if let Some(key) = message.options().unique_key.as_deref()
             && let Some(owner) = self.keys.get(key)
         {
             return Err((message, *owner));
@@ -200,9 +200,7 @@ impl<T> State<T> {
             let first_claimed_at = *claims.first_claimed_at.get_or_insert(now);
             record.hold = self.leases.grant(id, expires_at, claims);
             let Claims { token, attempt, crashes, .. } = claims;
-            // The time of a message may be before its push.
-            let due_at = record.due().max(record.pushed_at);
-            let lease = Lease { delivery: id, token, expires_at };
+            let (lease, due_at) = (Lease { delivery: id, token, expires_at }, record.due_at());
             claimed.push_back(Delivery { lease, attempt, crashes, due_at, first_claimed_at, payload });
         }
     }
@@ -371,7 +369,7 @@ impl<T: Clone> Dead<T> {
 
 /// How much room messages take, where only keys that are new take any, and each of them once.
 pub(super) fn places<T>(messages: &[Message<T>], is_new: impl Fn(&str) -> bool) -> usize {
-    let keyed = messages.iter().filter_map(|message| message.unique_key.as_deref());
+    let keyed = messages.iter().filter_map(|message| message.options().unique_key.as_deref());
     let unkeyed = messages.len() - keyed.clone().count();
     unkeyed + keyed.filter(|key| is_new(key)).collect::<BTreeSet<&str>>().len()
 }

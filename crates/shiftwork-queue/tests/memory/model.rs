@@ -114,15 +114,16 @@ impl Model {
         let (rows_before, added_before) = (self.rows.len(), self.added);
         let mut pushed = Vec::new();
         for message in messages {
-            if let Some(owner) = message.unique_key.as_deref().and_then(|key| self.owner(key)) {
+            let (payload, options) = message.into_parts();
+            if let Some(owner) = options.unique_key.as_deref().and_then(|key| self.owner(key)) {
                 pushed.push(Pushed::Duplicate(owner));
                 continue;
             }
-            let row = self.add(Ok(message.payload), now);
-            row.key = message.unique_key;
-            row.line = message.ordering_key;
-            row.priority = message.priority;
-            row.due = message.not_before.unwrap_or(now);
+            let row = self.add(Ok(payload), now);
+            row.key = options.unique_key;
+            row.line = options.ordering_key;
+            row.priority = options.priority;
+            row.due = options.not_before.unwrap_or(now);
             pushed.push(Pushed::Added(row.id));
         }
         let grew = self.added > added_before;

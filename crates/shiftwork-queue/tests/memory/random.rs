@@ -128,9 +128,15 @@ impl Pair {
         let New { delay, priority, key, line } = *new;
         self.payloads += 1;
         let mut message = Message::new(self.payloads).priority(Priority(priority));
-        message.not_before = delay.map(|delay| at(self.now + delay));
-        message.unique_key = key.map(|key| format!("key {key}"));
-        message.ordering_key = line.map(|line| format!("line {line}"));
+        if let Some(delay) = delay {
+            message = message.not_before(at(self.now + delay));
+        }
+        if let Some(key) = key {
+            message = message.unique_key(format!("key {key}"));
+        }
+        if let Some(line) = line {
+            message = message.ordering_key(format!("line {line}"));
+        }
         message
     }
 

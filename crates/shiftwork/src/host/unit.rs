@@ -30,7 +30,7 @@ use crate::{
     event::{Hook, SourceKind, WorkerId},
     gate::Gate,
     in_flight::InFlight,
-    lane::{BatchRun, LaneEnd, LaneRun},
+    lane::{BatchRun, LaneEnd, LaneRun, Looked},
     lifecycle::{decide::Input, retry_budget::Account},
     pace::Pace,
     source::{BatchLane, CycleCounter, LaneContext, SourceContext, TIMER},
@@ -320,7 +320,7 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
     let gate = policy.breaker.map(|breaker| Arc::new(Gate::new(breaker, source.kind())));
     let mut runs = Vec::with_capacity(shared.len());
     for (index, (shared, (cx, lane))) in shared.into_iter().zip(made).enumerate() {
-        let inbox = unit.inbox.clone();
+        let (inbox, now) = (unit.inbox.clone(), Instant::now());
         runs.push(LaneRun {
             id,
             lane,
@@ -332,10 +332,11 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
             cycles: cycles.clone(),
             cx,
             context: Context::new(shared.clone()),
+            looked: Looked { at: now, since: shared.seat.since_origin(now) },
             shared,
             alarm: Alarm::of(&unit.control),
             prompt: matches!(source.kind(), SourceKind::Continuous | SourceKind::Queue),
-            first_began: Instant::now(),
+            first_began: now,
             chance: fastrand::Rng::with_seed(stream(unit.seed, &unit.name, index)),
             fault: Box::new(move |cause| inbox.tell(Input::Faulted(id, cause))),
             faulted: false,

@@ -607,6 +607,7 @@ impl<Q, T> QueueLane<Q, T> {
         Some(self.hold(first, cx))
     }
 
+    #[inline]
     fn hold(&mut self, delivery: Delivery<T>, cx: &LaneContext) -> Offer<T> {
         let Delivery { lease, attempt, crashes, due_at, first_claimed_at, payload } = delivery;
         if attempt == 1 && crashes == 0 {
