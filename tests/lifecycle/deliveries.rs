@@ -583,3 +583,22 @@ fn c11_a_cycle_that_stops_making_progress_is_cancelled_and_one_that_gets_on_take
     assert_eq!((ended.len(), &ended[2].1), (3, &None));
     assert_eq!(outcome.count(|event| matches!(event, Event::LeaseLost { .. } | Event::LeaseGivenUp { .. })), 0);
 }
+
+#[test]
+fn c11_a_sign_that_is_given_before_the_first_wait_counts_from_then_on() {
+    let outcome = Script::new().at(secs(25), Signal::Terminate).run_once(|world| {
+        world.poll_max(secs(20));
+        world.node("node", move |node| {
+            let work = |_: Tick, cx: Context| async move {
+                // In a world the time of a computation does not pass by itself.
+                std::thread::park_timeout(secs(8));
+                cx.progress();
+                tokio::time::sleep(secs(6)).await;
+                Ok::<(), Failure>(())
+            };
+            node.host().worker("ticks", Schedule::every(secs(60)), work).progress_timeout(secs(10)).run_until_signal()
+        });
+    });
+    outcome.assert_rules_kept();
+    assert_eq!(outcome.count(|event| matches!(event, Event::CycleEnded { failure: None, .. })), 1);
+}

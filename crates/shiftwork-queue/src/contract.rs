@@ -161,7 +161,7 @@ impl Depth {
 ///             Settlement::Ack => todo!("the row is deleted"),
 ///             Settlement::Retry { at, failure } => todo!("a failure more, and due at that time"),
 ///             Settlement::DeadLetter { cause, failure } => todo!("moved aside, with its history"),
-///             Settlement::Return => todo!("due now; nothing is counted"),
+///             Settlement::Return => todo!("due now, or when it was before if that is earlier; nothing is counted"),
 ///             Settlement::Snooze { until } => todo!("due then; nothing is counted"),
 ///         }
 ///     }

@@ -46,7 +46,7 @@ pub struct Delivery<T> {
     /// Since when it has been due: its push, or the time of its message, its retry, its snooze or its requeue; never before its push.
     /// A return and a lapsed lease leave it as it was, and what it waited behind another one of its ordering key is part of it.
     pub due_at: Timestamp,
-    /// When it was first claimed since then, or since it was last requeued; for a first claim, the time of that.
+    /// When it was first claimed since its push, or since it was last requeued; for a first claim, the time of that.
     pub first_claimed_at: Timestamp,
     /// The message, or why the stored bytes could not be read as one. An undecodable payload is this delivery's
     /// problem, never the claim's.

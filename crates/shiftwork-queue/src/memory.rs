@@ -4,7 +4,7 @@
 //! This file is the shared handle: it locks, asks the state, unlocks, and tells the listeners. What happens is decided
 //! in `memory/state.rs`, which is synchronous and knows neither lock nor future.
 //!
-//! Three things hold here:
+//! Four things hold here:
 //!
 //! 1. No payload is dropped under the lock, so a payload whose `Drop` uses the queue does not deadlock. Its `Clone` does
 //!    run under the lock, and must not use the queue.

@@ -45,9 +45,9 @@ pub(crate) struct Around<'a, C> {
     pub(crate) awaits: Option<Awaits<'a>>,
 }
 
-/// The limit on the time without a sign of life.
+/// The limit on the time without a sign of life ([`crate::Context::progress`]).
 #[derive(Debug, Clone, Copy)]
-struct Progress {
+pub(crate) struct Progress {
     timeout: Duration,
     /// The count of signs when it was last looked at.
     seen: u64,
@@ -60,18 +60,13 @@ struct Progress {
 pub(crate) struct Limits {
     /// When it is over.
     pub(crate) deadline: Option<Instant>,
-    /// How long it may go on without a sign of life ([`crate::Context::progress`]), and since when.
-    pub(crate) progress: Option<(Duration, Instant)>,
+    /// How long it may go on without a sign of life.
+    pub(crate) progress: Option<Progress>,
 }
 
 impl<'a, P, C: Interrupts> RunCycle<'a, P, C> {
     pub(crate) fn new(future: Pin<P>, limits: Limits, around: Around<'a, C>) -> Self {
         let Limits { deadline, progress } = limits;
-        let progress = progress.map(|(timeout, began)| Progress {
-            timeout,
-            seen: around.control.progress_count(),
-            until: began.checked_add(timeout),
-        });
         Self { future, was_looked_at: false, deadline, progress, around }
     }
 
@@ -173,6 +168,11 @@ pub(crate) fn empty<F>(mut future: Pin<&mut Option<F>>, span: &tracing::Span, re
 }
 
 impl Progress {
+    /// For a cycle that begins, and has given so many signs.
+    pub(crate) fn new(timeout: Duration, began: Instant, seen: u64) -> Self {
+        Self { timeout, seen, until: began.checked_add(timeout) }
+    }
+
     fn look(&mut self, count: u64) {
         if count != self.seen {
             (self.seen, self.until) = (count, Instant::now().checked_add(self.timeout));

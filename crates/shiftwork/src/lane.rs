@@ -25,7 +25,7 @@ use crate::{
     await_point::Awaits,
     context::LaneShared,
     control::Level,
-    cycle::{Around, Ended as Ran, Limits, RunCycle, caught, empty, let_go, look, panicked, poll_caught},
+    cycle::{Around, Ended as Ran, Limits, Progress, RunCycle, caught, empty, let_go, look, panicked, poll_caught},
     event::{CycleId, Event, Settle, WorkerId},
     gate::Gate,
     host::Policy,
@@ -288,6 +288,9 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
     async fn run_cycle(&mut self, input: W::Input, of: &Cycle) -> Ran {
         let &Cycle { at: began, cycle, attempt, .. } = of;
         let deadline = self.policy.cycle_timeout.and_then(|timeout| began.checked_add(timeout));
+        // Made before the cycle may give a sign of life.
+        let sign = |timeout| Progress::new(timeout, began, self.shared.control.progress_count());
+        let limits = Limits { deadline, progress: self.policy.progress_timeout.map(sign) };
         let span = tracing::info_span!(
             "cycle",
             worker = &*self.shared.name,
@@ -307,7 +310,6 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         if let Some(ended) = looked.await {
             return ended;
         }
-        let limits = Limits { deadline, progress: self.policy.progress_timeout.map(|timeout| (timeout, began)) };
         let LaneShared { control, seat, .. } = &*self.shared;
         let around = Around { control, span: &span, seat: Some(seat), alarm: &mut self.alarm, awaits };
         RunCycle::looked_at(running, limits, around).await
@@ -339,7 +341,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
         self.cx.goes_on = self.may_go_on();
     }
 
-    /// Stores that it has succeeded, and says so.
+    /// Stores that it has succeeded, and says so: as [`LaneRun::settle`].
     async fn acknowledge(&mut self, ended: &Cycle) {
         self.cx.asked_at = Some(ended.at);
         let mut waited = false;
@@ -348,6 +350,7 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             let this = &mut *self;
             let mut storing = pin!(async move { this.lane.acknowledge(&this.cx).await });
             let waited = &mut waited;
+            // `noting_waits` around `caught`, in one piece: each of them would be built anew for every cycle.
             poll_fn(move |cx| {
                 let stored = poll_caught(storing.as_mut(), cx);
                 *waited |= stored.is_pending();
@@ -355,7 +358,6 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             })
             .await
         };
-        // One that does not wait takes no time, and no look at the clock.
         let at = if waited { Instant::now() } else { ended.at };
         if !matches!(stored, Ok(Ok(()))) {
             let stored = self.stored(stored);

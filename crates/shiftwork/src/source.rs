@@ -232,8 +232,8 @@ pub trait Lane: Send + 'static {
     fn next(&mut self, cx: &LaneContext) -> impl Future<Output = Result<Option<Offer<Self::Input>>, Failure>> + Send;
 
     /// The offer that came with the settlement of the last one, if one did that can begin as it is: asked where the lane goes on
-    /// ([`LaneContext::goes_on`]), and [`Lane::next`] only if there is none. It waits for nothing and decides nothing: what may not begin, or is not known to,
-    /// is left for [`Lane::next`]. By default there is none.
+    /// ([`LaneContext::goes_on`]), and [`Lane::next`] only if there is none. It waits for nothing and decides nothing: what may not begin, or
+    /// is not known to, is left for [`Lane::next`]. By default there is none.
     fn at_hand(&mut self, cx: &LaneContext) -> Option<Offer<Self::Input>> {
         let _ = cx;
         None

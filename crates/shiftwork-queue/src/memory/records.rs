@@ -115,12 +115,17 @@ impl<T> Records<T> {
 
     #[cold]
     fn give_up_places(&mut self) {
+        self.begin_with_one();
+        while self.is_sparse() {
+            self.shorten();
+        }
+    }
+
+    /// Has the ring begin with a place that is taken.
+    fn begin_with_one(&mut self) {
         while let Some(None) = self.ring.front() {
             self.ring.pop_front();
             self.first += 1;
-        }
-        while self.is_sparse() {
-            self.shorten();
         }
     }
 
@@ -151,10 +156,7 @@ impl<T> Records<T> {
             }
         }
         self.first += half as u64;
-        while let Some(None) = self.ring.front() {
-            self.ring.pop_front();
-            self.first += 1;
-        }
+        self.begin_with_one();
     }
 }
 
@@ -206,6 +208,7 @@ mod tests {
     enum Op {
         Push,
         Remove(u64),
+        Finish(u64),
         PutBack(u64),
     }
 
@@ -218,6 +221,7 @@ mod tests {
             prop_oneof![
                 4 => Just(Op::Push),
                 3 => (0..400u64).prop_map(Op::Remove),
+                3 => (0..400u64).prop_map(Op::Finish),
                 1 => (0..400u64).prop_map(Op::PutBack),
             ],
             0..600,
@@ -232,6 +236,10 @@ mod tests {
                     }
                     Op::Remove(id) => {
                         prop_assert_eq!(records.remove(DeliveryId(id)).is_some(), map.remove(&id).is_some());
+                    }
+                    Op::Finish(id) => {
+                        let finished = records.finish(DeliveryId(id)).map(|finished| finished.payload);
+                        prop_assert_eq!(finished, map.remove(&id).map(Ok));
                     }
                     Op::PutBack(id) => {
                         if id > 0 && id <= last && !map.contains_key(&id) {

@@ -345,7 +345,8 @@ async fn run_lanes<S: Source, W: Send + Sync + 'static, C: Cycles<S, W>>(
     let mut lanes = JoinSet::new();
     C::spawn(runs, policy.batch, &mut lanes);
 
-    // The cycle's own panics are caught; one that ends a task here is the source's, and a fault of the worker.
+    // The cycle's panics are caught, and those of an offer; one that ends a task here is that of the source's upkeep or of a lane around
+    // both, and a fault of the worker.
     let panicked = |error: JoinError| {
         if let Ok(panic) = error.try_into_panic() {
             unit.inbox.tell(Input::Faulted(id, panicked(panic).cause()));

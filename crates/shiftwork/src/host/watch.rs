@@ -150,6 +150,8 @@ fn begins() {
 /// A host runs no longer.
 impl Drop for Watch {
     fn drop(&mut self) {
+        // Before it is counted out: whoever still takes it for one that runs would count one other too few.
+        self.news = None;
         RUNNING.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -190,7 +192,8 @@ async fn watch(watched: Arc<Watched>, down: Down, mut news: mpsc::UnboundedRecei
         }
         let others = RUNNING.load(Ordering::Relaxed).saturating_sub(u64::from(open));
         if others > 0 {
-            overdue.is_put_off(began.elapsed());
+            // By a look at least, however short the grace is.
+            overdue.is_put_off(began.elapsed().saturating_add(look_every));
         } else if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             let faulted = down.iter().any(|flag| flag.load(Ordering::Acquire));
             end_process(&watched, overdue.exit(faulted), overdue.is_host_done());

@@ -31,7 +31,7 @@ use crate::{
     batch::Item,
     context::LaneShared,
     control::{Interrupts, Level},
-    cycle::{Around, Limits, RunCycle, caught, let_go, panicked},
+    cycle::{Around, Limits, Progress, RunCycle, caught, let_go, panicked},
     event::{CycleId, Event},
     gate::Gate,
     lifecycle::{
@@ -531,10 +531,12 @@ impl<W: BatchWorker, L: BatchLane<Input = W::Input>> BatchRun<L, W> {
     async fn call(&mut self, lanes: Range<usize>, first: CycleId, began: Instant) -> (Members, Result<(), Failure>) {
         let leader = &self.lanes[lanes.start];
         let deadline = leader.policy.cycle_timeout.and_then(|timeout| began.checked_add(timeout));
-        let limits = Limits { deadline, progress: leader.policy.progress_timeout.map(|timeout| (timeout, began)) };
         let is_limited = leader.policy.limits_time();
         let (worker, user, shared) = (leader.id, leader.worker.clone(), leader.shared.clone());
+        let timeout = leader.policy.progress_timeout;
         let members = Members::new(self.shared.clone(), lanes.clone());
+        let progress = timeout.map(|timeout| Progress::new(timeout, began, members.progress_count()));
+        let limits = Limits { deadline, progress };
         let cx = BatchContext::new(members.clone(), deadline);
         let size = lanes.len();
         let span = tracing::info_span!("batch", worker = &*shared.name, cycle = first.0, size);

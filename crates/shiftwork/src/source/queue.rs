@@ -493,6 +493,7 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
                 return self.shared.store(Unstored { lease, tries, until }, &Settlement::Ack, now, cx).await;
             }
             let claim = Claim { max: usize::from(cx.goes_on), lease: self.shared.options.lease, now };
+            // As `buffer`, beside the slot that is borrowed.
             let buffer = self.alone.as_mut().map_or(&mut self.ahead, |claimer| &mut claimer.buffer);
             match self.shared.queue.ack_and_claim(lease, claim, buffer).await {
                 Ok(()) => Ok(()),

@@ -49,6 +49,8 @@ impl<T: Send + 'static, Q: Queue<T>> BatchLane for QueueLane<Q, T> {
             one.lane.slot.settling();
             // A lane that works on nothing has nothing to store, and says so when it is asked for itself.
             let current = one.lane.unsettled()?;
+            // Whatever becomes of the store, it may have done it.
+            current.tries = 1;
             Some((current.claimed.lease, current.settlement(one.settle, one.failure, now)))
         };
         let settlements: Vec<_> = settling.iter_mut().filter_map(ends).collect();
@@ -56,7 +58,6 @@ impl<T: Send + 'static, Q: Queue<T>> BatchLane for QueueLane<Q, T> {
         let asked = settling.iter_mut().filter(|one| one.lane.current.is_some_and(|current| !current.is_settled));
         for (one, answer) in asked.zip(answers) {
             let Some(current) = &mut one.lane.current else { continue };
-            current.tries = 1;
             let until = one.lane.slot.expires_at(current.claimed.lease, one.cx.attempt().number());
             match answer {
                 Err(error) if !shared.is_final(&error, until, 1, one.cx) => continue,
