@@ -66,10 +66,10 @@ impl Worker {
     }
 
     /// Whether nobody has asked a cycle to end that ends now: no stop of its worker, and no pause. Where it may be asked without a word,
-    /// somebody may have: for a lease of two (rule Q11), in its batch, or for a tick before it had begun.
+    /// somebody may have: for a lease of two (rule Q11), in its batch, for a tick before it had begun, or as its worker was left behind.
     pub(super) fn ends_unasked(&self, running: &Running) -> bool {
         let is_told = self.is_serial() && self.declared.batch.is_none() && !cancels_previous(self.declared.source);
-        is_told && !running.asked_to_end && self.intake == Intake::Open && !self.held
+        is_told && !running.asked_to_end && !self.abandoned && self.intake == Intake::Open && !self.held
     }
 
     /// Rule T4: who was asked to end and then fails is said to have been interrupted. Of a batch that is true of its call: what that
