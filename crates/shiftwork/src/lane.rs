@@ -359,15 +359,8 @@ impl<W: Worker, L: Lane<Input = W::Input>> LaneRun<L, W> {
             .await
         };
         let at = if waited { Instant::now() } else { ended.at };
-        if !matches!(stored, Ok(Ok(()))) {
-            let stored = self.stored(stored);
-            self.settled(Settle::Ack, ended, stored, at);
-            return;
-        }
-        self.shared.seat.end();
-        self.cx.asked_at = Some(at);
-        let (worker, cycle, delivery) = (self.id, ended.cycle, self.delivery());
-        self.cx.emit_success(at, |_| {}, || Event::Settled { worker, cycle, delivery, settle: Settle::Ack });
+        let stored = self.stored(stored);
+        self.settled(Settle::Ack, ended, stored, at);
     }
 
     /// The cycle has failed: settles it. Whether it was interrupted by the stop.

@@ -250,31 +250,31 @@ impl<T> State<T> {
         now: Timestamp,
     ) -> Result<Settled<T>, QueueError> {
         let id = lease.delivery;
-        if matches!(settlement, Settlement::Ack) {
-            let done = self.ack(lease, now).map(|(payload, next)| Settled::Done(payload, next));
-            return done.ok_or_else(|| QueueError::lease_lost(lease));
-        }
-        let Some(claims) = self.end(lease) else { return Err(QueueError::lease_lost(lease)) };
-        match settlement {
-            Settlement::Ack => unreachable!("it has been done"),
-            Settlement::DeadLetter { cause, failure } => {
+        let settled = match settlement {
+            Settlement::Ack => self.ack(lease, now).map(|(payload, next)| Settled::Done(payload, next)),
+            Settlement::DeadLetter { cause, failure } => self.end(lease).map(|claims| {
                 let mut record = self.records.remove(id).expect("what was held has a record");
                 record.remember(failure);
                 let next = record.rare().is_some_and(|rare| self.forget(rare, now));
                 self.dead.insert(id, Dead { record, claims, cause, dead_at: now });
-                Ok(Settled::Aside(next))
-            }
-            Settlement::Retry { at, failure } => {
+                Settled::Aside(next)
+            }),
+            Settlement::Retry { at, failure } => self.end(lease).map(|claims| {
                 let claims = Claims { attempt: claims.attempt.saturating_add(1), ..claims };
-                Ok(self.wait(id, claims, now, |record| {
+                self.wait(id, claims, now, |record| {
                     record.remember(failure);
                     record.set_due(at);
-                }))
-            }
+                })
+            }),
             // It was due when it was claimed; it must not wait if the clock went back since.
-            Settlement::Return => Ok(self.wait(id, claims, now, |record| record.set_due(record.due().min(now)))),
-            Settlement::Snooze { until } => Ok(self.wait(id, claims, now, |record| record.set_due(until))),
-        }
+            Settlement::Return => {
+                self.end(lease).map(|claims| self.wait(id, claims, now, |record| record.set_due(record.due().min(now))))
+            }
+            Settlement::Snooze { until } => {
+                self.end(lease).map(|claims| self.wait(id, claims, now, |record| record.set_due(until)))
+            }
+        };
+        settled.ok_or_else(|| QueueError::lease_lost(lease))
     }
 
     /// Lets a record that has no lease any more wait for its next claim, after `change`.

@@ -400,15 +400,6 @@ struct Current {
     is_settled: bool,
 }
 
-/// A delivery that nobody works on any more.
-struct Ending {
-    lease: Lease,
-    tries: u32,
-    until: Timestamp,
-    /// The wall time.
-    now: Timestamp,
-}
-
 /// A delivery whose settlement is on its way to the store.
 #[derive(Debug, Clone, Copy)]
 struct Unstored {
@@ -487,10 +478,11 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
     /// On its own, since most cycles succeed and most stores answer: nothing is kept for another try.
     fn acknowledge(&mut self, cx: &LaneContext) -> impl Future<Output = Result<(), BoxError>> + Send {
         async move {
-            let Some(Ending { lease, tries, until, now }) = self.ends(cx) else { return Ok(()) };
+            let Some((unstored, now)) = self.ends(cx) else { return Ok(()) };
+            let Unstored { lease, tries, until } = unstored;
             let _released = Releases(&self.slot);
             if tries > 0 {
-                return self.shared.store(Unstored { lease, tries, until }, &Settlement::Ack, now, cx).await;
+                return self.shared.store(unstored, &Settlement::Ack, now, cx).await;
             }
             let claim = Claim { max: usize::from(cx.goes_on), lease: self.shared.options.lease, now };
             // As `buffer`, beside the slot that is borrowed.
@@ -499,7 +491,7 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
                 Ok(()) => Ok(()),
                 Err(error) if self.shared.is_final(&error, until, 1, cx) => Err(error.into()),
                 Err(_) => {
-                    Box::pin(self.shared.store(Unstored { lease, tries: 1, until }, &Settlement::Ack, now, cx)).await
+                    Box::pin(self.shared.store(Unstored { tries: 1, ..unstored }, &Settlement::Ack, now, cx)).await
                 }
             }
         }
@@ -512,11 +504,11 @@ impl<T: Send + 'static, Q: Queue<T>> Lane for QueueLane<Q, T> {
         cx: &LaneContext,
     ) -> impl Future<Output = Result<(), BoxError>> + Send {
         async move {
-            let Some(Ending { lease, tries, until, now }) = self.ends(cx) else { return Ok(()) };
+            let Some((unstored, now)) = self.ends(cx) else { return Ok(()) };
             let _released = Releases(&self.slot);
             let Some(current) = &self.current else { return Ok(()) };
             let settlement = current.settlement(settle, failure, now);
-            self.shared.store(Unstored { lease, tries, until }, &settlement, now, cx).await
+            self.shared.store(unstored, &settlement, now, cx).await
         }
     }
 }
@@ -578,9 +570,9 @@ impl<T: Send + 'static, Q: Queue<T>> QueueLane<Q, T> {
 }
 
 impl<Q, T> QueueLane<Q, T> {
-    /// Nobody works on it any more: what there is to know of its settlement. None if it has been settled.
+    /// Nobody works on it any more: what is to be stored, and the wall time. None if it has been settled.
     #[inline]
-    fn ends(&mut self, cx: &LaneContext) -> Option<Ending> {
+    fn ends(&mut self, cx: &LaneContext) -> Option<(Unstored, Timestamp)> {
         let current = self.current.as_mut().filter(|current| !current.is_settled)?;
         current.is_settled = true;
         let now = cx.wall_time_when_asked();
@@ -589,7 +581,7 @@ impl<Q, T> QueueLane<Q, T> {
         let (lease, tries) = (current.claimed.lease, current.tries);
         // As it is known now: the lease is renewed on the way, and a store that refuses this one alone would be asked for ever.
         let until = self.slot.expires_at(lease, cx.attempt().number());
-        Some(Ending { lease, tries, until, now })
+        Some((Unstored { lease, tries, until }, now))
     }
 
     /// What it works on.
